@@ -1,0 +1,56 @@
+# The front door. Settings reach the app through the environment: MUSICEVAL_PORT=8000 make app
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+# `make setup PYTHON=/path/to/python` names the interpreter; otherwise the first suitable one of these is taken.
+PYTHON ?=
+CANDIDATES := $(or $(PYTHON),python3.12 python3.11 python3)
+SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
+
+.PHONY: help setup app test check format lint types
+.DEFAULT_GOAL := help
+
+help:           ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
+
+setup: $(READY) ## make .venv and install requirements.txt; a second call changes nothing
+
+app: $(READY)   ## serve the page on http://127.0.0.1:7860
+	@$(RUN) app.py
+
+test: $(READY)  ## run the tests
+	$(RUN) -m pytest
+
+check: lint types test ## formatting, lint, types and tests
+
+format: $(READY) ## put the source in the house's format
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+lint: $(READY)
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+
+types: $(READY)
+	$(RUN) -m mypy
+
+# An environment that suits is kept, so that a changed requirement installs only what changed.
+$(READY): requirements.txt
+	@if ! $(RUN) -c '$(SUITABLE)' 2>/dev/null; then \
+	  found=; \
+	  for python in $(CANDIDATES); do \
+	    if "$$python" -c '$(SUITABLE)' 2>/dev/null; then found=$$python; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo 'MusicEval needs Python 3.11 or 3.12 with its venv module; tried: $(CANDIDATES).' \
+	      'Install one (Debian: python3.11 and python3.11-venv) or name one: make setup PYTHON=/path/to/python3.11' >&2; \
+	    exit 2; \
+	  fi; \
+	  echo "Making $(VENV) with $$("$$found" --version)"; \
+	  "$$found" -m venv --clear $(VENV) || exit 2; \
+	fi
+	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
+	$(RUN) -m pip check
+	@touch $@

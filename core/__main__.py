@@ -1,0 +1,135 @@
+"""The command line: ``python -m core score CLIP --prompt TEXT [--model DIR] [--json]``.
+
+A result goes to stdout. A user's mistake is one line on stderr and exit code 2, never a traceback. What a
+command needs is imported when it runs, so that ``--help`` is there at once.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from core.demo.cli import add_commands
+from core.errors import MusicEvalError
+
+if TYPE_CHECKING:
+    from core.scorer import Score
+
+EXIT_OK = 0
+EXIT_MISTAKE = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line; argparse alone prints the usage too."""
+        self.exit(EXIT_MISTAKE, f"{self.prog}: {message}. Try {self.prog} --help.\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; by default those of the process.
+
+    Returns
+    -------
+    int
+        The exit code: 0, or 2 for a mistake of the user.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without our signs shows ? and goes on
+    arguments = build_parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+        sys.stdout.flush()
+    except MusicEvalError as error:
+        print(f"python -m core: {error}", file=sys.stderr)
+        return EXIT_MISTAKE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has no reader
+        return EXIT_BROKEN_PIPE
+    return EXIT_OK
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands; each sets ``run``, a function of the parsed arguments."""
+    parser = _Parser(prog="python -m core", description="Score generated music, and build the demo model.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    score = commands.add_parser(
+        "score",
+        help="score a clip against its prompt",
+        description="Print musical impression and textual alignment of a clip, each from 1 to 5.",
+    )
+    score.add_argument("clip", metavar="CLIP", type=Path, help="audio file (WAV, FLAC, OGG, Opus, MP3, M4A)")
+    score.add_argument("--prompt", metavar="TEXT", required=True, help="what the music was asked to be")
+    score.add_argument("--model", metavar="DIR", type=Path, help="model folder (default: the demo model)")
+    score.add_argument("--json", action="store_true", help="print one JSON object instead of a summary")
+    score.set_defaults(run=_score)
+    add_commands(commands)
+    return parser
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from core.audio import read_clip
+    from core.scorer import Scorer
+    from core.settings import Settings
+
+    settings = Settings.from_environment(os.environ)
+    with _quiet_decoders():
+        clip = read_clip(arguments.clip, settings.limits)
+    scorer = Scorer.load(arguments.model or settings.model, settings.limits)
+    score = scorer.score(clip, arguments.prompt)
+    if arguments.json:
+        print(json.dumps(score.to_json(), indent=2, allow_nan=False))
+    else:
+        print("\n".join(_summary(score)))
+
+
+@contextlib.contextmanager
+def _quiet_decoders() -> Iterator[None]:
+    """Keep stderr ours while a file is decoded: libmpg123 writes notes on odd headers straight to it."""
+    ours = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(ours, 2)
+        os.close(nowhere)
+        os.close(ours)
+
+
+def _summary(score: "Score") -> Iterator[str]:
+    from core.faults import show_time
+    from core.scales import SCALE_TITLES, SCALES, describe
+
+    for scale in SCALES:
+        value, (low, high) = getattr(score, scale), getattr(score.intervals, scale)
+        interval = f"{score.intervals.level:.0%} interval {low:.1f} to {high:.1f}"
+        yield f"{SCALE_TITLES[scale]:<20} {value:.1f} of 5   {describe(scale, value):<17} {interval}"
+    yield ""
+    yield f"{'Window':<15} {SCALE_TITLES[SCALES[0]]:>20} {SCALE_TITLES[SCALES[1]]:>20}"
+    for window in score.windows:
+        span = f"{show_time(window.start_s)} to {show_time(window.end_s)}"
+        yield f"{span:<15} {window.musical_impression:>20.1f} {window.textual_alignment:>20.1f}"
+    yield ""
+    for warning in score.warnings:
+        yield f"! {warning.message}"
+    model, audio = score.provenance["checkpoint"], score.provenance["audio"]
+    clip = f"clip {audio['sha256'][:12]} of {audio['duration_s']:.1f} s"
+    yield f"Model {model['id']} ({model['sha256'][:12]}), {clip}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Composed music as the towers take it: log-mel spectrograms, made on all cores.
+
+Each piece of the training pool comes twice, clean and with random faults. Spectrograms are kept in float16:
+(1001, 64) a window, 128 kB.
+"""
+
+import functools
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from core.audio import InputPolicy, condition, split_windows
+from core.clap import ClapTower
+from core.demo import faults
+from core.demo.composer import Attributes, Random, compose, draw_attributes
+from core.demo.panel import SimulatedClip
+from core.demo.rendering import render
+from core.demo.timbres import SAMPLE_RATE_HZ, Samples
+
+PIECE_S = 10.0  # one window
+POLICY = InputPolicy()
+TASKS_WORTH_A_PROCESS = 50  # starting one takes seconds
+
+Mels = NDArray[np.float16]
+Task = TypeVar("Task")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One piece of the training pool.
+
+    Attributes
+    ----------
+    attributes : Attributes
+    severities : ndarray, (n_faults,)
+        Of the spoiled version, in the order of ``faults.NAMES``.
+    mels : ndarray, (2, 1001, 64)
+        Clean and spoiled.
+    """
+
+    attributes: Attributes
+    severities: NDArray[np.float32]
+    mels: Mels
+
+
+def pieces(count: int, seed: int) -> list[Piece]:
+    """Compose the training pool.
+
+    Parameters
+    ----------
+    count : int
+    seed : int
+    """
+    tasks = [(seed, index) for index in range(count)]
+    return list(_on_all_cores(_piece, tasks, "composing"))
+
+
+def mels_of_clips(clips: Iterable[SimulatedClip]) -> list[Mels]:
+    """The windows of rated clips, (n_windows, 1001, 64) each."""
+    return list(_on_all_cores(_mels_of_clip, list(clips), "playing rated clips"))
+
+
+def log_mels(sound: Samples) -> Mels:
+    """The windows of a 16 kHz sound, conditioned as the scorer conditions an upload."""
+    _, windows = split_windows(condition(sound, SAMPLE_RATE_HZ, POLICY))
+    return _front_end().log_mel(windows)[:, 0].numpy().astype(np.float16)
+
+
+def _piece(task: tuple[int, int]) -> Piece:
+    random = np.random.default_rng(task)
+    attributes = draw_attributes(random)
+    composition = compose(attributes, PIECE_S, random)
+    severities = draw_severities(random)
+    clean = render(composition, random)
+    spoiled_notes = faults.spoil_notes(composition, severities, random)
+    base = clean if spoiled_notes is composition else render(spoiled_notes, random)
+    spoiled = faults.spoil_sound(base, severities, random)
+    vector = np.array([severities.get(name, 0.0) for name in faults.NAMES], dtype=np.float32)
+    return Piece(attributes, vector, np.concatenate([log_mels(clean), log_mels(spoiled)]))
+
+
+def draw_severities(random: Random) -> dict[str, float]:
+    """One to three faults, mild to severe."""
+    names = random.choice(faults.NAMES, size=int(random.integers(1, 4)), replace=False)
+    return {str(name): float(random.uniform(0.0, 1.0)) for name in names}
+
+
+def _mels_of_clip(clip: SimulatedClip) -> Mels:
+    return log_mels(clip.sound())
+
+
+@functools.cache
+def _front_end() -> ClapTower:
+    """A tower for its fixed spectrogram alone."""
+    return ClapTower.build("small")
+
+
+def _on_all_cores(work: Callable[[Task], Made], tasks: list[Task], what: str) -> Iterator[Made]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores, len(tasks) // TASKS_WORTH_A_PROCESS)
+    if workers < 2:
+        yield from tqdm(map(work, tasks), what, len(tasks), unit="clip")
+        return
+    fresh = multiprocessing.get_context("spawn")  # a fork inherits torch's threads in any state
+    with ProcessPoolExecutor(workers, fresh, torch.set_num_threads, (1,)) as pool:
+        yield from tqdm(pool.map(work, tasks, chunksize=8), what, len(tasks), unit="clip")

@@ -1,0 +1,51 @@
+"""Every error that MusicEval raises on purpose.
+
+    MusicEvalError
+    ├── AudioError        the clip cannot be read, or lies outside the limits
+    ├── CheckpointError   the model folder is missing, incomplete or damaged
+    ├── MetricError       scores that cannot be compared
+    └── SettingsError     an environment variable is unknown or has a bad value
+
+A message is one line for the person who gave the input: what was given, what is allowed, what to do. It names
+files by their basename only, because the same message is shown to visitors of a web page.
+"""
+
+MAX_NAME_LENGTH = 80
+
+
+class MusicEvalError(Exception):
+    """The root of the tree: catch this at the edge and show its message as it is."""
+
+
+class AudioError(MusicEvalError):
+    """A clip cannot be read, or lies outside the limits."""
+
+
+class CheckpointError(MusicEvalError):
+    """A checkpoint folder is missing, incomplete or damaged."""
+
+
+class MetricError(MusicEvalError):
+    """Scores that cannot be compared."""
+
+
+class SettingsError(MusicEvalError):
+    """An environment variable is unknown or has a bad value."""
+
+
+def shown_name(name: str) -> str:
+    """Give a file name that is safe in a one-line message: unprintable characters replaced, long names cut.
+
+    Parameters
+    ----------
+    name : str
+        A basename, as the user or the file system gave it.
+
+    Returns
+    -------
+    str
+        The name in double quotes, at most `MAX_NAME_LENGTH` characters of it.
+    """
+    printable = "".join(character if character.isprintable() else "?" for character in name)
+    cut = printable if len(printable) <= MAX_NAME_LENGTH else printable[: MAX_NAME_LENGTH - 1] + "…"
+    return f'"{cut}"'

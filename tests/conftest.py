@@ -1,0 +1,79 @@
+"""What tests share: a checkpoint with random weights, a scorer with it, reference data where there is any."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.audio import InputPolicy
+from core.checkpoint import load_checkpoint, save_checkpoint
+from core.clap import ClapTower
+from core.heads import Heads
+from core.scorer import Scorer
+from tests.clips import write_clip
+
+REFERENCE_DATA = os.environ.get("MUSICEVAL_REFERENCE_DATA")
+METRICS = {
+    "held_out": {
+        "n_clips": 40,
+        "n_systems": 4,
+        "data": "nothing: random weights",
+        "interval_level": 0.9,
+        "absolute_error_quantile": {"musical_impression": 0.5, "textual_alignment": 0.75},
+    }
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test sees no setting of the one who runs it."""
+    for name in [name for name in os.environ if name.startswith("MUSICEVAL_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder of the small tower with random weights, whose scores spread around 3."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "random"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tower = ClapTower.build("small")
+        heads = Heads(tower.dim)
+    with torch.no_grad():
+        for head in (heads.musical_impression, heads.textual_alignment):
+            head[-1].weight.mul_(20.0)
+            head[-1].bias.fill_(3.0)
+    save_checkpoint(
+        folder,
+        checkpoint_id="random",
+        tower=tower,
+        heads=heads,
+        policy=InputPolicy(),
+        metrics=METRICS,
+        model_card="# Random weights\n",
+        demo=True,
+        provenance={"seed": 0},
+        dtype=torch.float16,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scorer(random_checkpoint: Path) -> Scorer:
+    """A scorer with the random checkpoint."""
+    return Scorer(load_checkpoint(random_checkpoint))
+
+
+@pytest.fixture
+def clip_path(tmp_path: Path) -> Path:
+    """Four seconds of plucks as a WAV file."""
+    return write_clip(tmp_path / "clip.wav")
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """The folder of reference data; tests that use it carry the mark ``reference``."""
+    if REFERENCE_DATA is None:
+        pytest.skip("MUSICEVAL_REFERENCE_DATA does not name the folder of reference data")
+    return Path(REFERENCE_DATA)

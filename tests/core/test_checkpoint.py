@@ -1,0 +1,135 @@
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from core.audio import InputPolicy
+from core.checkpoint import HeldOut, load_checkpoint, save_checkpoint
+from core.errors import CheckpointError
+from core.scorer import Scorer
+from tests.conftest import METRICS
+
+
+@pytest.fixture
+def model(tmp_path: Path, random_checkpoint: Path) -> Path:
+    return Path(shutil.copytree(random_checkpoint, tmp_path / "model"))
+
+
+def edit_config(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def save(folder: Path, scorer: Scorer, **changes: Any) -> None:
+    given: dict[str, Any] = {
+        "checkpoint_id": "copy",
+        "tower": scorer.checkpoint.tower,
+        "heads": scorer.checkpoint.heads,
+        "policy": InputPolicy(22_050, -20.0),
+        "metrics": METRICS,
+        "model_card": "# Copy\n",
+        "demo": False,
+        "provenance": {"seed": 7},
+    }
+    save_checkpoint(folder, **(given | changes))
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path, scorer: Scorer) -> None:
+    save(tmp_path / "new" / "copy", scorer)
+    copy = load_checkpoint(tmp_path / "new" / "copy")
+    assert (copy.id, copy.demo, copy.policy) == ("copy", False, InputPolicy(22_050, -20.0))
+    assert copy.config["provenance"] == {"seed": 7}
+    assert copy.metrics == METRICS
+    errors = {"musical_impression": 0.5, "textual_alignment": 0.75}
+    assert copy.held_out == HeldOut(0.9, errors, 40, 4, "nothing: random weights")
+    assert copy.sha256 == hashlib.sha256((tmp_path / "new" / "copy" / "config.json").read_bytes()).hexdigest()
+    assert (tmp_path / "new" / "copy" / "README.md").read_text() == "# Copy\n"
+    for given, loaded in (
+        (scorer.checkpoint.tower.weights(), copy.tower.weights()),
+        (scorer.checkpoint.heads.state_dict(), copy.heads.state_dict()),
+    ):
+        assert given.keys() == loaded.keys()
+        assert all(torch.equal(given[key], loaded[key]) for key in given)
+
+
+def test_half_precision_is_for_storage_only(random_checkpoint: Path, scorer: Scorer) -> None:
+    stored: dict[str, torch.Tensor] = {}
+    for path in random_checkpoint.glob("*.safetensors"):
+        stored |= load_file(path)
+    assert {value.dtype for value in stored.values()} == {torch.float16, torch.int64}
+    parameters = [*scorer.checkpoint.tower.parameters(), *scorer.checkpoint.heads.parameters()]
+    assert {parameter.dtype for parameter in parameters} == {torch.float32}
+    assert not any(parameter.requires_grad for parameter in parameters)
+    assert not scorer.checkpoint.tower.training
+
+
+def test_files_stay_below_ten_megabytes(random_checkpoint: Path) -> None:
+    assert max(path.stat().st_size for path in random_checkpoint.iterdir()) < 10_000_000
+
+
+def test_saving_over_an_older_checkpoint_leaves_nothing_of_it(model: Path, scorer: Scorer) -> None:
+    save(model, scorer, dtype=torch.float16)
+    listed = json.loads((model / "config.json").read_text())["weights_sha256"]
+    assert {path.name for path in model.glob("*.safetensors")} == set(listed)
+    assert load_checkpoint(model).id == "copy"
+
+
+def test_loading_leaves_the_random_state(random_checkpoint: Path) -> None:
+    before = torch.random.get_rng_state()
+    load_checkpoint(random_checkpoint)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "format 2; this version of MusicEval reads format 1"),
+        ({"tower": "huge"}, "Unknown tower 'huge'"),
+        ({"input_policy": {"bandwidth": 1}}, '"config.json" of the model folder "model" is damaged'),
+        ({"weights_sha256": []}, '"config.json" of the model folder "model" is damaged'),
+        ({"weights_sha256": {"../secret": "0"}}, '"secret" of the model folder "model" is missing'),
+    ],
+)
+def test_configs_that_do_not_fit(changes: dict[str, Any], message: str, model: Path) -> None:
+    edit_config(model, **changes)
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(model)
+    assert message in str(caught.value)
+
+
+def test_weights_that_are_not_finite_are_refused(model: Path) -> None:
+    path = sorted(model.glob("*.safetensors"))[-1]
+    weights = load_file(path)
+    key = next(key for key, value in weights.items() if value.is_floating_point())
+    save_file(weights | {key: torch.full_like(weights[key], torch.nan)}, path)
+    hashes = json.loads((model / "config.json").read_text())["weights_sha256"]
+    edit_config(model, weights_sha256=hashes | {path.name: hashlib.sha256(path.read_bytes()).hexdigest()})
+    with pytest.raises(CheckpointError, match="weights that are not finite"):
+        load_checkpoint(model)
+
+
+def test_weights_of_other_heads_are_refused(model: Path) -> None:
+    (name,) = (
+        path.name
+        for path in model.glob("*.safetensors")
+        if any(k.startswith("heads.") for k in load_file(path))
+    )
+    weights = {key: value for key, value in load_file(model / name).items() if "heads.textual" not in key}
+    save_file(weights, model / name)
+    hashes = json.loads((model / "config.json").read_text())["weights_sha256"]
+    edit_config(
+        model, weights_sha256=hashes | {name: hashlib.sha256((model / name).read_bytes()).hexdigest()}
+    )
+    with pytest.raises(CheckpointError, match="do not fit its heads"):
+        load_checkpoint(model)
+
+
+def test_metrics_without_held_out_error_are_refused(tmp_path: Path, scorer: Scorer) -> None:
+    with pytest.raises(CheckpointError, match="lacks the held-out error"):
+        save(tmp_path / "copy", scorer, metrics={"held_out": {"n_clips": 3}})
+    assert not (tmp_path / "copy").exists()

@@ -1,0 +1,94 @@
+"""After the install nothing asks for a network: each command runs in a process that ends when one does.
+
+The attempt ends the process because a library may swallow an exception and go on.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+ROOT = Path(__file__).parent.parent
+GUARD = """
+import os, runpy, sys, traceback
+
+def refuse_network(event, arguments):
+    if event in ("socket.connect", "socket.sendto"):
+        target = arguments[1]
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        target = arguments[0]
+    else:
+        return
+    host = target[0] if isinstance(target, tuple) else target
+    if host not in ("127.0.0.1", "::1", "localhost", None):
+        traceback.print_stack()
+        print("asked for", host, file=sys.stderr, flush=True)
+        os._exit(99)
+
+sys.addaudithook(refuse_network)
+sys.path.insert(0, "")
+"""
+STARTUP_S = 90
+
+
+def guarded(code: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-c", GUARD + code, *arguments]
+
+
+def run_guarded(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(guarded(code, *arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_guard_sees_an_attempt() -> None:
+    swallowed = (
+        "import socket\ntry: socket.create_connection(('192.0.2.1', 9), timeout=1)\nexcept OSError: pass"
+    )
+    assert run_guarded(swallowed).returncode == 99
+
+
+def test_importing_the_towers_downloads_nothing() -> None:
+    result = run_guarded("import core.clap; core.clap.ClapTower.build('small')")
+    assert result.returncode == 0, result.stderr
+
+
+def test_scoring_downloads_nothing(tmp_path: Path) -> None:
+    clip = tmp_path / "tone.wav"
+    soundfile.write(clip, np.sin(np.arange(16_000) * 0.2).astype(np.float32) / 4, 16_000)
+    score = "runpy.run_module('core', run_name='__main__', alter_sys=True)"
+    result = run_guarded(score, "score", str(clip), "--prompt", "A single tone", "--json")
+    assert result.returncode == 0, result.stderr
+    assert 1 <= json.loads(result.stdout)["musical_impression"] <= 5
+
+
+def test_serving_downloads_nothing(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"MUSICEVAL_PORT": str(port)}
+    serve = guarded("runpy.run_path('app.py', run_name='__main__')")
+    log = tmp_path / "log.txt"
+    with log.open("w") as errors, subprocess.Popen(serve, cwd=ROOT, env=environment, stderr=errors) as server:
+        try:
+            assert status_of(f"http://127.0.0.1:{port}/", server) == 200, log.read_text()
+        finally:
+            server.terminate()
+
+
+def status_of(url: str, server: subprocess.Popen[bytes]) -> int | None:
+    """Status of the page once the server answers; None if the server ends or the time runs out."""
+    deadline_s = time.monotonic() + STARTUP_S
+    while server.poll() is None and time.monotonic() < deadline_s:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.URLError:
+            time.sleep(0.3)
+    return None

@@ -1,0 +1,296 @@
+"""Nothing of the machine can be read or reached through the server, whatever is asked and whatever is set."""
+
+import http.client
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+import pytest
+from gradio_client import Client
+
+from core.scorer import Scorer
+from core.settings import Settings
+from tests.clips import write_clip
+from tests.webapp.conftest import free_port
+from webapp import build_app, serve
+from webapp.guard import KEPT_S, drop_old_uploads, shut_environment
+
+ROOT = Path(__file__).parents[2]
+SECRETS = ("/etc/passwd", str(ROOT / "app.py"), str(ROOT / "pyproject.toml"))
+CONTENTS = ("root:", "EXIT_MISTAKE", "[tool.ruff]")
+UP = "../" * 12
+FILE = {"meta": {"_type": "gradio.FileData"}}
+
+
+@pytest.fixture
+def private_clip(tmp_path: Path) -> Path:
+    """A clip on the server's machine that nobody uploaded: reading it would give a score."""
+    return write_clip(tmp_path / "private.wav")
+
+
+@pytest.fixture
+def neighbour() -> Iterator[tuple[str, list[str]]]:
+    """Another server on this machine, with the list of what it was asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/clip.wav", asked
+        server.shutdown()
+
+
+def get(address: str, path: str) -> tuple[int, str]:
+    """Ask for a path exactly as it is written: other clients tidy up dots and slashes."""
+    place = urlsplit(address)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port or 0, timeout=20)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    return answer.status, answer.read(20_000).decode(errors="replace")
+
+
+def call(address: str, fn_index: int, data: list[Any], **more: Any) -> str:
+    """Call any handler by its number, as the page's script does; give all that the server says."""
+    session = f"test{time.monotonic_ns()}"
+    body = {"data": data, "fn_index": fn_index, "session_hash": session, "event_data": None, **more}
+    joined = httpx.post(f"{address}gradio_api/queue/join", json=body)
+    if joined.status_code != 200:
+        return joined.text
+    said = httpx.get(f"{address}gradio_api/queue/data", params={"session_hash": session}, timeout=30)
+    return said.text
+
+
+def handlers(address: str) -> list[dict[str, Any]]:
+    return list(httpx.get(f"{address}config").json()["dependencies"])
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "/gradio_api/file={0}",
+        "/gradio_api/file={1}",
+        "/gradio_api/file=" + UP + "{0}",
+        "/gradio_api/file=//{0}",
+        "/gradio_api/file=./{0}",
+        "/gradio_api/file=file://{0}",
+        "/gradio_api/file=FILE:{0}",
+        "/gradio_api/file={2}/" + UP + "{0}",
+        "/gradio_api/file={2}/" + "..%2f" * 12 + "{1}",
+        "/gradio_api/file=%2e%2e%2f%2e%2e%2f{1}",
+        "/gradio_api/file/{0}",
+        "/gradio_api/proxy=file://{0}",
+        "/gradio_api/custom_component/audio/client/{1}/{1}",
+        "/gradio_api/stream/a/b/1/playlist-file",
+        "/gradio_api/runs",
+        "/gradio_api/deep_link?session_hash={0}",
+        "/?deep_link=" + UP + "{0}",
+        "/file={0}",
+        "/file/{0}",
+        "/static/" + UP + "{0}",
+        "/static/" + "..%2f" * 12 + "{1}",
+        "/assets/" + UP + "{0}",
+        "/assets/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e{0}",
+        "/svelte/" + UP + "{0}",
+        "/custom_component/../../{0}",
+        "/monitoring/summary",
+        "//{0}",
+        "/" + UP + "{0}",
+    ],
+)
+def test_no_address_reads_a_file(address: str, pattern: str) -> None:
+    for secret, content in zip(SECRETS, CONTENTS, strict=True):
+        path = pattern.format(secret, quote(secret, safe=""), os.environ["GRADIO_TEMP_DIR"])
+        status, text = get(address, path)
+        assert content not in text, path
+        assert status >= 400 or "window.gradio_config" in text, path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "process_recording",
+        "component_server",
+        "vibe-edit",
+        "vibe-code",
+        "run-history/connect",
+        "run/score",
+        "api/score",
+        "stream/1",
+        "mcp",
+        "dev/reload",
+        "profiling/traces",
+    ],
+)
+def test_what_the_pages_do_not_need_is_not_served(address: str, path: str) -> None:
+    for answer in (httpx.post(f"{address}gradio_api/{path}"), httpx.get(f"{address}gradio_api/{path}")):
+        assert (answer.status_code, answer.text) == (404, "This address is not served.")
+
+
+def test_no_handler_takes_a_path_for_a_clip(address: str, private_clip: Path) -> None:
+    path = str(private_clip)
+    uploads = os.environ["GRADIO_TEMP_DIR"]
+    clips = [
+        path,
+        FILE | {"path": path},
+        FILE | {"path": path, "is_stream": True},
+        FILE | {"path": path, "url": f"{address}gradio_api/file={path}"},
+        FILE | {"path": f"file://{path}"},
+        FILE | {"path": f"{uploads}/{UP}{path}"},
+        FILE | {"path": f"//{path}"},
+        {"path": path},
+        {"__type__": "update", "value": FILE | {"path": path}},
+        {"path": "", "inner": FILE | {"path": path}},
+    ]
+    for handler in handlers(address):
+        for clip in clips:
+            said = call(address, handler["id"], [clip, "piano"][: len(handler["inputs"])])
+            assert '"success":true' not in said.replace(" ", ""), (handler["id"], clip)
+            assert "musical_impression" not in said
+            assert "me-value" not in said
+    assert list(Path(uploads).rglob(private_clip.name)) == []
+
+
+def test_no_handler_takes_a_path_for_a_prompt(address: str, client: Client, private_clip: Path) -> None:
+    prompt = FILE | {"path": str(private_clip)}
+    for handler in handlers(address):
+        said = call(address, handler["id"], [None, prompt][: len(handler["inputs"])])
+        assert str(Path(os.environ["GRADIO_TEMP_DIR"])) not in said
+    assert list(Path(os.environ["GRADIO_TEMP_DIR"]).rglob(private_clip.name)) == []
+
+
+@pytest.mark.parametrize("number", [-1, 6, 10**12, "0", None, [0], {"path": "/etc/passwd"}], ids=str)
+def test_only_examples_can_be_chosen(address: str, number: object) -> None:
+    choice = next(handler for handler in handlers(address) if handler["targets"][0][1] == "select")
+    said = call(address, choice["id"], [], event_data={"number": number})
+    assert "There is no such example." in said
+
+
+def test_no_address_is_fetched(address: str, neighbour: tuple[str, list[str]]) -> None:
+    url, asked = neighbour
+    for handler in handlers(address):
+        for clip in (url, FILE | {"path": url}, FILE | {"path": "a", "url": url}, {"path": url, "url": url}):
+            said = call(address, handler["id"], [clip, clip][: len(handler["inputs"])])
+            assert "musical_impression" not in said
+    for path in (f"file={url}", f"file={quote(url, safe='')}", f"file=HTTP{url[4:]}", f"proxy={url}"):
+        assert get(address, f"/gradio_api/{path}")[0] in (403, 404)
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../../escaped.wav", "/tmp/escaped.wav", "..\\escaped.wav", "a\x00b.wav", "..", ".", "%2e%2e%2fa", "a" * 5000]
+)
+def test_an_upload_stays_in_its_folder(address: str, name: str) -> None:
+    answer = httpx.post(f"{address}gradio_api/upload", files={"files": (name, b"content")})
+    uploads = Path(os.environ["GRADIO_TEMP_DIR"]).resolve()
+    if answer.status_code == 200:
+        assert all(Path(path).resolve().is_relative_to(uploads) for path in answer.json())
+    assert not Path(tempfile.gettempdir(), "escaped.wav").exists()
+
+
+def test_an_upload_that_claims_another_type_is_not_run_by_the_browser(address: str) -> None:
+    page = {"files": ("page.html", b"<script>alert(1)</script>")}
+    (path,) = httpx.post(f"{address}gradio_api/upload", files=page).json()
+    answer = httpx.get(f"{address}gradio_api/file={path}")
+    assert answer.headers["content-disposition"].startswith("attachment")
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read(address: str) -> None:
+    place = urlsplit(address)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port or 0, timeout=20)
+    connection.putrequest("POST", "/gradio_api/upload")
+    connection.putheader("Content-Length", "200000000")
+    connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert (answer.status, answer.read().decode()) == (
+        413,
+        "The request is larger than the largest clip that can be scored.",
+    )
+
+
+def test_a_body_of_unknown_length_is_refused(address: str) -> None:
+    answer = httpx.post(f"{address}gradio_api/upload", content=iter([b"x"]))
+    assert answer.status_code == 411
+
+
+def test_the_page_tells_nothing_of_the_machine(address: str) -> None:
+    for path in ("", "config", "gradio_api/info"):
+        text = httpx.get(f"{address}{path}").text
+        assert str(ROOT) not in text
+        assert tempfile.gettempdir() + "/" not in text
+        assert os.uname().nodename not in json.dumps(text)
+
+
+def test_gradios_variables_are_taken_away() -> None:
+    environment = {"GRADIO_SHARE": "true", "GRADIO_TEMP_DIR": "/", "HOME": "/somewhere"}
+    shut_environment(environment)
+    assert environment.keys() == {"GRADIO_TEMP_DIR", "HOME"}
+    assert Path(environment["GRADIO_TEMP_DIR"]).stat().st_mode & 0o077 == 0
+
+
+def test_gradios_variables_cannot_reopen_the_server(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = {
+        "ALLOWED_PATHS": "/",
+        "ANALYTICS_ENABLED": "True",
+        "DEBUG": "1",
+        "MCP_SERVER": "true",
+        "NUM_WORKERS": "2",
+        "ROOT_PATH": "/elsewhere",
+        "RUN_HISTORY": "true",
+        "SERVER_NAME": "0.0.0.0",
+        "SERVER_PORT": "1",
+        "SHARE": "true",
+        "SSR_MODE": "true",
+        "TEMP_DIR": "/",
+        "VIBE_MODE": "1",
+        "WATCH_DIRS": str(ROOT),
+    }
+    for name, value in hostile.items():
+        monkeypatch.setenv(f"GRADIO_{name}", value)
+    port = free_port()
+    app = build_app(scorer)
+    address = serve(app, Settings(port=port), block=False)
+    try:
+        assert address == f"http://127.0.0.1:{port}/"
+        assert (app.allowed_paths, app.root_path, app.server_name) == ([], "", "127.0.0.1")
+        assert (app.share, app.ssr_mode, app.pwa, app.run_history) == (False, False, False, False)
+        assert (app.analytics_enabled, app.mcp_server, app.vibe_mode) == (False, False, False)
+        assert app.enable_monitoring is False
+        assert get(address, "/gradio_api/file=/etc/passwd")[0] == 403
+    finally:
+        app.close(verbose=False)
+
+
+def test_a_space_is_reached_from_outside(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPACE_ID", "someone/musiceval")
+    app = build_app(scorer)
+    serve(app, Settings(port=free_port()), block=False)
+    assert app.server_name == "0.0.0.0"
+    app.close(verbose=False)
+
+
+def test_old_uploads_are_deleted() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="musiceval-uploads-"))
+    old, new = folder / "old.wav", folder / "new.wav"
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, time.time() - KEPT_S - 60))
+    drop_old_uploads()
+    assert [path.name for path in folder.iterdir()] == ["new.wav"]

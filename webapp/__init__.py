@@ -1,0 +1,119 @@
+"""The pages. They translate clicks into calls of the other rooms, and decide nothing themselves.
+
+`build_app` lays the pages out, `serve` puts them on the network. What `serve` passes to Gradio is complete on
+purpose: an argument left out can be set by an environment variable.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from core.demo.examples import write_examples
+from core.errors import SettingsError
+from core.scorer import Scorer
+from core.settings import Settings
+from webapp.guard import KEPT_S, Guard, GuardedBlocks, drop_old_uploads, shut_environment
+from webapp.header import banner, header
+from webapp.score_tab import build_score_tab
+from webapp.theme import build_theme, palette_css
+
+_HERE = Path(__file__).parent
+_HOUR_S = 3_600
+_HEAD = '<meta name="color-scheme" content="light dark">'
+
+
+def build_app(scorer: Scorer) -> gr.Blocks:
+    """Lay out the pages.
+
+    Parameters
+    ----------
+    scorer : Scorer
+        Loaded once, shared by all visitors.
+
+    Returns
+    -------
+    gradio.Blocks
+        For `serve`.
+    """
+    shut_environment(os.environ)
+    drop_old_uploads()
+    examples = tempfile.TemporaryDirectory(prefix="musiceval-examples-")
+    with GuardedBlocks(title="MusicEval", analytics_enabled=False, delete_cache=(_HOUR_S, KEPT_S)) as app:
+        gr.HTML(header(), apply_default_css=False)
+        if scorer.checkpoint.demo:
+            gr.HTML(banner(), apply_default_css=False)
+        with gr.Tabs(), gr.Tab("Score"):
+            build_score_tab(scorer, write_examples(Path(examples.name)))
+    app.examples_folder = examples  # lives as long as the app
+    return app.queue(api_open=False, max_size=64)
+
+
+def serve(app: gr.Blocks, settings: Settings, *, block: bool = True) -> str:
+    """Serve the pages.
+
+    Parameters
+    ----------
+    app : gradio.Blocks
+    settings : Settings
+        Host and port; on a Hugging Face Space the host is always 0.0.0.0.
+    block : bool
+        Whether to return only when interrupted.
+
+    Returns
+    -------
+    str
+        The address.
+
+    Raises
+    ------
+    SettingsError
+        If the port cannot be had.
+    """
+    try:
+        _, address, _ = app.launch(**launch_arguments(settings))
+    except OSError as error:
+        raise SettingsError(
+            f"{settings.host}:{settings.port} cannot be listened on. Is another program using the port? "
+            "Set MUSICEVAL_PORT (and MUSICEVAL_HOST) to what is free."
+        ) from error
+    print(f"MusicEval is at {address} (Ctrl+C stops it)", flush=True)  # noqa: T201: the one line the app says
+    if block:
+        app.block_thread()
+    return address
+
+
+def launch_arguments(settings: Settings) -> dict[str, Any]:
+    """Everything that `gr.Blocks.launch` is told."""
+    max_bytes = settings.limits.max_bytes
+    return {
+        "server_name": "0.0.0.0" if "SPACE_ID" in os.environ else settings.host,
+        "server_port": settings.port,
+        "max_file_size": max_bytes,
+        "app_kwargs": {"middleware": [Middleware(Guard, max_bytes=max_bytes)]},
+        "theme": build_theme(),
+        "css": palette_css(),
+        "css_paths": [_HERE / "style.css"],
+        "head": _HEAD,
+        "favicon_path": _HERE / "favicon.svg",
+        "footer_links": [],
+        "allowed_paths": None,
+        "blocked_paths": None,
+        "root_path": "",
+        "num_workers": 0,
+        "ssr_mode": False,
+        "share": False,
+        "pwa": False,
+        "mcp_server": False,
+        "run_history": False,
+        "enable_monitoring": False,
+        "strict_cors": True,
+        "debug": False,
+        "show_error": False,
+        "inbrowser": False,
+        "prevent_thread_lock": True,
+        "quiet": True,
+    }

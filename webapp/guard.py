@@ -1,0 +1,138 @@
+"""What the server refuses, so that nothing of the machine can be read or reached through the pages.
+
+Gradio serves more than these pages use, and can be opened further from outside the code. Four things close it:
+
+- `shut_environment` takes away the ``GRADIO_*`` variables, some of which (``GRADIO_ALLOWED_PATHS``) win over the
+  arguments of ``launch()``. Uploads get a private folder, where Gradio shares one with every other Gradio app.
+- `GuardedBlocks` takes a clip as an upload only: an address is not fetched, a path not opened.
+- `Guard` lets through only those of Gradio's routes that the pages need, and only bodies within the size limit.
+  Among the refused routes are those that fetch a URL for the caller, run ffmpeg on a posted file, show statistics
+  of all calls, or write a visitor's state to disk.
+- `drop_old_uploads` deletes what a killed server left behind; a running one deletes its uploads by itself.
+
+Source: ``gradio/routes.py`` and ``Blocks.launch`` of Gradio 6.31.
+"""
+
+import atexit
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import MutableMapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, traverse
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_LOG = logging.getLogger(__name__)
+
+KEPT_S = 86_400  # uploads live for a day
+_UPLOADS_PREFIX = "musiceval-uploads-"
+_FORM_OVERHEAD_BYTES = 1_000_000  # what a request may have beside the clip: form boundaries, a long prompt
+_MISFIT = (
+    "This call does not fit. Give the clip as an uploaded file (with gradio_client: clip=handle_file(path)) "
+    "and the prompt as text."
+)
+_ADDRESS = "The clip is given as an address, and addresses are not fetched. Download it and upload the file."
+_REFUSED = re.compile(r"/(monitoring|login|logout|svelte)\b")
+# Below /gradio_api/: what the browser and gradio_client ask for. A file is named by a path, never by a URL.
+_API = re.compile(
+    r"/gradio_api/((app_id|call|cancel|heartbeat|info|login_check|queue|reset|startup-events|theme\.css"
+    r"|upload|upload_progress|user)(/.*)?|file=(?![a-z0-9+.-]*:)[^\\]*)",
+    re.IGNORECASE,
+)
+
+
+def shut_environment(environ: MutableMapping[str, str]) -> None:
+    """Take away what could reopen the server, and name the folder for uploads.
+
+    Parameters
+    ----------
+    environ : mutable mapping
+        ``os.environ``. Every ``GRADIO_*`` variable is removed, then ``GRADIO_TEMP_DIR`` is set.
+    """
+    for name in [name for name in environ if name.startswith("GRADIO_")]:
+        del environ[name]
+    environ["GRADIO_TEMP_DIR"] = _uploads_folder()
+
+
+@cache
+def _uploads_folder() -> str:
+    """Make this process's folder; it goes when the process ends."""
+    folder = tempfile.mkdtemp(prefix=_UPLOADS_PREFIX)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def drop_old_uploads() -> None:
+    """Delete what is older than a day in the upload folders of this user's servers, this one's and earlier ones'."""
+    oldest_s = time.time() - KEPT_S
+    for folder in Path(tempfile.gettempdir()).glob(f"{_UPLOADS_PREFIX}*"):
+        if folder.stat().st_uid != os.getuid():
+            continue
+        for path in folder.rglob("*"):
+            if path.is_file() and path.stat().st_mtime < oldest_s:
+                path.unlink(missing_ok=True)
+
+
+class Guard:
+    """ASGI middleware that answers refused requests itself and hands on the others.
+
+    Parameters
+    ----------
+    app : ASGI application
+    max_bytes : int
+        The largest clip; a request may be a little larger.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app = app
+        self.max_body_bytes = max_bytes + _FORM_OVERHEAD_BYTES
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        await (refusal or self.app)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+        path = scope["path"]
+        if _REFUSED.match(path) or (path.startswith("/gradio_api") and not _API.fullmatch(path)):
+            return PlainTextResponse("This address is not served.", 404)
+        headers = Headers(scope=scope)
+        if "transfer-encoding" in headers:
+            return PlainTextResponse("Send the length of the request's body with it.", 411)
+        if int(headers.get("content-length", 0)) > self.max_body_bytes:
+            return PlainTextResponse("The request is larger than the largest clip that can be scored.", 413)
+        return None
+
+
+class GuardedBlocks(gr.Blocks):
+    """Gradio's Blocks, which answers a call that does not fit with a sentence and fetches no address."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *state: Any) -> list[Any]:
+        """Turn what a client sent into the arguments of a function; called by Gradio.
+
+        Raises
+        ------
+        gradio.Error
+            If the inputs are not what the page or `gradio_client` would send.
+        """
+        try:
+            traverse(inputs, _refuse_address, is_file_obj_with_meta)
+            return await super().preprocess_data(block_fn, inputs, *state)
+        except gr.Error:
+            raise
+        except Exception as error:
+            _LOG.info("a call was refused: %r", error)
+            raise gr.Error(_MISFIT, print_exception=False) from error
+
+
+def _refuse_address(file: dict[str, Any]) -> None:
+    if is_http_url_like(file["path"]):
+        raise gr.Error(_ADDRESS, print_exception=False)

@@ -1,0 +1,161 @@
+"""The Score tab: a clip and its prompt in, two scores out, on the page and as the endpoint ``/score``.
+
+Both ways in call the same scorer. The page shows an error where the result would stand; the endpoint raises it as
+`gr.Error`, whose message the client receives.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from core.audio import Clip, read_clip
+from core.demo.examples import Example
+from core.errors import MusicEvalError
+from core.scorer import Score, Scorer
+from webapp import result
+from webapp.cards import example_cards
+
+_LOG = logging.getLogger(__name__)
+_PLAYER_SCRIPT = Path(__file__).with_name("player.js").read_text(encoding="utf-8")
+
+_NO_CLIP = "There is no clip. Drop a file, record one, or choose an example."
+_UNEXPECTED = "Something went wrong on the server; it has been logged there. Try again, or try another clip."
+
+_CARDS_SCRIPT = """element.addEventListener("click", (event) => {
+  const card = event.target.closest("[data-number]");
+  if (card) trigger("select", {number: Number(card.dataset.number)});
+});"""
+# On a narrow screen the result may be out of sight.
+_SHOW_RESULT = """(clip, prompt) => {
+  document.querySelector("#result").scrollIntoView({block: "nearest", behavior: "smooth"});
+  return [clip, prompt];
+}"""
+# Shows or hides the note on a result that the inputs have left behind.
+_MARK_STALE = """(clip, prompt) => {
+  const shown = document.querySelector("#result .me-result[data-clip]");
+  if (!shown) return;
+  const same = shown.dataset.clip === clip?.path && shown.dataset.prompt === prompt;
+  shown.classList.toggle("me-outdated", !same);
+  shown.querySelector(".me-stale").hidden = same;
+}"""
+
+_SNIPPET = """\
+from gradio_client import Client, handle_file
+
+client = Client("{address}")
+score = client.predict(
+    clip=handle_file("clip.wav"),
+    prompt="A calm piano ballad in a minor key",
+    api_name="/score",
+)
+print(score["musical_impression"], score["textual_alignment"])"""
+_FILL_ADDRESS = f"() => {json.dumps(_SNIPPET)}.replace('{{address}}', location.origin + location.pathname)"
+
+
+def build_score_tab(scorer: Scorer, examples: Sequence[Example]) -> None:
+    """Lay the tab out in the open `gr.Blocks`.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    examples : sequence of Example
+        Their files must outlive the page.
+    """
+    with gr.Row(elem_classes="me-columns"):
+        with gr.Column(elem_classes="me-left"):
+            clip, prompt, button = _inputs()
+            _example_cards(examples, clip, prompt)
+        with gr.Column(elem_classes="me-right"):
+            shown = gr.HTML(
+                result.empty(), elem_id="result", js_on_load=_PLAYER_SCRIPT, apply_default_css=False
+            )
+            _usage()
+    _wire(scorer, clip, prompt, button, shown)
+
+
+def snippet(address: str) -> str:
+    """Write the lines of Python that score a clip through the server at an address."""
+    return _SNIPPET.format(address=address)
+
+
+def _inputs() -> tuple[gr.Audio, gr.Textbox, gr.Button]:
+    clip = gr.Audio(
+        label="Clip",
+        sources=["upload", "microphone"],
+        type="filepath",
+        editable=False,
+        buttons=[],
+        elem_id="clip",
+    )
+    prompt = gr.Textbox(
+        label="Prompt", placeholder="What the music was asked to be", lines=3, max_lines=8, elem_id="prompt"
+    )
+    return clip, prompt, gr.Button("Score", variant="primary", size="lg", elem_id="score")
+
+
+def _example_cards(examples: Sequence[Example], clip: gr.Audio, prompt: gr.Textbox) -> None:
+    def fill_in(chosen: gr.EventData) -> tuple[str, str]:
+        number = getattr(chosen, "number", None)
+        if number not in range(len(examples)):
+            raise gr.Error("There is no such example.", print_exception=False)
+        example = examples[number]
+        return str(example.path), example.prompt
+
+    gr.HTML(
+        example_cards(examples), js_on_load=_CARDS_SCRIPT, apply_default_css=False, elem_id="examples"
+    ).select(fill_in, None, [clip, prompt], api_visibility="private", show_progress="hidden")
+
+
+def _usage() -> None:
+    with gr.Accordion("Use from Python", open=False, elem_classes="me-usage") as accordion:
+        code = gr.Code(snippet("http://127.0.0.1:7860/"), language="python", show_label=False, show_line_numbers=False)
+        accordion.expand(None, outputs=code, js=_FILL_ADDRESS, api_visibility="private")
+
+
+def _wire(scorer: Scorer, clip: gr.Audio, prompt: gr.Textbox, button: gr.Button, shown: gr.HTML) -> None:
+    """Connect the page's button and the endpoint with the scorer, one score at a time."""
+
+    def show(clip: str | None, prompt: str | None, progress: gr.Progress = gr.Progress()) -> str:  # noqa: B008
+        try:
+            score, heard = _judge(scorer, clip, prompt, progress)
+        except gr.Error as error:
+            return result.failed(error.message)
+        return result.done(score, heard, str(clip), prompt or "")
+
+    def score(clip: str | None, prompt: str | None, progress: gr.Progress = gr.Progress()) -> dict[str, Any]:  # noqa: B008
+        """Score a clip against its prompt: musical impression and textual alignment, each from 1 to 5."""
+        return _judge(scorer, clip, prompt, progress)[0].to_json()
+
+    inputs = [clip, prompt]
+    scored = button.click(
+        show,
+        inputs,
+        shown,
+        js=_SHOW_RESULT,
+        api_visibility="private",
+        concurrency_id="score",
+        concurrency_limit=1,
+    )
+    scored.then(None, inputs, js=_MARK_STALE, api_visibility="private")
+    gr.on([clip.change, prompt.change], None, inputs, js=_MARK_STALE, api_visibility="private")
+    gr.Button(visible=False).click(
+        score, inputs, gr.JSON(visible=False), api_name="score", concurrency_id="score", concurrency_limit=1
+    )
+
+
+def _judge(scorer: Scorer, path: str | None, prompt: str | None, progress: gr.Progress) -> tuple[Score, Clip]:
+    """Score an upload; every error becomes a `gr.Error` with a plain sentence."""
+    if path is None:
+        raise gr.Error(_NO_CLIP, print_exception=False)
+    try:
+        clip = read_clip(path, scorer.limits)
+        return scorer.score(clip, prompt or "", lambda share, doing: progress(share, desc=doing)), clip
+    except MusicEvalError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    except Exception as error:
+        _LOG.exception("a clip could not be scored")
+        raise gr.Error(_UNEXPECTED, print_exception=False) from error

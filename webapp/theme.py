@@ -1,0 +1,164 @@
+"""The look of the pages: one accent colour, system fonts, the same contrast in light and dark.
+
+Gradio's theme variables are set from one palette, and `style.css` uses the same variables, so a colour is written
+down once. Text on its background meets WCAG 2.2 AA (4.5 to 1; 3 to 1 for what is not text); a test computes it.
+"""
+
+from dataclasses import asdict, dataclass
+
+import gradio as gr
+from gradio.themes.utils import colors, sizes
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours of one mode.
+
+    Attributes
+    ----------
+    page, surface, sunken : str
+        Backgrounds: the page, what lies on it, what lies in that (fields, code).
+    line, control : str
+        Borders: those that only divide, and those that show where something can be operated (3 to 1).
+    ink, quiet : str
+        Text, and text that may be overlooked.
+    accent, accent_hover, on_accent, accent_soft : str
+        The one accent colour, pointed at, text on it, and a wash of it.
+    warn, error : str
+        Text of warnings and errors.
+    """
+
+    page: str
+    surface: str
+    sunken: str
+    line: str
+    control: str
+    ink: str
+    quiet: str
+    accent: str
+    accent_hover: str
+    on_accent: str
+    accent_soft: str
+    warn: str
+    error: str
+
+
+LIGHT = Palette(
+    page="#f7f6f3",
+    surface="#ffffff",
+    sunken="#f1f0ec",
+    line="#e2e0da",
+    control="#86847c",
+    ink="#22221f",
+    quiet="#63615a",
+    accent="#0f6a62",
+    accent_hover="#0b544e",
+    on_accent="#ffffff",
+    accent_soft="#e3f0ee",
+    warn="#7a4d00",
+    error="#a3241c",
+)
+DARK = Palette(
+    page="#161614",
+    surface="#1e1e1b",
+    sunken="#262623",
+    line="#35342f",
+    control="#7f7d75",
+    ink="#ecebe6",
+    quiet="#a8a69d",
+    accent="#6cc7bb",
+    accent_hover="#8ad8cd",
+    on_accent="#0c2421",
+    accent_soft="#1d3330",
+    warn="#e5b567",
+    error="#f0938a",
+)
+
+SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
+MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
+
+
+def build_theme() -> gr.themes.Base:
+    """Make Gradio's theme from the two palettes.
+
+    Returns
+    -------
+    gradio.themes.Base
+    """
+    theme = gr.themes.Base(
+        primary_hue=colors.teal,
+        neutral_hue=colors.stone,
+        text_size=sizes.text_md,
+        spacing_size=sizes.spacing_lg,
+        radius_size=sizes.radius_md,
+        font=SANS,
+        font_mono=MONO,
+    )
+    both = {name: role for role, names in _VARIABLES.items() for name in names}
+    light = {name: getattr(LIGHT, role) for name, role in both.items()}
+    dark = {f"{name}_dark": getattr(DARK, role) for name, role in both.items()}
+    return theme.set(**light, **dark, **_SHAPE)
+
+
+def palette_css() -> str:
+    """Give the palettes to `style.css` as its variables ``--me-page``, ``--me-ink`` and so on."""
+    rules = []
+    for selector, palette in ((":root", LIGHT), (":root.dark, :root .dark", DARK)):
+        lines = "".join(f"--me-{name.replace('_', '-')}:{colour};" for name, colour in asdict(palette).items())
+        rules.append(f"{selector}{{{lines}}}")
+    return "\n".join(rules)
+
+
+# Palette colour -> the variables of Gradio that take it.
+_VARIABLES = {
+    "page": ("body_background_fill",),
+    "surface": ("background_fill_primary", "block_background_fill", "input_background_fill"),
+    "sunken": ("background_fill_secondary", "code_background_fill", "button_secondary_background_fill_hover"),
+    "line": ("border_color_primary", "block_border_color", "button_secondary_border_color"),
+    "control": ("input_border_color", "button_secondary_border_color_hover"),
+    "ink": (
+        "body_text_color",
+        "block_label_text_color",
+        "block_title_text_color",
+        "accordion_text_color",
+        "button_secondary_text_color",
+        "button_secondary_text_color_hover",
+    ),
+    "quiet": ("body_text_color_subdued", "block_info_text_color", "input_placeholder_color"),
+    "accent": (
+        "border_color_accent",
+        "input_border_color_focus",
+        "button_primary_background_fill",
+        "button_primary_border_color",
+        "link_text_color",
+        "link_text_color_visited",
+        "loader_color",
+        "slider_color",
+    ),
+    "accent_hover": (
+        "button_primary_background_fill_hover",
+        "button_primary_border_color_hover",
+        "link_text_color_hover",
+        "link_text_color_active",
+    ),
+    "on_accent": ("button_primary_text_color", "button_primary_text_color_hover"),
+    "accent_soft": ("color_accent_soft",),
+    "error": ("error_text_color", "error_icon_color", "error_border_color"),
+}
+_SHAPE = {
+    "color_accent": "*border_color_accent",
+    "block_border_width": "0px",
+    "block_shadow": "none",
+    "block_label_background_fill": "transparent",
+    "block_label_background_fill_dark": "transparent",
+    "block_label_border_width": "0px",
+    "input_border_width": "1px",
+    "input_shadow": "none",
+    "input_shadow_focus": "none",
+    "button_primary_shadow": "none",
+    "button_secondary_shadow": "none",
+    "button_secondary_background_fill": "transparent",
+    "button_secondary_background_fill_dark": "transparent",
+    "button_large_text_weight": "600",
+    "layout_gap": "24px",
+}
