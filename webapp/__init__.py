@@ -4,7 +4,11 @@
 purpose: an argument left out can be set by an environment variable.
 """
 
+import atexit
 import os
+import shutil
+import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -41,15 +45,17 @@ def build_app(scorer: Scorer) -> gr.Blocks:
     """
     shut_environment(os.environ)
     drop_old_uploads()
-    examples = tempfile.TemporaryDirectory(prefix="musiceval-examples-")
-    with GuardedBlocks(title="MusicEval", analytics_enabled=False, delete_cache=(_HOUR_S, KEPT_S)) as app:
+    examples = tempfile.mkdtemp(prefix="musiceval-examples-")
+    atexit.register(shutil.rmtree, examples, ignore_errors=True)
+    app = GuardedBlocks(title="MusicEval", analytics_enabled=False, delete_cache=(_HOUR_S, KEPT_S))
+    with app:
         gr.HTML(header(), apply_default_css=False)
         if scorer.checkpoint.demo:
             gr.HTML(banner(), apply_default_css=False)
         with gr.Tabs(), gr.Tab("Score"):
-            build_score_tab(scorer, write_examples(Path(examples.name)))
-    app.examples_folder = examples  # lives as long as the app
-    return app.queue(api_open=False, max_size=64)
+            build_score_tab(scorer, write_examples(Path(examples)))
+    app.queue(api_open=False, max_size=64)
+    return app
 
 
 def serve(app: gr.Blocks, settings: Settings, *, block: bool = True) -> str:
@@ -80,8 +86,10 @@ def serve(app: gr.Blocks, settings: Settings, *, block: bool = True) -> str:
             f"{settings.host}:{settings.port} cannot be listened on. Is another program using the port? "
             "Set MUSICEVAL_PORT (and MUSICEVAL_HOST) to what is free."
         ) from error
-    print(f"MusicEval is at {address} (Ctrl+C stops it)", flush=True)  # noqa: T201: the one line the app says
+    sys.stdout.write(f"MusicEval is at {address} (Ctrl+C stops it)\n")
+    sys.stdout.flush()
     if block:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as after Ctrl+C: uploads go
         app.block_thread()
     return address
 

@@ -1,13 +1,13 @@
 """What the server refuses, so that nothing of the machine can be read or reached through the pages.
 
-Gradio serves more than these pages use, and can be opened further from outside the code. Four things close it:
+Gradio serves more than these pages use, and can be opened further from outside the code. What closes it:
 
-- `shut_environment` takes away the ``GRADIO_*`` variables, some of which (``GRADIO_ALLOWED_PATHS``) win over the
-  arguments of ``launch()``. Uploads get a private folder, where Gradio shares one with every other Gradio app.
+- `shut_environment` takes away the ``GRADIO_*`` variables, some of which (``GRADIO_ALLOWED_PATHS``) win over
+  the arguments of ``launch()``. Uploads get a private folder; Gradio shares one among all apps on a machine.
+- `Guard` lets through only those of Gradio's routes that the pages need, and only bodies within the size
+  limit. Refused are, among others, the routes that fetch a URL for the caller, run ffmpeg on a posted file,
+  show statistics of all calls, or write a visitor's state to disk.
 - `GuardedBlocks` takes a clip as an upload only: an address is not fetched, a path not opened.
-- `Guard` lets through only those of Gradio's routes that the pages need, and only bodies within the size limit.
-  Among the refused routes are those that fetch a URL for the caller, run ffmpeg on a posted file, show statistics
-  of all calls, or write a visitor's state to disk.
 - `drop_old_uploads` deletes what a killed server left behind; a running one deletes its uploads by itself.
 
 Source: ``gradio/routes.py`` and ``Blocks.launch`` of Gradio 6.31.
@@ -72,14 +72,12 @@ def _uploads_folder() -> str:
 
 
 def drop_old_uploads() -> None:
-    """Delete what is older than a day in the upload folders of this user's servers, this one's and earlier ones'."""
+    """Delete the folders of this user's earlier servers that have taken no upload for a day."""
     oldest_s = time.time() - KEPT_S
     for folder in Path(tempfile.gettempdir()).glob(f"{_UPLOADS_PREFIX}*"):
-        if folder.stat().st_uid != os.getuid():
-            continue
-        for path in folder.rglob("*"):
-            if path.is_file() and path.stat().st_mtime < oldest_s:
-                path.unlink(missing_ok=True)
+        status = folder.stat()
+        if status.st_uid == os.getuid() and status.st_mtime < oldest_s:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Guard:
@@ -97,6 +95,7 @@ class Guard:
         self.max_body_bytes = max_bytes + _FORM_OVERHEAD_BYTES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or hand it on."""
         refusal = self._refusal(scope) if scope["type"] == "http" else None
         await (refusal or self.app)(scope, receive, send)
 
@@ -115,7 +114,7 @@ class Guard:
 class GuardedBlocks(gr.Blocks):
     """Gradio's Blocks, which answers a call that does not fit with a sentence and fetches no address."""
 
-    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *state: Any) -> list[Any]:
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *state: Any) -> Any:
         """Turn what a client sent into the arguments of a function; called by Gradio.
 
         Raises

@@ -1,12 +1,12 @@
 """The Score tab: a clip and its prompt in, two scores out, on the page and as the endpoint ``/score``.
 
-Both ways in call the same scorer. The page shows an error where the result would stand; the endpoint raises it as
-`gr.Error`, whose message the client receives.
+Both ways in call the same scorer. The page shows an error where the result would stand; the endpoint raises
+it as `gr.Error`, whose message the client receives.
 """
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,19 @@ import gradio as gr
 
 from core.audio import Clip, read_clip
 from core.demo.examples import Example
-from core.errors import MusicEvalError
+from core.errors import MusicEvalError, shown_name
 from core.scorer import Score, Scorer
 from webapp import result
 from webapp.cards import example_cards
 
 _LOG = logging.getLogger(__name__)
-_PLAYER_SCRIPT = Path(__file__).with_name("player.js").read_text(encoding="utf-8")
+_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 
+# What a listener is given: the page's own are no endpoints; a score uses all cores.
+_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+_ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "score", "concurrency_limit": 1}
+
+_MEGABYTE = 1_000_000
 _NO_CLIP = "There is no clip. Drop a file, record one, or choose an example."
 _UNEXPECTED = "Something went wrong on the server; it has been logged there. Try again, or try another clip."
 
@@ -29,11 +34,14 @@ _CARDS_SCRIPT = """element.addEventListener("click", (event) => {
   const card = event.target.closest("[data-number]");
   if (card) trigger("select", {number: Number(card.dataset.number)});
 });"""
-# On a narrow screen the result may be out of sight.
+# On a narrow screen the result may be out of sight, below the examples.
 _SHOW_RESULT = """(clip, prompt) => {
-  document.querySelector("#result").scrollIntoView({block: "nearest", behavior: "smooth"});
+  const result = document.querySelector("#result");
+  if (result.getBoundingClientRect().top > innerHeight / 2) result.scrollIntoView({behavior: "smooth"});
   return [clip, prompt];
 }"""
+# One sound at a time: the result's player stops when the input's own starts.
+_STOP_RESULT = "() => { document.querySelector('#result audio')?.pause(); }"
 # Shows or hides the note on a result that the inputs have left behind.
 _MARK_STALE = """(clip, prompt) => {
   const shown = document.querySelector("#result .me-result[data-clip]");
@@ -71,10 +79,15 @@ def build_score_tab(scorer: Scorer, examples: Sequence[Example]) -> None:
             _example_cards(examples, clip, prompt)
         with gr.Column(elem_classes="me-right"):
             shown = gr.HTML(
-                result.empty(), elem_id="result", js_on_load=_PLAYER_SCRIPT, apply_default_css=False
+                result.empty(),
+                elem_id="result",
+                js_on_load=_SCRIPT,
+                apply_default_css=False,
+                max_bytes=scorer.limits.max_bytes,
             )
             _usage()
-    _wire(scorer, clip, prompt, button, shown)
+    _wire_page(scorer, clip, prompt, button, shown)
+    _add_endpoint(scorer, clip, prompt)
 
 
 def snippet(address: str) -> str:
@@ -99,25 +112,26 @@ def _inputs() -> tuple[gr.Audio, gr.Textbox, gr.Button]:
 
 def _example_cards(examples: Sequence[Example], clip: gr.Audio, prompt: gr.Textbox) -> None:
     def fill_in(chosen: gr.EventData) -> tuple[str, str]:
-        number = getattr(chosen, "number", None)
-        if number not in range(len(examples)):
-            raise gr.Error("There is no such example.", print_exception=False)
-        example = examples[number]
-        return str(example.path), example.prompt
+        for number, example in enumerate(examples):
+            if number == getattr(chosen, "number", None):
+                return str(example.path), example.prompt
+        raise gr.Error("There is no such example.", print_exception=False)
 
     gr.HTML(
         example_cards(examples), js_on_load=_CARDS_SCRIPT, apply_default_css=False, elem_id="examples"
-    ).select(fill_in, None, [clip, prompt], api_visibility="private", show_progress="hidden")
+    ).select(fill_in, None, [clip, prompt], show_progress="hidden", **_PRIVATE)
 
 
 def _usage() -> None:
     with gr.Accordion("Use from Python", open=False, elem_classes="me-usage") as accordion:
-        code = gr.Code(snippet("http://127.0.0.1:7860/"), language="python", show_label=False, show_line_numbers=False)
-        accordion.expand(None, outputs=code, js=_FILL_ADDRESS, api_visibility="private")
+        code = gr.Code(
+            snippet("http://127.0.0.1:7860/"), language="python", show_label=False, show_line_numbers=False
+        )
+        accordion.expand(None, outputs=code, js=_FILL_ADDRESS, **_PRIVATE)
 
 
-def _wire(scorer: Scorer, clip: gr.Audio, prompt: gr.Textbox, button: gr.Button, shown: gr.HTML) -> None:
-    """Connect the page's button and the endpoint with the scorer, one score at a time."""
+def _wire_page(scorer: Scorer, clip: gr.Audio, prompt: gr.Textbox, button: gr.Button, shown: gr.HTML) -> None:
+    """Show a score, or why there is none, in the result's place."""
 
     def show(clip: str | None, prompt: str | None, progress: gr.Progress = gr.Progress()) -> str:  # noqa: B008
         try:
@@ -126,25 +140,32 @@ def _wire(scorer: Scorer, clip: gr.Audio, prompt: gr.Textbox, button: gr.Button,
             return result.failed(error.message)
         return result.done(score, heard, str(clip), prompt or "")
 
+    def refuse(file: gr.EventData) -> str:
+        name, size = getattr(file, "name", ""), getattr(file, "bytes", None)
+        if not isinstance(size, int | float):
+            raise gr.Error("There is no such file.", print_exception=False)
+        given, allowed = size / _MEGABYTE, scorer.limits.max_bytes / _MEGABYTE
+        sentence = f"has {given:.1f} MB; the limit is {allowed:g} MB. Cut it or save it as FLAC."
+        return result.failed(f"{shown_name(str(name))} {sentence}")
+
+    inputs, scoring = [clip, prompt], [button.click, prompt.submit]
+    gr.on(scoring, show, inputs, shown, js=_SHOW_RESULT, **_PRIVATE, **_ONE_AT_A_TIME).then(
+        None, inputs, js=_MARK_STALE, **_PRIVATE
+    )
+    gr.on([clip.change, prompt.change], None, inputs, js=_MARK_STALE, **_PRIVATE)
+    shown.too_large(refuse, None, shown, show_progress="hidden", **_PRIVATE)
+    clip.play(None, js=_STOP_RESULT, **_PRIVATE)
+
+
+def _add_endpoint(scorer: Scorer, clip: gr.Audio, prompt: gr.Textbox) -> None:
+    """Offer ``/score``. Its button and its output are never shown: clients call it, nobody clicks it."""
+
     def score(clip: str | None, prompt: str | None, progress: gr.Progress = gr.Progress()) -> dict[str, Any]:  # noqa: B008
         """Score a clip against its prompt: musical impression and textual alignment, each from 1 to 5."""
         return _judge(scorer, clip, prompt, progress)[0].to_json()
 
-    inputs = [clip, prompt]
-    scored = button.click(
-        show,
-        inputs,
-        shown,
-        js=_SHOW_RESULT,
-        api_visibility="private",
-        concurrency_id="score",
-        concurrency_limit=1,
-    )
-    scored.then(None, inputs, js=_MARK_STALE, api_visibility="private")
-    gr.on([clip.change, prompt.change], None, inputs, js=_MARK_STALE, api_visibility="private")
-    gr.Button(visible=False).click(
-        score, inputs, gr.JSON(visible=False), api_name="score", concurrency_id="score", concurrency_limit=1
-    )
+    output = gr.JSON(label="Score", visible=False)
+    gr.Button(visible=False).click(score, [clip, prompt], output, api_name="score", **_ONE_AT_A_TIME)
 
 
 def _judge(scorer: Scorer, path: str | None, prompt: str | None, progress: gr.Progress) -> tuple[Score, Clip]:

@@ -1,7 +1,8 @@
 """The look of the pages: one accent colour, system fonts, the same contrast in light and dark.
 
-Gradio's theme variables are set from one palette, and `style.css` uses the same variables, so a colour is written
-down once. Text on its background meets WCAG 2.2 AA (4.5 to 1; 3 to 1 for what is not text); a test computes it.
+Gradio's theme variables and `style.css` both take their colours from the two palettes here, so a colour is
+written down once. Text on its background meets WCAG 2.2 AA (4.5 to 1; 3 to 1 for what is not text); a test
+computes it.
 """
 
 from dataclasses import asdict, dataclass
@@ -104,7 +105,9 @@ def palette_css() -> str:
     """Give the palettes to `style.css` as its variables ``--me-page``, ``--me-ink`` and so on."""
     rules = []
     for selector, palette in ((":root", LIGHT), (":root.dark, :root .dark", DARK)):
-        lines = "".join(f"--me-{name.replace('_', '-')}:{colour};" for name, colour in asdict(palette).items())
+        lines = "".join(
+            f"--me-{name.replace('_', '-')}:{colour};" for name, colour in asdict(palette).items()
+        )
         rules.append(f"{selector}{{{lines}}}")
     return "\n".join(rules)
 

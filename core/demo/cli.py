@@ -23,7 +23,12 @@ def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
 def _add_build(actions: "argparse._SubParsersAction[Any]") -> None:
     build = actions.add_parser("build", help="train the demo model from a seed and save it")
     build.add_argument(
-        "-o", "--output", metavar="DIR", type=Path, required=True, help="checkpoint folder to write"
+        "-o",
+        "--output",
+        metavar="DIR",
+        type=Path,
+        default=Path("build/checkpoint"),
+        help="checkpoint folder to write (default: %(default)s)",
     )
     build.add_argument("--seed", type=int, help="another seed than the committed model's")
     build.add_argument("--pieces", type=int, help="pieces in the training pool")

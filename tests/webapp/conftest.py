@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from gradio_client import Client
@@ -10,6 +11,15 @@ from gradio_client import Client
 from core.scorer import Scorer
 from core.settings import Settings
 from webapp import build_app, serve
+
+# Gradio's own statistics use what pandas 3 deprecates; raised as an error it would stop Gradio's queue.
+GRADIO_AND_PANDAS = "ignore::pandas.errors.Pandas4Warning"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.filterwarnings(GRADIO_AND_PANDAS))
 
 
 def free_port() -> int:

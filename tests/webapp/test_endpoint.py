@@ -87,6 +87,12 @@ def test_a_clip_that_is_no_upload_is_refused_in_words(client: Client, clip: obje
         client.predict(clip=clip, prompt=PROMPT, api_name="/score")
 
 
+def test_a_clip_given_as_an_address_is_not_fetched(client: Client) -> None:
+    clip = {"path": "https://example.org/clip.wav", "meta": {"_type": "gradio.FileData"}}
+    with pytest.raises(ValueError, match=r"addresses are not fetched\. Download it and upload the file\.$"):
+        client.predict(clip=clip, prompt=PROMPT, api_name="/score")
+
+
 def test_no_clip_is_refused_in_words(client: Client) -> None:
     with pytest.raises(ValueError, match=r"^There is no clip\."):
         client.predict(clip=None, prompt=PROMPT, api_name="/score")

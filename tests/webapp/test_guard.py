@@ -16,12 +16,7 @@ import httpx
 import pytest
 from gradio_client import Client
 
-from core.scorer import Scorer
-from core.settings import Settings
 from tests.clips import write_clip
-from tests.webapp.conftest import free_port
-from webapp import build_app, serve
-from webapp.guard import KEPT_S, drop_old_uploads, shut_environment
 
 ROOT = Path(__file__).parents[2]
 SECRETS = ("/etc/passwd", str(ROOT / "app.py"), str(ROOT / "pyproject.toml"))
@@ -45,8 +40,6 @@ def neighbour() -> Iterator[tuple[str, list[str]]]:
         def do_GET(self) -> None:
             asked.append(self.path)
             self.send_error(404)
-
-        do_HEAD = do_GET
 
         def log_message(self, *_: object) -> None:
             pass
@@ -175,11 +168,24 @@ def test_no_handler_takes_a_path_for_a_prompt(address: str, client: Client, priv
     assert list(Path(os.environ["GRADIO_TEMP_DIR"]).rglob(private_clip.name)) == []
 
 
-@pytest.mark.parametrize("number", [-1, 6, 10**12, "0", None, [0], {"path": "/etc/passwd"}], ids=str)
+@pytest.mark.parametrize("number", [-1, 6, 10**12, "0", None, [0]], ids=str)
 def test_only_examples_can_be_chosen(address: str, number: object) -> None:
     choice = next(handler for handler in handlers(address) if handler["targets"][0][1] == "select")
     said = call(address, choice["id"], [], event_data={"number": number})
     assert "There is no such example." in said
+
+
+@pytest.mark.parametrize("file", [{}, {"name": [], "bytes": "0"}, {"bytes": [1]}], ids=str)
+def test_only_a_file_with_a_size_is_refused_for_it(address: str, file: dict[str, Any]) -> None:
+    refusal = next(handler for handler in handlers(address) if handler["targets"][0][1] == "too_large")
+    assert "There is no such file." in call(address, refusal["id"], [], event_data=file)
+
+
+def test_a_hostile_file_name_is_harmless(address: str) -> None:
+    refusal = next(handler for handler in handlers(address) if handler["targets"][0][1] == "too_large")
+    said = call(address, refusal["id"], [], event_data={"name": "<img src=x>" * 99, "bytes": 2e8})
+    assert "has 200.0 MB; the limit is 100 MB." in said
+    assert "<img" not in said
 
 
 def test_no_address_is_fetched(address: str, neighbour: tuple[str, list[str]]) -> None:
@@ -194,7 +200,17 @@ def test_no_address_is_fetched(address: str, neighbour: tuple[str, list[str]]) -
 
 
 @pytest.mark.parametrize(
-    "name", ["../../escaped.wav", "/tmp/escaped.wav", "..\\escaped.wav", "a\x00b.wav", "..", ".", "%2e%2e%2fa", "a" * 5000]
+    "name",
+    [
+        "../../escaped.wav",
+        "/tmp/escaped.wav",
+        "..\\escaped.wav",
+        "a\x00b.wav",
+        "..",
+        ".",
+        "%2e%2e%2fa",
+        "a" * 5000,
+    ],
 )
 def test_an_upload_stays_in_its_folder(address: str, name: str) -> None:
     answer = httpx.post(f"{address}gradio_api/upload", files={"files": (name, b"content")})
@@ -236,61 +252,3 @@ def test_the_page_tells_nothing_of_the_machine(address: str) -> None:
         assert str(ROOT) not in text
         assert tempfile.gettempdir() + "/" not in text
         assert os.uname().nodename not in json.dumps(text)
-
-
-def test_gradios_variables_are_taken_away() -> None:
-    environment = {"GRADIO_SHARE": "true", "GRADIO_TEMP_DIR": "/", "HOME": "/somewhere"}
-    shut_environment(environment)
-    assert environment.keys() == {"GRADIO_TEMP_DIR", "HOME"}
-    assert Path(environment["GRADIO_TEMP_DIR"]).stat().st_mode & 0o077 == 0
-
-
-def test_gradios_variables_cannot_reopen_the_server(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    hostile = {
-        "ALLOWED_PATHS": "/",
-        "ANALYTICS_ENABLED": "True",
-        "DEBUG": "1",
-        "MCP_SERVER": "true",
-        "NUM_WORKERS": "2",
-        "ROOT_PATH": "/elsewhere",
-        "RUN_HISTORY": "true",
-        "SERVER_NAME": "0.0.0.0",
-        "SERVER_PORT": "1",
-        "SHARE": "true",
-        "SSR_MODE": "true",
-        "TEMP_DIR": "/",
-        "VIBE_MODE": "1",
-        "WATCH_DIRS": str(ROOT),
-    }
-    for name, value in hostile.items():
-        monkeypatch.setenv(f"GRADIO_{name}", value)
-    port = free_port()
-    app = build_app(scorer)
-    address = serve(app, Settings(port=port), block=False)
-    try:
-        assert address == f"http://127.0.0.1:{port}/"
-        assert (app.allowed_paths, app.root_path, app.server_name) == ([], "", "127.0.0.1")
-        assert (app.share, app.ssr_mode, app.pwa, app.run_history) == (False, False, False, False)
-        assert (app.analytics_enabled, app.mcp_server, app.vibe_mode) == (False, False, False)
-        assert app.enable_monitoring is False
-        assert get(address, "/gradio_api/file=/etc/passwd")[0] == 403
-    finally:
-        app.close(verbose=False)
-
-
-def test_a_space_is_reached_from_outside(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPACE_ID", "someone/musiceval")
-    app = build_app(scorer)
-    serve(app, Settings(port=free_port()), block=False)
-    assert app.server_name == "0.0.0.0"
-    app.close(verbose=False)
-
-
-def test_old_uploads_are_deleted() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="musiceval-uploads-"))
-    old, new = folder / "old.wav", folder / "new.wav"
-    for path in (old, new):
-        path.touch()
-    os.utime(old, (0, time.time() - KEPT_S - 60))
-    drop_old_uploads()
-    assert [path.name for path in folder.iterdir()] == ["new.wav"]

@@ -1,5 +1,23 @@
-// The result's player: one <audio>, its button, and the plot as a slider over the clip's time.
-// Gradio runs this once for the component; `element` is its root, and a new result replaces what is inside.
+// Gradio runs this once for the result's component; `element` is its root, and a new result replaces what is
+// inside it.
+
+// A file over the limit is turned away before it is sent; the server gives the sentence that says so.
+function check(event, files) {
+  const file = [...files].find((one) => one.size > props.max_bytes);
+  if (!file) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  if (event.type === "change") event.target.value = "";
+  trigger("too_large", { name: file.name, bytes: file.size });
+}
+const given = (event) => (event.type === "drop" ? event.dataTransfer.files : event.target.files) ?? [];
+for (const type of ["change", "drop"]) {
+  const checkClip = (event) => event.target.closest("#clip") && check(event, given(event));
+  document.addEventListener(type, checkClip, true);
+}
+
+// The player: one <audio>, its button, and the plot as a slider over the clip's time.
+const UNPLAYABLE = "This browser cannot play clips of this format.";
 const find = (selector) => element.querySelector(selector);
 const clock = (time_s) => `${Math.floor(time_s / 60)}:${String(Math.floor(time_s % 60)).padStart(2, "0")}`;
 const duration = () => Number(find(".me-plot").dataset.duration);
@@ -22,7 +40,8 @@ function seek(time_s) {
   show();
 }
 
-const toggle = () => (find("audio").paused ? find("audio").play() : find("audio").pause());
+// A start that is refused or cut short leaves the player paused, and `show` says so.
+const toggle = () => (find("audio").paused ? find("audio").play().catch(show) : find("audio").pause());
 
 element.addEventListener("click", (event) => {
   const plot = event.target.closest(".me-plot");
@@ -54,7 +73,12 @@ element.addEventListener("keydown", (event) => {
   moves[event.key]();
 });
 
+// One sound at a time: the input's own player stops when this one starts.
+const stopInput = () => document.querySelector("#clip .play-pause-button[aria-label=Pause]")?.click();
+element.addEventListener("play", stopInput, true);
+
 // Media events do not bubble, but they can be caught on the way down.
+element.addEventListener("error", () => (find(".me-hint").textContent = UNPLAYABLE), true);
 for (const type of ["timeupdate", "play", "pause", "ended", "seeked", "emptied"]) {
   element.addEventListener(type, show, true);
 }
