@@ -39,6 +39,7 @@ class BuildRecipe:
     rated_systems: int = 100
     held_out_systems: int = 20
     clips_per_system: int = 50
+    prompts_per_clip: int = 4  # of those rated for training: alignment is the harder one to learn
 
 
 def build(recipe: BuildRecipe, folder: Path, device: torch.device | None = None) -> dict[str, Any]:
@@ -60,7 +61,8 @@ def build(recipe: BuildRecipe, folder: Path, device: torch.device | None = None)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tower = train_tower(pieces(recipe.pieces, recipe.seed), recipe.contrast, recipe.seed, device)
     tower.load_weights({key: _half(value) for key, value in tower.weights().items()})  # as it will be stored
-    heads = train_heads(_rated(tower, recipe, recipe.rated_systems, 1_000), recipe.heads, recipe.seed)
+    rated = _rated(tower, recipe, recipe.rated_systems, 1_000, recipe.prompts_per_clip)
+    heads = train_heads(rated, recipe.heads, recipe.seed)
     held_out = _measure(heads, tower, recipe)
     settings = dataclasses.asdict(recipe)
     save_checkpoint(
@@ -82,8 +84,11 @@ def _half(value: torch.Tensor) -> torch.Tensor:
     return value.half().float() if value.is_floating_point() else value
 
 
-def _rated(tower: ClapTower, recipe: BuildRecipe, systems: int, seed_offset: int) -> EmbeddedClips:
-    clips = list(panel.simulate(systems, recipe.clips_per_system, recipe.seed + seed_offset))
+def _rated(
+    tower: ClapTower, recipe: BuildRecipe, systems: int, seed_offset: int, prompts_each: int = 1
+) -> EmbeddedClips:
+    seed = recipe.seed + seed_offset
+    clips = list(panel.simulate(systems, recipe.clips_per_system, seed, prompts_each=prompts_each))
     return embed(tower, clips, mels_of_clips(clips))
 
 
@@ -127,6 +132,7 @@ def _model_card(held_out: Mapping[str, Any], settings: Mapping[str, Any]) -> str
         batch_size=settings["contrast"]["batch_size"],
         rated=settings["rated_systems"] * settings["clips_per_system"],
         systems=settings["rated_systems"],
+        prompts=settings["prompts_per_clip"],
         seed=settings["seed"],
     )
 
@@ -139,8 +145,8 @@ scores.
 
 - Towers: LAION-CLAP's classes at a small size (`small`), trained from scratch by contrast on {pieces}
   composed pieces of 10 s, each clean and with faults, and their captions; {batches} batches of {batch_size}.
-- Heads: two three-layer MLPs, L1 loss, on {rated} clips of {systems} simulated systems, five simulated
-  ratings each.
+- Heads: two three-layer MLPs, L1 loss, on {rated} clips of {systems} simulated systems, each against
+  {prompts} prompts, five simulated ratings each.
 - Input policy: 16 kHz bandwidth, -23 LUFS.
 - Made by `python -m core demo build` (seed {seed}); weights are stored in float16.
 

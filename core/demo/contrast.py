@@ -44,7 +44,7 @@ SHARPNESS = 8.0  # unit embeddings are stretched so that classifiers can be sure
 class ContrastRecipe:
     """How the towers are trained."""
 
-    batches: int = 2000
+    batches: int = 2500
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
@@ -52,8 +52,8 @@ class ContrastRecipe:
     spoiled_share: float = 0.6  # of a batch: clips with faults
     attribute_weight: float = 0.4
     text_attribute_weight: float = 0.4
-    fault_weight: float = 10.0
-    impression_weight: float = 1.0
+    fault_weight: float = 15.0
+    impression_weight: float = 2.0
 
 
 class Teacher(nn.Module):

@@ -1,8 +1,10 @@
 """The ladder of faults that generative models make, by rule.
 
 Each fault has a severity from 0 (none) to 1 (as bad as models get) and a cost: what it takes from a
-listener's impression at severity 1. Three faults spoil the notes before they sound
-(detuning, rhythm, wrong notes), the others spoil the sound. Sound is float32 mono at 16 kHz.
+listener's impression at severity 1. What sounds like a machine costs more than a slip of the music: obvious
+machine artefacts are what the lowest point of MusicEval's scale speaks of. Three faults spoil the notes
+before they sound (detuning, rhythm, wrong notes), the others spoil the sound. Sound is float32 mono at
+16 kHz.
 """
 
 import dataclasses
@@ -23,13 +25,14 @@ COSTS: Mapping[str, float] = {
     "band limit": 2.6,
     "drop-outs": 2.8,
     "metallic": 3.0,
-    "loops": 1.8,
-    "abrupt cuts": 1.8,
-    "detuning": 2.4,
-    "rhythm jitter": 2.2,
-    "wrong notes": 2.2,
+    "loops": 2.0,
+    "abrupt cuts": 2.0,
+    "detuning": 1.6,
+    "rhythm jitter": 1.4,
+    "wrong notes": 1.6,
 }
 NAMES = tuple(COSTS)
+INAUDIBLE = 0.02  # a severity below is no fault yet
 
 Severities = Mapping[str, float]
 
@@ -40,10 +43,22 @@ def impression(severities: Severities) -> float:
     return 1.0 + 3.7 * float(np.exp(-burden / 2.2))
 
 
+def draw_habits(poor: float, random: Random) -> dict[str, float]:
+    """Severities of what a model of some poorness (0 to 1) does wrong: a little of most, much of a few."""
+    habits = poor * random.gamma(0.5, 0.22, len(NAMES))
+    return {name: min(1.0, float(habit)) for name, habit in zip(NAMES, habits, strict=True)}
+
+
+def draw_few(random: Random) -> dict[str, float]:
+    """Severities of one to three faults, from mild to as bad as models get."""
+    names = random.choice(NAMES, size=int(random.integers(1, 4)), replace=False)
+    return {str(name): float(random.uniform(0.0, 1.0)) for name in names}
+
+
 def spoil_notes(composition: Composition, severities: Severities, random: Random) -> Composition:
     """Apply the faults that models make in the music itself."""
     for name, fault in NOTE_FAULTS.items():
-        if severities.get(name, 0.0) > 0:
+        if severities.get(name, 0.0) > INAUDIBLE:
             composition = fault(composition, severities[name], random)
     return composition
 
@@ -51,7 +66,7 @@ def spoil_notes(composition: Composition, severities: Severities, random: Random
 def spoil_sound(sound: Samples, severities: Severities, random: Random) -> Samples:
     """Apply the faults of the sound, in a fixed order; the length stays."""
     for name, fault in SOUND_FAULTS.items():
-        if severities.get(name, 0.0) > 0:
+        if severities.get(name, 0.0) > INAUDIBLE:
             sound = fault(sound, severities[name], random).astype(np.float32)
     return sound
 
@@ -142,7 +157,7 @@ def _metallic(sound: Samples, severity: float, random: Random) -> Samples:
 def _loops(sound: Samples, severity: float, random: Random) -> Samples:
     """A short stretch that sticks and repeats, like a scratched record."""
     spoiled, stuck = sound.copy(), int((0.1 + 0.6 * severity) * len(sound))
-    piece = int(random.uniform(0.08, 0.6) * SAMPLE_RATE_HZ)
+    piece = int(random.uniform(0.05, 0.25) * SAMPLE_RATE_HZ)
     start = int(random.integers(0, max(1, len(sound) - stuck)))
     loop = sound[start : start + piece]
     spoiled[start : start + stuck] = np.resize(loop, len(spoiled[start : start + stuck]))
@@ -150,12 +165,16 @@ def _loops(sound: Samples, severity: float, random: Random) -> Samples:
 
 
 def _cuts(sound: Samples, severity: float, random: Random) -> Samples:
-    """Jumps to another place, and an end in mid-phrase."""
-    count = 1 + int(8 * severity)
+    """Jumps to another place, each after a hard stop of 30 to 200 ms, and an end in mid-phrase."""
+    count = 1 + int(10 * severity)
     places = np.sort(random.integers(0, len(sound), count))
-    pieces = [np.roll(piece, int(random.integers(len(piece) + 1))) for piece in np.split(sound, places)]
-    order = random.permutation(len(pieces))
-    return np.concatenate([pieces[i] * np.float32(random.choice((1.0, 0.4, 1.0))) for i in order])
+    pieces = [piece.copy() for piece in np.split(sound, places)]
+    for piece in pieces:
+        stop = int(random.uniform(0.03, 0.2) * SAMPLE_RATE_HZ)
+        piece[-min(stop, len(piece)) :] = 0.0
+    joined: Samples = np.concatenate([pieces[i] for i in random.permutation(len(pieces))])
+    joined[int(len(joined) * (1 - 0.15 * severity * random.random())) :] = 0.0
+    return joined
 
 
 def _fit(sound: Samples, length: int) -> Samples:

@@ -1,6 +1,6 @@
 """Training of the two heads on rated clips, with the towers frozen: L1 on both scales, as in the paper."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +17,10 @@ from core.heads import Heads
 class HeadRecipe:
     """How the heads are trained."""
 
-    steps: int = 3000
+    steps: int = 1500
     batch_size: int = 256
     learning_rate: float = 1e-3
-    weight_decay: float = 0.05
+    weight_decay: float = 1.0  # strong: the panel is noisier than it is large
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,22 @@ class EmbeddedClips:
 
 @torch.inference_mode()
 def embed(
-    tower: ClapTower, clips: Sequence[SimulatedClip], mels: Sequence[Mels], batch_size: int = 64
+    tower: ClapTower,
+    clips: Sequence[SimulatedClip],
+    mels: Mapping[tuple[int, ...], Mels],
+    batch_size: int = 64,
 ) -> EmbeddedClips:
-    """Embed clips of one window each."""
-    stacked = torch.from_numpy(np.concatenate(mels))[:, None]
-    audio = [
-        tower.embed_log_mel(batch.to(tower.device).float()) for batch in torch.split(stacked, batch_size)
+    """Embed clips of one window each; ``mels`` holds the windows by the clips' seeds."""
+    windows = torch.from_numpy(np.concatenate(list(mels.values())))[:, None]
+    heard = [
+        tower.embed_log_mel(batch.to(tower.device).float()) for batch in torch.split(windows, batch_size)
     ]
+    places = {seed: place for place, seed in enumerate(mels)}
+    audio = torch.cat(heard)[[places[clip.seed] for clip in clips]]
     prompts = [clip.prompt for clip in clips]
     text = [tower.embed_text(prompts[i : i + batch_size]) for i in range(0, len(prompts), batch_size)]
     mos = torch.tensor([clip.mos for clip in clips])
-    return EmbeddedClips(torch.cat(audio).cpu(), torch.cat(text).cpu(), mos)
+    return EmbeddedClips(audio.cpu(), torch.cat(text).cpu(), mos)
 
 
 def train_heads(clips: EmbeddedClips, recipe: HeadRecipe, seed: int) -> Heads:
@@ -74,6 +79,11 @@ def train_heads(clips: EmbeddedClips, recipe: HeadRecipe, seed: int) -> Heads:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         heads = Heads(audio.shape[1])
+        with torch.no_grad():  # start from the mean
+            for head, mean in zip(
+                (heads.musical_impression, heads.textual_alignment), mos.mean(0), strict=True
+            ):
+                head[-1].bias.fill_(mean)
         optimiser = torch.optim.AdamW(
             heads.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from core.audio import InputPolicy, condition, split_windows
 from core.clap import ClapTower
 from core.demo import faults
-from core.demo.composer import Attributes, Random, compose, draw_attributes
+from core.demo.composer import Attributes, compose, draw_attributes
 from core.demo.panel import SimulatedClip
 from core.demo.rendering import render
 from core.demo.timbres import SAMPLE_RATE_HZ, Samples
@@ -64,9 +64,11 @@ def pieces(count: int, seed: int) -> list[Piece]:
     return list(_on_all_cores(_piece, tasks, "composing"))
 
 
-def mels_of_clips(clips: Iterable[SimulatedClip]) -> list[Mels]:
-    """The windows of rated clips, (n_windows, 1001, 64) each."""
-    return list(_on_all_cores(_mels_of_clip, list(clips), "playing rated clips"))
+def mels_of_clips(clips: Iterable[SimulatedClip]) -> dict[tuple[int, ...], Mels]:
+    """The windows of rated clips by the clip's seed, (n_windows, 1001, 64) each; a sound is played once."""
+    sounds = {clip.seed: clip for clip in clips}
+    mels = _on_all_cores(_mels_of_clip, list(sounds.values()), "playing rated clips")
+    return dict(zip(sounds, mels, strict=True))
 
 
 def log_mels(sound: Samples) -> Mels:
@@ -76,22 +78,19 @@ def log_mels(sound: Samples) -> Mels:
 
 
 def _piece(task: tuple[int, int]) -> Piece:
-    random = np.random.default_rng(task)
+    seed, index = task
+    random = np.random.default_rng([seed, index])
     attributes = draw_attributes(random)
     composition = compose(attributes, PIECE_S, random)
-    severities = draw_severities(random)
+    severities = (
+        faults.draw_few(random) if index % 2 else faults.draw_habits(random.uniform(0.3, 1.5), random)
+    )
     clean = render(composition, random)
     spoiled_notes = faults.spoil_notes(composition, severities, random)
     base = clean if spoiled_notes is composition else render(spoiled_notes, random)
     spoiled = faults.spoil_sound(base, severities, random)
     vector = np.array([severities.get(name, 0.0) for name in faults.NAMES], dtype=np.float32)
     return Piece(attributes, vector, np.concatenate([log_mels(clean), log_mels(spoiled)]))
-
-
-def draw_severities(random: Random) -> dict[str, float]:
-    """One to three faults, mild to severe."""
-    names = random.choice(faults.NAMES, size=int(random.integers(1, 4)), replace=False)
-    return {str(name): float(random.uniform(0.0, 1.0)) for name in names}
 
 
 def _mels_of_clip(clip: SimulatedClip) -> Mels:

@@ -73,11 +73,15 @@ class SimulatedClip:
 
 
 def draw_system(system_id: str, random: Random) -> System:
-    """Draw a system: anything from nearly clean and faithful to broken and deaf to its prompt."""
-    poor = random.uniform(0.0, 1.0) ** 1.2
-    habits = random.choice(faults.NAMES, size=int(random.integers(2, 5)), replace=False)
-    severities = {str(name): float(poor * random.uniform(0.1, 0.8)) for name in habits}
-    return System(system_id, severities, 0.4 * poor + 0.45 * random.uniform(0, 1))
+    """Draw a system: anything from nearly clean and faithful to broken and deaf to its prompt.
+
+    A weak model is weak in most respects and has its own habits: every fault grows with how poor the system
+    is, some much more than others, and so does the mismatch.
+    """
+    poor = random.uniform(0.0, 1.0)
+    return System(
+        system_id, faults.draw_habits(poor, random), float(0.45 * poor + 0.35 * random.uniform(0, 1))
+    )
 
 
 def draw_raters(count: int, random: Random) -> list[Rater]:
@@ -92,7 +96,12 @@ def alignment(share: float, impression: float) -> float:
 
 
 def simulate(
-    systems: int, clips_each: int, seed: int, duration_s: float = 10.0, raters: int = 14
+    systems: int,
+    clips_each: int,
+    seed: int,
+    duration_s: float = 10.0,
+    raters: int = 14,
+    prompts_each: int = 1,
 ) -> Iterator[SimulatedClip]:
     """A listening test, simulated: every clip rated by five of the raters.
 
@@ -104,25 +113,41 @@ def simulate(
     duration_s : float
     raters : int
         Five or more.
+    prompts_each : int
+        Over 1, each sound is rated against several prompts, as so many clips.
     """
     random = np.random.default_rng([seed, 0])
     panel = draw_raters(raters, random)
     for index in range(systems):
         system = draw_system(f"S{index + 1:03d}", random)
         for number in range(clips_each):
-            yield _clip(system, number, (seed, index + 1, number), duration_s, panel)
+            clip_seed = (seed, index + 1, number)
+            clip_random = np.random.default_rng([*clip_seed, 1])
+            severities = _slips(system, clip_random)
+            for prompt in range(number * prompts_each, (number + 1) * prompts_each):
+                yield _clip(system, prompt, clip_seed, duration_s, severities, panel, clip_random)
+
+
+def _slips(system: System, random: Random) -> dict[str, float]:
+    """Severities of one clip's faults, around the system's habits."""
+    severities = {
+        name: min(1.0, habit * float(random.uniform(0.4, 1.6))) for name, habit in system.severities.items()
+    }
+    if random.random() < 0.2:  # an accident that is not the system's habit
+        severities[str(random.choice(faults.NAMES))] = float(random.uniform(0.1, 0.6))
+    return severities
 
 
 def _clip(
-    system: System, number: int, seed: tuple[int, ...], duration_s: float, panel: list[Rater]
+    system: System,
+    number: int,
+    seed: tuple[int, ...],
+    duration_s: float,
+    severities: Mapping[str, float],
+    panel: list[Rater],
+    random: Random,
 ) -> SimulatedClip:
     attributes = draw_attributes(np.random.default_rng(seed))  # those that SimulatedClip.sound draws again
-    random = np.random.default_rng([*seed, 1])
-    severities = {
-        name: float(np.clip(random.normal(mean, 0.12), 0, 1)) for name, mean in system.severities.items()
-    }
-    if random.random() < 0.2:  # an accident that is not the system's habit
-        severities.setdefault(str(random.choice(faults.NAMES)), float(random.uniform(0.1, 0.6)))
     caption = captions.write(captions.mismatch(attributes, system.mismatch, random), random)
     impression = faults.impression(severities)
     opinion = (impression, alignment(captions.match(caption.named, attributes), impression))

@@ -42,9 +42,8 @@ def _sound(played: Note, colour: int) -> Samples:
     timbre = TIMBRES[played.timbre]
     held, release = int(played.duration_s * SAMPLE_RATE_HZ), int(timbre.release_s * SAMPLE_RATE_HZ)
     whole = note(played.timbre, played.midi, colour)
-    if played.cents:
-        whole = _bend(whole, played.cents)
-    sound = whole[: held + release] * np.float32(played.velocity * 0.35)
+    whole = _bend(whole, played.cents, held + release) if played.cents else whole[: held + release]
+    sound = whole * np.float32(played.velocity * 0.35)
     tail = len(sound) - held
     if tail > 0:
         sound[held:] *= np.exp(-RELEASE_CURVE * np.arange(tail, dtype=np.float32) / release)
@@ -52,8 +51,8 @@ def _sound(played: Note, colour: int) -> Samples:
     return sound
 
 
-def _bend(sound: Samples, cents: float) -> Samples:
-    places = np.arange(len(sound)) * 2.0 ** (cents / 1200.0)
+def _bend(sound: Samples, cents: float, length: int) -> Samples:
+    places = np.arange(min(length, len(sound))) * 2.0 ** (cents / 1200.0)
     return np.interp(places, np.arange(len(sound)), sound, right=0.0).astype(np.float32)
 
 

@@ -21,6 +21,7 @@ MINIATURE = BuildRecipe(
     rated_systems=3,
     held_out_systems=3,
     clips_per_system=2,
+    prompts_per_clip=2,
 )
 
 

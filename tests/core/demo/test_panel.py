@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from core.demo import panel
+from core.demo import faults, panel
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,23 @@ def test_systems_differ_and_ratings_follow_opinions(clips):
     mos, opinions = np.array([clip.mos for clip in clips]), np.array([clip.opinion for clip in clips])
     for scale in range(2):
         assert np.corrcoef(mos[:, scale], opinions[:, scale])[0, 1] > 0.9
+
+
+def test_a_sound_can_be_rated_against_several_prompts(clips):
+    more = list(panel.simulate(systems=12, clips_each=8, seed=77, prompts_each=3))
+    assert len(more) == 3 * len(clips)
+    assert [clip.seed for clip in more[:4]] == [clips[0].seed] * 3 + [clips[1].seed]
+    assert len({clip.clip_id for clip in more}) == len(more)
+    assert more[0].severities == more[2].severities
+    assert len({clip.prompt for clip in more[:3]}) > 1
+
+
+def test_a_poorer_system_does_worse_in_most_respects():
+    random = np.random.default_rng(0)
+    totals = [sum(faults.draw_habits(poor, random).values()) for poor in (0.1, 0.9) for _ in range(200)]
+    assert np.mean(totals[200:]) > 5 * np.mean(totals[:200])
+    few = [len(faults.draw_few(random)) for _ in range(100)]
+    assert set(few) == {1, 2, 3}
 
 
 def test_clips_last_as_long_as_asked():
