@@ -21,6 +21,7 @@ import numpy as np
 import pyloudnorm
 import soxr
 from numpy.typing import ArrayLike, NDArray
+from scipy import signal
 
 from core.decode import Decoded, check_layout, decode, too_long
 from core.errors import AudioError, shown_name
@@ -31,6 +32,7 @@ WINDOW_S = WINDOW_SAMPLES / MODEL_SAMPLE_RATE_HZ
 
 SILENCE_PEAK = 0.001  # -60 dBFS: below it a clip counts as silent and is not made louder
 _LOUDNESS_BLOCK_S = 0.4  # BS.1770 measures blocks of 400 ms
+_LOW_PASS_TAPS = 257  # at 16 kHz: a transition of about 400 Hz
 _MEGABYTE = 1_000_000
 
 ClipSource = str | Path | bytes | tuple[ArrayLike, int]
@@ -62,12 +64,16 @@ class InputPolicy:
     Attributes
     ----------
     sample_rate_hz : int
-        Bandwidth: MusicEval's clips are at 16 kHz, so clips go down to this rate and back up to 48 kHz.
+        MusicEval's clips are at 16 kHz, so clips go down to this rate and back up to 48 kHz.
+    bandwidth_hz : float
+        What is heard of that. Every resampler leaves another edge in the last tenth below half the rate, and
+        a logarithmic spectrum makes much of it; without that tenth all copies of a clip are alike.
     loudness_lufs : float
         Integrated loudness, the level of EBU R 128.
     """
 
     sample_rate_hz: int = 16_000
+    bandwidth_hz: float = 7_000.0
     loudness_lufs: float = -23.0
 
 
@@ -151,7 +157,7 @@ def condition(samples: NDArray[np.float32], sample_rate_hz: int, policy: InputPo
     ndarray of shape (m,)
         At 48 kHz. Not limited in peak: float samples need no headroom. Silence stays silent.
     """
-    narrow = _resample(samples, sample_rate_hz, policy.sample_rate_hz)
+    narrow = _low_pass(_resample(samples, sample_rate_hz, policy.sample_rate_hz), policy)
     return _resample(narrow * _gain(narrow, policy), policy.sample_rate_hz, MODEL_SAMPLE_RATE_HZ)
 
 
@@ -263,6 +269,17 @@ def _resample(samples: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray
         return samples
     resampled: NDArray[np.float32] = soxr.resample(samples, from_hz, to_hz, quality="HQ")
     return resampled
+
+
+def _low_pass(samples: NDArray[np.float32], policy: InputPolicy) -> NDArray[np.float32]:
+    """Cut samples at the policy's rate off at its bandwidth; linear phase, 100 dB down within 250 Hz."""
+    if policy.bandwidth_hz >= policy.sample_rate_hz / 2:
+        return samples
+    taps = signal.firwin(
+        _LOW_PASS_TAPS, policy.bandwidth_hz, window=("kaiser", 10.0), fs=policy.sample_rate_hz
+    )
+    filtered: NDArray[np.float32] = signal.oaconvolve(samples, taps, mode="same").astype(np.float32)
+    return filtered
 
 
 def _gain(samples: NDArray[np.float32], policy: InputPolicy) -> np.float32:

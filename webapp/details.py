@@ -39,7 +39,8 @@ def _facts(provenance: Mapping[str, Any]) -> dict[str, str]:
         "Model SHA-256": checkpoint["sha256"],
         "Clip": f"{audio['duration_s']:.2f} s, {audio['sample_rate_hz']} Hz, {layout}",
         "Clip SHA-256": audio["sha256"],
-        "Heard as": f"mono, {policy['sample_rate_hz']} Hz, {policy['loudness_lufs']:g} LUFS",
+        "Heard as": f"mono, {policy['sample_rate_hz']} Hz, up to {policy['bandwidth_hz']:g} Hz,"
+        f" {policy['loudness_lufs']:g} LUFS",
         "Windows": f"{windows['grid']}; short clips {windows['short_clips']}; {windows['pooling']}",
         "Versions": ", ".join(f"{name} {version}" for name, version in provenance["versions"].items()),
     }

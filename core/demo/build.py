@@ -19,7 +19,7 @@ from core.clap import ClapTower
 from core.demo import panel
 from core.demo.contrast import ContrastRecipe, train_tower
 from core.demo.headwork import EmbeddedClips, HeadRecipe, embed, train_heads
-from core.demo.material import POLICY, mels_of_clips, pieces
+from core.demo.material import POLICY, WHOLE_BAND, mels_of_clips, pieces
 from core.heads import Heads
 from core.scales import SCALES
 
@@ -35,6 +35,8 @@ class BuildRecipe:
     seed: int = 1
     pieces: int = 10_000
     contrast: ContrastRecipe = field(default_factory=ContrastRecipe)
+    tuning_pieces: int = 5_000  # heard through the input policy, after the whole band
+    tuning: ContrastRecipe = field(default_factory=lambda: ContrastRecipe(batches=600, learning_rate=4e-4))
     heads: HeadRecipe = field(default_factory=HeadRecipe)
     rated_systems: int = 100
     held_out_systems: int = 20
@@ -59,7 +61,10 @@ def build(recipe: BuildRecipe, folder: Path, device: torch.device | None = None)
         The content of ``metrics.json``.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tower = train_tower(pieces(recipe.pieces, recipe.seed), recipe.contrast, recipe.seed, device)
+    wide = pieces(recipe.pieces, recipe.seed, WHOLE_BAND)
+    tower = train_tower(wide, recipe.contrast, recipe.seed, device)
+    narrow = pieces(recipe.tuning_pieces, recipe.seed + 1)
+    tower = train_tower(narrow, recipe.tuning, recipe.seed + 1, device, start=tower)
     tower.load_weights({key: _half(value) for key, value in tower.weights().items()})  # as it will be stored
     rated = _rated(tower, recipe, recipe.rated_systems, 1_000, recipe.prompts_per_clip)
     heads = train_heads(rated, recipe.heads, recipe.seed)
@@ -129,6 +134,8 @@ def _model_card(held_out: Mapping[str, Any], settings: Mapping[str, Any]) -> str
         alignment=held_out["absolute_error_quantile"]["textual_alignment"],
         pieces=settings["pieces"],
         batches=settings["contrast"]["batches"],
+        tuning_pieces=settings["tuning_pieces"],
+        tuning_batches=settings["tuning"]["batches"],
         batch_size=settings["contrast"]["batch_size"],
         rated=settings["rated_systems"] * settings["clips_per_system"],
         systems=settings["rated_systems"],
@@ -144,10 +151,11 @@ raters. It makes every part of MusicEval run and respond sensibly on a fresh mac
 scores.
 
 - Towers: LAION-CLAP's classes at a small size (`small`), trained from scratch by contrast on {pieces}
-  composed pieces of 10 s, each clean and with faults, and their captions; {batches} batches of {batch_size}.
+  composed pieces of 10 s, each clean and with faults, and their captions ({batches} batches of {batch_size}),
+  then on {tuning_pieces} more as the input policy lets them through ({tuning_batches} batches).
 - Heads: two three-layer MLPs, L1 loss, on {rated} clips of {systems} simulated systems, each against
   {prompts} prompts, five simulated ratings each.
-- Input policy: 16 kHz bandwidth, -23 LUFS.
+- Input policy: 16 kHz mono, up to 7 kHz of it, -23 LUFS.
 - Made by `python -m core demo build` (seed {seed}); weights are stored in float16.
 
 ## Held-out error

@@ -76,7 +76,10 @@ def _scorecard(arguments: argparse.Namespace) -> None:
     from core.scorer import Scorer
 
     scorer = Scorer.load(arguments.model)
-    card = {"simulated": scorecard.simulated(scorer, arguments.systems, arguments.clips)}
+    card = {
+        "simulated": scorecard.simulated(scorer, arguments.systems, arguments.clips),
+        "faults": scorecard.heard_faults(scorer),
+    }
     if arguments.reference_data is not None:
         card["real"] = scorecard.real(scorer, arguments.reference_data)
     print(json.dumps(card, indent=2) if arguments.json else scorecard.report(card))

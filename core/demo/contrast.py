@@ -85,9 +85,13 @@ class Teacher(nn.Module):
 
 
 def train_tower(
-    pieces: Sequence[Piece], recipe: ContrastRecipe, seed: int, device: torch.device
+    pieces: Sequence[Piece],
+    recipe: ContrastRecipe,
+    seed: int,
+    device: torch.device,
+    start: ClapTower | None = None,
 ) -> ClapTower:
-    """Train a small tower from scratch.
+    """Train a small tower.
 
     Parameters
     ----------
@@ -96,6 +100,8 @@ def train_tower(
     seed : int
         Seeds a fork of torch's generator, which HTSAT draws from, and the choice of clips and captions.
     device : torch.device
+    start : ClapTower, optional
+        A tower to go on from; it is changed. By default a new one.
 
     Returns
     -------
@@ -104,9 +110,8 @@ def train_tower(
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        tower = ClapTower.build("small").to(device).train()
+        tower = (start or _new_tower(pieces)).to(device).train()
         teacher = Teacher(tower.dim).to(device)
-        _calibrate(tower, pieces)
         _train(tower, teacher, pieces, recipe, np.random.default_rng([seed, 1]))
     return tower.eval().cpu()
 
@@ -194,12 +199,14 @@ def _quality(severities: NDArray[np.float32], device: torch.device) -> tuple[Ten
     return torch.from_numpy(severities).to(device), torch.tensor(impressions, device=device).float()
 
 
-def _calibrate(tower: ClapTower, pieces: Sequence[Piece]) -> None:
-    """Start the input normalisation from the pool's own statistics instead of zero and one."""
+def _new_tower(pieces: Sequence[Piece]) -> ClapTower:
+    """Build a tower whose input normalisation starts from the pool's own statistics."""
+    tower = ClapTower.build("small")
     sample = np.concatenate([piece.mels for piece in pieces[:200]]).astype(np.float32)
     norm = tower.clap.audio_branch.bn0
     norm.running_mean.copy_(torch.from_numpy(sample.mean(axis=(0, 1))))
     norm.running_var.copy_(torch.from_numpy(sample.var(axis=(0, 1)) + 1.0))
+    return tower
 
 
 def _fast_bfloat16(device: torch.device) -> bool:

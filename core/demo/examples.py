@@ -71,11 +71,11 @@ _SKETCHES = (
         {"clipping": 0.85},
     ),
     _Sketch(
-        "Waltz, out of tune",
+        "Waltz in shreds",
         "A graceful Viennese waltz for strings in a major key.",
-        "the players are out of tune and out of time",
+        "metallic, and with holes, as from a broken codec",
         Attributes("waltz", 138, "major", "happy", "strings", "strings", "double bass", "none", "moderate"),
-        {"detuning": 0.8, "wrong notes": 0.6, "rhythm jitter": 0.4},
+        {"metallic": 0.5, "drop-outs": 0.4},
     ),
     _Sketch(
         "Wrong number",

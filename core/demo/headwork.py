@@ -79,11 +79,8 @@ def train_heads(clips: EmbeddedClips, recipe: HeadRecipe, seed: int) -> Heads:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         heads = Heads(audio.shape[1])
-        with torch.no_grad():  # start from the mean
-            for head, mean in zip(
-                (heads.musical_impression, heads.textual_alignment), mos.mean(0), strict=True
-            ):
-                head[-1].bias.fill_(mean)
+        for head, mean in zip((heads.musical_impression, heads.textual_alignment), mos.mean(0), strict=True):
+            torch.nn.init.constant_(head[-1].get_parameter("bias"), float(mean))
         optimiser = torch.optim.AdamW(
             heads.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )

@@ -27,6 +27,7 @@ from core.demo.timbres import SAMPLE_RATE_HZ, Samples
 
 PIECE_S = 10.0  # one window
 POLICY = InputPolicy()
+WHOLE_BAND = InputPolicy(bandwidth_hz=SAMPLE_RATE_HZ / 2)
 TASKS_WORTH_A_PROCESS = 50  # starting one takes seconds
 
 Mels = NDArray[np.float16]
@@ -52,15 +53,17 @@ class Piece:
     mels: Mels
 
 
-def pieces(count: int, seed: int) -> list[Piece]:
-    """Compose the training pool.
+def pieces(count: int, seed: int, policy: InputPolicy = POLICY) -> list[Piece]:
+    """Compose a training pool.
 
     Parameters
     ----------
     count : int
     seed : int
+    policy : InputPolicy
+        How the sounds are conditioned.
     """
-    tasks = [(seed, index) for index in range(count)]
+    tasks = [(seed, index, policy) for index in range(count)]
     return list(_on_all_cores(_piece, tasks, "composing"))
 
 
@@ -71,14 +74,14 @@ def mels_of_clips(clips: Iterable[SimulatedClip]) -> dict[tuple[int, ...], Mels]
     return dict(zip(sounds, mels, strict=True))
 
 
-def log_mels(sound: Samples) -> Mels:
+def log_mels(sound: Samples, policy: InputPolicy = POLICY) -> Mels:
     """The windows of a 16 kHz sound, conditioned as the scorer conditions an upload."""
-    _, windows = split_windows(condition(sound, SAMPLE_RATE_HZ, POLICY))
+    _, windows = split_windows(condition(sound, SAMPLE_RATE_HZ, policy))
     return _front_end().log_mel(windows)[:, 0].numpy().astype(np.float16)
 
 
-def _piece(task: tuple[int, int]) -> Piece:
-    seed, index = task
+def _piece(task: tuple[int, int, InputPolicy]) -> Piece:
+    seed, index, policy = task
     random = np.random.default_rng([seed, index])
     attributes = draw_attributes(random)
     composition = compose(attributes, PIECE_S, random)
@@ -90,7 +93,7 @@ def _piece(task: tuple[int, int]) -> Piece:
     base = clean if spoiled_notes is composition else render(spoiled_notes, random)
     spoiled = faults.spoil_sound(base, severities, random)
     vector = np.array([severities.get(name, 0.0) for name in faults.NAMES], dtype=np.float32)
-    return Piece(attributes, vector, np.concatenate([log_mels(clean), log_mels(spoiled)]))
+    return Piece(attributes, vector, np.concatenate([log_mels(s, policy) for s in (clean, spoiled)]))
 
 
 def _mels_of_clip(clip: SimulatedClip) -> Mels:

@@ -1,9 +1,10 @@
 """The demo judge's scorecard, on data that it was not trained on.
 
-Two parts. *Simulated*: clips of unseen simulated systems, rated by an unseen simulated panel. *Real*: clips
-and recordings from a folder of reference audio, where the truth is only an order: a damaged copy should get
-less impression than its original, and a clip's own prompt more alignment than another clip's. Everything
-goes through the public :class:`core.scorer.Scorer`.
+Three parts. *Simulated*: clips of unseen simulated systems, rated by an unseen simulated panel. *Faults*:
+which faults of unseen composed pieces the judge hears, one at a time. *Real*: clips and recordings from a
+folder of reference audio, where the truth is only an order: a damaged copy should get less impression than
+its original, and a clip's own prompt more alignment than another clip's. Everything goes through the public
+:class:`core.scorer.Scorer`.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +19,10 @@ from tqdm import tqdm
 
 from core import metrics
 from core.audio import read_clip
-from core.demo import panel
+from core.demo import faults, panel
+from core.demo.composer import compose, draw_attributes
+from core.demo.rendering import render
+from core.demo.timbres import SAMPLE_RATE_HZ, Samples
 from core.errors import MusicEvalError
 from core.scales import SCALES
 from core.scorer import Scorer
@@ -41,7 +45,7 @@ def simulated(
     """
     clips = list(panel.simulate(systems, clips_each, SEED, duration_s))
     scores = [
-        scorer.score((clip.sound(), 16_000), clip.prompt)
+        scorer.score((clip.sound(), SAMPLE_RATE_HZ), clip.prompt)
         for clip in tqdm(clips, "simulated systems", unit="clip")
     ]
     result: dict[str, Any] = {"n_systems": systems, "n_clips": len(clips)}
@@ -51,6 +55,37 @@ def simulated(
         result[scale] = metrics.both_levels(truth, predicted, [clip.system_id for clip in clips], RESAMPLES)
         result[scale]["absolute_error_90"] = float(np.quantile(np.abs(truth - predicted), 0.9))
     return result
+
+
+def heard_faults(scorer: Scorer, pieces: int = 24, severity: float = 0.7) -> dict[str, Any]:
+    """Share of unseen pieces of 10 s where a copy with one fault gets less impression than the clean one.
+
+    Returns
+    -------
+    dict
+        ``{fault: share}``, with ``n_pieces`` and ``severity``.
+    """
+    shares: dict[str, list[bool]] = {name: [] for name in faults.NAMES}
+    for seed in tqdm(range(pieces), "faults", unit="piece"):
+        composition = compose(draw_attributes(np.random.default_rng([SEED, seed])), 10.0, _random(seed))
+        clean = _impression(scorer, render(composition, _random(seed)))
+        for name, heard in shares.items():
+            notes = faults.spoil_notes(composition, {name: severity}, _random(seed))
+            broken = faults.spoil_sound(render(notes, _random(seed)), {name: severity}, _random(seed))
+            heard.append(_impression(scorer, broken) < clean)
+    return {
+        "n_pieces": pieces,
+        "severity": severity,
+        **{name: float(np.mean(row)) for name, row in shares.items()},
+    }
+
+
+def _random(seed: int) -> np.random.Generator:
+    return np.random.default_rng([SEED, seed, 1])
+
+
+def _impression(scorer: Scorer, sound: Samples) -> float:
+    return scorer.score((sound, SAMPLE_RATE_HZ), "music").musical_impression
 
 
 def real(scorer: Scorer, folder: Path) -> dict[str, Any]:
@@ -172,6 +207,13 @@ def report(card: Mapping[str, Any]) -> str:
                 for m in metrics.METRICS
             )
             lines.append(f"| {scale.replace('_', ' ')} | {level} | {row['n']} | {' | '.join(cells)} |")
+    if "faults" in card:
+        heard = card["faults"]
+        each = "; ".join(f"{name}: {heard[name]:.0%}" for name in faults.NAMES)
+        lines += [
+            "",
+            f"Copy with one fault gets less impression, of {heard['n_pieces']} composed pieces: {each}.",
+        ]
     if "real" in card:
         lines += ["", *_real_lines(card["real"])]
     return "\n".join(lines)

@@ -189,3 +189,23 @@ def test_real_clips(reference_data: Path) -> None:
         clip = read_clip(path)
         assert clip.duration_s == pytest.approx(soundfile.info(path).duration, abs=1e-3)
         assert np.isfinite(condition(clip.samples, clip.sample_rate_hz, POLICY)).all()
+
+
+@pytest.mark.parametrize("quality", ["MQ", "HQ", "VHQ"])
+def test_a_copy_at_another_rate_is_heard_alike_up_to_its_edge(quality: str) -> None:
+    noise = (0.1 * np.random.default_rng(0).standard_normal(5 * 16_000)).astype(np.float32)
+    copy = soxr.resample(noise, 16_000, 44_100, quality=quality)
+    original, other = (
+        np.abs(np.fft.rfft(heard * np.hanning(heard.size)))
+        for heard in (condition(noise, 16_000, InputPolicy()), condition(copy, 44_100, InputPolicy()))
+    )
+    heard, edge = slice(0, 6_800 * 5), slice(7_300 * 5, None)
+    assert np.abs(original[heard] - other[heard]).mean() < 0.01 * original[heard].mean()
+    assert max(original[edge].max(), other[edge].max()) < 1e-4 * original[heard].mean()
+
+
+def test_a_bandwidth_of_the_whole_rate_cuts_nothing() -> None:
+    noise = (0.1 * np.random.default_rng(0).standard_normal(16_000)).astype(np.float32)
+    whole = condition(noise, 16_000, InputPolicy(bandwidth_hz=8_000.0))
+    band = np.abs(np.fft.rfft(whole))[7_050:7_250]
+    assert band.mean() > 0.5 * np.abs(np.fft.rfft(whole))[1_000:7_000].mean()

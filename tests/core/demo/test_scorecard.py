@@ -56,6 +56,17 @@ def test_intervals_resample_whole_clips():
     assert scorecard._cluster_interval(table) == [0.0, 1.0]
 
 
+def test_a_judge_of_the_highs_hears_a_band_limit():
+    def score(clip, prompt):
+        spectrum = np.abs(np.fft.rfft(clip[0]))
+        return SimpleNamespace(musical_impression=float(spectrum[30_000:].sum() / spectrum.sum()))
+
+    heard = scorecard.heard_faults(SimpleNamespace(score=score), pieces=3)
+    assert heard["band limit"] == 1.0
+    assert heard["noise"] == 0.0
+    assert heard["n_pieces"] == 3
+
+
 def test_the_report_shows_every_metric_with_its_interval(random_checkpoint):
     card = {
         "simulated": scorecard.simulated(
