@@ -59,14 +59,16 @@ def _build(arguments: argparse.Namespace) -> None:
     from core.demo.build import BuildRecipe, build
 
     recipe = BuildRecipe()
-    given = {"seed": arguments.seed, "pieces": arguments.pieces, "rated_systems": arguments.systems}
-    recipe = dataclasses.replace(
-        recipe, **{name: value for name, value in given.items() if value is not None}
-    )
+    if arguments.seed is not None:
+        recipe = dataclasses.replace(recipe, seed=arguments.seed)
+    if arguments.systems is not None:
+        recipe = dataclasses.replace(recipe, rated_systems=arguments.systems)
+    if arguments.pieces is not None:  # the tuning keeps its share
+        recipe = dataclasses.replace(recipe, pieces=arguments.pieces, tuning_pieces=arguments.pieces // 2)
     if arguments.batches is not None:
-        recipe = dataclasses.replace(
-            recipe, contrast=dataclasses.replace(recipe.contrast, batches=arguments.batches)
-        )
+        contrast = dataclasses.replace(recipe.contrast, batches=arguments.batches)
+        tuning = dataclasses.replace(recipe.tuning, batches=arguments.batches // 4)
+        recipe = dataclasses.replace(recipe, contrast=contrast, tuning=tuning)
     build(recipe, arguments.output)
     print((arguments.output / "README.md").read_text(encoding="utf-8"))
 

@@ -17,6 +17,8 @@ MINIATURE = BuildRecipe(
     seed=5,
     pieces=8,
     contrast=ContrastRecipe(batches=2, batch_size=4, warm_up=1),
+    tuning_pieces=4,
+    tuning=ContrastRecipe(batches=1, batch_size=4, warm_up=1),
     heads=HeadRecipe(steps=5, batch_size=8),
     rated_systems=3,
     held_out_systems=3,
@@ -45,7 +47,9 @@ def test_the_command_takes_a_budget(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("core.demo.build.build", record)
     code = main(["demo", "build", "-o", str(tmp_path), "--pieces", "100", "--batches", "7", "--seed", "3"])
     assert code == 0
-    assert (asked["recipe"].pieces, asked["recipe"].contrast.batches, asked["recipe"].seed) == (100, 7, 3)
+    recipe = asked["recipe"]
+    assert (recipe.pieces, recipe.tuning_pieces, recipe.seed) == (100, 50, 3)
+    assert (recipe.contrast.batches, recipe.tuning.batches) == (7, 1)
     assert "card" in capsys.readouterr().out
 
 
