@@ -123,7 +123,11 @@ def test_json_is_plain_finite_and_complete(scorer: Scorer, clip_path: Path) -> N
     }
     assert provenance["prompt"] == ("pia?no " * 500)[:1_000]
     assert provenance["prompt_characters"] == 3_500
-    assert provenance["input_policy"] == {"sample_rate_hz": 16_000, "loudness_lufs": -23.0}
+    assert provenance["input_policy"] == {
+        "sample_rate_hz": 16_000,
+        "bandwidth_hz": 7_000.0,
+        "loudness_lufs": -23.0,
+    }
     assert provenance["window_policy"]["window_s"] == 10.0
     assert {"musiceval", "torch", "laion_clap", "librosa", "numpy", "python"} <= provenance["versions"].keys()
 

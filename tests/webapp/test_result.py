@@ -102,7 +102,7 @@ def test_details_name_what_the_score_depends_on(score: Score, clip: Clip) -> Non
         provenance["checkpoint"]["sha256"],
         provenance["audio"]["sha256"],
         "23.00 s, 16000 Hz, mono",
-        "Heard as mono, 16000 Hz, -23 LUFS",
+        "Heard as mono, 16000 Hz, up to 7000 Hz, -23 LUFS",
         "every 10 s from the start, the last window aligned to the end",
         f"torch {provenance['versions']['torch']}",
         "0:00 to 0:10 3.50 2.25",
