@@ -32,7 +32,7 @@ WINDOW_S = WINDOW_SAMPLES / MODEL_SAMPLE_RATE_HZ
 
 SILENCE_PEAK = 0.001  # -60 dBFS: below it a clip counts as silent and is not made louder
 _LOUDNESS_BLOCK_S = 0.4  # BS.1770 measures blocks of 400 ms
-_LOW_PASS_TAPS = 257  # at 16 kHz: a transition of about 400 Hz
+_LOW_PASS_TAPS = 257  # at 16 kHz: a transition of about 400 Hz around the bandwidth
 _MEGABYTE = 1_000_000
 
 ClipSource = str | Path | bytes | tuple[ArrayLike, int]
@@ -272,7 +272,7 @@ def _resample(samples: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray
 
 
 def _low_pass(samples: NDArray[np.float32], policy: InputPolicy) -> NDArray[np.float32]:
-    """Cut samples at the policy's rate off at its bandwidth; linear phase, 100 dB down within 250 Hz."""
+    """Cut samples at the policy's rate off at its bandwidth; linear phase, 100 dB down 250 Hz above it."""
     if policy.bandwidth_hz >= policy.sample_rate_hz / 2:
         return samples
     taps = signal.firwin(
