@@ -6,65 +6,28 @@ command needs is imported when it runs, so that ``--help`` is there at once.
 
 import argparse
 import contextlib
-import io
 import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from core.command import Parser, run_command
 from core.demo.cli import add_commands
-from core.errors import MusicEvalError
 
 if TYPE_CHECKING:
     from core.scorer import Score
 
-EXIT_OK = 0
-EXIT_MISTAKE = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
-EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line; argparse alone prints the usage too."""
-        self.exit(EXIT_MISTAKE, f"{self.prog}: {message}. Try {self.prog} --help.\n")
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments without the program's name; by default those of the process.
-
-    Returns
-    -------
-    int
-        The exit code: 0, or 2 for a mistake of the user.
-    """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without our signs shows ? and goes on
-    arguments = build_parser().parse_args(argv)
-    try:
-        arguments.run(arguments)
-        sys.stdout.flush()
-    except MusicEvalError as error:
-        print(f"python -m core: {error}", file=sys.stderr)
-        return EXIT_MISTAKE
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has no reader
-        return EXIT_BROKEN_PIPE
-    return EXIT_OK
+    """Run one command of ``python -m core`` and give its exit code; see `core.command.run_command`."""
+    return run_command(build_parser, argv)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands; each sets ``run``, a function of the parsed arguments."""
-    parser = _Parser(prog="python -m core", description="Score generated music, and build the demo model.")
+    parser = Parser(prog="python -m core", description="Score generated music, and build the demo model.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     score = commands.add_parser(
         "score",

@@ -4,7 +4,10 @@
     ├── AudioError        the clip cannot be read, or lies outside the limits
     ├── CheckpointError   the model folder is missing, incomplete or damaged
     ├── MetricError       scores that cannot be compared
-    └── SettingsError     an environment variable is unknown or has a bad value
+    ├── SettingsError     an environment variable is unknown or has a bad value
+    └── StudyError        a listening test cannot be set up, changed or exported as asked
+        ├── AccessError   whoever asks is not who they would have to be
+        └── RatingError   an answer of a rater that cannot be taken
 
 A message is one line for the person who gave the input: what was given, what is allowed, what to do. It names
 files by their basename only, because the same message is shown to visitors of a web page.
@@ -31,6 +34,18 @@ class MetricError(MusicEvalError):
 
 class SettingsError(MusicEvalError):
     """An environment variable is unknown or has a bad value."""
+
+
+class StudyError(MusicEvalError):
+    """A listening test cannot be set up, changed or exported as asked."""
+
+
+class AccessError(StudyError):
+    """Whoever asks is not who they would have to be; says no more than that."""
+
+
+class RatingError(StudyError):
+    """An answer of a rater that cannot be taken: too early, out of range, or of a trial that is over."""
 
 
 def shown_name(name: str) -> str:

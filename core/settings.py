@@ -87,6 +87,20 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "MUSICEVAL_MAX_FILE_MB", "100", "largest file that is read, in megabytes", _positive, "max_file_mb"
     ),
+    Setting(
+        "MUSICEVAL_DATA",
+        "data",
+        "folder of the listening tests: their database and clips; never served",
+        _folder,
+        "data",
+    ),
+    Setting(
+        "MUSICEVAL_DATABASE_URL",
+        "sqlite:///DATA/musiceval.sqlite",
+        "database of the listening tests, where it is not in that folder",
+        _name,
+        "database",
+    ),
     Setting("MUSICEVAL_REFERENCE_DATA", "none", "(tests only) folder of reference clips", _folder, None),
     Setting("MUSICEVAL_CHROMIUM", "/usr/bin/chromium", "(tests only) browser to use", _folder, None),
 )
@@ -105,6 +119,10 @@ class Settings:
     min_duration_s, max_duration_s : float
     max_file_mb : float
         In megabytes of 1,000,000 bytes.
+    data : Path
+        Folder of the listening tests.
+    database : str
+        URL of their database; empty for the one in `data`.
     """
 
     model: Path | None = None
@@ -113,6 +131,13 @@ class Settings:
     min_duration_s: float = AudioLimits.min_duration_s
     max_duration_s: float = AudioLimits.max_duration_s
     max_file_mb: float = AudioLimits.max_bytes / _MEGABYTE
+    data: Path = Path("data")
+    database: str = ""
+
+    @property
+    def database_url(self) -> str:
+        """URL of the database of the listening tests."""
+        return self.database or f"sqlite:///{self.data / 'musiceval.sqlite'}"
 
     @property
     def limits(self) -> AudioLimits:

@@ -25,11 +25,20 @@ TOP_LEVEL = (
     "tests",
     "webapp",
 )
-# What each room may import of the others; annotation only the data contract, the audio reader, demo material.
+# What each room may import of the others; annotation only the data contract, the audio reader, demo material,
+# and what every front door needs: settings, and how a command line behaves.
 MAY_IMPORT = {
     "app": ("webapp", "core"),
     "webapp": ("annotation", "core"),
-    "annotation": ("core.audio", "core.demo", "core.errors", "core.ratings", "core.scales"),
+    "annotation": (
+        "core.audio",
+        "core.command",
+        "core.demo",
+        "core.errors",
+        "core.ratings",
+        "core.scales",
+        "core.settings",
+    ),
     "core": (),
 }
 UNMENTIONED = {

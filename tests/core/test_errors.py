@@ -2,17 +2,26 @@ import pytest
 
 from core.errors import (
     MAX_NAME_LENGTH,
+    AccessError,
     AudioError,
     CheckpointError,
+    MetricError,
     MusicEvalError,
+    RatingError,
     SettingsError,
+    StudyError,
     shown_name,
 )
 
 
-@pytest.mark.parametrize("error", [AudioError, CheckpointError, SettingsError])
+@pytest.mark.parametrize("error", [AudioError, CheckpointError, MetricError, SettingsError, StudyError])
 def test_one_tree(error: type[Exception]) -> None:
-    assert issubclass(error, MusicEvalError)
+    assert error.__base__ is MusicEvalError
+
+
+@pytest.mark.parametrize("error", [AccessError, RatingError])
+def test_errors_of_the_listening_test(error: type[Exception]) -> None:
+    assert error.__base__ is StudyError
 
 
 def test_shown_name_is_one_short_line() -> None:

@@ -18,8 +18,15 @@ def test_defaults() -> None:
 def test_the_table_covers_every_field_and_shows_its_default() -> None:
     shown = {setting.field: setting for setting in SETTINGS if setting.field is not None}
     assert set(shown) == {field.name for field in fields(Settings)}
-    defaults = {name: getattr(Settings(), name) for name in shown if name != "model"}
+    defaults = {name: getattr(Settings(), name) for name in shown if name not in ("model", "database")}
     assert {name: shown[name].parse(shown[name].default) for name in defaults} == defaults
+
+
+def test_the_database_lies_in_the_data_folder_unless_named() -> None:
+    settings = Settings.from_environment({"MUSICEVAL_DATA": "there"})
+    assert settings.database_url == "sqlite:///there/musiceval.sqlite"
+    settings = Settings.from_environment({"MUSICEVAL_DATABASE_URL": "sqlite:////mnt/disk/a.sqlite"})
+    assert settings.database_url == "sqlite:////mnt/disk/a.sqlite"
 
 
 def test_values() -> None:

@@ -1,0 +1,132 @@
+"""The database: one SQLite file, opened so that a rating which was acknowledged is there after a power cut.
+
+WAL lets readers read while one writes; ``synchronous=FULL`` makes a commit reach the disk before it is
+acknowledged; ``BEGIN IMMEDIATE`` takes the write lock before the first read of a transaction, so that what a
+decision was based on cannot change under it. One thread of a process writes at a time: the others wait in
+Python, where the queue is fair, and not in SQLite's busy handler.
+
+Source: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.orm import Session
+
+from core.errors import StudyError
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_BUSY_TIMEOUT_S = 30.0
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+
+
+class Database:
+    """An open database, brought to the newest schema.
+
+    Parameters
+    ----------
+    url : str
+        ``sqlite:///relative/path`` or ``sqlite:////absolute/path``; the folder is made if it is missing.
+
+    Raises
+    ------
+    StudyError
+        If the URL is not one of SQLite, or the file cannot be used.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._writing = threading.Lock()
+        self._engine = _connect(url)
+        try:
+            with self._engine.connect() as connection:
+                upgrade(connection)
+        except DatabaseError as error:
+            self._engine.dispose()
+            raise StudyError(
+                f"The database cannot be used: {error.orig}. Check MUSICEVAL_DATABASE_URL."
+            ) from error
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Give a session whose changes are committed at the end, alone among all writers."""
+        with self._writing, Session(self._engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Give a session that sees one state of the database and changes nothing."""
+        with (
+            self._engine.connect().execution_options(musiceval_reads=True) as connection,
+            Session(connection) as session,
+        ):
+            yield session
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._engine.dispose()
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the tables to a revision, in one transaction.
+
+    Parameters
+    ----------
+    connection : Connection
+    revision : str
+        A revision of ``annotation/migrations/versions``, or ``head``.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
+def _connect(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StudyError(
+            "The database URL cannot be read. Give one like sqlite:///data/musiceval.sqlite."
+        ) from error
+    if parsed.get_backend_name() != "sqlite":
+        raise StudyError(
+            f"The database URL is one of {parsed.get_backend_name()}. Only SQLite is supported: there the "
+            "listening test was proven exact. Give a URL like sqlite:///data/musiceval.sqlite."
+        )
+    if not parsed.database or parsed.database == ":memory:":
+        raise StudyError("The database URL names no file. Give one like sqlite:///data/musiceval.sqlite.")
+    path = Path(parsed.database).absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"The folder of the database cannot be made: {error.strerror}.") from error
+    engine = sqlalchemy.create_engine(
+        parsed.set(database=str(path)),
+        connect_args={"timeout": _BUSY_TIMEOUT_S},
+        pool_size=32,
+        max_overflow=32,
+    )
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    """Set a new connection up; Python's driver is kept from opening transactions of its own."""
+    connection.isolation_level = None
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    reads = connection.get_execution_options().get("musiceval_reads", False)
+    connection.exec_driver_sql("BEGIN DEFERRED" if reads else "BEGIN IMMEDIATE")

@@ -1,0 +1,99 @@
+"""The rules of a listening test, with their defaults and the reasons for them.
+
+The protocol is that of the MusicEval paper (sections IV.A to IV.C); what the paper leaves open is decided
+here, by ITU-R BS.1534 (training, one attribute at a time) and ITU-T P.808 (checks, length of a session) where
+they speak of it. A study stores its protocol, and keeps it for life.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from core.errors import StudyError
+from core.scales import SCALES
+
+PRESENTATIONS = ("mixed", "by-prompt")
+SCOPES = ("batch", "rater")
+
+
+def _rule(default: Any, meaning: str, choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "choices": choices})
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Everything that can be set when a study is created; each field says what it means.
+
+    Raises
+    ------
+    StudyError
+        If a value is not possible; the message names the field and what is allowed.
+    """
+
+    # The paper: five different raters a clip.
+    raters_per_clip: int = _rule(5, "valid ratings by different raters that a clip needs")
+    # 20 to 30 minutes of clips, as the standards advise; a break is offered between batches.
+    batch_size: int = _rule(20, "clips in a batch, besides its checks")
+    # "Several" in the paper. With three, a good rater (anchors 4.3, sd 0.8) fails one batch in 27.
+    anchors: int = _rule(3, "hidden human-made clips in a batch")
+    duplicates: int = _rule(1, "clips that a batch presents twice")
+    # Independent ratings; in blocks of one prompt, anchors and duplicates would stand out.
+    presentation: str = _rule(
+        "mixed", "order of a batch: at random, or the clips of a prompt together", PRESENTATIONS
+    )
+    # The paper: any anchor under 3. Its prompt is a caption that we wrote, so its alignment proves little.
+    anchor_fail_below: float = _rule(3.0, "an anchor rated lower fails the batch")
+    anchor_scale: str = _rule("musical_impression", "scale on which anchors are judged", SCALES)
+    # Repeats of real listeners differ by 0.54 on average, 2.7 % of them by more than 1.
+    duplicate_tolerance: float = _rule(1.0, "largest difference between the two ratings of a duplicate")
+    # Memory of the first presentation.
+    duplicate_distance: int = _rule(5, "fewest trials between the two presentations of a duplicate")
+    # The paper calls the rater invalid; with dozens of batches a rater, nearly all good raters fail one once.
+    scope: str = _rule("batch", "what a failed check takes out: the batch, or all of the rater's", SCOPES)
+    training: int = _rule(5, "practice trials with explained answers, never counted")
+    lease_minutes: float = _rule(
+        45.0, "minutes without a rating after which a batch's clips are free for others"
+    )
+    close_after_days: float = _rule(7.0, "days without a rating after which an open batch is closed")
+    sample_rate_hz: int = _rule(16_000, "rate of the clips, as in the paper; mono")
+    loudness_lufs: float = _rule(-23.0, "integrated loudness of the clips (EBU R 128)")
+    peak_dbtp: float = _rule(-1.0, "highest true peak; the gain of a clip that would pass it is lowered")
+    excerpt_start_s: float = _rule(0.0, "where the excerpt of each clip begins, in seconds")
+    excerpt_length_s: float = _rule(0.0, "length of the excerpt in seconds; 0 is the whole clip")
+    fade_ms: float = _rule(10.0, "fade at both ends of a clip, in milliseconds")
+
+    def __post_init__(self) -> None:
+        lowest = {
+            "raters_per_clip": 1, "batch_size": 1, "anchors": 0, "duplicates": 0, "anchor_fail_below": 0,
+            "duplicate_tolerance": 0, "duplicate_distance": 0, "training": 0, "lease_minutes": 0.01,
+            "close_after_days": 0.01, "sample_rate_hz": 8_000, "loudness_lufs": -60, "peak_dbtp": -60,
+            "excerpt_start_s": 0, "excerpt_length_s": 0, "fade_ms": 0,
+        }  # fmt: skip
+        for name, low in lowest.items():
+            if not getattr(self, name) >= low:
+                raise StudyError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
+        for rule in dataclasses.fields(self):
+            choices = rule.metadata["choices"]
+            if choices and getattr(self, rule.name) not in choices:
+                raise StudyError(
+                    f"{rule.name} is {getattr(self, rule.name)!r}; it can be {' or '.join(choices)}."
+                )
+        if self.duplicates > self.batch_size:
+            raise StudyError(
+                f"duplicates is {self.duplicates}; a batch of {self.batch_size} clips has fewer."
+            )
+
+    @property
+    def trials_per_batch(self) -> int:
+        """Trials of a full batch."""
+        return self.batch_size + self.anchors + self.duplicates
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the fields, for the study's row."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Read what `to_json` gave."""
+        return cls(**stored)

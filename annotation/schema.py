@@ -1,0 +1,284 @@
+"""The tables of the listening test.
+
+    Study ─┬─ System, Prompt ── Clip
+           └─ Rater ─┬─ Visit (a signed-in device), Consent, Answer
+                     └─ Batch ── Trial ─┬─ Rating
+                                        └─ Problem
+    Exclusion: what was taken out of the count, by whom and why, and what was put back
+
+Conventions: every time is UTC and aware; ratings, problems and exclusions are append-only (triggers refuse to
+change or delete them); what a rater may hold in hand is a `token`, which says nothing. The tables fit any
+dialect with partial indexes; what is special to SQLite stands in `annotation.database` and the migrations.
+
+A trial of role ``stimulus`` counts for its clip while it is *leased* (open, in an open batch whose lease
+runs), *pending* (rated, in an open batch) or *valid* (rated, in a batch that passed).
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+CLIP_KINDS = ("stimulus", "anchor", "training")
+ROLES = ("stimulus", "anchor", "duplicate", "training")
+TRIAL_STATES = ("open", "rated", "released")
+BATCH_STATES = ("open", "valid", "excluded")
+ACTIONS = ("exclude", "restore")
+
+
+def _one_of(column: str, words: tuple[str, ...]) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN ({', '.join(repr(word) for word in words)})", name=f"{column}_known")
+
+
+def _unique_where(name: str, *columns: str, where: str) -> Index:
+    condition = text(where)
+    return Index(name, *columns, unique=True, sqlite_where=condition, postgresql_where=condition)
+
+
+class Utc(TypeDecorator[datetime]):
+    """An aware time, stored in UTC without its zone, because SQLite keeps none."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Refuse a time without a zone; bring the others to UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Give the zone back."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+    type_annotation_map = {datetime: Utc, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012
+
+
+class Study(Base):
+    """One listening test; its protocol is fixed when it is created."""
+
+    __tablename__ = "studies"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    demo: Mapped[bool]  # composed clips for visitors, never an expert's study
+    seed: Mapped[int]
+    protocol: Mapped[dict[str, Any]]  # the fields of annotation.protocol.Protocol
+    created_at: Mapped[datetime]
+
+
+class System(Base):
+    """What made a clip: a text-to-music model, or a name for human-made music."""
+
+    __tablename__ = "systems"
+    __table_args__ = (UniqueConstraint("study_id", "name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    name: Mapped[str]
+
+
+class Prompt(Base):
+    """What the music was asked to be."""
+
+    __tablename__ = "prompts"
+    __table_args__ = (UniqueConstraint("study_id", "text"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    text: Mapped[str]
+
+
+class Clip(Base):
+    """One normalised file, ``<name>.wav`` in the study's folder; the name says nothing."""
+
+    __tablename__ = "clips"
+    __table_args__ = (
+        UniqueConstraint("study_id", "kind", "system_id", "prompt_id", "source_sha256"),
+        _one_of("kind", CLIP_KINDS),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    kind: Mapped[str]
+    system_id: Mapped[int] = mapped_column(ForeignKey("systems.id"))
+    prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id"))
+    name: Mapped[str] = mapped_column(unique=True)
+    source_file: Mapped[str]  # as the manifest names it
+    source_sha256: Mapped[str]
+    duration_s: Mapped[float]
+    loudness_lufs: Mapped[float | None]  # of the normalised file; None where there is nothing to measure
+    gain_db: Mapped[float]
+    gain_lowered: Mapped[bool]  # the peak would have passed the limit, so the clip is quieter than the others
+    expected_musical_impression: Mapped[float | None]  # what practice tells the rater
+    expected_textual_alignment: Mapped[float | None]
+    explanation: Mapped[str | None]
+    added_at: Mapped[datetime]
+
+    system: Mapped[System] = relationship()
+    prompt: Mapped[Prompt] = relationship()
+
+
+class Rater(Base):
+    """A listener, known by a pseudonym and by the hash of an access code."""
+
+    __tablename__ = "raters"
+    __table_args__ = (UniqueConstraint("study_id", "pseudonym"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    pseudonym: Mapped[str]
+    code_sha256: Mapped[str | None] = mapped_column(unique=True)  # None for visitors of the demo study
+    invited_at: Mapped[datetime]
+
+    study: Mapped[Study] = relationship()
+
+
+class Visit(Base):
+    """A device on which a rater is signed in."""
+
+    __tablename__ = "visits"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rater_id: Mapped[int] = mapped_column(ForeignKey("raters.id"), index=True)
+    token_sha256: Mapped[str] = mapped_column(unique=True)
+    began_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class Consent(Base):
+    """A rater agreed to a text."""
+
+    __tablename__ = "consents"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rater_id: Mapped[int] = mapped_column(ForeignKey("raters.id"), index=True)
+    text: Mapped[str]
+    given_at: Mapped[datetime]
+
+
+class Answer(Base):
+    """A rater's answer to a question about themselves."""
+
+    __tablename__ = "answers"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rater_id: Mapped[int] = mapped_column(ForeignKey("raters.id"), index=True)
+    question: Mapped[str]
+    answer: Mapped[str]
+    given_at: Mapped[datetime]
+
+
+class Batch(Base):
+    """Trials that a rater gets at once and that are screened together; number 0 is practice."""
+
+    __tablename__ = "batches"
+    __table_args__ = (
+        UniqueConstraint("rater_id", "number"),
+        _one_of("state", BATCH_STATES),
+        _unique_where("one_open_batch", "rater_id", where="state = 'open'"),
+        Index("batches_of_study", "study_id", "state"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    rater_id: Mapped[int] = mapped_column(ForeignKey("raters.id"))
+    number: Mapped[int]
+    state: Mapped[str]
+    short: Mapped[bool]  # fewer clips than the protocol asks for, because no more were left
+    opened_at: Mapped[datetime]
+    lease_until: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+
+    rater: Mapped[Rater] = relationship()
+    trials: Mapped[list["Trial"]] = relationship(back_populates="batch", order_by="Trial.position")
+
+
+class Trial(Base):
+    """One presentation of a clip to a rater."""
+
+    __tablename__ = "trials"
+    __table_args__ = (
+        UniqueConstraint("batch_id", "position"),
+        _one_of("role", ROLES),
+        _one_of("state", TRIAL_STATES),
+        _unique_where(
+            "one_stimulus_trial", "rater_id", "clip_id", where="role = 'stimulus' AND state != 'released'"
+        ),
+        Index("trials_of_clip", "clip_id"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
+    rater_id: Mapped[int] = mapped_column(ForeignKey("raters.id"))
+    clip_id: Mapped[int] = mapped_column(ForeignKey("clips.id"))
+    position: Mapped[int]  # from 1
+    role: Mapped[str]
+    token: Mapped[str] = mapped_column(unique=True)
+    state: Mapped[str]
+    shown_at: Mapped[datetime | None]  # first time it was the rater's current trial
+    served_at: Mapped[datetime | None]  # first time its clip was sent
+
+    batch: Mapped[Batch] = relationship(back_populates="trials")
+    clip: Mapped[Clip] = relationship()
+    rating: Mapped["Rating | None"] = relationship(back_populates="trial")
+
+
+class Rating(Base):
+    """What a rater said of a clip in one trial, and how they listened; append-only."""
+
+    __tablename__ = "ratings"
+    __table_args__ = (
+        CheckConstraint("musical_impression BETWEEN 1 AND 5", name="musical_impression_in_range"),
+        CheckConstraint("textual_alignment BETWEEN 1 AND 5", name="textual_alignment_in_range"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), unique=True)
+    musical_impression: Mapped[int]
+    textual_alignment: Mapped[int]
+    comment: Mapped[str]
+    played: Mapped[
+        list[Any]
+    ]  # [start_s, end_s] of every stretch that was played, in order; the browser's word
+    heard_s: Mapped[float]  # total length of these
+    given_at: Mapped[datetime]
+
+    trial: Mapped[Trial] = relationship(back_populates="rating")
+
+
+class Problem(Base):
+    """A rater could not hear a clip; append-only."""
+
+    __tablename__ = "problems"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), unique=True)
+    comment: Mapped[str]
+    reported_at: Mapped[datetime]
+
+    trial: Mapped[Trial] = relationship()
+
+
+class Exclusion(Base):
+    """A batch, or all of a rater's batches (`batch_id` is None), left out or put back; append-only.
+
+    The latest row for a target is in force: a batch counts when neither its own nor its rater's excludes it.
+    """
+
+    __tablename__ = "exclusions"
+    __table_args__ = (_one_of("action", ACTIONS), Index("exclusions_of_rater", "rater_id"))
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rater_id: Mapped[int] = mapped_column(ForeignKey("raters.id"))
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id"), index=True)
+    action: Mapped[str]
+    rule: Mapped[str]  # anchor, duplicate, unscreened or by hand
+    reason: Mapped[str]  # one sentence
+    evidence: Mapped[dict[str, Any]]  # the rule's figures
+    author: Mapped[str]
+    at: Mapped[datetime]
