@@ -16,7 +16,7 @@ def main() -> int:
     try:
         settings = Settings.from_environment(os.environ)
         scorer = Scorer.load(settings.model, settings.limits)
-        serve(build_app(scorer), settings)
+        serve(build_app(scorer, settings), settings)
     except MusicEvalError as error:
         sys.stderr.write(f"app.py: {error}\n")
         return EXIT_MISTAKE

@@ -15,6 +15,19 @@ from core.scales import SCALES
 
 PRESENTATIONS = ("mixed", "by-prompt")
 SCOPES = ("batch", "rater")
+_MOST = 1_000_000
+_RANGES: Mapping[str, tuple[float, float]] = {  # others lie between 0 and _MOST
+    "raters_per_clip": (1, _MOST),
+    "batch_size": (1, 1_000),
+    "anchors": (0, 100),
+    "anchor_fail_below": (0, 5),
+    "lease_minutes": (0.001, _MOST),
+    "close_after_days": (0.001, 36_500),
+    "sample_rate_hz": (8_000, 192_000),
+    "loudness_lufs": (-60, 0),
+    "peak_dbtp": (-60, 0),
+    "fade_ms": (0, 1_000),
+}
 
 
 def _rule(default: Any, meaning: str, choices: tuple[str, ...] = ()) -> Any:
@@ -64,21 +77,14 @@ class Protocol:
     fade_ms: float = _rule(10.0, "fade at both ends of a clip, in milliseconds")
 
     def __post_init__(self) -> None:
-        lowest = {
-            "raters_per_clip": 1, "batch_size": 1, "anchors": 0, "duplicates": 0, "anchor_fail_below": 0,
-            "duplicate_tolerance": 0, "duplicate_distance": 0, "training": 0, "lease_minutes": 0.01,
-            "close_after_days": 0.01, "sample_rate_hz": 8_000, "loudness_lufs": -60, "peak_dbtp": -60,
-            "excerpt_start_s": 0, "excerpt_length_s": 0, "fade_ms": 0,
-        }  # fmt: skip
-        for name, low in lowest.items():
-            if not getattr(self, name) >= low:
-                raise StudyError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
         for rule in dataclasses.fields(self):
-            choices = rule.metadata["choices"]
-            if choices and getattr(self, rule.name) not in choices:
-                raise StudyError(
-                    f"{rule.name} is {getattr(self, rule.name)!r}; it can be {' or '.join(choices)}."
-                )
+            value, choices = getattr(self, rule.name), rule.metadata["choices"]
+            if choices and value not in choices:
+                raise StudyError(f"{rule.name} is {value!r}; it can be {' or '.join(choices)}.")
+            if not choices:
+                low, high = _RANGES.get(rule.name, (0, _MOST))
+                if not low <= value <= high:
+                    raise StudyError(f"{rule.name} is {value}; it must lie between {low} and {high}.")
         if self.duplicates > self.batch_size:
             raise StudyError(
                 f"duplicates is {self.duplicates}; a batch of {self.batch_size} clips has fewer."

@@ -3,6 +3,7 @@
     MusicEvalError
     ├── AudioError        the clip cannot be read, or lies outside the limits
     ├── CheckpointError   the model folder is missing, incomplete or damaged
+    ├── DataError         a table of rated clips cannot be read or used
     ├── MetricError       scores that cannot be compared
     ├── SettingsError     an environment variable is unknown or has a bad value
     └── StudyError        a listening test cannot be set up, changed or exported as asked
@@ -26,6 +27,10 @@ class AudioError(MusicEvalError):
 
 class CheckpointError(MusicEvalError):
     """A checkpoint folder is missing, incomplete or damaged."""
+
+
+class DataError(MusicEvalError):
+    """A table of rated clips cannot be read or used."""
 
 
 class MetricError(MusicEvalError):

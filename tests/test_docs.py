@@ -10,7 +10,7 @@ import pytest
 
 from core.__main__ import build_parser
 from core.scorer import Scorer
-from core.settings import SETTINGS
+from core.settings import SETTINGS, Settings
 from webapp import build_app
 from webapp.score_tab import snippet
 
@@ -86,8 +86,8 @@ def test_json_keys(scorer: Scorer, clip_path: Path) -> None:
     assert words([row[0] for row in table("in `provenance`")]) == score["provenance"].keys()
 
 
-def test_endpoints(scorer: Scorer) -> None:
-    endpoints = build_app(scorer).get_api_info()["named_endpoints"]
+def test_endpoints(scorer: Scorer, tmp_path: Path) -> None:
+    endpoints = build_app(scorer, Settings(data=tmp_path)).get_api_info()["named_endpoints"]
     assert set(re.findall(r"`(/[a-z_]+)`", README)) == endpoints.keys()
     assert snippet("http://127.0.0.1:7860/") in README
 

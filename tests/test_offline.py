@@ -72,7 +72,7 @@ def test_serving_downloads_nothing(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"MUSICEVAL_PORT": str(port)}
+    environment = os.environ | {"MUSICEVAL_PORT": str(port), "MUSICEVAL_DATA": str(tmp_path)}
     serve = guarded("runpy.run_path('app.py', run_name='__main__')")
     log = tmp_path / "log.txt"
     with log.open("w") as errors, subprocess.Popen(serve, cwd=ROOT, env=environment, stderr=errors) as server:

@@ -20,7 +20,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ import gradio as gr
 from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, traverse
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _LOG = logging.getLogger(__name__)
@@ -112,7 +113,15 @@ class Guard:
 
 
 class GuardedBlocks(gr.Blocks):
-    """Gradio's Blocks, which answers a call that does not fit with a sentence and fetches no address."""
+    """Gradio's Blocks, which answers a call that does not fit with a sentence and fetches no address.
+
+    Attributes
+    ----------
+    own_routes : sequence of starlette.routing.BaseRoute
+        What is served beside Gradio's routes, and found before them.
+    """
+
+    own_routes: Sequence[BaseRoute] = ()
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *state: Any) -> Any:
         """Turn what a client sent into the arguments of a function; called by Gradio.

@@ -45,6 +45,23 @@ class Rater:
         return int(impression), int(alignment)
 
 
+class CarelessRater:
+    """A simulated listener who does not listen, and answers at random."""
+
+    def rate(self, opinion: tuple[float, float], random: Random) -> tuple[int, int]:  # noqa: ARG002
+        """Answer on both scales, any point as likely as any other."""
+        impression, alignment = random.integers(1, 6, 2)
+        return int(impression), int(alignment)
+
+
+class StraightLiner:
+    """A simulated listener who does not listen either, and says "good" to everything."""
+
+    def rate(self, opinion: tuple[float, float], random: Random) -> tuple[int, int]:  # noqa: ARG002
+        """Answer 4 on both scales."""
+        return 4, 4
+
+
 @dataclass(frozen=True)
 class SimulatedClip:
     """A clip of a simulated system with the ratings of a simulated panel."""

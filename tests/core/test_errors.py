@@ -5,6 +5,7 @@ from core.errors import (
     AccessError,
     AudioError,
     CheckpointError,
+    DataError,
     MetricError,
     MusicEvalError,
     RatingError,
@@ -14,7 +15,9 @@ from core.errors import (
 )
 
 
-@pytest.mark.parametrize("error", [AudioError, CheckpointError, MetricError, SettingsError, StudyError])
+@pytest.mark.parametrize(
+    "error", [AudioError, CheckpointError, DataError, MetricError, SettingsError, StudyError]
+)
 def test_one_tree(error: type[Exception]) -> None:
     assert error.__base__ is MusicEvalError
 

@@ -1,15 +1,20 @@
-"""One running server for all tests of the pages, with the scorer that has random weights."""
+"""One running server for all tests of the pages, with the scorer that has random weights; one browser."""
 
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from gradio_client import Client
+from playwright.sync_api import Browser, sync_playwright
 
+from annotation.database import Database
 from core.scorer import Scorer
 from core.settings import Settings
+from tests.webapp.studies import RemoteRater, SmallStudy, make_study, rows
 from webapp import build_app, serve
 
 # Gradio's own statistics use what pandas 3 deprecates; raised as an error it would stop Gradio's queue.
@@ -29,16 +34,94 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def address(scorer: Scorer) -> Iterator[str]:
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """What the server runs with: a port of its own, and an empty data folder."""
+    return Settings(port=free_port(), data=tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def address(scorer: Scorer, settings: Settings) -> Iterator[str]:
     """Where the pages are served."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("GRADIO_")]:
             patch.delenv(name)
-        app = build_app(scorer)
-        yield serve(app, Settings(port=free_port()), block=False)
+        app = build_app(scorer, settings)
+        yield serve(app, settings, block=False)
         app.close(verbose=False)
 
 
 @pytest.fixture(scope="session")
 def client(address: str) -> Client:
     return Client(address, verbose=False)
+
+
+@pytest.fixture(scope="session")
+def http(address: str) -> Iterator[httpx.Client]:
+    """A client without a browser's rules."""
+    with httpx.Client(base_url=address, timeout=20) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def database(settings: Settings, address: str) -> Iterator[Database]:
+    """The server's database, as another process would open it."""
+    one = Database(settings.database_url)
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="session")
+def study(database: Database, settings: Settings) -> SmallStudy:
+    """A study that is large enough for every test that does not count its ratings."""
+    return make_study(database, settings.data, raters=150, raters_per_clip=1000, training=0)
+
+
+@pytest.fixture
+def code(study: SmallStudy) -> str:
+    """Of a rater who was not here yet."""
+    return study.codes.pop()
+
+
+@pytest.fixture
+def rater(study: SmallStudy, http: httpx.Client) -> RemoteRater:
+    """Someone who takes part."""
+    return RemoteRater(http, study.codes.pop())
+
+
+@pytest.fixture
+def other(study: SmallStudy, http: httpx.Client) -> RemoteRater:
+    """Another rater of the same study."""
+    return RemoteRater(http, study.codes.pop())
+
+
+@pytest.fixture
+def nothing_stored(database: Database, rater: RemoteRater) -> Iterator[None]:
+    """Whatever a test does while the rater is in a batch, no table gets a row."""
+    rater.begin()
+    before = rows(database)
+    yield
+    assert rows(database) == before
+
+
+# Read when the module is imported: a fixture takes the settings away from the tests.
+NAMED = os.environ.get("MUSICEVAL_CHROMIUM")
+CHROMIUM = NAMED or shutil.which("chromium", path=f"/usr/bin{os.pathsep}{os.environ.get('PATH', '')}")
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--autoplay-policy=no-user-gesture-required",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium at /usr/bin/chromium, on PATH or in MUSICEVAL_CHROMIUM")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield chromium
+        chromium.close()

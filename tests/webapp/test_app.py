@@ -33,6 +33,7 @@ def started(capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
         ("MUSICEVAL_PROT", "80", "MUSICEVAL_PROT is not a setting. The settings are MUSICEVAL_MODEL,"),
         ("MUSICEVAL_PORT", "http", "MUSICEVAL_PORT is 'http'"),
         ("MUSICEVAL_MODEL", "nowhere", '"nowhere" is not a model folder'),
+        ("MUSICEVAL_DATABASE_URL", "postgresql://localhost/x", "Only SQLite is supported"),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_exit_code_2(
@@ -61,7 +62,10 @@ def test_a_bad_model_is_one_line_and_exit_code_2(
 
 
 def test_a_port_in_use_is_one_line_and_exit_code_2(
-    random_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    random_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -69,6 +73,7 @@ def test_a_port_in_use_is_one_line_and_exit_code_2(
         port = other.getsockname()[1]
         monkeypatch.setenv("MUSICEVAL_MODEL", str(random_checkpoint))
         monkeypatch.setenv("MUSICEVAL_PORT", str(port))
+        monkeypatch.setenv("MUSICEVAL_DATA", str(tmp_path))
         code, out, err = started(capsys)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"app.py: 127.0.0.1:{port} cannot be listened on.")
@@ -81,7 +86,9 @@ def test_gradios_variables_are_taken_away() -> None:
     assert Path(environment["GRADIO_TEMP_DIR"]).stat().st_mode & 0o077 == 0
 
 
-def test_gradios_variables_cannot_reopen_the_server(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradios_variables_cannot_reopen_the_server(
+    scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hostile = {
         "ALLOWED_PATHS": "/",
         "ANALYTICS_ENABLED": "True",
@@ -100,11 +107,11 @@ def test_gradios_variables_cannot_reopen_the_server(scorer: Scorer, monkeypatch:
     }
     for name, value in hostile.items():
         monkeypatch.setenv(f"GRADIO_{name}", value)
-    port = free_port()
-    app = build_app(scorer)
-    address = serve(app, Settings(port=port), block=False)
+    settings = Settings(port=free_port(), data=tmp_path)
+    app = build_app(scorer, settings)
+    address = serve(app, settings, block=False)
     try:
-        assert address == f"http://127.0.0.1:{port}/"
+        assert address == f"http://127.0.0.1:{settings.port}/"
         assert (app.allowed_paths, app.root_path, app.server_name) == ([], "", "127.0.0.1")
         assert (app.share, app.ssr_mode, app.pwa, app.run_history) == (False, False, False, False)
         assert (app.analytics_enabled, app.mcp_server, app.vibe_mode) == (False, False, False)
@@ -114,10 +121,13 @@ def test_gradios_variables_cannot_reopen_the_server(scorer: Scorer, monkeypatch:
         app.close(verbose=False)
 
 
-def test_a_space_is_reached_from_outside(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_space_is_reached_from_outside(
+    scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SPACE_ID", "someone/musiceval")
-    app = build_app(scorer)
-    serve(app, Settings(port=free_port()), block=False)
+    settings = Settings(port=free_port(), data=tmp_path)
+    app = build_app(scorer, settings)
+    serve(app, settings, block=False)
     assert app.server_name == "0.0.0.0"
     app.close(verbose=False)
 

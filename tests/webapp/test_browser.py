@@ -1,16 +1,14 @@
 """The page as a visitor meets it, in Chromium: two widths, light and dark, mouse and keyboard."""
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from gradio_client import Client, handle_file
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
 from core.scales import describe
 from core.scorer import Scorer
@@ -21,18 +19,6 @@ from webapp.theme import DARK, LIGHT
 
 pytestmark = pytest.mark.browser
 
-# Read when the module is imported: a fixture takes the settings away from the tests.
-NAMED = os.environ.get("MUSICEVAL_CHROMIUM")
-CHROMIUM = NAMED or shutil.which("chromium", path=f"/usr/bin{os.pathsep}{os.environ.get('PATH', '')}")
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--autoplay-policy=no-user-gesture-required",
-)
 PROMPT = "A calm guitar line, plucked"
 LOCAL = re.compile(r"(http://127\.0\.0\.1:\d+/|data:|blob:)")
 # What Gradio's waveform says when the file that was dropped is not audio.
@@ -60,16 +46,6 @@ class Seen:
     def _request(self, request: Request) -> None:
         if not LOCAL.match(request.url):
             self.foreign.append(request.url)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium at /usr/bin/chromium, on PATH or in MUSICEVAL_CHROMIUM")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

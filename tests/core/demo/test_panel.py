@@ -38,6 +38,21 @@ def test_biased_raters_answer_higher():
     assert kind - strict == pytest.approx(1.0, abs=0.06)
 
 
+def test_careless_raters_answer_anything():
+    random = np.random.default_rng(0)
+    answers = np.array([panel.CarelessRater().rate((4.6, 1.2), random) for _ in range(10_000)])
+    for scale in range(2):
+        points, counts = np.unique(answers[:, scale], return_counts=True)
+        assert list(points) == [1, 2, 3, 4, 5]
+        assert counts / 10_000 == pytest.approx(np.full(5, 0.2), abs=0.02)
+    assert abs(np.corrcoef(answers.T)[0, 1]) < 0.05
+
+
+def test_straight_liners_answer_the_same():
+    random = np.random.default_rng(0)
+    assert {panel.StraightLiner().rate((opinion, 3.0), random) for opinion in (1.0, 3.0, 5.0)} == {(4, 4)}
+
+
 def test_systems_differ_and_ratings_follow_opinions(clips):
     systems = sorted({clip.system_id for clip in clips})
     means = [np.mean([clip.mos for clip in clips if clip.system_id == name], axis=0) for name in systems]

@@ -1,0 +1,137 @@
+"""The ledger: which presentations count for a clip, who keeps them, and who lets them go.
+
+A trial of role stimulus is a *claim* on its clip while it is leased (open, in an open batch whose lease
+runs), pending (rated, in an open batch) or valid (rated, in a batch that passed). The claims of a clip never
+exceed the raters that the protocol asks for, because whoever gives one out or takes one up again counts them
+first, in the same write transaction. A lease lapses by itself: from then on its trials just do not count.
+
+The one exception is a restored exclusion, which can bring a clip more ratings than it needs: the surplus is
+kept and left out of its mean.
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from annotation.protocol import Protocol
+from annotation.schema import Batch, Rater, Trial
+
+
+def claims(
+    session: Session, study_id: int, at: datetime, clip_ids: Collection[int] | None = None
+) -> dict[int, int]:
+    """Count the claims of each clip.
+
+    Parameters
+    ----------
+    session : Session
+    study_id : int
+    at : datetime
+        Decides which leases run.
+    clip_ids : collection of int or None
+        Count those of these clips only; quicker than all when they are few.
+
+    Returns
+    -------
+    dict of int to int
+        Claims by clip; a clip that has none is absent.
+    """
+    return _count(session, study_id, or_(rated(), leased(at)), clip_ids)
+
+
+def valid(session: Session, study_id: int) -> dict[int, int]:
+    """Count the valid ratings of each clip; one that has none is absent."""
+    return _count(session, study_id, and_(Trial.state == "rated", Batch.state == "valid"))
+
+
+def rated() -> ColumnElement[bool]:
+    """Tell whether a trial, joined to its batch, is pending or valid."""
+    return and_(Trial.state == "rated", Batch.state != "excluded")
+
+
+def leased(at: datetime) -> ColumnElement[bool]:
+    """Tell whether a trial, joined to its batch, is held open by a lease that runs."""
+    return and_(Trial.state == "open", Batch.state == "open", Batch.lease_until > at)
+
+
+def lease(protocol: Protocol, at: datetime) -> datetime:
+    """Give the end of a lease that begins or is renewed now."""
+    return at + timedelta(minutes=protocol.lease_minutes)
+
+
+def reclaim(session: Session, batch: Batch, at: datetime) -> None:
+    """Take a batch up again whose lease has lapsed; nothing changes while it runs.
+
+    Trials whose clips found other raters meanwhile are released; the lease of the rest begins anew.
+    """
+    if batch.lease_until > at:
+        return
+    protocol = Protocol.from_json(session.get_one(Rater, batch.rater_id).study.protocol)
+    held = open_trials(session, batch)
+    count = claims(session, batch.study_id, at, [trial.clip_id for trial in held])  # ours have lapsed
+    release(
+        session,
+        [
+            trial
+            for trial in held
+            if trial.role == "stimulus" and count.get(trial.clip_id, 0) >= protocol.raters_per_clip
+        ],
+    )
+    batch.lease_until = lease(protocol, at)
+
+
+def open_trials(session: Session, batch: Batch) -> list[Trial]:
+    """Give the trials of a batch that wait for an answer, in their order."""
+    query = select(Trial).where(Trial.batch_id == batch.id, Trial.state == "open")
+    return list(session.scalars(query.order_by(Trial.position)))
+
+
+def release(session: Session, trials: Iterable[Trial]) -> None:
+    """Let go of trials, and of the second presentation of a clip whose first is let go."""
+    for trial in trials:
+        trial.state = "released"
+        if trial.role == "stimulus":
+            query = select(Trial).where(
+                Trial.batch_id == trial.batch_id,
+                Trial.clip_id == trial.clip_id,
+                Trial.role == "duplicate",
+                Trial.state == "open",
+            )
+            for duplicate in session.scalars(query):
+                duplicate.state = "released"
+
+
+def make_room(session: Session, study_id: int, clip_ids: Collection[int], at: datetime, limit: int) -> None:
+    """Release the latest leased trials of clips that have more claims than they need.
+
+    Parameters
+    ----------
+    session : Session
+    study_id : int
+    clip_ids : collection of int
+    at : datetime
+    limit : int
+        Raters per clip.
+    """
+    query = select(Trial).join(Batch).where(Trial.role == "stimulus", leased(at)).order_by(Trial.id.desc())
+    for clip_id, count in claims(session, study_id, at, clip_ids).items():
+        if count > limit:
+            release(
+                session, session.scalars(query.where(Trial.clip_id == clip_id).limit(count - limit)).all()
+            )
+
+
+def _count(
+    session: Session, study_id: int, condition: ColumnElement[bool], clip_ids: Collection[int] | None = None
+) -> dict[int, int]:
+    query = (
+        select(Trial.clip_id, func.count())
+        .join(Batch)
+        .where(Batch.study_id == study_id, Trial.role == "stimulus", condition)
+        .group_by(Trial.clip_id)
+    )
+    if clip_ids is not None:
+        query = query.where(Trial.clip_id.in_(clip_ids))
+    return dict(session.execute(query).all())

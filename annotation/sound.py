@@ -1,0 +1,178 @@
+"""One form for every clip of a study, so that nothing but the music tells clips apart.
+
+Mono, at the study's rate, an excerpt where the protocol asks for one, faded at both ends, at one integrated
+loudness (ITU-R BS.1770-4, by pyloudnorm). A clip whose true peak would pass the limit gets less gain instead
+of a limiter: it is quieter than the others, and not altered. The true peak is the largest magnitude at four
+times the rate (BS.1770-4, annex 2). Files are WAV, 16 bits, with the plain header of 44 bytes: a compressed
+file's size would tell a clip from its neighbours.
+"""
+
+import io
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyloudnorm
+import soundfile
+import soxr
+from numpy.typing import NDArray
+from scipy import signal
+
+from annotation.protocol import Protocol
+from core.audio import SILENCE_PEAK, Clip
+from core.errors import AudioError
+
+MIN_DURATION_S = 0.5
+_BLOCK_S = 0.4  # BS.1770 measures blocks of 400 ms
+_OVERSAMPLING = 4
+_BAND_FLOOR_DB = 70.0  # a band this far below the strongest is empty, as above the cut of a codec
+_SPECTRUM_SAMPLES = 1024
+_HOP_S = 0.1
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """A clip in the study's form.
+
+    Attributes
+    ----------
+    samples : ndarray of shape (n,)
+        Mono, full scale at 1.0.
+    sample_rate_hz : int
+    loudness_lufs : float or None
+        Integrated loudness as it is now; None for silence.
+    gain_db : float
+        What was added; 0 for silence.
+    gain_lowered : bool
+        The peak allowed less gain than the loudness asked for.
+    """
+
+    samples: Samples = field(repr=False)
+    sample_rate_hz: int
+    loudness_lufs: float | None
+    gain_db: float
+    gain_lowered: bool
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the clip."""
+        return self.samples.size / self.sample_rate_hz
+
+
+def normalise(clip: Clip, protocol: Protocol, longest_s: float = math.inf) -> Normalised:
+    """Bring a clip to the form that the protocol asks for.
+
+    Parameters
+    ----------
+    clip : Clip
+    protocol : Protocol
+    longest_s : float
+        A longer clip is cut to its loudest stretch of this length: no pause, no fade and no last applause,
+        which would give a human-made recording away.
+
+    Returns
+    -------
+    Normalised
+
+    Raises
+    ------
+    AudioError
+        If less than `MIN_DURATION_S` is left.
+    """
+    excerpt = _excerpt(clip, protocol)
+    if excerpt.size < MIN_DURATION_S * clip.sample_rate_hz:
+        raise AudioError(
+            f"From {protocol.excerpt_start_s:g} s on, {excerpt.size / clip.sample_rate_hz:.2f} s are left; "
+            f"at least {MIN_DURATION_S:g} s are needed. Give a longer clip."
+        )
+    if excerpt.size > longest_s * clip.sample_rate_hz:
+        excerpt = _loudest_stretch(excerpt, clip.sample_rate_hz, longest_s)
+    rate_hz = protocol.sample_rate_hz
+    resampled = soxr.resample(excerpt, clip.sample_rate_hz, rate_hz, quality="VHQ")
+    samples = _faded(resampled, round(protocol.fade_ms / 1000 * rate_hz))
+    measured_lufs = loudness_lufs(samples, rate_hz)
+    if measured_lufs is None:
+        return Normalised(samples, rate_hz, None, 0.0, False)
+    wanted_db = protocol.loudness_lufs - measured_lufs
+    allowed_db = protocol.peak_dbtp - true_peak_dbtp(samples)
+    gain_db = min(wanted_db, allowed_db)
+    return Normalised(
+        samples * np.float32(10.0 ** (gain_db / 20.0)),
+        rate_hz,
+        measured_lufs + gain_db,
+        gain_db,
+        allowed_db < wanted_db,
+    )
+
+
+def loudness_lufs(samples: Samples, sample_rate_hz: int) -> float | None:
+    """Measure integrated loudness.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n,)
+    sample_rate_hz : int
+
+    Returns
+    -------
+    float or None
+        None for silence (a peak under -60 dBFS). A clip shorter than one block of the meter is measured
+        repeated. Measured at a peak of 1, so that the meter's absolute gate does not depend on the level.
+    """
+    peak = float(np.abs(samples).max(initial=0.0))
+    if peak < SILENCE_PEAK:
+        return None
+    block_samples = math.ceil(_BLOCK_S * sample_rate_hz)
+    scaled = np.resize(samples, max(samples.size, block_samples)).astype(np.float64) / peak
+    loudness = pyloudnorm.Meter(sample_rate_hz, block_size=_BLOCK_S).integrated_loudness(scaled)
+    return float(loudness) + 20.0 * math.log10(peak) if math.isfinite(loudness) else None
+
+
+def true_peak_dbtp(samples: Samples) -> float:
+    """Measure the true peak in decibels relative to full scale; -inf for digital silence."""
+    oversampled = soxr.resample(samples, 1, _OVERSAMPLING, quality="HQ")
+    peak = max(float(np.abs(oversampled).max(initial=0.0)), float(np.abs(samples).max(initial=0.0)))
+    return 20.0 * math.log10(peak) if peak else -math.inf
+
+
+def bandwidth_hz(samples: Samples, sample_rate_hz: int) -> float:
+    """Find the highest frequency that a clip fills: where its mean spectrum last stands above the floor."""
+    frequency_hz, power = signal.welch(
+        samples.astype(np.float64), sample_rate_hz, nperseg=min(_SPECTRUM_SAMPLES, samples.size)
+    )
+    filled = power > power.max() * 10.0 ** (-_BAND_FLOOR_DB / 10.0)
+    return float(frequency_hz[filled].max(initial=0.0))
+
+
+def to_wav(samples: Samples, sample_rate_hz: int) -> bytes:
+    """Give a clip as a WAV file of 16 bits, mono; 44 bytes, then the samples."""
+    steps = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+    file = io.BytesIO()
+    soundfile.write(file, steps, sample_rate_hz, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def _excerpt(clip: Clip, protocol: Protocol) -> Samples:
+    start = round(protocol.excerpt_start_s * clip.sample_rate_hz)
+    length = round(protocol.excerpt_length_s * clip.sample_rate_hz)
+    return clip.samples[start : start + length] if length else clip.samples[start:]
+
+
+def _loudest_stretch(samples: Samples, sample_rate_hz: int, length_s: float) -> Samples:
+    length, hop = round(length_s * sample_rate_hz), round(_HOP_S * sample_rate_hz)
+    energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
+    starts = np.arange(0, samples.size - length + 1, hop)
+    start = int(starts[np.argmax(energy[starts + length] - energy[starts])])
+    return samples[start : start + length]
+
+
+def _faded(samples: Samples, fade_samples: int) -> Samples:
+    """Both ends, along half a cosine; never more than half the clip."""
+    length = min(fade_samples, samples.size // 2)
+    slope = (0.5 - 0.5 * np.cos(np.pi * (np.arange(length) + 0.5) / max(length, 1))).astype(np.float32)
+    faded = samples.copy()
+    faded[:length] *= slope
+    faded[faded.size - length :] *= slope[::-1]
+    return faded

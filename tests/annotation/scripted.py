@@ -1,0 +1,42 @@
+"""Raters who answer by a script, through the same functions as the page."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from annotation import listening
+from annotation.database import Database
+from annotation.reply import Reply
+from annotation.schema import Clip, Rater, Trial
+
+Answer = Callable[[Clip, str], tuple[int, int]]  # the clip and the trial's role -> both scores
+
+
+ABOUT = {"training": "student of music", "instrument": "=cello()"}
+
+
+def rate_all(database: Database, rater_id: int, answer: Answer, at: datetime) -> datetime:
+    """Take batch after batch until nothing is left; give the time when that is."""
+    with database.write() as session:
+        listening.about(session, _rater(session, rater_id), ABOUT, at)
+    while True:
+        with database.write() as session:
+            place = listening.start(session, _rater(session, rater_id), at)
+        if place.step != "task":
+            return at
+        while place.task is not None:
+            token, duration_s = place.task.token, place.task.duration_s
+            with database.write() as session:
+                listening.serve(session, _rater(session, rater_id), token, at)
+                trial = session.scalars(select(Trial).where(Trial.token == token)).one()
+                scores = answer(trial.clip, trial.role)
+            at += timedelta(seconds=duration_s + 5)
+            reply = Reply(*scores, played=[[0.0, duration_s]])
+            with database.write() as session:
+                place = listening.submit(session, _rater(session, rater_id), token, reply, at).place
+
+
+def _rater(session: Session, rater_id: int) -> Rater:
+    return session.get_one(Rater, rater_id)

@@ -1,0 +1,171 @@
+"""The listening test's routes: requests that are none, failures, how often one may try, and the demo."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import select
+from starlette.testclient import TestClient
+
+from annotation import listening
+from annotation.database import Database
+from annotation.schema import Clip, Trial, Visit
+from annotation.studies import clip_path, find_study
+from core.settings import Settings
+from tests.webapp.studies import CANARY, RemoteRater, SmallStudy, make_study, rows, state
+from webapp.listening_api import MAX_BODY_BYTES, listening_app
+from webapp.venues import Venues
+
+NOT_SIGNED_IN = {"error": "You are not signed in. Enter your access code."}
+
+
+@pytest.mark.usefixtures("nothing_stored")
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"5",
+        b"null",
+        b'"rate"',
+        b"[" * 60_000,
+        b"\xff\xfe",
+        b"1" * 5000,
+        b'{"token": "\\ud800"}',
+    ],
+    ids=lambda body: repr(body[:9]),
+)
+def test_a_body_that_does_not_fit(rater: RemoteRater, body: bytes) -> None:
+    said = rater.client.post("/listening/rate", content=body, headers=rater.headers)
+    assert said.status_code == (404 if body == b"" else 400)
+    assert said.json().keys() == {"error"}
+
+
+def test_a_body_that_is_too_large(rater: RemoteRater) -> None:
+    body = b'{"token": "%s"}' % (b"x" * MAX_BODY_BYTES)
+    said = rater.client.post("/listening/rate", content=body, headers=rater.headers)
+    assert (said.status_code, said.json()) == (
+        413,
+        {"error": f"The request is larger than {MAX_BODY_BYTES} bytes."},
+    )
+    assert rater.client.post("/listening/rate", content=iter([b"{}"])).status_code == 411
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "rate", 405),
+        ("POST", "place", 405),
+        ("DELETE", "place", 405),
+        ("GET", "", 404),
+        ("GET", "place/", 404),
+        ("GET", "clip/", 404),
+        ("GET", "clip/a/b", 404),
+        ("GET", "docs", 404),
+        ("GET", "openapi.json", 404),
+    ],
+)
+def test_a_route_that_is_none(http: httpx.Client, method: str, path: str, status: int) -> None:
+    said = http.request(method, f"/listening/{path}")
+    assert (said.status_code, list(said.json())) == (status, ["error"])
+    assert said.headers["cache-control"] == "no-store"
+
+
+def test_what_fails_unexpectedly_is_logged_and_told_plainly(
+    rater: RemoteRater, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a detail of the server")
+
+    monkeypatch.setattr(listening, "place", fail)
+    said = rater.get("place")
+    assert (said.status_code, said.json()) == (
+        500,
+        {"error": "Something went wrong on the server; it has been logged there. Try again."},
+    )
+    assert "a detail of the server" in caplog.text
+
+
+def test_a_clip_whose_file_is_gone(
+    database: Database, settings: Settings, study: SmallStudy, rater: RemoteRater
+) -> None:
+    task = rater.begin()
+    with database.read() as session:
+        found = find_study(session, study.name)
+        name = session.execute(select(Clip.name).join(Trial).where(Trial.token == task["token"])).scalar_one()
+    clip_path(settings.data, found, name).unlink()
+    said = rater.get(f"clip/{task['token']}")
+    assert said.status_code == 500
+    assert name not in said.text
+    assert state(database, task["token"]) == "open"
+
+
+@pytest.fixture
+def venues(tmp_path: Path) -> Iterator[Venues]:
+    both = Venues(Settings(data=tmp_path / "data"))
+    yield both
+    both.close()
+
+
+def test_wrong_codes_are_limited_by_address(venues: Venues) -> None:
+    study = make_study(venues.real.database, venues.real.data, stimuli=1, anchors=1)
+    app = listening_app(venues)
+
+    def enter(client: TestClient, code: str) -> httpx.Response:
+        return client.post("/enter", json={"code": code})
+
+    one, other = (TestClient(app, client=(f"192.0.2.{number}", 1)) for number in (1, 2))
+    assert {enter(one, study.codes[0]).status_code for _ in range(50)} == {200}
+    assert [enter(one, "WRONG").status_code for _ in range(22)] == [401] * 20 + [429] * 2
+    refused = enter(one, study.codes[0])
+    assert refused.status_code == 429
+    assert 0 < int(refused.headers["retry-after"]) <= 30
+    assert refused.json() == {
+        "error": f"Too many attempts. Wait {refused.headers['retry-after']} s, then try again."
+    }
+    assert enter(other, study.codes[0]).status_code == 200
+
+
+def test_visitors_of_the_demo_are_limited_by_address(venues: Venues, address: str) -> None:
+    app = listening_app(venues)
+    client = TestClient(app, client=("192.0.2.1", 1))
+    assert [client.post("/try").status_code for _ in range(21)] == [200] * 20 + [429]
+
+
+def test_the_demo_is_apart(http: httpx.Client, database: Database, settings: Settings) -> None:
+    before = rows(database)
+    visit = http.post("/listening/try").raise_for_status().json()["visit"]
+    assert visit.startswith("demo.")
+    visitor = {"Authorization": f"Bearer {visit}"}
+    here = http.get("/listening/place", headers=visitor).json()
+    assert (here["step"], here["demo"]) == ("about", True)
+    ready = http.post("/listening/about", json={"answers": {}}, headers=visitor).json()
+    assert (ready["step"], ready["practice_next"]) == ("ready", True)
+    task = http.post("/listening/start", headers=visitor).json()["task"]
+    clip = http.get(f"/listening/clip/{task['token']}", headers=visitor)
+    assert clip.content.startswith(b"RIFF")
+    assert len(clip.content) == 44 + 2 * round(16_000 * task["duration_s"])
+    real = {"Authorization": f"Bearer {visit.removeprefix('demo.')}"}
+    assert http.get("/listening/place", headers=real).status_code == 401
+    assert rows(database) == before
+    assert [path.name for path in settings.data.rglob("*demo*")] == []
+
+
+def test_the_demo_of_another_run_is_over(venues: Venues) -> None:
+    client = TestClient(listening_app(venues))
+    said = client.get("/place", headers={"Authorization": "Bearer demo.x"})
+    assert (said.status_code, said.json()) == (401, NOT_SIGNED_IN)
+
+
+def test_visits_are_stored_as_hashes(database: Database, rater: RemoteRater) -> None:
+    visit = rater.headers["Authorization"].removeprefix("Bearer ")
+    with database.read() as session:
+        assert visit not in set(session.scalars(select(Visit.token_sha256)))
+    assert CANARY not in visit
+
+
+def test_the_server_has_no_other_folder_for_uploads(settings: Settings, address: str) -> None:
+    assert not settings.data.is_relative_to(Path(os.environ["GRADIO_TEMP_DIR"]))
