@@ -6,7 +6,6 @@ never a traceback. What a command needs is imported when it runs, so that ``--he
 
 import argparse
 import contextlib
-import dataclasses
 import json
 import os
 import secrets
@@ -16,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annotation.options import add_fields, add_json, fields, one_line
+from annotation.plans import SimulationPlan, StressPlan
 from annotation.protocol import Protocol
 from core.command import Parser, run_command
 from core.errors import StudyError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from annotation.database import Database
     from annotation.schema import Batch, Rater
 
+_NOT_ASKED = ("protocol",)  # of a simulation: its rules are options of their own
 # Rules of the clips' form: a simulated study has no sound.
 _SOUND = (
     "sample_rate_hz",
@@ -50,14 +52,14 @@ def build_parser() -> argparse.ArgumentParser:
     create.add_argument(
         "--seed", type=int, metavar="N", help="from which all orders are drawn (default: any)"
     )
-    _add_fields(create, Protocol)
+    add_fields(create, Protocol)
     ingest = _add(commands, "ingest", _ingest, "add clips, anchors and practice clips from a CSV file")
     ingest.add_argument(
         "manifest", metavar="MANIFEST", type=Path, help="CSV file: file,prompt,system and more"
     )
     _add_invite(commands)
     status = _add(commands, "status", _status, "show progress, what is missing, who is where")
-    _add_json(status)
+    add_json(status)
     export = _add(commands, "export", _export, "write all results into a new folder")
     export.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="a new folder")
     for name, meaning in (
@@ -65,7 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
         ("restore", "count again what was excluded"),
     ):
         _add_exclusion(_add(commands, name, _exclude_or_restore, meaning), name)
-    _add_json(_add(commands, "reliability", _reliability, "show how far the ratings can be trusted"))
+    add_json(_add(commands, "reliability", _reliability, "show how far the ratings can be trusted"))
+    _add_trials(commands)
     return parser
 
 
@@ -75,40 +78,9 @@ def _add(
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=meaning, description=f"{meaning[0].upper()}{meaning[1:]}."
     )
-    parser.add_argument("study", metavar="STUDY", type=_text, help="name of the study")
+    parser.add_argument("study", metavar="STUDY", type=one_line, help="name of the study")
     parser.set_defaults(run=run)
     return parser
-
-
-def _add_fields(parser: argparse.ArgumentParser, plan: type, leave_out: Sequence[str] = ()) -> None:
-    """Add an option for each field of a dataclass: its type, meaning, choices and default are the field's."""
-    for rule in dataclasses.fields(plan):
-        if rule.name in leave_out:
-            continue
-        choices = rule.metadata.get("choices") or None
-        parser.add_argument(
-            f"--{rule.name.replace('_', '-')}",
-            type=type(rule.default),
-            default=rule.default,
-            choices=choices,
-            metavar=None if choices else {int: "N", float: "X"}.get(type(rule.default), "TEXT"),
-            help=f"{rule.metadata['meaning'].replace('%', '%%')} (default: %(default)s)",
-        )
-
-
-def _fields(arguments: argparse.Namespace, plan: type, leave_out: Sequence[str] = ()) -> dict[str, Any]:
-    names = [rule.name for rule in dataclasses.fields(plan) if rule.name not in leave_out]
-    return {name: getattr(arguments, name) for name in names}
-
-
-def _text(given: str) -> str:
-    if not given.isprintable():  # neither control characters nor bytes that are no UTF-8
-        raise argparse.ArgumentTypeError("give one line of text")
-    return given
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a summary")
 
 
 def _add_invite(commands: Any) -> None:
@@ -116,20 +88,20 @@ def _add_invite(commands: Any) -> None:
     what = invite.add_mutually_exclusive_group(required=True)
     what.add_argument("--raters", type=int, metavar="N", help="how many raters to add")
     what.add_argument(
-        "--renew", metavar="RATER", type=_text, help="a new code for a rater (R03); the old one ends"
+        "--renew", metavar="RATER", type=one_line, help="a new code for a rater (R03); the old one ends"
     )
 
 
 def _add_exclusion(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument(
-        "--rater", metavar="RATER", type=_text, required=True, help="as status shows them (R03)"
+        "--rater", metavar="RATER", type=one_line, required=True, help="as status shows them (R03)"
     )
     parser.add_argument("--batch", type=int, metavar="N", help="one batch (default: the rater as a whole)")
-    parser.add_argument("--reason", metavar="TEXT", type=_text, required=True, help="why, for the log")
+    parser.add_argument("--reason", metavar="TEXT", type=one_line, required=True, help="why, for the log")
     parser.add_argument(
         "--author",
         metavar="NAME",
-        type=_text,
+        type=one_line,
         default="administrator",
         help="who, for the log (default: %(default)s)",
     )
@@ -139,10 +111,29 @@ def _add_exclusion(parser: argparse.ArgumentParser, name: str) -> None:
     parser.set_defaults(action=name)
 
 
+def _add_trials(commands: Any) -> None:
+    simulate = commands.add_parser(
+        "simulate",
+        help="run a whole study with simulated raters, to plan a real one",
+        description="Run a whole study with simulated raters, under the rules that are given.",
+    )
+    add_fields(simulate, SimulationPlan, _NOT_ASKED)
+    add_fields(simulate, Protocol, _SOUND)
+    stress = commands.add_parser(
+        "stress",
+        help="let many raters loose on one database at once, as a proof",
+        description="Let many simulated raters loose on one database at once, from several processes.",
+    )
+    add_fields(stress, StressPlan)
+    for parser, run in ((simulate, _simulate), (stress, _stress)):
+        add_json(parser)
+        parser.set_defaults(run=run)
+
+
 def _create(arguments: argparse.Namespace) -> None:
     from annotation.studies import create
 
-    protocol = Protocol(**_fields(arguments, Protocol))
+    protocol = Protocol(**fields(arguments, Protocol))
     seed = secrets.randbelow(2**31) if arguments.seed is None else arguments.seed
     with _opened(new=True) as (database, data):
         with database.write() as session:
@@ -152,18 +143,11 @@ def _create(arguments: argparse.Namespace) -> None:
 
 
 def _ingest(arguments: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
     from annotation.ingest import ingest, report_text
     from core.settings import Settings
 
     limits = Settings.from_environment(os.environ).limits
-    with _opened() as (database, data), tqdm(unit="row", disable=None, leave=False) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with _opened() as (database, data), _progress("row") as show:
         report = ingest(database, data, arguments.study, arguments.manifest, _now(), limits, show)
     print(report_text(report))
     if report.failed:
@@ -243,6 +227,36 @@ def _reliability(arguments: argparse.Namespace) -> None:
     with _opened() as (database, _), database.read() as session:
         ratings = ratings_table(session, find_study(session, arguments.study))
     _print(report(ratings), report_text, arguments.json)
+
+
+def _simulate(arguments: argparse.Namespace) -> None:
+    from annotation.simulation import simulate, simulation_text
+
+    protocol = Protocol(**fields(arguments, Protocol, _SOUND))
+    plan = SimulationPlan(**fields(arguments, SimulationPlan, _NOT_ASKED), protocol=protocol)
+    with _progress("rating") as show:
+        found = simulate(plan, show)
+    _print(found, simulation_text, arguments.json)
+
+
+def _stress(arguments: argparse.Namespace) -> None:
+    from annotation.stress import stress, stress_text
+
+    _print(stress(StressPlan(**fields(arguments, StressPlan))), stress_text, arguments.json)
+
+
+@contextlib.contextmanager
+def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows on a terminal how many of how many are done."""
+    from tqdm import tqdm
+
+    with tqdm(unit=unit, disable=None, leave=False) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
 
 
 @contextlib.contextmanager

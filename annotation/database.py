@@ -2,17 +2,20 @@
 
 WAL lets readers read while one writes; ``synchronous=FULL`` makes a commit reach the disk before it is
 acknowledged; ``BEGIN IMMEDIATE`` takes the write lock before the first read of a transaction, so that what a
-decision was based on cannot change under it. One thread of a process writes at a time: the others wait in
-Python, where the queue is fair, and not in SQLite's busy handler.
+decision was based on cannot change under it. Writers wait in queues that are fair, the threads of a process
+before a lock of Python's and the processes before a lock on a file beside the database, and not in SQLite's
+busy handler, which sleeps and tries again: with 56 writers in 4 processes that made the slowest twentieth of
+the calls about five times slower.
 
 Source: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous.
 """
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import sqlalchemy
 from alembic import command
@@ -23,6 +26,9 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.orm import Session
 
 from core.errors import StudyError
+
+if sys.platform != "win32":
+    import fcntl
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_S = 30.0
@@ -54,11 +60,21 @@ class Database:
             raise StudyError(
                 f"The database cannot be used: {error.orig}. Check MUSICEVAL_DATABASE_URL."
             ) from error
+        self._queue = Path(f"{self._engine.url.database}-queue").open("wb")  # noqa: SIM115
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Give a session whose changes are committed at the end, alone among all writers."""
-        with self._writing, Session(self._engine, expire_on_commit=False) as session, session.begin():
+        """Give a session whose changes are committed at the end, alone among all writers.
+
+        The lock is held from the beginning, so times that are read inside run in the order of the writes.
+        """
+        with (
+            self._writing,
+            _turn(self._queue),
+            Session(self._engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            session.connection()  # BEGIN IMMEDIATE now, and not at the first statement
             yield session
 
     @contextmanager
@@ -73,6 +89,20 @@ class Database:
     def close(self) -> None:
         """Let go of the file."""
         self._engine.dispose()
+        self._queue.close()
+
+
+@contextmanager
+def _turn(queue: BinaryIO) -> Iterator[None]:
+    """Wait until no other process writes; on Windows, which has no such lock, SQLite's own has to do."""
+    if sys.platform == "win32":
+        yield
+        return
+    fcntl.flock(queue, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(queue, fcntl.LOCK_UN)
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:

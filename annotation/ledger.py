@@ -103,6 +103,44 @@ def release(session: Session, trials: Iterable[Trial]) -> None:
                 duplicate.state = "released"
 
 
+def keep_duplicate(session: Session, trial: Trial, distance: int) -> None:
+    """Present another clip of the batch twice, when one that comes twice is about to be let go.
+
+    Otherwise the batch would shrink by two where a rater reports one clip, and so tell that it comes twice.
+    The second presentation keeps its place if some clip before it keeps the distance, or changes places with
+    a later clip; where nothing fits, or it is on its way already, nothing changes.
+
+    Parameters
+    ----------
+    session : Session
+    trial : Trial
+        Of any role.
+    distance : int
+        Fewest trials between the two presentations.
+    """
+    batch = list(
+        session.scalars(select(Trial).where(Trial.batch_id == trial.batch_id).order_by(Trial.position))
+    )
+    stimuli = [
+        one for one in batch if one.role == "stimulus" and one is not trial and one.state != "released"
+    ]
+    twice = {one.clip_id for one in batch if one.role == "duplicate"}
+    for second in batch:
+        if second.role != "duplicate" or second.clip_id != trial.clip_id or second.served_at is not None:
+            continue
+        later = [one for one in stimuli if one.position > second.position and one.served_at is None]
+        for place in [second, *later]:
+            firsts = [one for one in stimuli if place.position - one.position > distance]
+            chosen = [one for one in firsts if one.clip_id not in twice]
+            if chosen:
+                moved = place.clip_id
+                place.role, place.clip_id = "duplicate", min(chosen, key=lambda one: one.token).clip_id
+                session.flush()  # no clip is a stimulus twice, not even in between
+                if place is not second:
+                    second.role, second.clip_id = "stimulus", moved
+                return
+
+
 def make_room(session: Session, study_id: int, clip_ids: Collection[int], at: datetime, limit: int) -> None:
     """Release the latest leased trials of clips that have more claims than they need.
 

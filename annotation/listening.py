@@ -198,6 +198,8 @@ def problem(session: Session, rater: Rater, token: object, comment: object, at: 
     _refuse_later(trial)
     text = checked_text(comment, "The comment", MAX_COMMENT_LENGTH)
     session.add(Problem(trial_id=trial.id, comment=text, reported_at=at))
+    protocol = Protocol.from_json(rater.study.protocol)
+    ledger.keep_duplicate(session, trial, protocol.duplicate_distance)
     ledger.release(session, [trial])
     _renew(rater, trial.batch, at)
     return _inside(session, rater, trial.batch, at)

@@ -15,16 +15,20 @@ from sqlalchemy.orm import Session
 
 from annotation import listening
 from annotation.listening import Place, Task
+from annotation.reply import Reply
 from annotation.schema import Rater
 
 Opinion = tuple[float, float]
+
+# Median time from the end of a clip to the answer.
+THINKS_S = {"honest": 8.0, "quitting": 8.0, "straight-lining": 1.5, "careless": 0.5}
 
 _MINUTE_S, _HOUR_S = 60.0, 3600.0
 _BREAK_S = 10 * _MINUTE_S
 _NIGHT_S = 18 * _HOUR_S
 _BATCHES_A_DAY = 3  # on average
 _LOOKS_AGAIN_S = 12 * _HOUR_S  # whether clips have come free
-_LEAVES = 0.02  # chance at each trial that one who gives up mid-batch closes the page
+_LEAVES = 0.02  # chance at each trial that a quitting rater closes the page
 _NEVER_RETURNS = 0.05
 _AWAY_S = (30 * _MINUTE_S, 5 * _HOUR_S, 72 * _HOUR_S, 240 * _HOUR_S)  # within and beyond lease and closing
 
@@ -43,11 +47,9 @@ class Listener:
     Attributes
     ----------
     rater : Rater
+    kind : str
+        One of `THINKS_S`. A quitting one leaves mid-batch now and then: for half an hour, for days, for good.
     answers : Answers
-    thinks_s : float
-        Median time from the end of a clip to the answer.
-    gives_up : bool
-        Leaves mid-batch now and then: for half an hour, for days, or for good.
     random : numpy.random.Generator
     at_work_s : float
         Time spent on trials so far.
@@ -56,9 +58,8 @@ class Listener:
     """
 
     rater: Rater
+    kind: str
     answers: Answers
-    thinks_s: float
-    gives_up: bool
     random: np.random.Generator
     at_work_s: float = 0.0
     finished: bool = False
@@ -89,23 +90,21 @@ class Listener:
         self._task = place.task
         if place.task is None:
             return at + timedelta(seconds=_LOOKS_AGAIN_S if place.step == "done" else self._rest_s())
-        if self.gives_up and self.random.random() < _LEAVES:
+        if self.kind == "quitting" and self.random.random() < _LEAVES:
             self._task = None  # the page is closed; coming back means asking for one's place again
             return None if self.random.random() < _NEVER_RETURNS else at + self._away()
         self._clip = listening.serve(session, self.rater, place.task.token, at)
-        needed_s = place.task.duration_s + self.thinks_s * float(self.random.lognormal(0.0, 0.4))
+        needed_s = place.task.duration_s + THINKS_S[self.kind] * float(self.random.lognormal(0.0, 0.4))
         self.at_work_s += needed_s
         return at + timedelta(seconds=needed_s)
 
     def _arrive(self, session: Session, at: datetime) -> Place:
-        place = listening.place(session, self.rater, at)
-        if place.step == "about":
-            place = listening.about(session, self.rater, {}, at)
-        return listening.start(session, self.rater, at) if place.step == "ready" else place
+        place = listening.start(session, self.rater, at)
+        return listening.about(session, self.rater, {}, at) if place.step == "about" else place
 
     def _answer(self, session: Session, task: Task, opinion: Opinion, at: datetime) -> Place:
         impression, alignment = self.answers.rate(opinion, self.random)
-        reply = listening.Reply(impression, alignment, "", [[0.0, task.duration_s]])
+        reply = Reply(impression, alignment, "", [[0.0, task.duration_s]])
         return listening.submit(session, self.rater, task.token, reply, at).place
 
     def _rest_s(self) -> float:

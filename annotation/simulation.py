@@ -1,119 +1,161 @@
 """A whole study, simulated: to plan one, and as proof that the rules hold.
 
-Simulated raters take a study from the first code to the last clip, through the same functions as the pages, in
-a temporary database, with a clock of its own. Clips have no sound here, but a hidden truth: what the panel of
-`core.demo.panel` at large would say of them. Everything but the time that it takes follows from the seed.
+Simulated raters take a study from the first code to the last clip, through the same functions as the pages,
+in a temporary database, with a clock of its own. All but the seconds that it takes follows from the seed.
 """
 
+import dataclasses
 import heapq
+import itertools
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import insert, select
-from sqlalchemy.orm import Session
+from sqlalchemy import select
 
+from annotation import ledger, simulated_study
 from annotation.database import Database
-from annotation.protocol import Protocol
-from annotation.results import ratings_table
-from annotation.schema import Clip, Prompt, Rater, Study, System
+from annotation.plans import SimulationPlan
+from annotation.schema import Rater, Study
 from annotation.simulated_listener import Answers, Listener, Opinion
 from annotation.simulation_figures import figures
 from annotation.studies import create, invite
 from core.demo import panel
-from core.errors import StudyError
+from core.scales import SCALE_TITLES, SCALES
+
+Progress = Callable[[int, int], None]
 
 _BEGINS = datetime(2026, 1, 5, 8, tzinfo=UTC)
-_DURATIONS_S = (10.0, 40.0)  # the released clips of MusicEval have a median of 25 s
-_ANCHOR_MEAN = 4.3
-# With a rater's bias and inconsistency this makes answers to anchors with a standard deviation of 0.8.
-_ANCHOR_SD = 0.59
-_THINKS_S = {"honest": 8.0, "gives up": 8.0, "straight-lining": 1.5, "careless": 1.0}
+_TELLS_EVERY = 500  # visits
+_TEMPERS = ("careless", "straight_lining", "quitting")
 
 
-def _flag(default: int, meaning: str) -> Any:
-    return field(default=default, metadata={"meaning": meaning})
-
-
-@dataclass(frozen=True)
-class SimulationPlan:
-    """The study to simulate; by default of the paper's size.
-
-    Raises
-    ------
-    StudyError
-        If there are too few of something.
-    """
-
-    clips: int = _flag(2748, "clips to rate")
-    systems: int = _flag(31, "systems that made them")
-    raters: int = _flag(14, "raters, all kinds together")
-    careless: int = _flag(2, "raters who answer at random")
-    straight_lining: int = _flag(0, 'raters who say "good" to everything')
-    quitting: int = _flag(2, "honest raters who leave in the middle of batches, some for good")
-    anchor_pool: int = _flag(147, "hidden human-made clips to draw from")
-    seed: int = _flag(1, "from which everything is drawn")
-    protocol: Protocol = field(default=Protocol(), metadata={"meaning": "rules of the study"})
-
-    def __post_init__(self) -> None:
-        lowest = {"clips": 1, "systems": 1, "raters": 1, "anchor_pool": self.protocol.anchors} | dict.fromkeys(
-            ("careless", "straight_lining", "quitting", "seed"), 0
-        )
-        for name, low in lowest.items():
-            if getattr(self, name) < low:
-                raise StudyError(f"{name} is {getattr(self, name)}; it must be at least {low}.")
-        if self.systems > self.clips:
-            raise StudyError(f"{self.systems} systems cannot share {self.clips} clips; give each one or more.")
-        if self.careless + self.straight_lining + self.quitting > self.raters:
-            raise StudyError("The careless, straight-lining and quitting raters are more than all raters.")
-
-    @property
-    def kinds(self) -> list[str]:
-        """What each rater is like."""
-        special = {"careless": self.careless, "straight-lining": self.straight_lining, "gives up": self.quitting}
-        kinds = [kind for kind, count in special.items() for _ in range(count)]
-        return kinds + ["honest"] * (self.raters - len(kinds))
-
-
-def simulate(plan: SimulationPlan, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+def simulate(plan: SimulationPlan, progress: Progress | None = None) -> dict[str, Any]:
     """Simulate a study.
 
     Parameters
     ----------
     plan : SimulationPlan
     progress : callable or None
-        Is told, now and then, how many ratings were given and how many the clips need.
+        Is told, now and then, how many valid ratings there are and how many the clips need.
 
     Returns
     -------
     dict
-        The figures of `annotation.simulation_figures.figures`, ready for JSON.
+        The plan, the figures of `annotation.simulation_figures.figures` and the ``seconds`` that it took;
+        ready for JSON.
     """
-    started = time.perf_counter()
+    began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{Path(folder) / 'simulation.sqlite'}")
         try:
-            return _run(database, plan, progress, started)
+            found = _run(database, plan, progress)
         finally:
             database.close()
+    asked = {name: value for name, value in dataclasses.asdict(plan).items() if name != "protocol"}
+    return {
+        **asked,
+        **found,
+        "seconds": round(time.perf_counter() - began, 1),
+        "protocol": plan.protocol.to_json(),
+    }
 
 
-def _run(
-    database: Database, plan: SimulationPlan, progress: Callable[[int, int], None] | None, started: float
-) -> dict[str, Any]:
+def _run(database: Database, plan: SimulationPlan, progress: Progress | None) -> dict[str, Any]:
     with database.write() as session:
         study = create(session, "simulation", plan.protocol, plan.seed, _BEGINS)
-        opinions = _fill(session, study, plan)
+        opinions = simulated_study.fill(
+            session, study, plan.clips, plan.systems, plan.anchor_pool, plan.protocol.training, plan.seed
+        )
         invite(session, study, plan.raters, _BEGINS)
         raters = session.scalars(select(Rater).where(Rater.study_id == study.id).order_by(Rater.id)).all()
-    listeners = _seat(list(raters), plan)
-    ended = _listen(database, study, listeners, opinions, progress)
+    listeners = _seat(raters, plan)
+    _listen(database, study, listeners, opinions, progress)
     with database.read() as session:
-        ratings = ratings_table(session, study)
-        found = figures(session, study, ratings, dict(zip((r.pseudonym for r in raters), plan.kinds, strict=True)))
-    ...
+        found = figures(session, study, {one.rater.pseudonym: one.kind for one in listeners}, opinions)
+    hours = [one.at_work_s / 3600 for one in listeners if one.kind == "honest"]
+    return {**found, "hours_per_honest_rater": float(np.median(hours)) if hours else None}
+
+
+def _seat(raters: Sequence[Rater], plan: SimulationPlan) -> list[Listener]:
+    """Give each rater a temper: biased and inconsistent, or one that does not listen."""
+    tempers = panel.draw_raters(len(raters), np.random.default_rng((plan.seed, 2)))
+    deaf: dict[str, Answers] = {"careless": panel.CarelessRater(), "straight-lining": panel.StraightLiner()}
+    return [
+        Listener(rater, kind, deaf.get(kind, temper), np.random.default_rng((plan.seed, 3, rater.id)))
+        for rater, kind, temper in zip(raters, plan.kinds, tempers, strict=True)
+    ]
+
+
+def _listen(
+    database: Database,
+    study: Study,
+    listeners: Sequence[Listener],
+    opinions: Mapping[str, Opinion],
+    progress: Progress | None,
+) -> None:
+    """Let the raters come and go until none of those who still come finds anything to rate."""
+    queue = [(_BEGINS, number) for number in range(len(listeners))]
+    needed = study.protocol["raters_per_clip"] * sum(name.startswith("stimulus") for name in opinions)
+    in_vain = 0  # visits one after the other that found nothing
+    for visit in itertools.count():
+        if not queue or in_vain > 2 * len(queue):
+            return
+        at, number = heapq.heappop(queue)
+        with database.write() as session:
+            session.add(listeners[number].rater)
+            returns = listeners[number].act(session, opinions, at)
+            if progress and visit % _TELLS_EVERY == 0:
+                progress(sum(ledger.valid(session, study.id).values()), needed)
+        in_vain = in_vain + 1 if listeners[number].finished else 0
+        if returns is not None:
+            heapq.heappush(queue, (returns, number))
+
+
+def simulation_text(found: dict[str, Any]) -> str:
+    """Say in a few lines what `simulate` found.
+
+    Parameters
+    ----------
+    found : dict
+    """
+    special = ", ".join(f"{found[kind]} {kind.replace('_', '-')}" for kind in _TEMPERS)
+    rules = ", ".join(f"{rule} {count}" for rule, count in found["false_alarms_by_rule"].items()) or "none"
+    lines = [
+        f"{found['clips']} clips of {found['systems']} systems; {found['raters']} raters, of them {special}.",
+        f"Valid ratings a clip: {found['valid_per_clip_min']} to {found['valid_per_clip_max']}, by "
+        f"{found['different_raters_per_clip_min']} different raters or more.",
+        f"Ratings: {found['valid_total']} valid, {found['ratings_total']} given with checks and practice.",
+        f"Batches: {found['batches']}, of them {found['batches_excluded']} excluded.",
+        f"Careless raters caught (over half of their batches excluded): {found['careless_caught']} "
+        f"of {found['careless']}.",
+        f"Honest raters' batches excluded: {found['false_alarms']} ({rules}); {_percent(found)}.",
+        f"Most often that one rater heard one anchor again: {found['anchor_repeats_max']}.",
+        f"It took {found['days']} days with {found['hours_per_honest_rater'] or 0:.1f} hours of work for an "
+        f"honest rater; here {found['seconds']} seconds.",
+        *found["shortage"],
+    ]
+    for scale in SCALES:
+        of_scale = found["correlation_with_truth"][scale]
+        said = ", ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in of_scale.items())
+        lines.append(f"{SCALE_TITLES[scale]}, MOS against the truth: {said}.")
+    return "\n".join([*lines, "", *(_rater_line(one) for one in found["panel"])])
+
+
+def _percent(found: dict[str, Any]) -> str:
+    share, expected = found["false_alarm_share"], found["false_alarm_share_expected"]
+    return f"{'no batch of theirs' if share is None else f'{share:.1%} of theirs'}, {expected:.1%} expected"
+
+
+def _shown(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+def _rater_line(one: dict[str, Any]) -> str:
+    signs = f"  signs: {', '.join(one['flags'])}" if one["flags"] else ""
+    excluded = f"{one['batches']} batches, {one['batches_excluded']} excluded"
+    return f"{one['rater']}  {one['kind']:<15}  {excluded}{signs}"

@@ -2,17 +2,24 @@
 
 import argparse
 import ast
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
+from starlette.routing import Route
 
-from core.__main__ import build_parser
+import annotation.__main__
+import core.__main__
+from annotation.protocol import Protocol
 from core.scorer import Scorer
 from core.settings import SETTINGS, Settings
 from webapp import build_app
+from webapp.listening_api import PREFIX, listening_app
 from webapp.score_tab import snippet
+from webapp.venues import Venues
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -46,18 +53,44 @@ def test_settings() -> None:
     assert documented == [(setting.name, setting.default, setting.meaning) for setting in SETTINGS]
 
 
+def all_commands() -> list[argparse.ArgumentParser]:
+    return [*commands(core.__main__.build_parser()), *commands(annotation.__main__.build_parser())]
+
+
 def test_commands() -> None:
-    known = {parser.prog for parser in commands(build_parser())}
+    known = {parser.prog for parser in all_commands()}
     assert [command for command in known if command not in README] == []
-    calls = re.findall(r"python -m core .*", README)
+    calls = re.findall(r"python -m (?:core|annotation) .*", README)
     assert [call for call in calls if not call.startswith(tuple(known))] == []
 
 
 def test_options() -> None:
-    parsers = commands(build_parser())
-    options = {option for parser in parsers for action in parser._actions for option in action.option_strings}
+    actions = [action for parser in all_commands() for action in parser._actions]
+    options = {option for action in actions for option in action.option_strings}
     known = {option for option in options if option.startswith("--")} - {"--help"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README)) == known
+
+
+def test_rules_of_a_study() -> None:
+    documented = [(name, default, meaning.split(" (`")[0]) for name, default, meaning in table("rule")]
+    expected = []
+    for rule in dataclasses.fields(Protocol):
+        default = rule.default if isinstance(rule.default, str) else f"{rule.default:g}"
+        expected.append((f"`--{rule.name.replace('_', '-')}`", default, rule.metadata["meaning"]))
+    assert documented == expected
+    choices = {rule.name: set(rule.metadata["choices"]) for rule in dataclasses.fields(Protocol)}
+    assert [words([row[2]]) for row in table("rule")] == list(choices.values())
+
+
+def test_routes_of_the_listening_test() -> None:
+    documented = {tuple(route.strip("`").split(" ")) for route, *_ in table("route")}
+    served = {
+        (method, f"{PREFIX}{route.path}".replace("{token}", "TOKEN"))
+        for route in listening_app(cast(Venues, None)).routes
+        if isinstance(route, Route)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    assert documented == served
 
 
 def test_make_targets() -> None:

@@ -12,7 +12,10 @@ function make(tag, properties = {}, ...children) {
   made.append(...children.filter((child) => child !== null));
   return made;
 }
-const button = (text, onclick, className = "me-button") => make("button", { type: "button", className, onclick }, text);
+const button = (text, onclick, className = "me-button") =>
+  make("button", { type: "button", className, onclick }, text);
+const primary = (text, onclick) => button(text, onclick, "me-button me-primary");
+const link = (text, onclick) => button(text, onclick, "me-link");
 const key = (name) => make("kbd", { "aria-hidden": "true" }, name);
 const wait = (time_s) => new Promise((resume) => setTimeout(resume, 1000 * time_s));
 const clock = (time_s) => `${Math.floor(time_s / 60)}:${String(Math.floor(time_s % 60)).padStart(2, "0")}`;
@@ -100,7 +103,7 @@ function countDown(wait_s, place, sentence) {
     };
     const timer = setInterval(tick, 250);
     window.addEventListener("online", end);
-    place.replaceChildren(make("span", { role: "alert" }, sentence), again, button("Try now", end, "me-link"));
+    place.replaceChildren(make("span", { role: "alert" }, sentence), again, link("Try now", end));
     tick();
   });
 }

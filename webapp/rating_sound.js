@@ -176,8 +176,8 @@ function heardGradient(stretches, duration_s) {
   return bars.join(",") || "none";
 }
 
-// The picture shows only the seconds around the hand, and nothing before the clip was played: a picture of the
-// whole clip would show that it comes a second time. It is scaled by the clip's own loudness.
+// The picture shows only the seconds around the hand, and nothing before the clip was played: a picture of
+// the whole clip would show that it comes a second time. It is scaled by the clip's own loudness.
 const SHOWN_S = 4;
 const RMS_HEIGHT = 0.11; // of the height
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -214,8 +214,9 @@ function drawAround(canvas, sound, now_s) {
       peak = Math.max(peak, Math.abs(sound.samples[at]));
     }
     const half = Math.max(Math.min(peak * unit, height / 2), scale / 2);
+    if (from <= -perColumn || from >= sound.samples.length) continue; // before the clip, or after it
     pen.fillStyle = x < width / 2 ? behind : ahead;
-    if (from > -perColumn && from < sound.samples.length) pen.fillRect(x, height / 2 - half, 2 * scale, 2 * half);
+    pen.fillRect(x, height / 2 - half, 2 * scale, 2 * half);
   }
   pen.fillStyle = colour("--me-ink");
   pen.fillRect(width / 2 - scale, 0, 2 * scale, height);

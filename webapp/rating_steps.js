@@ -1,11 +1,14 @@
-// The way through the test: code, about you, sound check, practice, rate, break, done. Where a rater stands is
-// the server's word (`place`); the sound check alone is this device's.
+// The way through the test: code, about you, sound check, practice, rate, break, done. Where a rater stands
+// is the server's word (`place`); the sound check alone is this device's.
 
 const STEPS = ["Code", "About you", "Sound check", "Practice", "Rate"];
 const SIGNED_OUT = "Your visit has ended. Enter your access code to go on where you were.";
 const DEMO_NOTE = "Demo: composed clips, and nothing that you answer counts.";
 const DEMO_OVER = "The demo was started anew meanwhile. Nothing of it is kept.";
+const LEFT = "You have signed out. Your ratings are saved; your code brings you back to where you were.";
+const LEFT_DEMO = "You have left the demo.";
 const GONE = "That clip is not yours to rate any more. Here is where you are.";
+const GONE_S = 0.5; // however often it happens, the server is not asked without a pause
 
 const stage = make("div", { className: "me-stage" });
 let current = {};
@@ -39,7 +42,7 @@ function makeCard(step, title, ...parts) {
 function go(place, notice = "") {
   demo = place.demo;
   if (place.step === "about") return showAbout(place);
-  if (place.step === "done") return showDone(place);
+  if (place.step === "done") return showDone(place, notice);
   if (memory.get("volume") === null) return showSoundCheck(2);
   if (place.step === "ready") return showReady(place, notice);
   return showTrial(place, notice);
@@ -57,8 +60,9 @@ async function resume(notice = "") {
 }
 
 // What to do when the server will not have it: sign in again, or ask where the rater stands.
-function recover(failure) {
-  if (failure.status !== 401) return failure.status === 404 ? resume(GONE) : showTrouble(failure);
+async function recover(failure) {
+  if (failure.status === 404) return wait(GONE_S).then(() => resume(GONE));
+  if (failure.status !== 401) return showTrouble(failure);
   const wasDemo = (memory.get("visit") ?? "").startsWith("demo.");
   memory.set("visit", null);
   demo = false;
@@ -67,22 +71,23 @@ function recover(failure) {
 
 function showTrouble(failure) {
   show(makeCard(null, "This did not work", make("p", {}, failure.message),
-    make("footer", {}, button("Try again", () => resume(), "me-button me-primary"), leaveButton("Sign out"))));
+    make("footer", {}, primary("Try again", () => resume()), leaveButton("Sign out"))));
 }
 
-// Do something on the server when a button is pressed; say on the page what it is waiting for.
-function acting(press, trouble, act) {
-  return async () => {
-    press.disabled = true;
-    trouble.replaceChildren("One moment…");
-    try {
-      await act();
-    } catch (failure) {
-      trouble.replaceChildren(failure.message);
-      if (failure.status === 401 && memory.get("visit")) recover(failure);
-    }
-    press.disabled = false;
-  };
+// Do something on the server when a button is pressed; say on the page what became of it.
+async function act(press, trouble, action) {
+  const word = press.textContent;
+  press.disabled = true;
+  press.textContent = "One moment…";
+  trouble.replaceChildren();
+  try {
+    await action();
+  } catch (failure) {
+    trouble.replaceChildren(failure.message);
+    if (failure.status === 401 && memory.get("visit")) recover(failure);
+  }
+  press.textContent = word;
+  press.disabled = false;
 }
 
 function showCode(notice = "") {
@@ -97,16 +102,19 @@ function showCode(notice = "") {
     memory.set("visit", visit);
     resume();
   };
-  const begin = acting(enter, trouble, () => signIn("enter", { code: code.value }));
-  const onsubmit = (event) => (event.preventDefault(), code.value.trim() ? begin() : code.focus());
+  const onsubmit = (event) => {
+    event.preventDefault();
+    if (code.value.trim()) act(enter, trouble, () => signIn("enter", { code: code.value }));
+    else code.focus();
+  };
   const form = make("form", { className: "me-entry", onsubmit },
     make("label", { htmlFor: "me-code" }, "Access code"),
     make("div", { className: "me-row" }, code, enter), trouble);
   const demoTrouble = make("p", { className: "me-reason", role: "alert" });
-  const tryIt = button("Try the demo", () => acting(tryIt, demoTrouble, () => signIn("try", {}))());
+  const tryIt = button("Try the demo", () => act(tryIt, demoTrouble, () => signIn("try", {})));
   show(makeCard(0, "Rate music by ear", noticeLine(notice),
-    make("p", {}, "You hear short clips and rate each on two scales. Your place is kept: you can stop at any time " +
-      "and go on later, also on another device."),
+    make("p", {}, "You hear short clips and rate each on two scales. Your place is kept: you can stop at " +
+      "any time and go on later, also on another device."),
     form,
     make("div", { className: "me-aside" }, make("h3", {}, "No code?"),
       make("p", {}, "Look around in a small demo with composed clips. Nothing that you answer there counts."),
@@ -126,15 +134,17 @@ function showAbout(place) {
       make("label", {}, make("input", { type: "radio", name, value: option }), option));
     return make("fieldset", { className: "me-question" }, make("legend", {}, text), ...choices);
   });
-  const send = acting(onward, trouble, async () => {
+  const send = (event) => {
+    event.preventDefault();
     const answers = Object.fromEntries([...new FormData(form)].filter(([, answer]) => answer.trim()));
-    go(await ask("about", { answers }));
-  });
-  const form = make("form", { onsubmit: (event) => (event.preventDefault(), send()) },
+    act(onward, trouble, async () => go(await ask("about", { answers })));
+  };
+  const may = make("p", { className: "me-reason" }, "You may leave a question open.");
+  const form = make("form", { onsubmit: send },
     make("div", { className: "me-consent" }, ...paragraphs(place.consent),
       make("label", { className: "me-agree" }, agree, "I agree and take part.")),
     ...questions,
-    make("footer", {}, onward, make("p", { className: "me-reason" }, "You may leave a question open."), trouble));
+    make("footer", {}, onward, may, trouble));
   show(makeCard(1, "About you", form));
 }
 
@@ -143,10 +153,10 @@ function showSoundCheck(step) {
   const trouble = make("p", { className: "me-reason", role: "status" }, "The music is loading.");
   const slider = makeVolume((loudness) => (audio.volume = loudness));
   const play = button("Play the music", () => (audio.paused ? audio.play().catch(label) : audio.pause()));
-  const right = button("It sounds right", () => {
+  const right = primary("It sounds right", () => {
     memory.set("volume", audio.volume);
     resume();
-  }, "me-button me-primary");
+  });
   const label = () => (play.textContent = audio.paused ? "Play the music" : "Stop the music");
   play.disabled = right.disabled = true;
   for (const event of ["play", "pause"]) audio.addEventListener(event, label);
@@ -161,7 +171,7 @@ function showSoundCheck(step) {
       make("li", {}, "Then leave the volume as it is for the whole test.")),
     make("div", { className: "me-row" }, play, slider), audio,
     make("footer", {}, right, trouble));
-  show(screen, { stop: () => audio.pause(), key: (pressed) => pressed === " " && !play.disabled && play.click() });
+  show(screen, { stop: () => audio.pause(), key: (pressed) => pressed === " " && play.click() });
   loadSoundCheck(screen, audio, trouble, play);
 }
 
@@ -193,7 +203,8 @@ function readyWords(place) {
   const takes = `about ${minutes(place.estimate_s)}`;
   if (place.practice_next) {
     return [3, "Practice", "Start practice",
-      `First a few clips to get used to the scales, ${takes}. After each answer you see what was expected, and why.`,
+      `First a few clips to get used to the scales, ${takes}. After each answer you see what was expected, ` +
+        "and why.",
       "Read the prompt, then listen. You can play a clip again as often as you like."];
   }
   if (!place.batches_done) {
@@ -202,16 +213,18 @@ function readyWords(place) {
       "Trust your ear. There is no going back to a clip."];
   }
   return [null, "Time for a break", "Go on",
-    `Thank you: ${counted(place.batches_done, "part")} done, ${counted(place.clips_rated, "clip")} rated, all saved.`,
-    `Rest your ears for a few minutes. The next part takes ${takes}. You can also leave, and come back another day.`];
+    `Thank you: ${counted(place.batches_done, "part")} done, ${counted(place.clips_rated, "clip")} rated, ` +
+      "all saved.",
+    `Rest your ears for a few minutes. The next part takes ${takes}. You can also leave, and come back ` +
+      "another day."];
 }
 
 function showReady(place, notice) {
   const [step, title, word, ...lines] = readyWords(place);
   const trouble = make("p", { className: "me-reason", role: "status" });
-  const start = () => acting(press, trouble, async () => go(await ask("start", {})))();
-  const press = button(word, start, "me-button me-primary");
-  const sound = button("Check the sound again", () => showSoundCheck(step), "me-link");
+  const start = () => act(press, trouble, async () => go(await ask("start", {})));
+  const press = primary(word, start);
+  const sound = link("Check the sound again", () => showSoundCheck(step));
   show(makeCard(step, title, noticeLine(notice), ...lines.map((line) => make("p", {}, line)),
     make("footer", {}, press, sound, leaveButton("Leave for now"), trouble)));
 }
@@ -231,38 +244,42 @@ function showPause(trial) {
       memory.set("volume", loudness);
       trial.player.audio.volume = loudness;
     }),
-    make("footer", {}, button("Go on", back, "me-button me-primary"), leaveButton("Leave for now")));
+    make("footer", {}, primary("Go on", back), leaveButton("Leave for now")));
   trial.node.hidden = true;
   stage.append(pane);
   current = { key: (pressed) => pressed === "Enter" && back() };
   pane.querySelector("h2").focus();
 }
 
-function showDone(place) {
-  const rated = `You rated ${counted(place.clips_rated, "clip")}. All is saved.`;
+function showDone(place, notice) {
+  const rated = place.clips_rated ? `You rated ${counted(place.clips_rated, "clip")}, all saved.` : "";
+  const words = [noticeLine(notice), rated ? make("p", {}, rated) : null];
   if (place.message === "complete") {
-    show(makeCard(null, "Done. Thank you!", make("p", {}, rated), make("p", {}, "There is nothing left to rate for you."),
+    show(makeCard(null, "Done. Thank you!", ...words, make("p", {}, "There is nothing left to rate for you."),
       make("footer", {}, leaveButton("Sign out"))));
     return;
   }
-  show(makeCard(null, "Nothing to rate right now", make("p", {}, rated),
-    make("p", {}, "The clips that are left are with other listeners. Some may come free: look in again later."),
-    make("footer", {}, button("Look again", () => resume(), "me-button me-primary"), leaveButton("Leave for now"))));
+  show(makeCard(null, "Nothing to rate right now", ...words,
+    make("p", {}, "The clips that are left are with other listeners. Some may come free: look again later."),
+    make("footer", {}, primary("Look again", () => resume()), leaveButton("Leave for now"))));
 }
 
-const leaveButton = (text) => button(text, async () => {
+const leaveButton = (text) => link(text, async () => {
   await ask("leave", {}).catch(() => null); // without the server, this device at least forgets the visit
+  const words = demo ? LEFT_DEMO : LEFT;
   memory.set("visit", null);
   demo = false;
-  showCode("You have signed out. Your ratings are saved; your code brings you back to where you were.");
-}, "me-link");
+  showCode(words);
+});
 
 // Keys: only on this page, never while someone types, and a button keeps its own.
 document.addEventListener("keydown", (event) => {
-  if (!current.key || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.repeat) return;
-  if (!element.getClientRects().length || !(element.contains(event.target) || event.target === document.body)) return;
-  if (event.target.matches("textarea, input[type=text]")) return;
-  const onButton = event.target.matches("button, a, input[type=checkbox]");
+  const { target } = event;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.repeat) return;
+  if (!current.key || !element.getClientRects().length) return;
+  if (!element.contains(target) && target !== document.body) return;
+  if (target.matches("textarea, input[type=text]")) return;
+  const onButton = target.matches("button, a, input[type=checkbox]");
   if (!/^[1-5]$/.test(event.key) && (onButton || ![" ", "Enter"].includes(event.key))) return;
   event.preventDefault();
   current.key(event.key);

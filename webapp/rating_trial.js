@@ -2,9 +2,10 @@
 // server has it; everything else is the server's.
 
 const SAVED_S = 0.7; // how long "Saved" stands before the next clip
-const NOT_NEEDED = "The last clip needs no rating any more, so your answer was not stored. You can go on here.";
-const ANSWERED = "The last clip had an answer of yours already, perhaps from another window: the first one counts.";
+const NOT_NEEDED = "The last clip needs no rating any more, so your answer was not stored. Go on here.";
+const ANSWERED = "The last clip had an answer already, perhaps from another window: the first one counts.";
 const REPORTED = "Thank you: the clip was reported. Here is the next one.";
+const NOT_HERE = "The clip is not here yet.";
 const UNPLAYABLE = "This browser cannot play the clip. Reload the page, or report it below.";
 const LEGEND = [
   ["Space", "play"],
@@ -16,7 +17,8 @@ const LEGEND = [
 function makeScale({ name, title, hint, words }, changed) {
   const points = words.map((word, index) => {
     const input = make("input", { type: "radio", name: `me-${name}`, value: index + 1, onchange: changed });
-    return make("label", { className: "me-point" }, input, make("b", {}, `${index + 1}`), make("span", {}, word));
+    const number = make("b", {}, `${index + 1}`);
+    return make("label", { className: "me-point" }, input, number, make("span", {}, word));
   });
   const inputs = points.map((point) => point.querySelector("input"));
   const node = make(
@@ -43,16 +45,17 @@ class Trial {
   constructor(place) {
     this.task = place.task;
     this.state = "open"; // then busy while an answer is on its way, then over
-    this.player = new Player(this.task.duration_s, () => this.refresh(), () => this.trouble.replaceChildren(UNPLAYABLE));
+    const failed = () => this.trouble.replaceChildren(UNPLAYABLE);
+    this.player = new Player(this.task.duration_s, () => this.refresh(), failed);
     this.scales = props.scales.map((scale) => makeScale(scale, () => this.refresh()));
     this.framed = this.scales[0];
     this.comment = make("textarea", { id: "me-comment", rows: 1, maxLength: 2000 });
     this.pause = button("Pause", () => showPause(this));
-    this.broken = button("This clip does not play", () => this.openReport(), "me-link");
+    this.broken = link("This clip does not play", () => this.openReport());
     this.report = this.makeReport();
     this.trouble = make("div", { className: "me-trouble", role: "status" });
     this.reason = make("p", { className: "me-reason", id: "me-reason", role: "status" });
-    this.next = button("Next", () => this.submit(), "me-button me-primary");
+    this.next = primary("Next", () => this.submit());
     this.next.setAttribute("aria-describedby", "me-reason");
     this.next.append(key("↵"));
   }
@@ -84,7 +87,7 @@ class Trial {
     const { token, next_token } = this.task;
     keepSounds(token, next_token);
     try {
-      const tell = (failure, wait_s) => countDown(wait_s, this.trouble, `The clip is not here yet. ${failure.message}`);
+      const tell = (failure, wait_s) => countDown(wait_s, this.trouble, `${NOT_HERE} ${failure.message}`);
       const sound = await insist(() => soundOf(token), tell);
       this.trouble.replaceChildren();
       this.player.load(sound);
@@ -176,7 +179,7 @@ class Trial {
       const { done } = await this.send("problem", problem, "Not reported yet.");
       if (done) go(done, REPORTED);
     });
-    const cancel = button("Cancel", () => (this.report.hidden = true), "me-link");
+    const cancel = link("Cancel", () => (this.report.hidden = true));
     return make("div", { className: "me-report", hidden: true },
       make("label", { htmlFor: "me-problem" }, "What happens? (optional)"),
       what,
@@ -216,7 +219,7 @@ function showFeedback(task, answer, done) {
   });
   const heads = ["", "You", "Expected"].map((head) => make("th", { scope: "col" }, head));
   const on = () => go(done.place);
-  const next = button("Next", on, "me-button me-primary");
+  const next = primary("Next", on);
   next.append(key("↵"));
   const screen = make(
     "section",

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -100,6 +101,26 @@ def test_writers_wait_for_each_other(database: Database) -> None:
         thread.join()
     with database.read() as session:
         assert session.query(Study).one().seed == 81
+
+
+def test_the_lock_is_held_before_the_first_statement(tmp_path: Path) -> None:
+    """As in two processes: who enters second reads the clock after the first is done."""
+    one, two = (Database(f"sqlite:///{tmp_path / 'a.sqlite'}") for _ in range(2))
+    entered = []
+
+    def write() -> None:
+        with two.write():
+            entered.append(time.monotonic())
+
+    with one.write():
+        waiting = threading.Thread(target=write)
+        waiting.start()
+        time.sleep(0.2)
+        left = time.monotonic()
+    waiting.join()
+    assert entered[0] >= left
+    one.close()
+    two.close()
 
 
 def test_reading_does_not_wait_for_a_writer(database: Database) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from annotation import access
+from annotation import access, stress
 from annotation.__main__ import build_parser, main
 from annotation.database import Database
+from annotation.plans import StressPlan
 from annotation.protocol import Protocol
 from annotation.schema import Study
 from tests.annotation.rooms import NOW
@@ -182,9 +183,31 @@ def test_reliability(run: Run, ready: list[list[str]], database: Database) -> No
     assert "Musical impression" in run("reliability", "one")[1]
 
 
+TINY = ("--clips", "12", "--systems", "3", "--raters", "8", "--careless", "1", "--quitting", "0")
+
+
+def test_simulate(run: Run, tmp_path: Path) -> None:
+    rules = ("--batch-size", "6", "--training", "1", "--anchor-pool", "9")
+    code, out, _ = run("simulate", *TINY, *rules, "--json")
+    found = json.loads(out)
+    assert (code, found["clips"], found["valid_per_clip_min"], found["valid_per_clip_max"]) == (0, 12, 5, 5)
+    assert found["protocol"]["batch_size"] == 6
+    assert not (tmp_path / "data").exists()
+
+
+def test_stress(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stress, "stress", dataclasses.asdict)
+    code, out, _ = run("stress", "--processes", "1", "--threads", "6", "--clips", "5", "--json")
+    assert code == 0
+    assert json.loads(out) == dataclasses.asdict(StressPlan(processes=1, threads=6, clips=5))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("simulate", "--careless", "20"), "are more than all raters"),
+        (("simulate", "--batch-size", "0"), "batch_size is 0"),
+        (("stress", "--threads", "1"), "Every clip needs 5 raters"),
         ((), "the following arguments are required: COMMAND"),
         (("create", "A B"), '"A B" cannot be the name of a study'),
         (("create", "new", "--batch-size", "0"), "batch_size is 0; it must lie between 1 and"),

@@ -130,9 +130,9 @@ def test_a_bad_cell_is_named(changes: dict[str, Any], message: str) -> None:
 
 
 def test_missing_and_unknown_columns_are_named() -> None:
-    with pytest.raises(DataError, match="has no column prompt_id, split. Its columns are clip_id"):
+    with pytest.raises(DataError, match=r"has no column prompt_id, split. Its columns are clip_id"):
         RatedClips(table().drop(columns=["prompt_id", "split"]))
-    with pytest.raises(DataError, match="has an unknown column mos"):
+    with pytest.raises(DataError, match=r"has an unknown column mos"):
         RatedClips(table().assign(mos=1))
 
 

@@ -205,7 +205,9 @@ def test_two_windows_make_one_rating(trial: Page, rater: RemoteRater, database: 
     second = trial.context.new_page()
     second.goto(trial.url)
     title(second, "Clip 1 of 6")
+    trial.bring_to_front()  # a page in the background is slow
     rate(trial, 2, 2)
+    second.bring_to_front()
     hear(second)
     choose(second, IMPRESSION, 5)
     choose(second, ALIGNMENT, 5)
@@ -334,8 +336,9 @@ def test_a_visit_that_has_ended_elsewhere(trial: Page, rater: RemoteRater) -> No
 
 
 def test_a_batch_that_was_taken_out_meanwhile(trial: Page, rater: RemoteRater, database: Database) -> None:
+    token = token_of(rater)
     with database.write() as session:
-        batch = session.scalars(select(Batch).join(Trial).where(Trial.token == token_of(rater))).one()
+        batch = session.scalars(select(Batch).join(Trial).where(Trial.token == token)).one()
         exclude(session, batch, "A trial.", "tester", datetime.now(UTC))
     hear(trial)
     choose(trial, IMPRESSION, 3)
@@ -389,13 +392,16 @@ def test_only_the_task_stands_on_the_tab(page: Page, address: str) -> None:
     expect(page).to_have_url(f"{address}#listening")
     title(page, "Rate music by ear")
     page.get_by_role("tab", name="Score").click()
+    expect(page).to_have_url(address)
     page.evaluate("location.hash = '#listening'")
     title(page, "Rate music by ear")
 
 
 def test_the_other_tab_is_silent(trial: Page) -> None:
-    trial.get_by_role("button", name="Play", exact=True).click()
+    trial.evaluate("document.querySelector('#rater audio').loop = true")
+    trial.locator(".me-play:visible").click()
+    trial.wait_for_function("!document.querySelector('#rater audio').paused")
     trial.get_by_role("tab", name="Score").click()
-    assert trial.evaluate("document.querySelector('#rater audio').paused")
+    trial.wait_for_function("document.querySelector('#rater audio').paused")
     trial.keyboard.press("Space")  # keys are the tab's own
     assert trial.evaluate("document.querySelector('#rater audio').paused")

@@ -1,0 +1,175 @@
+"""The server is killed again and again: every rating that it acknowledged is there, and none twice."""
+
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import func, select, text
+
+from annotation.database import Database
+from annotation.schema import Batch, Rating, Trial
+from core.settings import Settings
+from tests.webapp.conftest import free_port
+from tests.webapp.studies import RemoteRater, make_study
+
+ROOT = Path(__file__).parents[2]
+RATERS = 4
+START_S = 60
+RESUME_S = 30
+LONGEST_LIFE_S = 0.6  # from when every rater is back at work to the next kill
+
+
+class KilledServer:
+    """The real ``app.py``, started and killed at one address."""
+
+    def __init__(self, settings: Settings, model: Path, log: Path) -> None:
+        self.address = f"http://127.0.0.1:{settings.port}"
+        named = {"DATA": settings.data, "PORT": settings.port, "MODEL": model}
+        self.environment = os.environ | {f"MUSICEVAL_{name}": str(value) for name, value in named.items()}
+        self.log = log
+
+    def start(self) -> None:
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "app.py"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            )
+        deadline_s = time.monotonic() + START_S
+        while self.process.poll() is None and time.monotonic() < deadline_s:
+            try:
+                httpx.get(f"{self.address}/listening/place", timeout=5)
+            except httpx.TransportError:
+                time.sleep(0.1)
+            else:
+                return
+        pytest.fail(f"the server does not start: {self.log.read_text()}")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+class ScriptedRater(threading.Thread):
+    """Rates without a pause, and after a failure asks where it stands, as the page does after a reload."""
+
+    def __init__(self, address: str, code: str) -> None:
+        super().__init__(daemon=True)
+        self.stopped = threading.Event()
+        self.acknowledged: dict[str, tuple[int, int]] = {}
+        self.unanswered: list[str] = []  # submitted when the server died
+        self.resumed_at: list[tuple[str, str]] = []  # what was unanswered, and where the rater was put then
+        self.wrong: list[str] = []
+        self.client = httpx.Client(base_url=address, timeout=20)
+        self.rater = RemoteRater(self.client, code)
+        self.rater.post("about", answers={}).raise_for_status()
+
+    def run(self) -> None:
+        while not self.stopped.is_set():
+            try:
+                self.rate_next()
+            except httpx.TransportError:
+                time.sleep(0.05)
+            except httpx.HTTPStatusError as error:
+                self.wrong.append(f"{error} {error.response.text}")
+                return
+        self.client.close()
+
+    def rate_next(self) -> None:
+        here = self.rater.place()
+        if here["step"] == "ready":
+            here = self.rater.post("start").raise_for_status().json()
+        task = here["task"]
+        if self.unanswered and len(self.resumed_at) < len(self.unanswered):
+            self.resumed_at.append((self.unanswered[-1], task["token"]))
+        self.rater.hear(task)
+        scores = scores_of(task["token"])
+        try:
+            said = self.rater.rate(task, *scores).raise_for_status().json()
+        except httpx.TransportError:
+            self.unanswered.append(task["token"])
+            raise
+        if said["outcome"] == "saved":
+            self.acknowledged[task["token"]] = scores
+        else:
+            self.wrong.append(said["outcome"])
+
+
+def scores_of(token: str) -> tuple[int, int]:
+    """The scores of a trial, the same whenever they are asked for; all pass the checks of a batch."""
+    return 3 + sum(token.encode()) % 2, 3 + len(set(token)) % 2
+
+
+@pytest.fixture
+def server(tmp_path: Path, random_checkpoint: Path) -> Iterator[KilledServer]:
+    one = KilledServer(
+        Settings(port=free_port(), data=tmp_path / "data"), random_checkpoint, tmp_path / "log.txt"
+    )
+    one.start()
+    yield one
+    one.kill()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_what_was_acknowledged_is_there(server: KilledServer, tmp_path: Path, kills: int) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'data' / 'musiceval.sqlite'}")
+    rules = {"batch_size": 12, "anchors": 4, "raters": RATERS, "training": 0, "duration_s": 0.05}
+    study = make_study(database, tmp_path / "data", stimuli=60 * (1 + kills // 4), **rules)
+    raters = [ScriptedRater(server.address, code) for code in study.codes]
+    for rater in raters:
+        rater.start()
+    moments = random.Random(7)
+    for _ in range(kills):
+        wait_for_all(raters)
+        time.sleep(moments.uniform(0, LONGEST_LIFE_S))
+        server.kill()
+        server.start()
+    wait_for_all(raters)
+    for rater in raters:
+        rater.stopped.set()
+    for rater in raters:
+        rater.join(timeout=30)
+    assert [rater.wrong for rater in raters] == [[]] * RATERS
+    compare(database, raters)
+    database.close()
+
+
+def wait_for_all(raters: list[ScriptedRater]) -> None:
+    """Wait until each rater has a new rating acknowledged: each goes on where they were."""
+    before = [len(rater.acknowledged) for rater in raters]
+    deadline_s = time.monotonic() + RESUME_S
+    while any(len(rater.acknowledged) == count for rater, count in zip(raters, before, strict=True)):
+        assert time.monotonic() < deadline_s, [rater.wrong for rater in raters]
+        time.sleep(0.01)
+
+
+def compare(database: Database, raters: list[ScriptedRater]) -> None:
+    """Hold what the raters know against what is stored."""
+    with database.read() as session:
+        query = select(Trial.token, Rating.musical_impression, Rating.textual_alignment).join(Rating)
+        stored = {token: (impression, alignment) for token, impression, alignment in session.execute(query)}
+        twice = (
+            select(Trial.rater_id, Trial.clip_id)
+            .join(Rating)
+            .where(Trial.role == "stimulus")
+            .group_by(Trial.rater_id, Trial.clip_id)
+            .having(func.count() > 1)
+        )
+        assert session.execute(twice).all() == []
+        assert session.execute(select(func.count()).select_from(Rating)).scalar_one() == len(stored)
+        assert session.execute(text("PRAGMA integrity_check")).scalar_one() == "ok"
+        assert session.execute(select(Batch).where(Batch.state == "excluded")).all() == []
+    acknowledged = {token: scores for rater in raters for token, scores in rater.acknowledged.items()}
+    assert {token: stored.get(token) for token in acknowledged} == acknowledged
+    unanswered = {token for rater in raters for token in rater.unanswered}
+    assert stored.keys() - acknowledged.keys() <= unanswered
+    # The same trial again, unless it was stored and only its acknowledgement was lost.
+    for rater in raters:
+        for token, then in rater.resumed_at:
+            assert (then == token) != (token in stored and token not in rater.acknowledged)
