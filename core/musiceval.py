@@ -15,6 +15,7 @@ test, the test part is what only the list of all clips has.
 Source: the release of MusicEval for the AudioMOS Challenge 2025, track 1, https://arxiv.org/abs/2501.10811.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ HEADING = "id\ttext"
 MEAN_TOLERANCE = 0.01  # lists are rounded to two decimals at most
 
 _WAV = re.compile(r"(?:[^/\\]*-)?(?P<system>S\d+)_(?P<key>P\d+)\.wav")
+_PUBLISHED_TRAIN_SHA256 = "0580dbedee5b43a1e32e1d6c9a11a26128914580c32d5c9e21add6fab138f2fa"  # lines sorted
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 
 Scores = tuple[float, float]
@@ -113,6 +115,14 @@ def read_release(folder: Path) -> RatedClips:
         rows.append(row | dict(zip(SCALES, clip.mos, strict=True)) | _rated(clip, ratings.get(wav), problems))
     problems.stop_if_any()
     return RatedClips(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def is_published(clips: RatedClips) -> bool:
+    """Tell whether clips have the train part that was published in 2025, with its scores."""
+    train = clips.table[clips.table["split"] == "train"]
+    rows = zip(train["clip_id"], *(train[scale] for scale in SCALES), strict=True)
+    lines = sorted(f"{clip_id}.wav,{impression},{alignment}\n" for clip_id, impression, alignment in rows)
+    return hashlib.sha256("".join(lines).encode()).hexdigest() == _PUBLISHED_TRAIN_SHA256
 
 
 def _listed(folder: Path, problems: Problems) -> dict[str, _Listed]:

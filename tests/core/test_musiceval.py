@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.errors import DataError
-from core.musiceval import WavName, read_release
+from core.musiceval import WavName, is_published, read_release
 from tests.releases import DEV, FILES, RATINGS, TEST, TRAIN, write_release
 
 PREFIX = "audiomos2025-track1-"
@@ -22,6 +22,7 @@ def refusal(folder: Path) -> list[str]:
 def test_the_official_layout(tmp_path: Path) -> None:
     table = read_release(write_release(tmp_path)).table.set_index("clip_id")
     ids = ["S002_P001", "S013_P001", "S003_P001", "S002_P044"]
+    assert not is_published(read_release(tmp_path))
     assert list(table.index) == [PREFIX + name for name in ids]
     assert table["system_id"].tolist() == ["S002", "S013", "S003", "S002"]
     assert table["split"].tolist() == ["train", "train", "dev", "test"]
@@ -177,7 +178,9 @@ def test_the_real_labels(reference_data: Path, tmp_path: Path) -> None:
     (tmp_path / "prompt_info.txt").write_text(
         "\n".join(["id\ttext", *(f"{key}\tprompt {key}" for key in keys)])
     )
-    table = read_release(tmp_path).table
+    rated = read_release(tmp_path)
+    assert is_published(rated)
+    table = rated.table
     assert (len(table), table["clip_id"].nunique()) == (1923, 1923)
     assert sorted(table["system_id"].unique()) == [f"S{n:03d}" for n in range(1, 34) if n not in (5, 25)]
     assert table["musical_impression"].mean() == pytest.approx(3.293, abs=0.0005)
