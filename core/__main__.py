@@ -1,7 +1,8 @@
 """The command line: ``python -m core score``, ``evaluate``, and ``demo`` with its own commands.
 
-A result goes to stdout. A user's mistake is one line on stderr and exit code 2, never a traceback. What a
-command needs is imported when it runs, so that ``--help`` is there at once.
+A result goes to stdout. A user's mistake is one line on stderr (with a line more for each
+problem of a data set) and exit code 2, never a traceback. What a command needs is imported when it runs, so
+that ``--help`` is there at once.
 """
 
 import argparse

@@ -184,7 +184,7 @@ def _score_lines(
         parts = [part.strip() for part in line.split(",")]
         try:
             if len(parts) != cells:
-                raise ValueError(f"{len(parts)} cells where {cells} belong")
+                raise ValueError(f"{len(parts)} instead of {cells} cells")
             yield (
                 place,
                 f"{parts[0].removesuffix('.wav')}.wav",
@@ -200,7 +200,7 @@ def _prompt_list(folder: Path, file: str, problems: Problems) -> dict[str, str]:
     if file == PROMPTS and not (folder / file).is_file():
         problems.add(file, "this file is missing")
     lines = list(_lines(folder, file, problems))
-    if lines and lines[0][1] != HEADING:
+    if lines and lines[0][1].strip() != HEADING:
         problems.add(lines[0][0], "the heading id<TAB>text is missing")
     for place, line in lines[1:]:
         key, _, text = (cell.strip() for cell in line.partition("\t"))

@@ -191,7 +191,7 @@ def _lines_of_three(
         cells = [cell.strip() for cell in line.split(",")]
         try:
             if len(cells) != 3:
-                raise ValueError(f"{len(cells)} cells where 3 belong")
+                raise ValueError(f"{len(cells)} instead of 3 cells")
             yield place, _name(cells[0]), (parse(cells[1]), parse(cells[2]))
         except ValueError as error:
             problems.add(place, str(error))

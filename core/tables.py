@@ -95,7 +95,7 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]], P
             elif len(cells) == len(heading):
                 rows.append((line, dict(zip(heading, cells, strict=True))))
             elif cells:
-                what = f"{len(cells)} cells where the heading has {len(heading)}"
+                what = f"{len(cells)} instead of {len(heading)} cells"
                 problems.add(line_place(path.name, line), what)
             line = reader.line_num + 1
     except csv.Error as error:

@@ -105,7 +105,7 @@ def test_everything_wrong_is_told_together_with_file_and_line(tmp_path: Path) ->
         [
             f"{train} 4: the clip is in {train} 1 already",
             f"{train} 5: the score 5.2 is not from 1 to 5",
-            f"{train} 6: 2 cells where 3 belong",
+            f"{train} 6: 2 instead of 3 cells",
             f'{train} 7: "three" is not a number',
             f'{train} 8: "clip.wav" is not a name such as S002_P051.wav',
             f'{train} 9: there is no audio file "wav/{PREFIX}S006_P001.wav"',

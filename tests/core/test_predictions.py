@@ -73,7 +73,7 @@ def test_intervals_hold_the_figure(tmp_path: Path) -> None:
 def test_all_that_is_wrong_with_a_table(tmp_path: Path) -> None:
     assert refusal(tmp_path / "t.csv", HEADING, "a,A,0.5,1", "a,,2,x", "b,B,nan,", "c,C,3") == [
         '"t.csv" cannot be used, it has 7 problems:',
-        "t.csv, line 5: 3 cells where the heading has 4",
+        "t.csv, line 5: 3 instead of 4 cells",
         "t.csv, line 2: musical_impression: the score 0.5 is not from 1 to 5",
         "t.csv, line 3: system_id: it is empty",
         't.csv, line 3: predicted_musical_impression: "x" is not a number',
@@ -134,7 +134,7 @@ def test_all_that_is_wrong_with_an_answer(tmp_path: Path) -> None:
     assert [line.strip() for line in str(caught.value).splitlines()[1:]] == [
         f'answer.txt, line 2: the clip "{one}.wav" is there twice',
         'answer.txt, line 3: there is no rated clip "other"',
-        "answer.txt, line 4: 2 cells where 3 belong",
+        "answer.txt, line 4: 2 instead of 3 cells",
         'answer.txt, line 5: "MI" is not a number',
     ]
 

@@ -164,7 +164,7 @@ def test_all_problems_of_a_file_are_told_together(tmp_path: Path) -> None:
         RatedClips.from_csv(tmp_path / "t.csv")
     assert str(caught.value).splitlines() == [
         '"t.csv" cannot be used, it has 6 problems:',
-        "  t.csv, line 6: 2 cells where the heading has 11",
+        "  t.csv, line 6: 2 instead of 11 cells",
         '  t.csv, line 2: there is no audio file "none.wav"',
         "  t.csv, line 2: musical_impression is '0.5'; it must be from 1 to 5",
         '  t.csv, line 3: the clip "a" is there twice',

@@ -61,6 +61,16 @@ def test_the_official_layout(release: Path) -> None:
     assert "Composed music, not MusicEval" in (release / "README.md").read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_as_many_clips_as_the_release(tmp_path: Path) -> None:
+    write_release(tmp_path / "release", clips=2748, duration_s=0.5)
+    table = read_release(tmp_path / "release").table
+    assert table["split"].value_counts().to_dict() == {"train": 1923, "dev": 412, "test": 413}
+    assert table["system_id"].value_counts().to_dict() == divide(2748, 31)
+    assert table.loc[~table["system_id"].isin(DEMO_CLIPS), "prompt_id"].nunique() == 100
+
+
 def test_it_reads_as_rated_clips(release: Path) -> None:
     rated = read_release(release)
     table = rated.table
