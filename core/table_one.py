@@ -81,13 +81,14 @@ def comparison(clip_ids: Sequence[str], data: RatedClips | None) -> str:
     clip_ids : sequence of str
         The clips that were measured.
     data : RatedClips, optional
-        Where their ratings come from, with the official split; None if only a table is known.
+        Where their ratings come from, with the official split where there is one; None if only a table is
+        known.
     """
     no = "the published rows are no comparison"
     if any(WavName.parse(clip_id) is None for clip_id in clip_ids):
         return f"These are not clips of MusicEval: {no}."
-    if data is None:
-        return f"A table does not tell whether these are MusicEval's held-out clips. If they are not, {no}."
+    if data is None or "train" not in set(data.table["split"]):
+        return f"It cannot be told whether these are MusicEval's held-out clips. If they are not, {no}."
     if not is_published(data):
         return f"These ratings are not those that MusicEval published: {no}."
     for part in ("dev", "test"):
