@@ -1,7 +1,8 @@
-"""The command line: ``python -m core score CLIP --prompt TEXT [--model DIR] [--json]``.
+"""The command line: ``python -m core score``, ``evaluate``, and ``demo`` with its own commands.
 
-A result goes to stdout. A user's mistake is one line on stderr and exit code 2, never a traceback. What a
-command needs is imported when it runs, so that ``--help`` is there at once.
+A result goes to stdout. A user's mistake is one line on stderr (with a line more for each
+problem of a data set) and exit code 2, never a traceback. What a command needs is imported when it runs, so
+that ``--help`` is there at once.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from core.command import Parser, run_command
 from core.demo.cli import add_commands
+from core.evaluate import add_command as add_evaluate
 
 if TYPE_CHECKING:
     from core.scorer import Score
@@ -27,7 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands; each sets ``run``, a function of the parsed arguments."""
-    parser = Parser(prog="python -m core", description="Score generated music, and build the demo model.")
+    parser = Parser(
+        prog="python -m core",
+        description="Score generated music, measure predicted scores, build the demo material.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     score = commands.add_parser(
         "score",
@@ -39,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument("--model", metavar="DIR", type=Path, help="model folder (default: the demo model)")
     score.add_argument("--json", action="store_true", help="print one JSON object instead of a summary")
     score.set_defaults(run=_score)
+    add_evaluate(commands)
     add_commands(commands)
     return parser
 

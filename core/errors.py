@@ -10,8 +10,9 @@
         ├── AccessError   whoever asks is not who they would have to be
         └── RatingError   an answer of a rater that cannot be taken
 
-A message is one line for the person who gave the input: what was given, what is allowed, what to do. It names
-files by their basename only, because the same message is shown to visitors of a web page.
+A message is one line for the person who gave the input: what was given, what is allowed, what to do; data
+with several problems get a line more for each. It names files by their basename only, because the same
+message is shown to visitors of a web page.
 """
 
 MAX_NAME_LENGTH = 80

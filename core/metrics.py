@@ -2,8 +2,9 @@
 
 Conventions: two arrays of shape (n,), truth first. LCC is Pearson's linear correlation, SRCC Spearman's rank
 correlation, KTAU Kendall's tau-b (ties counted). *Utterance level* compares clips; *system level* compares
-the unweighted means over each system's clips (MusicEval, section V.B). Intervals are percentile bootstraps:
-clips are resampled at utterance level, systems at system level.
+the unweighted means over each system's clips (MusicEval, section V.B), or sets the predicted means against
+system scores that are given, as the AudioMOS Challenge does. Intervals are percentile bootstraps: clips are
+resampled at utterance level, systems at system level.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -83,7 +84,12 @@ def agreement(truth: Values, predicted: Values, resamples: int = 0, seed: int = 
 
 
 def both_levels(
-    truth: Values, predicted: Values, systems: Sequence[str], resamples: int = 0, seed: int = 0
+    truth: Values,
+    predicted: Values,
+    systems: Sequence[str],
+    resamples: int = 0,
+    seed: int = 0,
+    system_truth: Mapping[str, float] | None = None,
 ) -> dict[str, dict[str, object]]:
     """:func:`agreement` of one scale at utterance and at system level.
 
@@ -92,16 +98,37 @@ def both_levels(
     truth, predicted : (n,)
     systems : sequence of str, n of them
         What made each clip.
+    resamples, seed : int
+        As in :func:`agreement`.
+    system_truth : mapping of str to float, optional
+        The systems' scores; without it the means of their clips.
+
+    Raises
+    ------
+    MetricError
+        As :func:`agreement`, naming the level; or a system has no score in `system_truth`.
     """
     means = (
         pd.DataFrame({"truth": truth, "predicted": predicted, "system": list(systems)})
         .groupby("system")
         .mean()
     )
-    return {
-        "utterance": agreement(truth, predicted, resamples, seed),
-        "system": agreement(means["truth"].to_numpy(), means["predicted"].to_numpy(), resamples, seed),
+    if system_truth is not None:
+        unknown = [name for name in means.index if name not in system_truth]
+        if unknown:
+            raise MetricError(f"The given system scores have none for {', '.join(unknown)}.")
+        means["truth"] = [system_truth[name] for name in means.index]
+    pairs = {
+        "utterance": (truth, predicted),
+        "system": (means["truth"].to_numpy(), means["predicted"].to_numpy()),
     }
+    levels = {}
+    for level, pair in pairs.items():
+        try:
+            levels[level] = agreement(*pair, resamples, seed)
+        except MetricError as error:
+            raise MetricError(f"At {level} level: {error}") from error
+    return levels
 
 
 def _check(truth: Values, predicted: Values) -> None:

@@ -1,4 +1,4 @@
-"""Command line of the demo material: ``python -m core demo build | scorecard | compose``."""
+"""Command line of the demo material: ``python -m core demo build | scorecard | compose | release``."""
 
 import argparse
 import dataclasses
@@ -11,13 +11,14 @@ def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
     """Add ``demo`` and its own commands to the parser of ``python -m core``."""
     demo = commands.add_parser(
         "demo",
-        help="build the demo model, measure it, compose clips",
+        help="build the demo model, measure it, compose clips and data sets",
         description="The embedded demo material.",
     )
     actions = demo.add_subparsers(required=True, metavar="ACTION")
     _add_build(actions)
     _add_scorecard(actions)
     _add_compose(actions)
+    _add_release(actions)
 
 
 def _add_build(actions: "argparse._SubParsersAction[Any]") -> None:
@@ -53,6 +54,20 @@ def _add_compose(actions: "argparse._SubParsersAction[Any]") -> None:
     compose = actions.add_parser("compose", help="write the example clips of the page as WAV files")
     compose.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="folder to write to")
     compose.set_defaults(run=_compose)
+
+
+def _add_release(actions: "argparse._SubParsersAction[Any]") -> None:
+    release = actions.add_parser("release", help="compose a rated data set in the layout of MusicEval")
+    release.add_argument("--clips", type=int, required=True, help="clips in all; MusicEval has 2748")
+    release.add_argument(
+        "--duration-s", type=float, default=10.0, help="length of each (default: %(default)g)"
+    )
+    release.add_argument("--systems", type=int, default=31, help="simulated systems (default: %(default)s)")
+    release.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
+    release.add_argument(
+        "-o", "--output", metavar="DIR", type=Path, required=True, help="new folder to write"
+    )
+    release.set_defaults(run=_release)
 
 
 def _build(arguments: argparse.Namespace) -> None:
@@ -92,3 +107,14 @@ def _compose(arguments: argparse.Namespace) -> None:
 
     for example in write_examples(arguments.output):
         print(f"{example.path}  {example.prompt} ({example.note})")
+
+
+def _release(arguments: argparse.Namespace) -> None:
+    from core.demo.release import write_release
+    from core.sources import read_source
+
+    write_release(arguments.output, arguments.clips, arguments.duration_s, arguments.systems, arguments.seed)
+    table = read_source(arguments.output).table
+    parts = ", ".join(f"{part} {(table['split'] == part).sum()}" for part in ("train", "dev", "test"))
+    print(f"{arguments.output}: {len(table)} clips of {table['system_id'].nunique()} systems ({parts})")
+    print("Composed music and simulated ratings: do not report figures from it as results on MusicEval.")

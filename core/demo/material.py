@@ -5,22 +5,18 @@ Each piece of the training pool comes twice, clean and with random faults. Spect
 """
 
 import functools
-import multiprocessing
-import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from core.audio import InputPolicy, condition, split_windows
 from core.clap import ClapTower
 from core.demo import faults
 from core.demo.composer import Attributes, compose, draw_attributes
+from core.demo.cores import on_all_cores
 from core.demo.panel import SimulatedClip
 from core.demo.rendering import render
 from core.demo.timbres import SAMPLE_RATE_HZ, Samples
@@ -28,11 +24,8 @@ from core.demo.timbres import SAMPLE_RATE_HZ, Samples
 PIECE_S = 10.0  # one window
 POLICY = InputPolicy()
 WHOLE_BAND = InputPolicy(bandwidth_hz=SAMPLE_RATE_HZ / 2)
-TASKS_WORTH_A_PROCESS = 50  # starting one takes seconds
 
 Mels = NDArray[np.float16]
-Task = TypeVar("Task")
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -64,13 +57,13 @@ def pieces(count: int, seed: int, policy: InputPolicy = POLICY) -> list[Piece]:
         How the sounds are conditioned.
     """
     tasks = [(seed, index, policy) for index in range(count)]
-    return list(_on_all_cores(_piece, tasks, "composing"))
+    return list(on_all_cores(_piece, tasks, "composing", _one_thread))
 
 
 def mels_of_clips(clips: Iterable[SimulatedClip]) -> dict[tuple[int, ...], Mels]:
     """The windows of rated clips by the clip's seed, (n_windows, 1001, 64) each; a sound is played once."""
     sounds = {clip.seed: clip for clip in clips}
-    mels = _on_all_cores(_mels_of_clip, list(sounds.values()), "playing rated clips")
+    mels = on_all_cores(_mels_of_clip, list(sounds.values()), "playing rated clips", _one_thread)
     return dict(zip(sounds, mels, strict=True))
 
 
@@ -106,12 +99,5 @@ def _front_end() -> ClapTower:
     return ClapTower.build("small")
 
 
-def _on_all_cores(work: Callable[[Task], Made], tasks: list[Task], what: str) -> Iterator[Made]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(cores, len(tasks) // TASKS_WORTH_A_PROCESS)
-    if workers < 2:
-        yield from tqdm(map(work, tasks), what, len(tasks), unit="clip")
-        return
-    fresh = multiprocessing.get_context("spawn")  # a fork inherits torch's threads in any state
-    with ProcessPoolExecutor(workers, fresh, torch.set_num_threads, (1,)) as pool:
-        yield from tqdm(pool.map(work, tasks, chunksize=8), what, len(tasks), unit="clip")
+def _one_thread() -> None:
+    torch.set_num_threads(1)

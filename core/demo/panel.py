@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.demo import captions, faults
-from core.demo.composer import Random, compose, draw_attributes
+from core.demo.composer import Attributes, Random, compose, draw_attributes
 from core.demo.rendering import render
 from core.demo.timbres import Samples
 
@@ -84,9 +84,7 @@ class SimulatedClip:
     def sound(self) -> Samples:
         """Play it: float32 mono at 16 kHz, the same at each call."""
         random = np.random.default_rng(self.seed)
-        composition = compose(draw_attributes(random), self.duration_s, random)
-        dry = render(faults.spoil_notes(composition, self.severities, random), random)
-        return faults.spoil_sound(dry, self.severities, random)
+        return play(draw_attributes(random), self.severities, self.duration_s, random)
 
 
 def draw_system(system_id: str, random: Random) -> System:
@@ -104,6 +102,25 @@ def draw_system(system_id: str, random: Random) -> System:
 def draw_raters(count: int, random: Random) -> list[Rater]:
     """Draw a panel."""
     return [Rater((float(random.normal(0, BIAS_SD)), float(random.normal(0, BIAS_SD)))) for _ in range(count)]
+
+
+def draw_slips(system: System, random: Random) -> dict[str, float]:
+    """Severities of one clip's faults, around the system's habits."""
+    severities = {
+        name: min(1.0, habit * float(random.uniform(0.4, 1.6))) for name, habit in system.severities.items()
+    }
+    if random.random() < 0.2:  # an accident that is not the system's habit
+        severities[str(random.choice(faults.NAMES))] = float(random.uniform(0.1, 0.6))
+    return severities
+
+
+def play(
+    attributes: Attributes, severities: Mapping[str, float], duration_s: float, random: Random
+) -> Samples:
+    """Compose and play a piece with its faults: float32 mono at 16 kHz."""
+    composition = compose(attributes, duration_s, random)
+    dry = render(faults.spoil_notes(composition, severities, random), random)
+    return faults.spoil_sound(dry, severities, random)
 
 
 def alignment(share: float, impression: float) -> float:
@@ -140,19 +157,9 @@ def simulate(
         for number in range(clips_each):
             clip_seed = (seed, index + 1, number)
             clip_random = np.random.default_rng([*clip_seed, 1])
-            severities = _slips(system, clip_random)
+            severities = draw_slips(system, clip_random)
             for prompt in range(number * prompts_each, (number + 1) * prompts_each):
                 yield _clip(system, prompt, clip_seed, duration_s, severities, panel, clip_random)
-
-
-def _slips(system: System, random: Random) -> dict[str, float]:
-    """Severities of one clip's faults, around the system's habits."""
-    severities = {
-        name: min(1.0, habit * float(random.uniform(0.4, 1.6))) for name, habit in system.severities.items()
-    }
-    if random.random() < 0.2:  # an accident that is not the system's habit
-        severities[str(random.choice(faults.NAMES))] = float(random.uniform(0.1, 0.6))
-    return severities
 
 
 def _clip(

@@ -25,6 +25,7 @@ from core.audio import read_clip
 from core.errors import StudyError
 from core.ratings import RatedClips
 from core.scales import SCALES
+from core.sources import read_source
 from tests.annotation.rooms import NOW
 from tests.annotation.scripted import rate_all
 from tests.clips import pluck
@@ -152,6 +153,18 @@ def test_rated_clips(done: Done, out: Path) -> None:
         "P003": 1,
     }
     assert set(rated["system_id"]) == {"=sys0", "=sys1"}
+
+
+def test_both_forms_are_read_as_the_same_clips(done: Done, out: Path) -> None:
+    names = {row["clip"]: row["musiceval"] for row in rows(out / "clips.csv")}
+    export, layout = read_source(out).table, read_source(out / "musiceval").table
+    ours = export.set_index(export["clip_id"].map(names).str.removesuffix(".wav")).sort_index()
+    theirs = layout.set_index("clip_id").sort_index()
+    assert ours.index.tolist() == theirs.index.tolist()
+    for column in (*SCALES, "n_ratings", *(f"{scale}_sd" for scale in SCALES)):
+        assert ours[column].tolist() == pytest.approx(theirs[column].tolist())
+    one_line = [" ".join(prompt.split()) for prompt in ours["prompt"]]
+    assert theirs["prompt"].tolist() == one_line
 
 
 def test_the_musiceval_layout(done: Done, out: Path) -> None:

@@ -35,6 +35,22 @@ def test_systems_are_compared_by_their_means():
     assert levels["system"]["srcc"] == pytest.approx(0.0)
 
 
+def test_systems_can_be_compared_with_given_scores():
+    truth, predicted = np.array([1.0, 3.0, 2.0, 5.0, 4.0]), np.array([2.0, 2.0, 4.0, 3.0, 3.0])
+    given = {"a": 1.0, "b": 5.0, "c": 3.0, "unused": 2.0}
+    levels = metrics.both_levels(truth, predicted, ["a", "a", "b", "c", "c"], system_truth=given)
+    assert levels["system"]["mse"] == pytest.approx((1 + 1 + 0) / 3)  # (1, 5, 3) and (2, 4, 3)
+    assert levels["system"]["srcc"] == pytest.approx(1.0)
+    del given["b"]
+    with pytest.raises(MetricError, match="have none for b"):
+        metrics.both_levels(truth, predicted, ["a", "a", "b", "c", "c"], system_truth=given)
+
+
+def test_the_level_that_cannot_be_measured_is_named():
+    with pytest.raises(MetricError, match="At system level: 2 points are too few"):
+        metrics.both_levels(TRUTH, PREDICTED, ["a", "a", "b", "b"])
+
+
 def test_intervals_hold_the_value_and_repeat():
     random = np.random.default_rng(0)
     truth = random.normal(size=200)
