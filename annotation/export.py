@@ -36,6 +36,7 @@ from annotation.questionnaire import QUESTIONS
 from annotation.results import mos_table, ratings_table, system_table
 from annotation.schema import Answer, Batch, Clip, Consent, Exclusion, Rater, Study
 from annotation.studies import clip_path, find_study
+from core import __version__
 from core.errors import StudyError, shown_name
 from core.ratings import RatedClips, write_csv
 from core.scales import SCALES
@@ -213,7 +214,11 @@ def _manifest(state: _State, folder: Path, at: datetime) -> dict[str, Any]:
             "raters": len(state.tables["raters"]),
             "ratings": {str(status): int(n) for status, n in ratings["status"].value_counts().items()},
         },
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "versions": {
+            "musiceval": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in _PACKAGES},
+        },
         "files": hashes,
         "content_sha256": hashlib.sha256(listing.encode()).hexdigest(),
     }

@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "app": ("webapp", "core"),
     "webapp": ("annotation", "core"),
     "annotation": (
+        "core.__version__",
         "core.audio",
         "core.command",
         "core.demo",
