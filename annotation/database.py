@@ -3,8 +3,8 @@
 WAL lets readers read while one writes; ``synchronous=FULL`` makes a commit reach the disk before it is
 acknowledged; ``BEGIN IMMEDIATE`` takes the write lock before the first read of a transaction, so that what a
 decision was based on cannot change under it. Writers of all processes take turns by a lock on a file beside
-the database. SQLite's own way to wait is to sleep and try again, and who comes first is luck: with 56 raters in
-4 processes the slowest twentieth of calls for the next trial then took 2 to 3 s, with turns 0.4 to 0.7 s.
+the database. SQLite's own way to wait is to sleep and try again, and who comes first is luck: with 56 raters
+in 4 processes the slowest twentieth of calls for the next trial then took 2 to 3 s, with turns 0.4 to 0.7 s.
 
 Source: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous.
 """
