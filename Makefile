@@ -20,8 +20,8 @@ setup: $(READY) ## make .venv and install requirements.txt; a second call change
 app: $(READY)   ## serve the page on http://127.0.0.1:7860
 	@$(RUN) app.py
 
-test: $(READY)  ## run the tests
-	$(RUN) -m pytest
+test: $(READY)  ## run the tests, on up to four cores
+	$(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: lint types test ## formatting, lint, types and tests
 

@@ -4,9 +4,9 @@ import os
 import sys
 
 from core.errors import MusicEvalError
-from core.scorer import Scorer
 from core.settings import Settings
 from webapp import build_app, serve
+from webapp.judge import Judge
 
 EXIT_MISTAKE = 2
 
@@ -15,8 +15,7 @@ def main() -> int:
     """Serve the pages until interrupted; give the exit code."""
     try:
         settings = Settings.from_environment(os.environ)
-        scorer = Scorer.load(settings.model, settings.limits)
-        serve(build_app(scorer, settings), settings)
+        serve(build_app(Judge.open(settings), settings), settings)
     except MusicEvalError as error:
         sys.stderr.write(f"app.py: {error}\n")
         return EXIT_MISTAKE

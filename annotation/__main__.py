@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from annotation.database import Database
-    from annotation.schema import Batch, Rater
 
 _NOT_ASKED = ("protocol",)  # of a simulation: its rules are options of their own
 # Rules of the clips' form: a simulated study has no sound.
@@ -195,28 +194,23 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _exclude_or_restore(arguments: argparse.Namespace) -> None:
+    from annotation.changes import Change
     from annotation.results import comparison_text, what_if
-    from annotation.screening import exclude, restore
-    from annotation.studies import find_batch, find_rater, find_study
 
-    def change(session: "Session") -> None:
-        rater = find_rater(session, find_study(session, arguments.study), arguments.rater)
-        target: Rater | Batch = (
-            rater if arguments.batch is None else find_batch(session, rater, arguments.batch)
-        )
-        act = {"exclude": exclude, "restore": restore}[arguments.action]
-        act(session, target, arguments.reason, arguments.author, _now())
+    change = Change(arguments.study, arguments.action, arguments.rater, arguments.batch)
+
+    def make(session: "Session") -> None:
+        change.make(session, arguments.reason, arguments.author, _now())
 
     with _opened() as (database, _):
         if arguments.dry_run:
-            print(comparison_text(*what_if(database, arguments.study, change)))
+            print(comparison_text(*what_if(database, arguments.study, make)))
             _say("Nothing was changed.")
             return
         with database.write() as session:
-            change(session)
-    what = arguments.rater if arguments.batch is None else f"batch {arguments.batch} of {arguments.rater}"
-    undo = {"exclude": "restore", "restore": "exclude"}[arguments.action]
-    print(f"{arguments.action.capitalize()}d: {what}. The reason is in the log; {undo} undoes it.")
+            make(session)
+    done = f"{change.action.capitalize()}d: {change.what}."
+    print(f"{done} The reason is in the log; {change.undo.action} undoes it.")
 
 
 def _reliability(arguments: argparse.Namespace) -> None:

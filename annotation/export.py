@@ -15,10 +15,7 @@ database. A text that a spreadsheet would run as a formula has an apostrophe bef
 """
 
 import hashlib
-import json
 import platform
-import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,16 +27,17 @@ import pandas as pd
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
+from annotation.changes import change_log
 from annotation.database import Database
 from annotation.musiceval_layout import Named, name_clips, write_layout
+from annotation.new_folder import new_folder
 from annotation.questionnaire import QUESTIONS
 from annotation.results import mos_table, ratings_table, system_table
-from annotation.schema import Answer, Batch, Clip, Consent, Exclusion, Rater, Study
+from annotation.schema import Answer, Clip, Consent, Rater, Study
 from annotation.studies import clip_path, find_study
+from annotation.training_data import to_rated_clips, write_manifest
 from core import __version__
-from core.errors import StudyError, shown_name
-from core.ratings import RatedClips, write_csv
-from core.scales import SCALES
+from core.ratings import write_csv
 
 _PACKAGES = ("numpy", "pandas", "scipy", "sqlalchemy", "soundfile", "soxr", "pyloudnorm")
 
@@ -78,23 +76,10 @@ def export(database: Database, data: Path, study_name: str, folder: Path, at: da
     StudyError
         If there is no such study, or the folder has files or cannot be written.
     """
-    folder = folder.resolve()
     with database.read() as session:
         state = _state(session, find_study(session, study_name))
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise StudyError(f"{shown_name(folder.name)} has something in it. Give a new folder.")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.part")
-        unfinished.mkdir()
-        try:
-            manifest = _write(state, data, unfinished, at)
-            unfinished.replace(folder)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-    except OSError as error:
-        raise StudyError(f"{shown_name(folder.name)} cannot be written: {error.strerror}.") from error
-    return manifest
+    with new_folder(folder) as unfinished:
+        return _write(state, data, unfinished, at)
 
 
 def _state(session: Session, study: Study) -> _State:
@@ -108,7 +93,7 @@ def _state(session: Session, study: Study) -> _State:
         "systems": system_table(ratings),
         "clips": _clips(clips, names),
         "raters": _raters(session, study),
-        "exclusions": _exclusions(session, study),
+        "exclusions": change_log(session, study),
     }
     return _State(study, clips, names, tables)
 
@@ -119,10 +104,11 @@ def _write(state: _State, data: Path, folder: Path, at: datetime) -> dict[str, A
     files = {clip.name: clip_path(data, state.study, clip.name) for clip in state.clips}
     ratings, mos, systems = (state.tables[name] for name in ("ratings", "mos", "systems"))
     write_layout(folder / "musiceval", state.names, files, ratings, mos, systems)
-    _rated_clips(state, folder / "musiceval" / "wav").to_csv(folder / "rated_clips.csv")
+    wavs = {name: folder / "musiceval" / "wav" / named.wav for name, named in state.names.items()}
+    rated = [clip for clip in state.clips if clip.name in state.names]
+    to_rated_clips(mos, rated, state.names, wavs).to_csv(folder / "rated_clips.csv")
     manifest = _manifest(state, folder, at)
-    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "manifest.json").write_text(f"{text}\n", encoding="utf-8")
+    write_manifest(manifest, folder)
     return manifest
 
 
@@ -155,43 +141,6 @@ def _raters(session: Session, study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows.values(), columns=columns)
 
 
-def _exclusions(session: Session, study: Study) -> pd.DataFrame:
-    entries = session.execute(
-        select(Exclusion, Rater.pseudonym, Batch.number)
-        .join(Rater, Exclusion.rater_id == Rater.id)
-        .outerjoin(Batch, Exclusion.batch_id == Batch.id)
-        .where(Rater.study_id == study.id)
-        .order_by(Exclusion.id)
-    )
-    columns = ("rater", "batch", "action", "rule", "reason", "evidence", "author", "at")
-    rows = [
-        (pseudonym, "all" if number is None else number, entry.action, entry.rule, entry.reason,
-         json.dumps(entry.evidence), entry.author, entry.at)
-        for entry, pseudonym, number in entries
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=list(columns))
-
-
-def _rated_clips(state: _State, wav_folder: Path) -> RatedClips:
-    prompt_ids: dict[str, str] = {}
-    for name in (clip for clip in state.clips if clip.name in state.names):
-        prompt_ids.setdefault(name.prompt.text, state.names[name.name].prompt)
-    mos = state.tables["mos"]
-    table = pd.DataFrame(
-        {
-            "clip_id": mos["clip"],
-            "audio_path": [str(wav_folder / state.names[name].wav) for name in mos["clip"]],
-            "prompt": mos["prompt"],
-            "prompt_id": mos["prompt"].map(prompt_ids),
-            "system_id": mos["system"],
-            **{column: mos[column] for scale in SCALES for column in (scale, f"{scale}_sd")},
-            "n_ratings": mos["n_ratings"],
-            "split": "",
-        }
-    )
-    return RatedClips(table)
-
-
 def _manifest(state: _State, folder: Path, at: datetime) -> dict[str, Any]:
     ratings, mos = state.tables["ratings"], state.tables["mos"]
     files = {
@@ -202,6 +151,7 @@ def _manifest(state: _State, folder: Path, at: datetime) -> dict[str, Any]:
     needed = state.study.protocol["raters_per_clip"]
     return {
         "study": state.study.name,
+        "demo": state.study.demo,
         "seed": state.study.seed,
         "protocol": state.study.protocol,
         "created_at": state.study.created_at.isoformat(),

@@ -254,21 +254,32 @@ def comparison_text(before: Results, after: Results) -> str:
 
 
 def _comparison_lines(before: Results, after: Results, scale: str) -> list[str]:
+    systems = compare_systems(before, after)
+    width = max((len(name) for name in systems["system"]), default=0)
+    lines = [f"  {moved_clips(before, after, scale)}"]
+    for row in systems.to_dict("records"):
+        first, second = standing(row, scale), standing(row, scale, "_after")
+        lines.append(f"  {row['system']:<{width}}  {first}  ->  {second}")
+    return lines
+
+
+def compare_systems(before: Results, after: Results) -> pd.DataFrame:
+    """Put the systems of two results beside each other; columns of the second end in ``_after``."""
+    return before.systems.merge(after.systems, on="system", how="outer", suffixes=("", "_after"))
+
+
+def moved_clips(before: Results, after: Results, scale: str) -> str:
+    """Say how many clips have another MOS in the second of two results."""
     clips = before.clips.merge(after.clips, on="clip", how="outer", suffixes=("", "_after"))
     moved = (clips[f"{scale}_after"] - clips[scale]).abs()
     changed = int((moved > 0).sum())
     largest = f", by {moved.max():.2f} at most" if changed else ""
     lost = int((clips[scale].notna() & clips[f"{scale}_after"].isna()).sum())
-    lines = [f"  MOS of {changed} clips changes{largest}; {lost} clips lose all their ratings"]
-    systems = before.systems.merge(after.systems, on="system", how="outer", suffixes=("", "_after"))
-    width = max((len(name) for name in systems["system"]), default=0)
-    for row in systems.to_dict("records"):
-        first, second = _standing(row, scale, ""), _standing(row, scale, "_after")
-        lines.append(f"  {row['system']:<{width}}  {first}  ->  {second}")
-    return lines
+    return f"MOS of {changed} clips changes{largest}; {lost} clips lose all their ratings"
 
 
-def _standing(row: dict[str, float], scale: str, suffix: str) -> str:
+def standing(row: dict[str, float], scale: str, suffix: str = "") -> str:
+    """Say the score, interval and rank of one of the rows of `compare_systems`."""
     if np.isnan(row[scale + suffix]):
         return "no valid rating"
     score, low, high, rank = (row[f"{scale}{part}{suffix}"] for part in ("", "_low", "_high", "_rank"))

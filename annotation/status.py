@@ -177,7 +177,7 @@ def _progress_lines(found: dict[str, Any]) -> Iterator[str]:
         )
         if name == "valid" or so_far[f"ratings_{name}"]
     ]
-    yield f"Study {found['study']}, {_shown_time(found['at'])}"
+    yield f"Study {found['study']}, {shown_time(found['at'])}"
     yield ""
     needed, practice = found["protocol"]["raters_per_clip"], found["protocol"]["training"]
     yield f"Clips     {so_far['clips_done']} of {so_far['clips']} have their {needed} valid ratings"
@@ -196,15 +196,16 @@ def _rater_lines(raters: list[dict[str, Any]]) -> Iterator[str]:
     rows = [("Rater", "Where", "Valid batches", "Excluded", "Ratings", "Last rating", "Signs")]
     for rater in raters:
         numbers = (str(rater[name]) for name in ("batches_valid", "batches_excluded", "ratings"))
-        last = _shown_time(rater["last_rating_at"]) if rater["last_rating_at"] else ""
-        rows.append((rater["rater"], _where(rater), *numbers, last, ", ".join(rater["signs"])))
+        last = shown_time(rater["last_rating_at"]) if rater["last_rating_at"] else ""
+        rows.append((rater["rater"], where_is(rater), *numbers, last, ", ".join(rater["signs"])))
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     yield ""
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _where(rater: dict[str, Any]) -> str:
+def where_is(rater: dict[str, Any]) -> str:
+    """Say where one of the ``raters`` of `status` is."""
     if "batch" not in rater:
         return str(rater["state"])
     batch = f"batch {rater['batch']}" if rater["batch"] else "practice"
@@ -231,9 +232,10 @@ def _problem_lines(problems: list[dict[str, Any]]) -> Iterator[str]:
     yield f"Clips that did not play: {len(problems)} report{'s' if len(problems) > 1 else ''}"
     for problem in problems[-_MOST_PROBLEMS:]:
         comment = f": {shown_name(problem['comment'])}" if problem["comment"] else ""
-        where = f"{problem['rater']}, {_shown_time(problem['reported_at'])}"
+        where = f"{problem['rater']}, {shown_time(problem['reported_at'])}"
         yield f"  {where}, {problem['source_file']}{comment}"
 
 
-def _shown_time(iso: str) -> str:
+def shown_time(iso: str) -> str:
+    """Show a time to the minute."""
     return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M} UTC"

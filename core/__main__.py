@@ -1,4 +1,4 @@
-"""The command line: ``python -m core score``, ``evaluate``, and ``demo`` with its own commands.
+"""The command line: ``python -m core score``, ``embed``, ``train``, ``evaluate``, ``demo`` and others.
 
 A result goes to stdout. A user's mistake is one line on stderr (with a line more for each
 problem of a data set) and exit code 2, never a traceback. What a command needs is imported when it runs, so
@@ -6,17 +6,22 @@ that ``--help`` is there at once.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.command import Parser, run_command
+from core.baselines import add_command as add_baselines
+from core.command import Parser, quiet_decoders, run_command
 from core.demo.cli import add_commands
+from core.embed import add_command as add_embed
 from core.evaluate import add_command as add_evaluate
+from core.fetch import add_command as add_fetch
+from core.score_many import add_many_options, check_arguments, score_many
+from core.train import add_command as add_train
 
 if TYPE_CHECKING:
     from core.scorer import Score
@@ -31,31 +36,48 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the parser of all commands; each sets ``run``, a function of the parsed arguments."""
     parser = Parser(
         prog="python -m core",
-        description="Score generated music, measure predicted scores, build the demo material.",
+        description="Score generated music, train and measure what scores it, build the demo material.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     score = commands.add_parser(
         "score",
-        help="score a clip against its prompt",
-        description="Print musical impression and textual alignment of a clip, each from 1 to 5.",
+        help="score a clip against its prompt, or many clips",
+        description="Print musical impression and textual alignment of a clip, each from 1 to 5, or write "
+        "those of many clips to a table.",
     )
-    score.add_argument("clip", metavar="CLIP", type=Path, help="audio file (WAV, FLAC, OGG, Opus, MP3, M4A)")
-    score.add_argument("--prompt", metavar="TEXT", required=True, help="what the music was asked to be")
+    score.add_argument(
+        "clip", metavar="CLIP", type=Path, nargs="?", help="audio file (WAV, FLAC, OGG, Opus, MP3, M4A)"
+    )
+    score.add_argument("--prompt", metavar="TEXT", help="what the music was asked to be")
     score.add_argument("--model", metavar="DIR", type=Path, help="model folder (default: the demo model)")
     score.add_argument("--json", action="store_true", help="print one JSON object instead of a summary")
-    score.set_defaults(run=_score)
+    add_many_options(score)
+    score.set_defaults(run=partial(_score, score))
+    add_embed(commands)
+    add_train(commands)
     add_evaluate(commands)
+    add_baselines(commands)
+    add_fetch(commands)
     add_commands(commands)
     return parser
 
 
-def _score(arguments: argparse.Namespace) -> None:
+def _score(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    if wrong := check_arguments(arguments):
+        parser.error(wrong)
+    if arguments.manifest:
+        print(score_many(arguments))
+    else:
+        _score_one(arguments)
+
+
+def _score_one(arguments: argparse.Namespace) -> None:
     from core.audio import read_clip
     from core.scorer import Scorer
     from core.settings import Settings
 
     settings = Settings.from_environment(os.environ)
-    with _quiet_decoders():
+    with quiet_decoders():
         clip = read_clip(arguments.clip, settings.limits)
     scorer = Scorer.load(arguments.model or settings.model, settings.limits)
     score = scorer.score(clip, arguments.prompt)
@@ -63,20 +85,6 @@ def _score(arguments: argparse.Namespace) -> None:
         print(json.dumps(score.to_json(), indent=2, allow_nan=False))
     else:
         print("\n".join(_summary(score)))
-
-
-@contextlib.contextmanager
-def _quiet_decoders() -> Iterator[None]:
-    """Keep stderr ours while a file is decoded: libmpg123 writes notes on odd headers straight to it."""
-    ours = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(ours, 2)
-        os.close(nowhere)
-        os.close(ours)
 
 
 def _summary(score: "Score") -> Iterator[str]:

@@ -4,6 +4,10 @@
     model*.safetensors   weights of tower and heads (in shards with an index where they are large)
     metrics.json         what was measured on held-out data; scoring takes its intervals from it
     README.md            the model card
+    vocab.json, merges.txt    RoBERTa's tokenizer, where the tower reads prompts with it
+
+``config.json`` is written last, so a folder that is not whole does not load. A folder that training made has
+more files (`core.run_folder`); none of them is read for a score.
 
 The SHA-256 of ``config.json`` names the checkpoint: it covers the weights through their hashes. Weights may
 be stored in float16; they are always computed with in float32. Files are verified before they are parsed,
@@ -12,7 +16,7 @@ and safetensors holds tensors only, so a folder from elsewhere cannot run code.
 
 import hashlib
 import json
-import threading
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,37 +32,15 @@ from core.audio import InputPolicy
 from core.clap import ClapTower
 from core.errors import CheckpointError, shown_name
 from core.heads import Heads
-from core.scales import SCALES
+from core.held_out import METRICS_FILE as METRICS_FILE  # one of the folder's files, like those below
+from core.held_out import HeldOut, parse_held_out
 
 FORMAT = 1  # raised when a folder of an older program could no longer be read
 MAX_SHARD_SIZE = "9MB"  # code hosts take files up to 10 MB without large-file storage
 CONFIG_FILE = "config.json"
-METRICS_FILE = "metrics.json"
 CARD_FILE = "README.md"
 _WEIGHT_FILES = "model*.safetensors"
-
-_BUILDING = threading.Lock()  # building a tower swaps parts of laion-clap and the global generator's state
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """How far the checkpoint's scores were from the panel's on clips it was not trained on.
-
-    Attributes
-    ----------
-    level : float
-        Share of held-out clips whose error was at most `absolute_error`, between 0 and 1.
-    absolute_error : mapping of scale to float
-    n_clips, n_systems : int
-    data : str
-        What the clips and ratings were, in words.
-    """
-
-    level: float
-    absolute_error: Mapping[str, float]
-    n_clips: int
-    n_systems: int
-    data: str
+_DEMO_CAVEAT = "trained on composed music and simulated raters"  # of folders that store no caveat
 
 
 @dataclass(frozen=True)
@@ -71,7 +53,10 @@ class Checkpoint:
     sha256 : str
         Of ``config.json``, and through it of the weights.
     demo : bool
-        Whether it was trained on composed music and simulated raters.
+        Whether it was trained on simulated ratings.
+    caveat : str
+        What was not real in its training, part of a sentence: "trained on simulated ratings"; empty if
+        nothing. It stands wherever a score of the model is shown.
     tower, heads : ClapTower, Heads
     policy : InputPolicy
     held_out : HeldOut
@@ -82,6 +67,7 @@ class Checkpoint:
     id: str
     sha256: str
     demo: bool
+    caveat: str
     tower: ClapTower
     heads: Heads
     policy: InputPolicy
@@ -101,7 +87,9 @@ def save_checkpoint(
     model_card: str,
     demo: bool,
     provenance: Mapping[str, Any],
+    caveat: str = "",
     dtype: torch.dtype = torch.float32,
+    max_shard_size: str = MAX_SHARD_SIZE,
 ) -> None:
     """Write a checkpoint folder; files of an earlier checkpoint in it are replaced.
 
@@ -122,22 +110,30 @@ def save_checkpoint(
     demo : bool
     provenance : mapping
         How the checkpoint came to be: data, seed, recipe.
+    caveat : str
+        See :class:`Checkpoint`.
     dtype : torch.dtype
         How floating-point weights are stored.
+    max_shard_size : str
+        Of a weight file.
 
     Raises
     ------
     CheckpointError
         If `metrics` lacks what scoring needs.
     """
-    _parse_held_out(metrics)
+    parse_held_out(metrics)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG_FILE).unlink(missing_ok=True)
     weights = dict(_named_weights(tower, heads, dtype))
-    save_torch_state_dict(weights, folder, max_shard_size=MAX_SHARD_SIZE)
+    save_torch_state_dict(weights, folder, max_shard_size=max_shard_size)
+    for path in tower.tokenizer_files():
+        shutil.copyfile(path, folder / path.name)
     config = {
         "format": FORMAT,
         "id": checkpoint_id,
         "demo": demo,
+        "caveat": caveat or (_DEMO_CAVEAT if demo else ""),
         "tower": tower.spec.name,
         "input_policy": asdict(policy),
         "stored_as": str(dtype).removeprefix("torch."),
@@ -147,9 +143,9 @@ def save_checkpoint(
             for path in sorted(folder.glob(_WEIGHT_FILES))
         },
     }
-    _write_json(folder / CONFIG_FILE, config)
     _write_json(folder / METRICS_FILE, metrics)
     (folder / CARD_FILE).write_text(model_card, encoding="utf-8")
+    _write_json(folder / CONFIG_FILE, config)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -169,14 +165,15 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     config, metrics = _read_json(folder / CONFIG_FILE), _read_json(folder / METRICS_FILE)
     try:
         _check_format(config["format"])
-        policy, held_out = InputPolicy(**config["input_policy"]), _parse_held_out(metrics)
+        policy, held_out = InputPolicy(**config["input_policy"]), parse_held_out(metrics)
         weights = _read_weights(folder, config["weights_sha256"])
         tower, heads = _build(str(config["tower"]), folder, weights)
         identity, demo = str(config["id"]), bool(config["demo"])
+        caveat = str(config.get("caveat", _DEMO_CAVEAT if demo else ""))
     except (KeyError, TypeError, AttributeError) as error:
         raise damaged(folder / CONFIG_FILE) from error
     sha256 = hashlib.sha256(_read(folder / CONFIG_FILE)).hexdigest()
-    return Checkpoint(identity, sha256, demo, tower, heads, policy, held_out, metrics, config)
+    return Checkpoint(identity, sha256, demo, caveat, tower, heads, policy, held_out, metrics, config)
 
 
 def damaged(path: Path) -> CheckpointError:
@@ -214,18 +211,17 @@ def _read_weights(folder: Path, weights_sha256: Mapping[str, str]) -> dict[str, 
 
 
 def _build(tower_name: str, folder: Path, weights: Mapping[str, Tensor]) -> tuple[ClapTower, Heads]:
-    with _BUILDING, torch.random.fork_rng(devices=[]):  # random weights are drawn, then overwritten
-        tower = ClapTower.build(tower_name, tokenizer_folder=folder)
+    tower = ClapTower.restore(tower_name, _part(weights, "tower."), tokenizer_folder=folder)
+    with torch.device("meta"):  # draws no random weights
         heads = Heads(tower.dim)
-    tower.load_weights(_part(weights, "tower."))
     try:
-        heads.load_state_dict(_part(weights, "heads."))
+        heads.load_state_dict(_part(weights, "heads."), assign=True)
     except RuntimeError as error:
         raise CheckpointError(
             f"The weights in the model folder {_shown_folder(folder)} do not fit its heads. "
             "Use a model folder that this version of MusicEval has saved."
         ) from error
-    return tower.eval().requires_grad_(False), heads.eval().requires_grad_(False)
+    return tower.eval().requires_grad_(False), heads.float().eval().requires_grad_(False)
 
 
 def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -238,21 +234,6 @@ def _check_format(given: object) -> None:
             f"The model folder has format {given!r}; this version of MusicEval reads format {FORMAT}. "
             "Update MusicEval or save the model again."
         )
-
-
-def _parse_held_out(metrics: Mapping[str, Any]) -> HeldOut:
-    try:
-        held_out = metrics["held_out"]
-        error = {scale: abs(float(held_out["absolute_error_quantile"][scale])) for scale in SCALES}
-        level = float(held_out["interval_level"])
-        return HeldOut(
-            level, error, int(held_out["n_clips"]), int(held_out["n_systems"]), str(held_out["data"])
-        )
-    except (KeyError, TypeError, ValueError) as problem:
-        raise CheckpointError(
-            f"{METRICS_FILE} lacks the held-out error that scores are shown with ({problem!r}). "
-            "Copy the model folder again, or measure the model again."
-        ) from problem
 
 
 def _read(path: Path) -> bytes:
@@ -288,4 +269,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    unfinished = path.with_name(f"{path.name}.part")
+    unfinished.write_text(text + "\n", encoding="utf-8")
+    unfinished.replace(path)

@@ -2,13 +2,15 @@
 
     MusicEvalError
     ├── AudioError        the clip cannot be read, or lies outside the limits
+    ├── BatchError        a run over many clips cannot begin or go on
     ├── CheckpointError   the model folder is missing, incomplete or damaged
     ├── DataError         a table of rated clips cannot be read or used
     ├── MetricError       scores that cannot be compared
     ├── SettingsError     an environment variable is unknown or has a bad value
-    └── StudyError        a listening test cannot be set up, changed or exported as asked
-        ├── AccessError   whoever asks is not who they would have to be
-        └── RatingError   an answer of a rater that cannot be taken
+    ├── StudyError        a listening test cannot be set up, changed or exported as asked
+    │   ├── AccessError   whoever asks is not who they would have to be
+    │   └── RatingError   an answer of a rater that cannot be taken
+    └── TrainingError     a model cannot be trained, or a run not started, continued or stopped, as asked
 
 A message is one line for the person who gave the input: what was given, what is allowed, what to do; data
 with several problems get a line more for each. It names files by their basename only, because the same
@@ -24,6 +26,10 @@ class MusicEvalError(Exception):
 
 class AudioError(MusicEvalError):
     """A clip cannot be read, or lies outside the limits."""
+
+
+class BatchError(MusicEvalError):
+    """A run over many clips cannot begin or go on."""
 
 
 class CheckpointError(MusicEvalError):
@@ -52,6 +58,10 @@ class AccessError(StudyError):
 
 class RatingError(StudyError):
     """An answer of a rater that cannot be taken: too early, out of range, or of a trial that is over."""
+
+
+class TrainingError(MusicEvalError):
+    """A model cannot be trained, or a run not started, continued or stopped, as asked."""
 
 
 def shown_name(name: str) -> str:

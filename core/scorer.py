@@ -31,8 +31,9 @@ from core.audio import (
     window_starts,
     window_times,
 )
-from core.checkpoint import Checkpoint, HeldOut, load_checkpoint
+from core.checkpoint import Checkpoint, load_checkpoint
 from core.faults import ScoreWarning, find_faults
+from core.held_out import HeldOut
 from core.scales import SCALES, clamp
 
 DEMO_CHECKPOINT = Path(__file__).parent / "demo" / "checkpoint"
@@ -172,9 +173,9 @@ class Scorer:
         return Score(
             impression,
             alignment,
-            intervals=_intervals((impression, alignment), self.checkpoint.held_out),
+            intervals=intervals((impression, alignment), self.checkpoint.held_out),
             windows=tuple(_window_scores(values, samples.size, clip.duration_s)),
-            warnings=(*self._model_warnings(), *find_faults(clip), *self._prompt_warnings(prompt)),
+            warnings=(*self.model_warnings(), *find_faults(clip), *self.prompt_warnings(prompt)),
             provenance=self._provenance(clip, prompt),
         )
 
@@ -192,16 +193,19 @@ class Scorer:
                 values.append(scored.double().cpu().numpy())
         return np.concatenate(values)
 
-    def _model_warnings(self) -> list[ScoreWarning]:
-        if not self.checkpoint.demo:
+    def model_warnings(self) -> list[ScoreWarning]:
+        """What to know of the model, whatever it scores."""
+        if not self.checkpoint.caveat:
             return []
+        model = "the demo model" if self.checkpoint.demo else "a model"
         message = (
-            "These scores come from the demo model, trained on composed music and simulated raters: "
+            f"These scores come from {model} ({self.checkpoint.caveat}): "
             "use them to look around, not to report results."
         )
         return [ScoreWarning("demo_model", message)]
 
-    def _prompt_warnings(self, prompt: str) -> list[ScoreWarning]:
+    def prompt_warnings(self, prompt: str) -> list[ScoreWarning]:
+        """What to know of a prompt."""
         if not prompt.strip():
             message = "There is no prompt, so the textual alignment means nothing."
             return [ScoreWarning("prompt_empty", message)]
@@ -213,7 +217,12 @@ class Scorer:
     def _provenance(self, clip: Clip, prompt: str) -> dict[str, Any]:
         checkpoint = self.checkpoint
         return {
-            "checkpoint": {"id": checkpoint.id, "sha256": checkpoint.sha256, "demo": checkpoint.demo},
+            "checkpoint": {
+                "id": checkpoint.id,
+                "sha256": checkpoint.sha256,
+                "demo": checkpoint.demo,
+                "caveat": checkpoint.caveat,
+            },
             "audio": {
                 "sha256": clip.sha256,
                 "duration_s": clip.duration_s,
@@ -242,7 +251,8 @@ def _window_scores(values: NDArray[np.float64], n_samples: int, duration_s: floa
         yield WindowScore(start_s, min(end_s, duration_s), *(clamp(float(value)) for value in row))
 
 
-def _intervals(clip_values: Sequence[float], held_out: HeldOut) -> Intervals:
+def intervals(clip_values: Sequence[float], held_out: HeldOut) -> Intervals:
+    """Intervals around a clip's two values, from the held-out error."""
     bounds = [
         (clamp(value - held_out.absolute_error[scale]), clamp(value + held_out.absolute_error[scale]))
         for scale, value in zip(SCALES, clip_values, strict=True)

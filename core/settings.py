@@ -4,6 +4,7 @@
 of the pen does not pass as a default.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from core.audio import AudioLimits
 from core.errors import SettingsError
 
 PREFIX = "MUSICEVAL_"
+ADMIN_PASSWORD = "MUSICEVAL_ADMIN_PASSWORD"
+SHORTEST_PASSWORD = 8  # with the limit on attempts, enough that guessing takes centuries
 _MEGABYTE = 1_000_000
 
 
@@ -31,6 +34,8 @@ class Setting:
         From the variable's text; raises ValueError.
     field : str or None
         The attribute of `Settings`; None for variables that only the tests read.
+    secret : bool
+        Whether no message may show its value.
     """
 
     name: str
@@ -38,6 +43,7 @@ class Setting:
     meaning: str
     parse: Callable[[str], Any]
     field: str | None
+    secret: bool = False
 
 
 def _port(text: str) -> int:
@@ -60,6 +66,12 @@ def _name(text: str) -> str:
     return text
 
 
+def _password(text: str) -> str:
+    if len(text) < SHORTEST_PASSWORD:
+        raise ValueError(len(text))
+    return text
+
+
 def _folder(text: str) -> Path:
     return Path(_name(text))
 
@@ -67,6 +79,13 @@ def _folder(text: str) -> Path:
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "MUSICEVAL_MODEL", "the embedded demo model", "folder of the model that scores", _folder, "model"
+    ),
+    Setting(
+        "MUSICEVAL_CLAP_CHECKPOINT",
+        "what `fetch-clap` fetched",
+        "file of the official CLAP checkpoint",
+        _folder,
+        "clap_checkpoint",
     ),
     Setting("MUSICEVAL_HOST", "127.0.0.1", "address that the app listens on", _name, "host"),
     Setting("MUSICEVAL_PORT", "7860", "port that the app listens on", _port, "port"),
@@ -90,7 +109,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "MUSICEVAL_DATA",
         "data",
-        "folder of the listening tests: their database and clips; never served",
+        "folder of the listening tests (database, clips), of trained models and of embeddings; never served",
         _folder,
         "data",
     ),
@@ -100,6 +119,14 @@ SETTINGS: tuple[Setting, ...] = (
         "database of the listening tests, where it is not in that folder",
         _name,
         "database",
+    ),
+    Setting(
+        ADMIN_PASSWORD,
+        "none: only whoever sits at the machine of the app",
+        f"password of the administrator, {SHORTEST_PASSWORD} characters or more",
+        _password,
+        "admin_password",
+        secret=True,
     ),
     Setting("MUSICEVAL_REFERENCE_DATA", "none", "(tests only) folder of reference clips", _folder, None),
     Setting("MUSICEVAL_CHROMIUM", "/usr/bin/chromium", "(tests only) browser to use", _folder, None),
@@ -114,6 +141,8 @@ class Settings:
     ----------
     model : Path or None
         Folder of the checkpoint; None is the embedded demo checkpoint.
+    clap_checkpoint : Path or None
+        The official CLAP checkpoint as it was published; None looks where `core.official` keeps it.
     host, port : str, int
         Only this machine by default.
     min_duration_s, max_duration_s : float
@@ -123,6 +152,8 @@ class Settings:
         Folder of the listening tests.
     database : str
         URL of their database; empty for the one in `data`.
+    admin_password : str
+        Empty for none.
     """
 
     model: Path | None = None
@@ -133,6 +164,18 @@ class Settings:
     max_file_mb: float = AudioLimits.max_bytes / _MEGABYTE
     data: Path = Path("data")
     database: str = ""
+    clap_checkpoint: Path | None = None
+    admin_password: str = dataclasses.field(default="", repr=False)
+
+    @property
+    def models(self) -> Path:
+        """Folder of the models that are trained from the pages."""
+        return self.data / "models"
+
+    @property
+    def cache(self) -> Path:
+        """Folder of the cached embeddings."""
+        return self.data / "embeddings"
 
     @property
     def database_url(self) -> str:
@@ -167,8 +210,9 @@ class Settings:
             try:
                 value = setting.parse(environment[name])
             except ValueError as error:
+                given = "a value that is not shown here" if setting.secret else repr(environment[name])
                 raise SettingsError(
-                    f"{name} is {environment[name]!r}, which cannot be the {setting.meaning}. "
+                    f"{name} is {given}, which cannot be the {setting.meaning}. "
                     f"Correct it, or unset it for the default ({setting.default})."
                 ) from error
             if setting.field is not None:

@@ -33,6 +33,7 @@ PUBLISHED: Mapping[str, Figures] = {
         "system": {"musical_impression": {"srcc": 0.776}, "textual_alignment": {"srcc": 0.720}},
     },
 }
+_UNKNOWN = (None, None)
 _TITLE_WIDTH, _CELL_WIDTH = 28, 7
 
 
@@ -42,9 +43,9 @@ def table_one(measured: Levels) -> str:
     Parameters
     ----------
     measured : dict
-        Of `core.predictions.measure`.
+        Of `core.predictions.measure`; what is not in it is shown as unknown.
     """
-    scales = [scale for scale in SCALES if scale in measured[LEVELS[0]]]
+    scales = [scale for scale in SCALES if any(scale in measured[level] for level in LEVELS)]
     width = _CELL_WIDTH * len(METRICS)
     lines = [" " * _TITLE_WIDTH + "  ".join(f"{SCALE_TITLES[scale]:^{width}}" for scale in scales)]
     lines.append(_line("", [[name.upper() for name in METRICS] for _ in scales]))
@@ -54,11 +55,12 @@ def table_one(measured: Levels) -> str:
 
 
 def _rows(level: str, measured: Mapping[str, Mapping[str, Any]], scales: Sequence[str]) -> Iterator[str]:
-    n = measured[scales[0]]["n"]
-    yield _line(f"  this result (n = {n})", [[_figure(measured[s][m]) for m in METRICS] for s in scales])
-    if f"{next(iter(METRICS))}_ci95" in measured[scales[0]]:
+    own = {scale: measured.get(scale, {}) for scale in scales}
+    n = next((row["n"] for row in own.values() if row), 0)
+    yield _line(f"  this result (n = {n})", [[_figure(own[s].get(m)) for m in METRICS] for s in scales])
+    if any(f"{next(iter(METRICS))}_ci95" in row for row in own.values()):
         for end, title in enumerate(("  95 % interval from", "  to")):
-            ends = [[_figure(measured[s][f"{m}_ci95"][end]) for m in METRICS] for s in scales]
+            ends = [[_figure(own[s].get(f"{m}_ci95", _UNKNOWN)[end]) for m in METRICS] for s in scales]
             yield _line(title, ends)
     for title, figures in PUBLISHED.items():
         yield _line(f"  {title}", [[_figure(figures[level][s].get(m)) for m in METRICS] for s in scales])

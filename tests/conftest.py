@@ -13,6 +13,9 @@ from core.heads import Heads
 from core.scorer import Scorer
 from tests.clips import write_clip
 
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # they share the cores
+    torch.set_num_threads(max(1, torch.get_num_threads() // int(workers)))
+
 REFERENCE_DATA = os.environ.get("MUSICEVAL_REFERENCE_DATA")
 METRICS = {
     "held_out": {

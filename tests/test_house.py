@@ -21,6 +21,7 @@ TOP_LEVEL = (
     "app.py",
     "core",
     "pyproject.toml",
+    "requirements-cluster.txt",
     "requirements.txt",
     "tests",
     "webapp",
@@ -70,14 +71,15 @@ def imported_modules(path: Path) -> set[str]:
 
 
 def requirements() -> dict[str, str]:
-    """Distribution to version range, as requirements.txt has them."""
+    """Distribution to version range, as requirements.txt and requirements-cluster.txt have them."""
     lines = (
         line.split("#")[0].strip()
-        for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        for file in ("requirements.txt", "requirements-cluster.txt")
+        for line in (ROOT / file).read_text(encoding="utf-8").splitlines()
     )
     return {
         plain(name): version
-        for name, version in (re.match(r"([\w-]+)(.*)", line).groups() for line in lines if line)
+        for name, version in (re.match(r"([\w-]+)(?:\[\w+\])?(.*)", line).groups() for line in lines if line)
     }
 
 
@@ -129,7 +131,8 @@ def test_what_is_imported_is_required() -> None:
     modules = {module.split(".")[0] for path in paths for module in imported_modules(path)}
     distributions = packages_distributions()
     imported = {
-        plain(distributions[module][0]) for module in modules - {*ROOMS, "tests"} - sys.stdlib_module_names
+        plain(distributions.get(module, [module])[0])  # what is optional may not be installed
+        for module in modules - {*ROOMS, "tests"} - sys.stdlib_module_names
     }
     assert imported - requirements().keys() == set()
 

@@ -19,48 +19,64 @@ from starlette.routing import Mount
 
 from core.demo.examples import write_examples
 from core.errors import SettingsError
+from core.runs import Runs
 from core.scorer import Scorer
 from core.settings import Settings
+from core.shelf import ModelShelf
+from webapp.admin import Administration
+from webapp.batch_tab import build_batch_tab
+from webapp.door import build_door, new_token
 from webapp.guard import KEPT_S, Guard, GuardedBlocks, drop_old_uploads, shut_environment
 from webapp.header import banner, header
+from webapp.judge import Judge
 from webapp.listening_api import PREFIX, listening_app
 from webapp.rating_tab import build_rating_tab
 from webapp.score_tab import build_score_tab
+from webapp.study_tab import build_study_tab
 from webapp.theme import build_theme, palette_css
-from webapp.venues import Venues
+from webapp.training_desk import Desk, train_from_study
+from webapp.training_tab import build_training_tab
+from webapp.venues import Venue, Venues
 
 _HERE = Path(__file__).parent
 _HOUR_S = 3_600
 _HEAD = '<meta name="color-scheme" content="light dark">'
-# The address keeps the open tab, for a reload and for invitations. The sound of the other tab stops.
-# Gradio selects the first tab once by itself: as long as the other was never open, nothing is to be done.
-_SHOW_SCORE = """() => {
-  if (!document.querySelector("#rater")) return;
-  history.replaceState(null, "", location.pathname + location.search);
-  document.querySelectorAll("#rater audio").forEach((audio) => audio.pause());
-}"""
-_SHOW_LISTENING = """() => {
-  history.replaceState(null, "", "#listening");
+# The address keeps the open tab, for a reload and for invitations. The sound of the other tabs stops.
+# Gradio selects the first tab once by itself: it must not take away the name of the tab that is to be opened.
+_SHOW = """() => {
+  const name = "%s", first = name === "score";
+  if (first && !window.musicEvalTab) { window.musicEvalTab = name; return; }
+  window.musicEvalTab = name;
+  history.replaceState(null, "", first ? location.pathname + location.search : "#" + name);
+  if (name !== "listening") document.querySelectorAll("#rater audio").forEach((audio) => audio.pause());
+  if (first) return;
   document.querySelector("#result audio")?.pause();
   document.querySelector("#clip .play-pause-button[aria-label=Pause]")?.click();
 }"""
 _OPEN_NAMED_TAB = """() => {
-  const tab = document.querySelector("#listening-tab-button");
-  const open = () => location.hash === "#listening" && tab.click();
+  const open = () => document.querySelector(`#${CSS.escape(location.hash.slice(1))}-tab-button`)?.click();
   window.addEventListener("hashchange", open);
-  open();
+  if (location.hash) open();
 }"""
+_TRAINING = (
+    "Train a judge on the ratings of a study, or on rated clips that lie on the server; see how well it "
+    "agrees with the raters; and choose which judge scores."
+)
+_STUDY = (
+    "See how a study is getting on and what it has found, exclude and restore ratings, invite raters, and "
+    "export the results."
+)
 
 
-def build_app(scorer: Scorer, settings: Settings) -> GuardedBlocks:
+def build_app(scorer: Scorer | Judge, settings: Settings) -> GuardedBlocks:
     """Lay out the pages, and open the database of the listening tests.
 
     Parameters
     ----------
-    scorer : Scorer
-        Loaded once, shared by all visitors.
+    scorer : Scorer or Judge
+        What judges for all visitors; a scorer is the one that the app begins with.
     settings : Settings
-        The data folder and the database.
+        The data folder, the database and the administrator's password.
 
     Returns
     -------
@@ -72,6 +88,7 @@ def build_app(scorer: Scorer, settings: Settings) -> GuardedBlocks:
     StudyError
         If the database cannot be used.
     """
+    judge = scorer if isinstance(scorer, Judge) else Judge(scorer, ModelShelf(settings.models))
     venues = Venues(settings)
     atexit.register(venues.close)
     shut_environment(os.environ)
@@ -80,20 +97,55 @@ def build_app(scorer: Scorer, settings: Settings) -> GuardedBlocks:
     atexit.register(shutil.rmtree, examples, ignore_errors=True)
     app = GuardedBlocks(title="MusicEval", analytics_enabled=False, delete_cache=(_HOUR_S, KEPT_S))
     app.own_routes = [Mount(PREFIX, listening_app(venues))]
+
+    def show_banner() -> str:
+        return banner(judge.scorer.checkpoint)
+
     with app:
         gr.HTML(header(), apply_default_css=False)
+        token = new_token()  # not among the tabs: Gradio would count it as one
         with gr.Tabs():
-            with gr.Tab("Score", elem_id="score-tab") as score_tab:
-                if scorer.checkpoint.demo:
-                    gr.HTML(banner(), apply_default_css=False)
-                build_score_tab(scorer, write_examples(Path(examples)))
-            with gr.Tab("Listening test", elem_id="listening-tab") as listening_tab:
+            with _tab("Score", "score"):
+                note = build_score_tab(judge, write_examples(Path(examples)))
+            with _tab("Batch", "batch"):
+                build_batch_tab(app, judge)
+            with _tab("Listening test", "listening"):
                 build_rating_tab()
-        score_tab.select(None, js=_SHOW_SCORE, api_visibility="private")
-        listening_tab.select(None, js=_SHOW_LISTENING, api_visibility="private")
+            _build_administration(app, judge, settings, venues.real, token, note)
+        app.load(show_banner, None, note, api_visibility="private")
         app.load(None, js=_OPEN_NAMED_TAB, api_visibility="private")
     app.queue(api_open=False, max_size=64)
     return app
+
+
+def _tab(title: str, name: str) -> gr.Tab:
+    tab = gr.Tab(title, id=name, elem_id=f"{name}-tab")
+    tab.select(None, js=_SHOW % name, api_visibility="private")
+    return tab
+
+
+def _build_administration(
+    app: GuardedBlocks,
+    judge: Judge,
+    settings: Settings,
+    venue: Venue,
+    token: gr.BrowserState,
+    note: gr.HTML,
+) -> None:
+    """Lay out the tabs of the administrator."""
+    administration = Administration(settings, os.environ, lambda: app.share)
+    runs = Runs(settings.models, settings.cache)
+    with _tab("Training", "training") as tab:
+        door = build_door(tab, administration, token, "Training", _TRAINING)
+        with door.inside:
+            build_training_tab(administration, token, door.entered, Desk(judge, runs, venue), note)
+    with _tab("Study", "study") as tab:
+        door = build_door(tab, administration, token, "Study", _STUDY)
+        with door.inside:
+            routes = build_study_tab(
+                administration, token, venue, door.entered, lambda study: train_from_study(runs, venue, study)
+            )
+    app.own_routes = [*app.own_routes, *routes]
 
 
 def serve(app: GuardedBlocks, settings: Settings, *, block: bool = True) -> str:

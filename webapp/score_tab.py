@@ -1,7 +1,7 @@
 """The Score tab: a clip and its prompt in, two scores out, on the page and as the endpoint ``/score``.
 
-Both ways in call the same scorer. The page shows an error where the result would stand; the endpoint raises
-it as `gr.Error`, whose message the client receives.
+Both ways in ask the same judge, which may change between two scores. The page shows an error where the result
+would stand; the endpoint raises it as `gr.Error`, whose message the client receives.
 """
 
 import json
@@ -15,9 +15,11 @@ import gradio as gr
 from core.audio import Clip, read_clip
 from core.demo.examples import Example
 from core.errors import MusicEvalError, shown_name
-from core.scorer import Score, Scorer
+from core.scorer import Score
 from webapp import result
 from webapp.cards import example_cards
+from webapp.header import banner
+from webapp.judge import Judge
 
 _LOG = logging.getLogger(__name__)
 _SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
@@ -64,15 +66,21 @@ print(score["musical_impression"], score["textual_alignment"])"""
 _FILL_ADDRESS = f"() => {json.dumps(_SNIPPET)}.replace('{{address}}', location.origin + location.pathname)"
 
 
-def build_score_tab(scorer: Scorer, examples: Sequence[Example]) -> None:
+def build_score_tab(judge: Judge, examples: Sequence[Example]) -> gr.HTML:
     """Lay the tab out in the open `gr.Blocks`.
 
     Parameters
     ----------
-    scorer : Scorer
+    judge : Judge
     examples : sequence of Example
         Their files must outlive the page.
+
+    Returns
+    -------
+    gradio.HTML
+        The note on the model that judges. It follows at each score.
     """
+    note = gr.HTML(banner(judge.scorer.checkpoint), apply_default_css=False)
     with gr.Row(elem_classes="me-columns"):
         with gr.Column(elem_classes="me-left"):
             clip, prompt, button = _inputs()
@@ -83,11 +91,12 @@ def build_score_tab(scorer: Scorer, examples: Sequence[Example]) -> None:
                 elem_id="result",
                 js_on_load=_SCRIPT,
                 apply_default_css=False,
-                max_bytes=scorer.limits.max_bytes,
+                max_bytes=judge.limits.max_bytes,
             )
             _usage()
-    _wire_page(scorer, clip, prompt, button, shown)
-    _add_endpoint(scorer, clip, prompt)
+    _wire_page(judge, clip, prompt, button, [shown, note])
+    _add_endpoint(judge, clip, prompt)
+    return note
 
 
 def snippet(address: str) -> str:
@@ -130,48 +139,53 @@ def _usage() -> None:
         accordion.expand(None, outputs=code, js=_FILL_ADDRESS, **_PRIVATE)
 
 
-def _wire_page(scorer: Scorer, clip: gr.Audio, prompt: gr.Textbox, button: gr.Button, shown: gr.HTML) -> None:
-    """Show a score, or why there is none, in the result's place."""
+def _wire_page(
+    judge: Judge, clip: gr.Audio, prompt: gr.Textbox, button: gr.Button, outputs: list[gr.HTML]
+) -> None:
+    """Show a score, or why there is none, in the result's place; and the note on the model that judges."""
+    shown, _ = outputs
 
-    def show(clip: str | None, prompt: str | None, progress: gr.Progress = gr.Progress()) -> str:  # noqa: B008
+    def show(clip: str | None, prompt: str | None, progress: gr.Progress = gr.Progress()) -> list[str]:  # noqa: B008
         try:
-            score, heard = _judge(scorer, clip, prompt, progress)
+            score, heard = _judge(judge, clip, prompt, progress)
+            said = result.done(score, heard, str(clip), prompt or "")
         except gr.Error as error:
-            return result.failed(error.message)
-        return result.done(score, heard, str(clip), prompt or "")
+            said = result.failed(error.message)
+        return [said, banner(judge.scorer.checkpoint)]
 
     def refuse(file: gr.EventData) -> str:
         name, size = getattr(file, "name", ""), getattr(file, "bytes", None)
         if not isinstance(size, int | float):
             raise gr.Error("There is no such file.", print_exception=False)
-        given, allowed = size / _MEGABYTE, scorer.limits.max_bytes / _MEGABYTE
+        given, allowed = size / _MEGABYTE, judge.limits.max_bytes / _MEGABYTE
         sentence = f"has {given:.1f} MB; the limit is {allowed:g} MB. Cut it or save it as FLAC."
         return result.failed(f"{shown_name(str(name))} {sentence}")
 
     inputs, scoring = [clip, prompt], [button.click, prompt.submit]
-    gr.on(scoring, show, inputs, shown, js=_SHOW_RESULT, **_PRIVATE, **_ONE_AT_A_TIME).then(
-        None, inputs, js=_MARK_STALE, **_PRIVATE
-    )
+    gr.on(
+        scoring, show, inputs, outputs, js=_SHOW_RESULT, show_progress_on=shown, **_PRIVATE, **_ONE_AT_A_TIME
+    ).then(None, inputs, js=_MARK_STALE, **_PRIVATE)
     gr.on([clip.change, prompt.change], None, inputs, js=_MARK_STALE, **_PRIVATE)
     shown.too_large(refuse, None, shown, show_progress="hidden", **_PRIVATE)
     clip.play(None, js=_STOP_RESULT, **_PRIVATE)
 
 
-def _add_endpoint(scorer: Scorer, clip: gr.Audio, prompt: gr.Textbox) -> None:
+def _add_endpoint(judge: Judge, clip: gr.Audio, prompt: gr.Textbox) -> None:
     """Offer ``/score``. Its button and its output are never shown: clients call it, nobody clicks it."""
 
     def score(clip: str | None, prompt: str | None, progress: gr.Progress = gr.Progress()) -> dict[str, Any]:  # noqa: B008
         """Score a clip against its prompt: musical impression and textual alignment, each from 1 to 5."""
-        return _judge(scorer, clip, prompt, progress)[0].to_json()
+        return _judge(judge, clip, prompt, progress)[0].to_json()
 
     output = gr.JSON(label="Score", visible=False)
     gr.Button(visible=False).click(score, [clip, prompt], output, api_name="score", **_ONE_AT_A_TIME)
 
 
-def _judge(scorer: Scorer, path: str | None, prompt: str | None, progress: gr.Progress) -> tuple[Score, Clip]:
+def _judge(judge: Judge, path: str | None, prompt: str | None, progress: gr.Progress) -> tuple[Score, Clip]:
     """Score an upload; every error becomes a `gr.Error` with a plain sentence."""
     if path is None:
         raise gr.Error(_NO_CLIP, print_exception=False)
+    scorer = judge.scorer  # this score's, whichever takes its place meanwhile
     try:
         clip = read_clip(path, scorer.limits)
         return scorer.score(clip, prompt or "", lambda share, doing: progress(share, desc=doing)), clip

@@ -25,6 +25,7 @@ from core.demo.cores import on_all_cores
 from core.demo.timbres import SAMPLE_RATE_HZ
 from core.errors import DataError, shown_name
 from core.musiceval import DEMO_PROMPTS, HEADING, PROMPTS
+from core.sources import SIMULATED
 
 DEMO_CLIPS: Mapping[str, int] = {"S001": 24, "S006": 8, "S013": 56, "S017": 133, "S018": 9, "S033": 18}
 SHARED_CLIPS = 100
@@ -102,6 +103,7 @@ def write_release(
             pass
         lists = {**_score_lists(drawn, seed), **_prompt_lists(drawn, seed)}
         lists["README.md"] = README.format(clips=clips, systems=systems, duration_s=duration_s, seed=seed)
+        lists[SIMULATED] = "The ratings here are simulated; see README.md.\n"
         for name, text in lists.items():
             (unfinished / name).parent.mkdir(exist_ok=True)
             (unfinished / name).write_text(text, encoding="utf-8", newline="")

@@ -57,6 +57,51 @@ def test_what_is_saved_is_loaded(tmp_path: Path, scorer: Scorer) -> None:
         assert all(torch.equal(given[key], loaded[key]) for key in given)
 
 
+def test_a_caveat_is_kept_and_a_demo_is_never_without(tmp_path: Path, scorer: Scorer) -> None:
+    save(tmp_path / "real", scorer)
+    assert load_checkpoint(tmp_path / "real").caveat == ""
+    save(tmp_path / "studied", scorer, caveat="trained on simulated ratings", demo=True)
+    assert load_checkpoint(tmp_path / "studied").caveat == "trained on simulated ratings"
+    save(tmp_path / "demo", scorer, demo=True)
+    assert load_checkpoint(tmp_path / "demo").caveat == "trained on composed music and simulated raters"
+
+
+@pytest.mark.parametrize(
+    ("demo", "caveat"), [(True, "trained on composed music and simulated raters"), (False, "")]
+)
+def test_folders_from_before_caveats(demo: bool, caveat: str, model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    del config["caveat"]
+    (model / "config.json").write_text(json.dumps(config | {"demo": demo}))
+    assert load_checkpoint(model).caveat == caveat
+
+
+def test_the_config_is_written_last(tmp_path: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, scorer)
+    (tmp_path / "metrics.json").unlink()
+
+    def break_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("core.checkpoint._write_json", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path, scorer)
+    with pytest.raises(CheckpointError, match="is not a model folder"):
+        load_checkpoint(tmp_path)
+
+
+def test_the_tokenizer_goes_with_the_weights(
+    tmp_path: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / name).write_text(name)
+    files = [tmp_path / "vocab.json", tmp_path / "merges.txt"]
+    monkeypatch.setattr(scorer.checkpoint.tower, "tokenizer_files", lambda: files)
+    save(tmp_path / "model", scorer)
+    assert (tmp_path / "model" / "merges.txt").read_text() == "merges.txt"
+    assert (tmp_path / "model" / "vocab.json").read_text() == "vocab.json"
+
+
 def test_half_precision_is_for_storage_only(random_checkpoint: Path, scorer: Scorer) -> None:
     stored: dict[str, torch.Tensor] = {}
     for path in random_checkpoint.glob("*.safetensors"):

@@ -4,6 +4,7 @@ from core.errors import (
     MAX_NAME_LENGTH,
     AccessError,
     AudioError,
+    BatchError,
     CheckpointError,
     DataError,
     MetricError,
@@ -11,12 +12,23 @@ from core.errors import (
     RatingError,
     SettingsError,
     StudyError,
+    TrainingError,
     shown_name,
 )
 
 
 @pytest.mark.parametrize(
-    "error", [AudioError, CheckpointError, DataError, MetricError, SettingsError, StudyError]
+    "error",
+    [
+        AudioError,
+        BatchError,
+        CheckpointError,
+        DataError,
+        MetricError,
+        SettingsError,
+        StudyError,
+        TrainingError,
+    ],
 )
 def test_one_tree(error: type[Exception]) -> None:
     assert error.__base__ is MusicEvalError

@@ -1,17 +1,30 @@
 """The command that measures."""
 
+import functools
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from core import metrics
 from core.__main__ import main
+from core.embeddings import data_sha256
+from core.sources import read_source
+from tests.rated import write_rated
 from tests.releases import write_release
 
 TABLE = "clip_id,system_id,musical_impression,predicted_musical_impression\n" + "\n".join(
     f"c{n},S{n // 6},{1 + n % 5},{1 + (n * n) % 7}" for n in range(20)
 )
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = metrics.agreement
+    few = functools.partial(whole, resamples=20)
+    monkeypatch.setattr(metrics, "agreement", lambda truth, scores, *_: few(truth, scores))
 
 
 @pytest.fixture
@@ -74,8 +87,65 @@ def test_an_answer_with_its_data(tmp_path: Path, capfd: pytest.CaptureFixture[st
     assert "These ratings are not those that MusicEval published" in out
 
 
+def test_a_model_on_the_part_that_its_split_held_out(
+    random_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = write_rated(tmp_path / "data", 12)
+    clips = read_source(data)
+    model = shutil.copytree(random_checkpoint, tmp_path / "model")
+    parts = clips.table[["clip_id"]].assign(split=["train"] * 4 + ["test"] * 8)
+    parts.to_csv(model / "split.csv", index=False)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "caveat": "its towers know nothing"}))
+    (model / "run.json").write_text(json.dumps({"data": {"sha256": data_sha256(clips)}}))
+    options = ("--model", model, "--data", data, "--cache", tmp_path / "cache")
+    assert main(["evaluate", *map(str, options), "--predictions", str(tmp_path / "p.csv")]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[4].startswith("  this result (n = 8) ")
+    assert lines[-5:-1] == [
+        "System truth: the means of the clips evaluated.",
+        "Measured on the test part, 8 of 12 clips, of the model's own split.",
+        "The model was trained on none of them.",
+        "About this model: its towers know nothing.",
+    ]
+    assert run(capfd, "--table", tmp_path / "p.csv").splitlines()[:18] == lines[:18]
+    (data.parent / "SIMULATED").touch()
+    assert main(["evaluate", *map(str, options), "--split", "prompts", "--json"]) == 0
+    measured = json.loads(capfd.readouterr().out)
+    assert measured["utterance"]["musical_impression"]["n"] == 4
+    assert (measured["data"], measured["part"]) == ("rated_clips.csv", "test")
+    assert measured["system_truth"] == "the means of the clips evaluated"
+    assert measured["notes"][0].startswith("Measured on the test part, 4 of 12 clips, of the split: prompts")
+    assert measured["notes"][-1].startswith("The ratings are simulated")
+
+
+def test_a_model_on_too_few_systems(
+    random_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = write_rated(tmp_path / "data", 4)
+    table = pd.read_csv(data)
+    table.assign(system_id=["A", "A", "B", "B"]).to_csv(data, index=False)
+    options = ["--model", str(random_checkpoint), "--data", str(data), "--cache", str(tmp_path / "cache")]
+    assert main(["evaluate", *options]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[4].startswith("  this result (n = 4) ")
+    assert lines[-3:-1] == [
+        f"{scale}, system level, is not measured: 2 points are too few to correlate: give at least 3."
+        for scale in ("Musical impression", "Textual alignment")
+    ]
+    table.head(2).to_csv(data, index=False)
+    assert refusal(capfd, *options).startswith(
+        "Musical impression, utterance level, is not measured: 2 points"
+    )
+
+
 def test_mistakes(table: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert refusal(capfd, "--answer", table).startswith("An answer has no ratings in it.")
+    assert refusal(capfd, "--model", table).startswith("A model has no ratings in it. Give the rated clips")
+    assert refusal(capfd, "--table", table, "--part", "dev").startswith(
+        "A table or an answer is measured whole"
+    )
+    assert refusal(capfd, "--table", table, "--folds", "3").startswith("A seed, shares or folds need --split")
     assert refusal(capfd, "--table", table, "--data", tmp_path).startswith("A table has its ratings in it.")
     table.write_text("\n".join(TABLE.splitlines()[:3]))
     assert refusal(capfd, "--table", table) == (

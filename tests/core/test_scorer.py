@@ -101,9 +101,19 @@ def test_prompt_warnings(scorer: Scorer) -> None:
     assert codes(scorer, "piano and strings " * 40) == ["demo_model", "prompt_cut"]
 
 
-def test_only_the_demo_model_warns_of_itself(scorer: Scorer) -> None:
-    real = Scorer(replace(scorer.checkpoint, demo=False))
+def test_a_model_warns_of_what_was_not_real_in_its_training(scorer: Scorer) -> None:
+    real = Scorer(replace(scorer.checkpoint, demo=False, caveat=""))
     assert codes(real, PROMPT) == []
+    studied = Scorer(replace(scorer.checkpoint, demo=False, caveat="its towers learned composed music only"))
+    (warning,) = studied.model_warnings()
+    assert (warning.code, warning.message) == (
+        "demo_model",
+        "These scores come from a model (its towers learned composed music only): "
+        "use them to look around, not to report results.",
+    )
+    assert scorer.model_warnings()[0].message.startswith(
+        "These scores come from the demo model (trained on composed music and simulated raters): use"
+    )
 
 
 def test_json_is_plain_finite_and_complete(scorer: Scorer, clip_path: Path) -> None:
@@ -114,7 +124,12 @@ def test_json_is_plain_finite_and_complete(scorer: Scorer, clip_path: Path) -> N
     assert list(result["windows"][0]) == ["start_s", "end_s", *SCALES]
     provenance = result["provenance"]
     checkpoint = scorer.checkpoint
-    assert provenance["checkpoint"] == {"id": "random", "sha256": checkpoint.sha256, "demo": True}
+    assert provenance["checkpoint"] == {
+        "id": "random",
+        "sha256": checkpoint.sha256,
+        "demo": True,
+        "caveat": "trained on composed music and simulated raters",
+    }
     assert provenance["audio"] == {
         "sha256": read_clip(clip_path).sha256,
         "duration_s": 4.0,

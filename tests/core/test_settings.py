@@ -5,7 +5,7 @@ import pytest
 
 from core.audio import AudioLimits
 from core.errors import SettingsError
-from core.settings import SETTINGS, Settings
+from core.settings import ADMIN_PASSWORD, SETTINGS, Settings
 
 
 def test_defaults() -> None:
@@ -18,7 +18,7 @@ def test_defaults() -> None:
 def test_the_table_covers_every_field_and_shows_its_default() -> None:
     shown = {setting.field: setting for setting in SETTINGS if setting.field is not None}
     assert set(shown) == {field.name for field in fields(Settings)}
-    defaults = {name: getattr(Settings(), name) for name in shown if name not in ("model", "database")}
+    defaults = {name: getattr(Settings(), name) for name in shown if getattr(Settings(), name)}
     assert {name: shown[name].parse(shown[name].default) for name in defaults} == defaults
 
 
@@ -66,6 +66,24 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 def test_a_bad_value_is_refused(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{name} is '{value}', which cannot be the .* \(.+\)\.$"):
         Settings.from_environment({name: value})
+
+
+def test_a_password_is_shown_nowhere() -> None:
+    settings = Settings.from_environment({ADMIN_PASSWORD: "correct horse"})
+    assert settings.admin_password == "correct horse"
+    assert "correct horse" not in repr(settings)
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({ADMIN_PASSWORD: "horse"})
+    assert str(caught.value) == (
+        "MUSICEVAL_ADMIN_PASSWORD is a value that is not shown here, which cannot be the password of the "
+        "administrator, 8 characters or more. Correct it, or unset it for the default (none: only whoever "
+        "sits at the machine of the app)."
+    )
+
+
+def test_what_training_needs_lies_in_the_data_folder() -> None:
+    settings = Settings(data=Path("there"))
+    assert (settings.models, settings.cache) == (Path("there/models"), Path("there/embeddings"))
 
 
 def test_limits_must_leave_room() -> None:

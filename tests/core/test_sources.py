@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import DataError
-from core.sources import read_source
+from core.sources import is_simulated, read_source
 from tests.releases import write_release
 
 
@@ -28,3 +28,24 @@ def test_what_holds_no_clips(tmp_path: Path) -> None:
     read_source(write_release(tmp_path / "release")).table.head(0).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(DataError, match=r'"t.csv" holds no rated clips'):
         read_source(tmp_path / "t.csv")
+
+
+def test_simulated_ratings_are_known_by_what_lies_beside_them(tmp_path: Path) -> None:
+    table = tmp_path / "rated_clips.csv"
+    table.touch()
+    assert not is_simulated(tmp_path)
+    for text, expected in (
+        ('{"demo": true}', True),
+        ('{"demo": false}', False),
+        ("{}", False),
+        ("[]", False),
+    ):
+        (tmp_path / "manifest.json").write_text(text)
+        assert is_simulated(tmp_path) is is_simulated(table) is expected
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(
+        DataError, match=r"^manifest\.json beside the rated clips is damaged\. Export the study"
+    ):
+        is_simulated(table)
+    (tmp_path / "SIMULATED").touch()
+    assert is_simulated(tmp_path) is is_simulated(table) is True

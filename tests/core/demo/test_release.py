@@ -11,6 +11,7 @@ from core.__main__ import main
 from core.demo.release import DEMO_CLIPS, SYSTEMS, divide, write_release
 from core.errors import DataError
 from core.musiceval import is_published, read_release
+from core.sources import is_simulated
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +46,11 @@ def test_divided_in_proportion(clips: int, systems: int) -> None:
 
 
 def test_the_official_layout(release: Path) -> None:
+    assert is_simulated(release)
     names = {path.relative_to(release).as_posix() for path in release.rglob("*") if path.suffix != ".wav"}
     assert {name for name in names if (release / name).is_file()} == {
         "README.md",
+        "SIMULATED",
         "demo_prompt_info.txt",
         "person_mos/dev_person_mos.txt",
         "person_mos/total_person_mos.txt",

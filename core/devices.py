@@ -1,0 +1,33 @@
+"""Which device the towers run on."""
+
+from typing import TYPE_CHECKING
+
+from core.errors import TrainingError
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def pick_device(name: str) -> "torch.device":
+    """Give a device of this machine, to compute in float32 as the others do.
+
+    Parameters
+    ----------
+    name : str
+        One of `DEVICES`; ``auto`` is CUDA where there is one, else MPS (Apple), else the CPU.
+
+    Raises
+    ------
+    TrainingError
+        This machine has no such device; the message lists those it has.
+    """
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    known = [device for device, is_there in there.items() if is_there]
+    if name != "auto" and name not in known:
+        raise TrainingError(f"There is no device {name!r} here. There is {', '.join(known)}; or give auto.")
+    torch.backends.cudnn.allow_tf32 = False  # CUDA's default for convolutions, of which spectrograms are made
+    return torch.device(known[0] if name == "auto" else name)

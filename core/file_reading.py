@@ -1,0 +1,84 @@
+"""Many audio files read with a few threads, beside a model; all that cannot be read said at once."""
+
+import collections
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from core.errors import AudioError, DataError, shown_name
+
+READERS = 2  # reading and decoding need no more beside a model
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_order(
+    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Iterator[Result]:
+    """Call a function of each item in an executor; results come in order, `ahead` calls at most in flight."""
+    rest = iter(items)
+    waiting: collections.deque[Future[Result]] = collections.deque()
+    waiting.extend(executor.submit(function, item) for item in itertools.islice(rest, ahead))
+    while waiting:
+        yield waiting.popleft().result()
+        waiting.extend(executor.submit(function, item) for item in itertools.islice(rest, 1))
+
+
+def read_all(
+    read: Callable[[Path], Result], paths: Iterable[Path], unreadable: list[str]
+) -> Iterator[tuple[Path, Result]]:
+    """Read files in order, a few of them ahead.
+
+    Parameters
+    ----------
+    read : callable
+        Runs in a thread of its own; raises AudioError for a file that cannot be read.
+    paths : iterable of Path
+    unreadable : list of str
+        Where messages about files that cannot be read are added; these files are left out.
+    """
+
+    def attempt(path: Path) -> tuple[Path, Result] | str:
+        try:
+            return path, read(path)
+        except AudioError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(READERS) as threads:
+        for found in in_order(threads, attempt, paths, READERS + 1):
+            if isinstance(found, str):
+                unreadable.append(found)
+            else:
+                yield found
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes.
+
+    Raises
+    ------
+    AudioError
+        It cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise AudioError(f"{shown_name(path.name)} cannot be opened: {error.strerror}.") from error
+
+
+def stop_if_any(unreadable: Sequence[str]) -> None:
+    """Raise what `read_all` noted.
+
+    Raises
+    ------
+    DataError
+        With a line for each file, however many they are.
+    """
+    if unreadable:
+        count = "1 clip" if len(unreadable) == 1 else f"{len(unreadable)} clips"
+        raise DataError("\n  ".join([f"{count} cannot be read:", *unreadable]))

@@ -1,0 +1,56 @@
+"""Controls: the recipe hears what is in the audio, the others do not."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from core.controls import METHODS, compare
+from core.embeddings import EmbeddedClips
+from core.ratings import RatedClips
+from core.recipes import RECIPES
+from core.splits import Split
+from tests.rated import rated_table
+
+CLIPS, DIM = 60, 8
+
+
+@pytest.fixture
+def clips() -> RatedClips:
+    return rated_table(CLIPS)
+
+
+@pytest.fixture
+def embedded(clips: RatedClips) -> EmbeddedClips:
+    """Two windows a clip whose first number tells the impression; prompts tell nothing."""
+    random = torch.Generator().manual_seed(0)
+    audio = torch.randn(2 * CLIPS, DIM, generator=random)
+    owner = torch.arange(CLIPS).repeat_interleave(2)
+    audio[:, 0] = torch.tensor(clips.table["musical_impression"].to_numpy(), dtype=torch.float32)[owner] - 3
+    return EmbeddedClips(audio, owner, torch.randn(CLIPS, DIM, generator=random))
+
+
+def test_only_the_recipe_hears(clips: RatedClips, embedded: EmbeddedClips) -> None:
+    told: list[float] = []
+    split, recipe = Split("random", folds=3), dataclasses.replace(RECIPES["frozen"], epochs=20, batch_size=16)
+    measured = compare(clips, embedded, split, recipe, lambda share, _: told.append(share), resamples=20)
+    assert tuple(measured) == METHODS
+    assert told == pytest.approx([n / 12 for n in range(1, 13)])
+    errors = {method: levels["utterance"]["musical_impression"]["mse"] for method, levels in measured.items()}
+    variance = float(np.var(clips.table["musical_impression"]))
+    assert errors["mean"] == pytest.approx(variance, rel=0.1)
+    assert errors["frozen"] < 0.3 * min(errors[method] for method in METHODS[1:])
+    for levels in measured.values():
+        assert levels["utterance"]["textual_alignment"]["n"] == CLIPS
+        assert levels["system"]["textual_alignment"]["n"] == 4
+    assert measured["mean"]["system"]["musical_impression"].keys() == {"n", "mse"}
+    assert "srcc_ci95" in measured["frozen"]["system"]["musical_impression"]
+
+
+def test_without_folds_the_test_part_alone(clips: RatedClips, embedded: EmbeddedClips) -> None:
+    split, recipe = Split("random", test_share=0.2), dataclasses.replace(RECIPES["frozen"], epochs=2)
+    measured = compare(clips, embedded, split, recipe, lambda *_: None, resamples=0)
+    assert measured["frozen"]["utterance"]["musical_impression"]["n"] == 12
+    assert measured["mean"]["utterance"]["musical_impression"]["n"] == 12
+    assert compare(clips, embedded, split, recipe, lambda *_: None, resamples=0) == measured

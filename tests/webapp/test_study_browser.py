@@ -1,0 +1,159 @@
+"""The Study tab as an administrator meets it, in Chromium: from the password to the download."""
+
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from annotation.database import Database
+from core.scorer import Scorer
+from core.settings import Settings
+from tests.annotation.rooms import Room
+from tests.webapp.conftest import free_port
+from tests.webapp.studies import make_study
+from webapp import build_app, serve
+
+pytestmark = pytest.mark.browser
+
+STUDY = "quiet-hall"
+PASSWORD = "correct horse battery staple"
+LOOKS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
+TABS = ("Progress", "Results", "Screening", "Reliability")
+
+
+@pytest.fixture(scope="module")
+def desk(scorer: Scorer, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server with a password, and two studies: one with ratings, one with files."""
+    data = tmp_path_factory.mktemp("desk")
+    settings = replace(settings, port=free_port(), data=data, admin_password=PASSWORD)
+    database = Database(settings.database_url)
+    room = Room.build(database, clips=8, raters=3, raters_per_clip=2, name=STUDY)
+    for number in range(2):
+        room.rate_batch(number)
+    make_study(database, data, stimuli=2, raters=1)
+    app = build_app(scorer, settings)
+    yield serve(app, settings, block=False)
+    app.close(verbose=False)
+    database.close()
+
+
+@pytest.fixture
+def look() -> tuple[int, str]:
+    """Width in pixels and colour scheme; tests may ask for others."""
+    return 1280, "light"
+
+
+@pytest.fixture
+def page(browser: Browser, desk: str, look: tuple[int, str]) -> Iterator[Page]:
+    """The Study tab, as a stranger finds it. Whatever a test does, the page logs no error."""
+    width, scheme = look
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page, errors = context.new_page(), []
+    page.set_default_timeout(20_000)
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{desk}#study")
+    yield page
+    context.close()
+    assert errors == []
+
+
+def sign_in(page: Page, password: str = PASSWORD) -> None:
+    study = page.locator("#study-tab")
+    study.get_by_label("Administrator’s password").fill(password)
+    study.get_by_role("button", name="Sign in").click()
+
+
+def choose(page: Page, study: str) -> None:
+    page.get_by_label("Study", exact=True).click()
+    page.get_by_role("option", name=study, exact=True).click()
+    expect(page.locator("#desk .me-announce")).to_contain_text(f"{study}: ")
+
+
+def open_tab(page: Page, name: str) -> None:
+    page.locator("#desk").get_by_role("tab", name=name).click()
+
+
+def overflow(page: Page) -> int:
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+def test_a_stranger_sees_the_door_alone(page: Page) -> None:
+    expect(page.locator("#study-tab").get_by_role("button", name="Sign in")).to_be_visible()
+    sign_in(page, "guess")
+    expect(page.get_by_text("This is not the administrator's password.")).to_be_visible()
+    expect(page.locator("#desk")).to_be_hidden()
+    assert STUDY not in page.content()
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: f"{look[0]} {look[1]}")
+def test_each_view_fits_the_screen(page: Page) -> None:
+    sign_in(page)
+    choose(page, STUDY)
+    shown = {
+        "Progress": "not signed in yet",
+        "Results": "Systems: MOS",
+        "Screening": "Nothing was excluded so far.",
+        "Reliability": "Krippendorff’s alpha",
+    }
+    for name in TABS:
+        open_tab(page, name)
+        expect(page.get_by_text(shown[name])).to_be_visible()
+        assert overflow(page) == 0, name
+    page.reload()
+    expect(page.locator("#desk")).to_be_visible()  # the browser keeps the session
+
+
+def test_a_change_is_seen_before_it_is_made_and_can_be_undone(page: Page) -> None:
+    sign_in(page)
+    choose(page, STUDY)
+    ratings = page.get_by_role("progressbar", name="Ratings")
+    expect(ratings).to_have_attribute("aria-valuenow", "8")
+    open_tab(page, "Screening")
+    page.get_by_label("Batch or rater").click()
+    page.get_by_role("option", name="Exclude batch 1 of R02").click()
+    page.get_by_role("button", name="Show the effect").click()
+    expect(page.get_by_text("Valid ratings: 8 now, 4 then. Nothing is changed yet.")).to_be_visible()
+    confirm = page.get_by_role("button", name="Exclude batch 1 of R02")
+    confirm.click()
+    expect(page.get_by_text("needs a reason")).to_be_visible()
+    page.get_by_label("Reason, for the log").fill("A <b>cold</b>.")
+    confirm.click()
+    expect(page.get_by_text("Done: Exclude batch 1 of R02.")).to_be_visible()
+    expect(ratings).to_have_attribute("aria-valuenow", "4")
+    expect(page.get_by_role("cell", name="A <b>cold</b>.")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("Undone: Exclude batch 1 of R02.")).to_be_visible()
+    expect(ratings).to_have_attribute("aria-valuenow", "8")
+
+
+def test_codes_and_exports_are_given_out(page: Page, tmp_path: Path) -> None:
+    sign_in(page)
+    study = page.get_by_label("Study", exact=True).input_value()
+    page.get_by_label("New raters").fill("2")
+    page.get_by_role("button", name="Invite").click()
+    codes = page.get_by_role("table", name="Codes, shown only now")
+    expect(codes).to_have_text(re.compile(r"R02\S{14}R03\S{14}$"))
+    raters = page.get_by_role("table", name="Raters")
+    expect(raters.get_by_role("row", name="R03")).to_contain_text("not signed in yet")
+    open_tab(page, "Results")
+    page.get_by_role("button", name="Train from this study").click()
+    expect(page.get_by_text("has a valid rating yet")).to_be_visible()
+    page.get_by_role("button", name="Prepare the export").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name=".zip").click()
+    download.value.save_as(tmp_path / "export.zip")
+    with zipfile.ZipFile(tmp_path / "export.zip") as archive:
+        assert any(name.startswith(study) and name.endswith("ratings.csv") for name in archive.namelist())
+
+
+def test_signing_out_shuts_the_desk(page: Page) -> None:
+    sign_in(page)
+    expect(page.locator("#desk")).to_be_visible()
+    page.locator("#study-tab").get_by_role("button", name="Sign out").click()
+    expect(page.locator("#desk")).to_be_hidden()
+    expect(page.locator("#study-tab").get_by_role("button", name="Sign in")).to_be_visible()

@@ -1,0 +1,218 @@
+"""The administrator's tabs in Chromium: the door, and the way from a table of ratings to a new judge."""
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from core.scorer import Scorer
+from core.settings import Settings
+from core.shelf import ModelShelf
+from tests.rated import write_rated
+from tests.webapp.conftest import free_port
+from tests.webapp.test_browser import Seen, overflow
+from webapp import build_app, serve
+from webapp.judge import Judge
+
+pytestmark = pytest.mark.browser
+
+PASSWORD = "correct horse battery"
+MOST_MS = 120_000  # that a run may take on a busy machine
+# Stands in for training: tells of an epoch, waits for a sign, and gives a copy of a model.
+TRAINER = """
+import json, pathlib, shutil, sys, time
+options = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[1:])
+model, sign, output = pathlib.Path({model!r}), pathlib.Path({sign!r}), pathlib.Path(options["output"])
+told = dict(phase="training", message="Epoch 2 of 9", share=0.2, eta_s=70, epoch=2, epochs=9)
+(output / "log.csv").write_text("epoch,train_l1,dev_l1\\n1,0.9,0.95\\n2,0.7,0.8\\n")
+(output / "progress.json").write_text(json.dumps(told))
+while not sign.exists():
+    time.sleep(0.05)
+for path in sorted(model.iterdir(), key=lambda path: path.name == "config.json"):
+    shutil.copy(path, output)
+"""
+# What Gradio says when a page is left while an event is under way.
+LEFT = ("AbortError: signal is aborted", "Unexpected error Connection errored out.")
+LOOKS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, random_checkpoint: Path) -> Path:
+    """A data folder with a measured model and a run that broke off."""
+    folder = tmp_path_factory.mktemp("trained")
+    model = Path(shutil.copytree(random_checkpoint, folder / "models" / "measured"))
+    figures = {"n": 12, "mse": 0.4, "lcc": 0.7, "srcc": 0.65, "srcc_ci95": [0.25, 0.8], "ktau": 0.5}
+    levels = {level: {"musical_impression": figures} for level in ("utterance", "system")}
+    metrics = json.loads((model / "metrics.json").read_text()) | levels
+    (model / "metrics.json").write_text(json.dumps(metrics))
+    (model / "predictions.csv").write_text(
+        "clip_id,system_id,musical_impression,predicted_musical_impression\nc1,S1,2,3\nc2,S2,4,3.5\n"
+    )
+    run = folder / "models" / "broken"
+    run.mkdir()
+    split = {"kind": "random", "seed": 0, "test_share": 0.15, "dev_share": 0.1, "folds": 0, "fold": 0}
+    order = {"data": "/somewhere", "recipe": "paper", "tower": "small", "split": split, "fields": {}}
+    (run / "order.json").write_text(json.dumps(order))
+    (run / "log.csv").write_text("epoch,train_l1,dev_l1\n1,0.9,0.95\n2,0.7,0.8\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def locked(data: Path, scorer: Scorer) -> Iterator[str]:
+    """Address of a server with a password."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("GRADIO_")]:
+            patch.delenv(name)
+        settings = Settings(port=free_port(), data=data, admin_password=PASSWORD)
+        app = build_app(scorer, settings)
+        yield serve(app, settings, block=False)
+        app.close(verbose=False)
+
+
+@pytest.fixture
+def look() -> tuple[int, str]:
+    return 1280, "light"
+
+
+@pytest.fixture
+def page(browser: Browser, look: tuple[int, str]) -> Iterator[Page]:
+    """A page that logs no error, whatever a test does with it."""
+    width, scheme = look
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    seen = Seen()
+    opened = context.new_page()
+    opened.set_default_timeout(20_000)
+    seen.watch(opened)
+    yield opened
+    context.close()
+    seen.errors = [error for error in seen.errors if not error.startswith(LEFT)]
+    assert seen == Seen()
+
+
+def sign_in(page: Page, password: str = PASSWORD) -> None:
+    page.get_by_label("Administrator’s password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def open_tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=str)
+def test_the_tab_fits_the_screen(page: Page, locked: str, look: tuple[int, str]) -> None:
+    page.goto(f"{locked}#training")
+    expect(page.get_by_text("Sign in with the password of this server.")).to_be_visible()
+    assert overflow(page) == 0
+    sign_in(page)
+    expect(page.get_by_role("heading", name="broken broke off")).to_be_visible()
+    expect(page.get_by_role("heading", name="Result of measured")).to_be_visible()
+    expect(page.locator("#training-curves canvas, #training-curves svg.marks").first).to_be_visible()
+    expect(page.locator("#scatter-musical_impression")).to_contain_text("")
+    expect(page.locator("#scatter-textual_alignment")).to_be_hidden()
+    assert overflow(page) == 0
+
+
+def test_the_door(page: Page, locked: str) -> None:
+    page.goto(locked)
+    open_tab(page, "Training")
+    sign_in(page, "a wrong password")
+    expect(page.get_by_role("alert")).to_contain_text("This is not the administrator's password.")
+    sign_in(page)
+    expect(page.locator("#models")).to_contain_text("measured")
+    open_tab(page, "Study")
+    expect(page.get_by_text("There is no study yet").first).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("There is no study yet").first).to_be_visible()
+    open_tab(page, "Training")
+    expect(page.locator("#models")).to_contain_text("measured")
+    page.get_by_role("button", name="Sign out").first.click()
+    expect(page.get_by_text("Sign in with the password of this server.").first).to_be_visible()
+    expect(page.locator("#models")).to_be_hidden()
+    open_tab(page, "Study")
+    expect(page.get_by_text("There is no study yet")).to_be_hidden()
+
+
+def test_an_unfinished_run_is_deleted_and_brought_back(page: Page, locked: str) -> None:
+    page.goto(f"{locked}#training")
+    sign_in(page)
+    page.get_by_text("Delete…").click()
+    expect(page.get_by_text("it can be brought back until another run is deleted")).to_be_visible()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("button", name="Bring back").click()
+    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+
+
+@pytest.fixture(params=["stand-in", pytest.param("real", marks=pytest.mark.slow)])
+def unlocked(
+    request: pytest.FixtureRequest,
+    data: Path,
+    scorer: Scorer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[str]:
+    """Address of a server without a password, and with training of either kind."""
+    if request.param == "stand-in":
+        script = tmp_path / "trainer.py"
+        given = {"model": str(data / "models" / "measured"), "sign": str(tmp_path / "go")}
+        script.write_text(TRAINER.format(**given))
+        monkeypatch.setattr("core.runs.TRAINER", (sys.executable, "-S", str(script)))
+    settings = Settings(port=free_port(), data=tmp_path / "data")
+    app = build_app(scorer, settings)
+    yield serve(app, settings, block=False)
+    app.close(verbose=False)
+
+
+@pytest.mark.timeout(300)
+def test_from_ratings_to_a_new_judge(unlocked: str, page: Page, tmp_path: Path) -> None:
+    page.goto(f"{unlocked}#training")
+    page.get_by_label("Folder or CSV file").fill(str(tmp_path / "missing.csv"))
+    page.get_by_label("Name of the new model").fill("fresh")
+    start = page.get_by_role("button", name="Start training")
+    start.click()
+    expect(page.get_by_text('There is nothing on the server at "')).to_be_visible()
+    page.get_by_label("Folder or CSV file").fill(str(write_rated(tmp_path / "rated", clips=24)))
+    start.click()
+    expect(page.get_by_role("heading", name="Training fresh")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="Training fresh")).to_be_visible()
+    (tmp_path / "go").touch()
+    expect(page.get_by_role("heading", name="fresh is trained")).to_be_visible(timeout=MOST_MS)
+    expect(page.get_by_role("heading", name="Result of fresh")).to_be_visible()
+    expect(page.locator("#training-result .me-own b").first).to_have_text(re.compile(r"^\d\.\d{3}$"))
+    page.get_by_role("button", name="Use this model").first.click()
+    back = page.get_by_role("button", name="Back to the previous model")
+    expect(back).to_be_visible()
+    expect(page.locator("#models li", has_text="fresh")).to_contain_text("judges now")
+    open_tab(page, "Score")
+    expect(page.locator(".me-banner")).to_contain_text("composed music")
+    open_tab(page, "Training")
+    back.click()
+    expect(back).to_be_hidden()
+
+
+def test_the_note_on_the_judge_follows(page: Page, scorer: Scorer, tmp_path: Path) -> None:
+    settings = Settings(port=free_port(), data=tmp_path)
+    judge = Judge(scorer, ModelShelf(settings.models))
+    app = build_app(judge, settings)
+    page.goto(serve(app, settings, block=False))
+    expect(page.locator(".me-banner")).to_contain_text("Demo judge: trained on composed music")
+    judge.scorer = Scorer(replace(scorer.checkpoint, demo=False, caveat="its towers heard <b>little</b>"))
+    page.locator("#examples button").first.click()
+    expect(page.locator("#clip #duration")).to_have_text("0:16")
+    page.get_by_role("button", name="Score", exact=True).click()
+    expect(page.locator(".me-banner")).to_contain_text("This judge: its towers heard <b>little</b>.")
+    expect(page.locator("#result .me-value b")).to_have_count(2, timeout=20_000)
+    expect(page.locator("#result .me-warnings")).to_contain_text("its towers heard <b>little</b>")
+    judge.scorer = Scorer(replace(scorer.checkpoint, demo=False, caveat=""))
+    page.reload()
+    expect(page.locator("#result")).to_contain_text("Two scores will stand here")
+    expect(page.locator(".me-banner")).to_have_count(0)
+    page.goto("about:blank")
+    app.close(verbose=False)
