@@ -5,6 +5,7 @@ purpose: an argument left out can be set by an environment variable.
 """
 
 import atexit
+import json
 import os
 import shutil
 import signal
@@ -53,11 +54,26 @@ _SHOW = """() => {
   document.querySelector("#result audio")?.pause();
   document.querySelector("#clip .play-pause-button[aria-label=Pause]")?.click();
 }"""
+TABS = {
+    "score": "Score",
+    "batch": "Batch",
+    "listening": "Listening test",
+    "training": "Training",
+    "study": "Study",
+}
+# On a narrow window some tabs are entries of a menu, which have no names.
 _OPEN_NAMED_TAB = """() => {
-  const open = () => document.querySelector(`#${CSS.escape(location.hash.slice(1))}-tab-button`)?.click();
+  const titles = {titles};
+  const open = () => {
+    const name = location.hash.slice(1);
+    const entries = [...document.querySelectorAll(".overflow-dropdown button")];
+    const tab = document.querySelector(`#${CSS.escape(name)}-tab-button`)
+      ?? entries.find((entry) => entry.textContent === titles[name]);
+    tab?.click();
+  };
   window.addEventListener("hashchange", open);
   if (location.hash) open();
-}"""
+}""".replace("{titles}", json.dumps(TABS))
 _TRAINING = (
     "Train a judge on the ratings of a study, or on rated clips that lie on the server; see how well it "
     "agrees with the raters; and choose which judge scores."
@@ -105,11 +121,11 @@ def build_app(scorer: Scorer | Judge, settings: Settings) -> GuardedBlocks:
         gr.HTML(header(), apply_default_css=False)
         token = new_token()  # not among the tabs: Gradio would count it as one
         with gr.Tabs():
-            with _tab("Score", "score"):
+            with _tab("score"):
                 note = build_score_tab(judge, write_examples(Path(examples)))
-            with _tab("Batch", "batch"):
+            with _tab("batch"):
                 build_batch_tab(app, judge)
-            with _tab("Listening test", "listening"):
+            with _tab("listening"):
                 build_rating_tab()
             _build_administration(app, judge, settings, venues.real, token, note)
         app.load(show_banner, None, note, api_visibility="private")
@@ -118,8 +134,8 @@ def build_app(scorer: Scorer | Judge, settings: Settings) -> GuardedBlocks:
     return app
 
 
-def _tab(title: str, name: str) -> gr.Tab:
-    tab = gr.Tab(title, id=name, elem_id=f"{name}-tab")
+def _tab(name: str) -> gr.Tab:
+    tab = gr.Tab(TABS[name], id=name, elem_id=f"{name}-tab")
     tab.select(None, js=_SHOW % name, api_visibility="private")
     return tab
 
@@ -135,11 +151,11 @@ def _build_administration(
     """Lay out the tabs of the administrator."""
     administration = Administration(settings, os.environ, lambda: app.share)
     runs = Runs(settings.models, settings.cache)
-    with _tab("Training", "training") as tab:
+    with _tab("training") as tab:
         door = build_door(tab, administration, token, "Training", _TRAINING)
         with door.inside:
             build_training_tab(administration, token, door.entered, Desk(judge, runs, venue), note)
-    with _tab("Study", "study") as tab:
+    with _tab("study") as tab:
         door = build_door(tab, administration, token, "Study", _STUDY)
         with door.inside:
             routes = build_study_tab(
