@@ -111,6 +111,11 @@ class Fit:
         return math.ceil(len(self._train) / self.recipe.batch_size)
 
     @property
+    def epochs(self) -> int:
+        """At most so many."""
+        return self.recipe.most_epochs(self.batches)
+
+    @property
     def step(self) -> int:
         """Steps done."""
         return self.state.epoch * self.batches + self.state.batch
@@ -216,7 +221,7 @@ class Fit:
             state.best_epoch = state.epoch
             self._best = self._copied()
         is_late = bool(recipe.patience and state.epoch - state.best_epoch >= recipe.patience)
-        state.is_over = is_late or state.epoch >= recipe.epochs
+        state.is_over = is_late or state.epoch >= self.epochs
 
     def _dev_l1(self) -> dict[str, float]:
         if not len(self._dev):
@@ -230,7 +235,7 @@ class Fit:
     def _learning_rate(self) -> float:
         if self.recipe.schedule == "constant":
             return self.recipe.learning_rate
-        share = self.step / (self.recipe.epochs * self.batches)
+        share = self.step / (self.epochs * self.batches)
         return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
     def _autocast(self, precision: str) -> torch.autocast:

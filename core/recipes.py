@@ -20,6 +20,7 @@ What differs from the authors' released code, in both:
 
 import argparse
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,7 @@ OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "bfloat16")
 _CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
+USUAL_EPOCHS, LEAST_STEPS = 30, 500  # where a recipe does not say how many epochs
 _FIXED = ("name", "fine_tune")  # what makes a recipe the one it is
 
 
@@ -56,7 +58,7 @@ class Recipe:
     weight_decay: float = _field("of adamw, times the learning rate, each step; of sgd, added to gradients")
     batch_size: int = _field("clips a step, over all processes")
     micro_batch: int = _field("windows that a process puts through the towers at once; bounds memory only")
-    epochs: int = _field("at most so many")
+    epochs: int = _field("at most so many; 0: 30, or as many as make 500 steps")
     patience: int = _field("stop after so many epochs without a better dev L1; 0: never")
     precision: str = _field("of the towers: float32 or bfloat16")
 
@@ -64,11 +66,12 @@ class Recipe:
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise self._wrong(name, " or ".join(allowed))
-        for name in ("batch_size", "micro_batch", "epochs"):
+        for name in ("batch_size", "micro_batch"):
             if getattr(self, name) < 1:
                 raise self._wrong(name, "a whole number from 1")
-        if self.patience < 0:
-            raise self._wrong("patience", "a whole number from 0")
+        for name in ("epochs", "patience"):
+            if getattr(self, name) < 0:
+                raise self._wrong(name, "a whole number from 0")
         if not 0 < self.learning_rate < float("inf"):
             raise self._wrong("learning_rate", "a number above 0")
         if not 0 <= self.weight_decay < float("inf"):
@@ -78,6 +81,10 @@ class Recipe:
 
     def _wrong(self, name: str, allowed: str) -> TrainingError:
         return TrainingError(f"The recipe's {name} is {getattr(self, name)!r}; it must be {allowed}.")
+
+    def most_epochs(self, batches: int) -> int:
+        """Epochs of so many batches that are gone through if nothing stops them before."""
+        return self.epochs or max(USUAL_EPOCHS, math.ceil(LEAST_STEPS / batches))
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -109,7 +116,7 @@ RECIPES: Mapping[str, Recipe] = {
         weight_decay=3.0,  # strong: a panel is noisier than it is large; tried 0.1 to 10 on held-out systems
         batch_size=64,  # the paper's
         micro_batch=16,  # not used: embeddings are small
-        epochs=30,  # of 20 to 190 tried, about the best on held-out systems
+        epochs=0,  # of 20 to 190 tried, 30 are about the best on held-out systems; too few for 100 clips
         patience=0,  # the learning rate ends at nothing; the epoch with the best dev L1 is kept
         precision="float32",
     ),

@@ -186,8 +186,7 @@ class _Run:
             if self.accelerator.is_main_process:
                 write_model(self.folder, run, material, heads, values, fit.state)
                 self.folder.end()
-            epochs = self.plan.recipe.epochs
-            self._tell(RunProgress("done", "The model is ready", 1.0, 0.0, fit.state.epoch, epochs))
+            self._tell(RunProgress("done", "The model is ready", 1.0, 0.0, fit.state.epoch, fit.epochs))
             self.accelerator.wait_for_everyone()
         finally:
             fit.release()
@@ -289,7 +288,7 @@ def _accelerator(plan: Plan) -> Accelerator:
 
 
 def _training_progress(fit: Fit, seconds_each: float) -> RunProgress:
-    state, epochs = fit.state, fit.recipe.epochs
+    state, epochs = fit.state, fit.epochs
     steps = epochs * fit.batches
     message = f"Epoch {min(state.epoch + 1, epochs)} of at most {epochs}"
     if state.log:

@@ -45,7 +45,7 @@ def test_nothing_changed() -> None:
         (["--precision", "int8"], "The recipe's precision is 'int8'; it must be float32 or bfloat16."),
         (["--schedule", "up"], "The recipe's schedule is 'up'; it must be constant or cosine."),
         (["--batch-size", "0"], "The recipe's batch_size is 0; it must be a whole number from 1."),
-        (["--epochs", "-1"], "The recipe's epochs is -1; it must be a whole number from 1."),
+        (["--epochs", "-1"], "The recipe's epochs is -1; it must be a whole number from 0."),
         (["--patience", "-1"], "The recipe's patience is -1; it must be a whole number from 0."),
         (["--learning-rate", "nan"], "The recipe's learning_rate is nan; it must be a number above 0."),
         (["--weight-decay", "-1"], "The recipe's weight_decay is -1.0; it must be a number from 0."),
@@ -61,3 +61,9 @@ def test_values_that_cannot_be(options: list[str], message: str) -> None:
 def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:
     with pytest.raises(TrainingError, match=r"There is no recipe 'best'\. The recipes are paper, frozen\."):
         changed("best")
+
+
+def test_few_clips_get_more_epochs_unless_the_recipe_says_how_many() -> None:
+    assert [changed("frozen").most_epochs(batches) for batches in (2, 16, 17, 40)] == [250, 32, 30, 30]
+    assert changed("frozen", "--epochs", "7").most_epochs(2) == 7
+    assert changed("paper").most_epochs(2) == 1000
