@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from gradio_client import Client
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from annotation.database import Database
 from core.scorer import Scorer
@@ -102,6 +102,8 @@ def nothing_stored(database: Database, rater: RemoteRater) -> Iterator[None]:
     yield
     assert rows(database) == before
 
+
+expect.set_options(timeout=20_000)  # ms; the machine may be busy with others
 
 # Read when the module is imported: a fixture takes the settings away from the tests.
 NAMED = os.environ.get("MUSICEVAL_CHROMIUM")
