@@ -9,7 +9,7 @@ PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3.12 python3.11 python3)
 SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 
-.PHONY: help setup app test check format lint types
+.PHONY: help setup app test bench check format lint types
 .DEFAULT_GOAL := help
 
 help:           ## show this list
@@ -22,6 +22,9 @@ app: $(READY)   ## serve the page on http://127.0.0.1:7860
 
 test: $(READY)  ## run the tests, on up to four cores
 	$(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+bench: $(READY) ## time the official tower against laion-clap
+	$(RUN) -m core bench
 
 check: lint types test ## formatting, lint, types and tests
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.baselines import add_command as add_baselines
+from core.bench import add_command as add_bench
 from core.command import Parser, quiet_decoders, run_command
 from core.demo.cli import add_commands
 from core.embed import add_command as add_embed
@@ -50,6 +51,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     score.add_argument("--prompt", metavar="TEXT", help="what the music was asked to be")
     score.add_argument("--model", metavar="DIR", type=Path, help="model folder (default: the demo model)")
+    score.add_argument(
+        "--zero-shot",
+        metavar="TOWER",
+        nargs="?",
+        const="music-audioset",
+        help="score without trained heads, calibrated by no rating, by a tower: music-audioset, the official "
+        "CLAP (default), or small",
+    )
     score.add_argument("--json", action="store_true", help="print one JSON object instead of a summary")
     add_many_options(score)
     score.set_defaults(run=partial(_score, score))
@@ -58,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_evaluate(commands)
     add_baselines(commands)
     add_fetch(commands)
+    add_bench(commands)
     add_commands(commands)
     return parser
 
@@ -79,7 +89,12 @@ def _score_one(arguments: argparse.Namespace) -> None:
     settings = Settings.from_environment(os.environ)
     with quiet_decoders():
         clip = read_clip(arguments.clip, settings.limits)
-    scorer = Scorer.load(arguments.model or settings.model, settings.limits)
+    if arguments.zero_shot:
+        from core.zero_shot import zero_shot_scorer
+
+        scorer = zero_shot_scorer(arguments.zero_shot, settings.limits)
+    else:
+        scorer = Scorer.load(arguments.model or settings.model, settings.limits)
     score = scorer.score(clip, arguments.prompt)
     if arguments.json:
         print(json.dumps(score.to_json(), indent=2, allow_nan=False))
@@ -92,8 +107,10 @@ def _summary(score: "Score") -> Iterator[str]:
     from core.scales import SCALE_TITLES, SCALES, describe
 
     for scale in SCALES:
-        value, (low, high) = getattr(score, scale), getattr(score.intervals, scale)
-        interval = f"{score.intervals.level:.0%} interval {low:.1f} to {high:.1f}"
+        value, interval = getattr(score, scale), "no interval"
+        if score.intervals:
+            low, high = getattr(score.intervals, scale)
+            interval = f"{score.intervals.level:.0%} interval {low:.1f} to {high:.1f}"
         yield f"{SCALE_TITLES[scale]:<20} {value:.1f} of 5   {describe(scale, value):<17} {interval}"
     yield ""
     yield f"{'Window':<15} {SCALE_TITLES[SCALES[0]]:>20} {SCALE_TITLES[SCALES[1]]:>20}"

@@ -59,7 +59,8 @@ class Checkpoint:
         nothing. It stands wherever a score of the model is shown.
     tower, heads : ClapTower, Heads
     policy : InputPolicy
-    held_out : HeldOut
+    held_out : HeldOut or None
+        None where nothing was measured: then scores have no intervals.
     metrics, config : dict
         The two JSON files, whole.
     """
@@ -71,7 +72,7 @@ class Checkpoint:
     tower: ClapTower
     heads: Heads
     policy: InputPolicy
-    held_out: HeldOut
+    held_out: HeldOut | None
     metrics: dict[str, Any]
     config: dict[str, Any]
 

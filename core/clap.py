@@ -25,6 +25,8 @@ from core.errors import CheckpointError
 from core.laion import MAX_TOKENS, SPECS, TowerSpec, build_clap
 from core.tokens import BytePairTokens, RobertaTokens, Tokenizer
 
+FFT_SAMPLES = 1_024
+HOP_SAMPLES = 480
 MAX_PROMPT_CHARACTERS = 1_000  # 77 tokens of any language end sooner; bounds the tokenizer's work
 
 # Tensors that HTSAT computes from its configuration alone: never stored, never loaded.
@@ -125,16 +127,15 @@ class ClapTower(nn.Module):
         waveform = torch.as_tensor(windows, dtype=torch.float32, device=self.device)
         if waveform.ndim != 2 or waveform.shape[1] != WINDOW_SAMPLES:
             raise ValueError(f"windows have shape (n, {WINDOW_SAMPLES}), not {tuple(waveform.shape)}")
-        branch = self.clap.audio_branch
-        with torch.no_grad():  # the kernels are fixed
-            return branch.logmel_extractor(branch.spectrogram_extractor(waveform))  # type: ignore[no-any-return]
+        hann = torch.hann_window(FFT_SAMPLES, device=self.device)
+        with torch.no_grad():  # laion-clap multiplies with a matrix of sines instead: 4 times as slow, equal
+            spectrum = torch.stft(waveform, FFT_SAMPLES, HOP_SAMPLES, window=hann, return_complex=True)
+            power = torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
+            return self.clap.audio_branch.logmel_extractor(power[:, None])  # type: ignore[no-any-return]
 
     def embed_log_mel(self, log_mel: Tensor) -> Tensor:
         """Embed spectrograms from :meth:`log_mel`; (n, 1, 1001, 64) to (n, dim), unit length."""
-        branch = self.clap.audio_branch
-        normed = branch.bn0(log_mel.transpose(1, 3)).transpose(1, 3)
-        latent = branch.forward_features(branch.reshape_wav2img(normed))["embedding"]
-        return functional.normalize(self.clap.audio_projection(latent).float(), dim=-1)
+        return embed_log_mel(self.clap, log_mel)
 
     def embed_audio(self, windows: Tensor | NDArray[np.float32]) -> Tensor:
         """Embed windows, (n, 480000) float32 at 48 kHz, to (n, dim) of unit length."""
@@ -176,6 +177,22 @@ class ClapTower(nn.Module):
                 f"(first: {(missing + unknown + bent)[0]})."
             )
         self.clap.load_state_dict(dict(weights), strict=False)  # what is left over is recomputed
+
+
+def embed_log_mel(clap: Any, log_mel: Tensor) -> Tensor:
+    """Embed spectrograms, (n, 1, 1001, 64), to (n, dim) of unit length.
+
+    Parameters
+    ----------
+    clap : nn.Module
+        laion-clap's ``CLAP``, or its ``audio_branch`` and ``audio_projection`` alone.
+    log_mel : Tensor
+        As :meth:`ClapTower.log_mel` gives it.
+    """
+    branch = clap.audio_branch
+    normed = branch.bn0(log_mel.transpose(1, 3)).transpose(1, 3)
+    latent = branch.forward_features(branch.reshape_wav2img(normed))["embedding"]
+    return functional.normalize(clap.audio_projection(latent).float(), dim=-1)
 
 
 def _shorten(prompt: str) -> str:

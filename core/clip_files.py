@@ -23,7 +23,7 @@ from typing import BinaryIO, Self
 from core.audio import AudioLimits, ClipSource
 from core.errors import AudioError, DataError, shown_name
 
-_MOST_DIRECTORY_BYTES = 4_000_000  # some 40,000 entries; zipfile needs ten times as much memory for them
+_MOST_AT_ONCE = 4_000_000  # bytes of an archive's directory: some 40,000 files
 _PIECE_BYTES = 1_000_000
 _MEGABYTE = 1_000_000
 _LOST = re.compile(r"""[<>:"|?*`$!{}\x00-\x1f\x7f]""")  # what the name of an upload may lose on its way
@@ -149,9 +149,10 @@ class _Bounded:
         return True
 
     def read(self, n_bytes: int = -1) -> bytes:
-        if not 0 <= n_bytes <= _MOST_DIRECTORY_BYTES:
+        content = self._file.read(min(n_bytes, _MOST_AT_ONCE + 1) if n_bytes >= 0 else _MOST_AT_ONCE + 1)
+        if len(content) > _MOST_AT_ONCE:
             raise ValueError(n_bytes)
-        return self._file.read(n_bytes)
+        return content
 
 
 def _normal(path: str) -> str:

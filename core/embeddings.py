@@ -12,10 +12,11 @@ company, within 1e-6. The judge gives each window of a clip a value for each sca
 """
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from core.audio import AudioLimits, InputPolicy, condition, cut_window, read_clip, window_starts
 from core.clap import ClapTower
+from core.compiled_audio import CompiledAudio, is_worth_compiling
 from core.embedding_files import EmbeddingFiles
 from core.errors import DataError
 from core.file_reading import read_all, sha256_of, stop_if_any
@@ -58,12 +60,15 @@ class EmbeddingCache:
     policy : InputPolicy
         What clips are brought to.
     precision : str
-        One of `PRECISIONS`; bfloat16 by autocast, for the networks and not for the spectrograms.
+        One of `PRECISIONS`; bfloat16 for the networks and not for the spectrograms, by autocast or, where a
+        large tower is on a CPU, by OpenVINO.
     limits : AudioLimits, optional
         What clips may be.
 
     Attributes
     ----------
+    batch : int
+        Windows, or prompts, that go through the tower at once.
     computed, found : int
         How many clips and prompts were embedded, and how many were in the folder already.
 
@@ -92,7 +97,7 @@ class EmbeddingCache:
         self._files = EmbeddingFiles(folder, tower.dim) if folder else None
         self._limits = limits or AudioLimits()
         self._tower_sha256 = tower_sha256(tower)
-        self._batch = BATCH if tower.device.type == "cpu" else ACCELERATED_BATCH
+        self.batch = BATCH if tower.device.type == "cpu" else ACCELERATED_BATCH
 
     def audio(self, paths: Sequence[Path], tell: Progress | None = None) -> list[Tensor]:
         """Embed clips.
@@ -130,7 +135,7 @@ class EmbeddingCache:
         """Embed prompts, n of them, to (n, dim) float32 on the CPU."""
         names = {prompt: self._text_name(prompt) for prompt in prompts}
         kept = self._kept(names.values())
-        for batch in _batches((prompt for prompt in names if names[prompt] not in kept), self._batch):
+        for batch in _batches((prompt for prompt in names if names[prompt] not in kept), self.batch):
             with torch.no_grad(), self._autocast():
                 embedded = self._tower.embed_text(batch).cpu()
             kept |= {
@@ -152,19 +157,29 @@ class EmbeddingCache:
             SHA-256 of the file, and what `core.audio.condition` gives of its samples.
         """
         rows: list[Tensor] = []
-        for batch in _batches(_windows(clips), self._batch):
-            log_mel = self._tower.log_mel(np.stack([window for _, window, _ in batch]))
-            with torch.no_grad(), self._autocast():
-                embedded = self._tower.embed_log_mel(log_mel).cpu()
+        for batch in _batches(_windows(clips), self.batch):
+            embedded = self.embed(self._tower.log_mel(np.stack([window for _, window, _ in batch]))).cpu()
             for (sha256, _, is_last), row in zip(batch, embedded, strict=True):
                 rows.append(row)
                 if is_last:
                     yield sha256, self._keep(self._audio_name(sha256), torch.stack(rows))
                     rows = []
 
+    def embed(self, log_mel: Tensor) -> Tensor:
+        """Embed spectrograms of the tower, (n, 1, 1001, 64), at the cache's precision; nothing is kept."""
+        network = self._network
+        with torch.no_grad(), self._autocast():
+            return network(log_mel)
+
     def _read(self, path: Path) -> tuple[str, NDArray[np.float32]]:
         clip = read_clip(path, self._limits)
         return clip.sha256, condition(clip.samples, clip.sample_rate_hz, self._policy)
+
+    @functools.cached_property
+    def _network(self) -> Callable[[Tensor], Tensor]:
+        if self._precision == "bfloat16" and is_worth_compiling(self._tower):
+            return CompiledAudio(self._tower, self.batch)
+        return self._tower.embed_log_mel
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         is_lower = self._precision != "float32"

@@ -50,6 +50,8 @@ def add_many_options(score: argparse.ArgumentParser) -> None:
 
 def check_arguments(arguments: argparse.Namespace) -> str:
     """Say what is wrong with the arguments of ``score`` taken together; nothing is an empty text."""
+    if arguments.zero_shot and (arguments.model or arguments.manifest):
+        return "--zero-shot goes with CLIP and --prompt, and without --model"
     one = [arguments.clip, arguments.prompt]
     many = [arguments.manifest, arguments.output]
     if arguments.manifest is None and arguments.output is None:

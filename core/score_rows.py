@@ -177,14 +177,14 @@ class RowScorer:
         scores = [clamp(float(value)) for value in values]
         held_out = self._scorer.checkpoint.held_out
         around = intervals(scores, held_out)
-        bounds = {scale: getattr(around, scale) for scale in SCALES}
+        bounds = {scale: getattr(around, scale) if around else (None, None) for scale in SCALES}
         of_model = [warning.code for warning in self._scorer.model_warnings()]
         of_prompt = [warning.code for warning in self._scorer.prompt_warnings(row.prompt)]
         return {
             **dict(zip(SCALES, scores, strict=True)),
             **{f"{scale}_low": low for scale, (low, _) in bounds.items()},
             **{f"{scale}_high": high for scale, (_, high) in bounds.items()},
-            "interval_level": held_out.level,
+            "interval_level": around.level if around else None,
             "duration_s": clip.duration_s,
             "sha256": clip.sha256,
             "warnings": ";".join([*of_model, *clip.warnings, *of_prompt]),

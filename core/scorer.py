@@ -45,6 +45,10 @@ WINDOW_POLICY: Mapping[str, Any] = {
     "short_clips": "repeated to fill one window",
     "pooling": "mean of the windows",
 }
+_ZERO_SHOT = (
+    "These scores are zero-shot: CLAP's own similarities, put on the scale of 1 to 5 and calibrated by no "
+    "rating. Use them to put clips in a rough order, not as the scores of experts."
+)
 _PACKAGES = ("torch", "laion_clap", "librosa", "soxr", "numpy")
 
 Progress = Callable[[float, str], None]
@@ -87,7 +91,8 @@ class Score:
     ----------
     musical_impression, textual_alignment : float
         From 1 to 5, not rounded.
-    intervals : Intervals
+    intervals : Intervals or None
+        None where nothing is known of the model's error.
     windows : tuple of WindowScore
         The course of both values over the clip.
     warnings : tuple of ScoreWarning
@@ -97,18 +102,19 @@ class Score:
 
     musical_impression: float
     textual_alignment: float
-    intervals: Intervals
+    intervals: Intervals | None
     windows: tuple[WindowScore, ...]
     warnings: tuple[ScoreWarning, ...]
     provenance: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """Give the score as plain dicts, lists, strings and finite numbers."""
-        intervals = {scale: list(getattr(self.intervals, scale)) for scale in SCALES}
+        around = self.intervals
+        bounds = {scale: list(getattr(around, scale)) for scale in SCALES} if around else {}
         return {
             "musical_impression": self.musical_impression,
             "textual_alignment": self.textual_alignment,
-            "intervals": {"level": self.intervals.level, "source": self.intervals.source, **intervals},
+            "intervals": {"level": around.level, "source": around.source, **bounds} if around else None,
             "windows": [asdict(window) for window in self.windows],
             "warnings": [asdict(warning) for warning in self.warnings],
             "provenance": self.provenance,
@@ -195,14 +201,15 @@ class Scorer:
 
     def model_warnings(self) -> list[ScoreWarning]:
         """What to know of the model, whatever it scores."""
+        warnings = [] if self.checkpoint.held_out else [ScoreWarning("zero_shot", _ZERO_SHOT)]
         if not self.checkpoint.caveat:
-            return []
+            return warnings
         model = "the demo model" if self.checkpoint.demo else "a model"
         message = (
             f"These scores come from {model} ({self.checkpoint.caveat}): "
             "use them to look around, not to report results."
         )
-        return [ScoreWarning("demo_model", message)]
+        return [*warnings, ScoreWarning("demo_model", message)]
 
     def prompt_warnings(self, prompt: str) -> list[ScoreWarning]:
         """What to know of a prompt."""
@@ -233,7 +240,7 @@ class Scorer:
             "prompt_characters": len(prompt),
             "window_policy": dict(WINDOW_POLICY),
             "input_policy": asdict(checkpoint.policy),
-            "held_out": asdict(checkpoint.held_out),
+            "held_out": asdict(checkpoint.held_out) if checkpoint.held_out else None,
             "versions": {
                 "musiceval": core.__version__,
                 **{package: version(package) for package in _PACKAGES},
@@ -251,8 +258,10 @@ def _window_scores(values: NDArray[np.float64], n_samples: int, duration_s: floa
         yield WindowScore(start_s, min(end_s, duration_s), *(clamp(float(value)) for value in row))
 
 
-def intervals(clip_values: Sequence[float], held_out: HeldOut) -> Intervals:
-    """Intervals around a clip's two values, from the held-out error."""
+def intervals(clip_values: Sequence[float], held_out: HeldOut | None) -> Intervals | None:
+    """Intervals around a clip's two values, from the held-out error; None without one."""
+    if held_out is None:
+        return None
     bounds = [
         (clamp(value - held_out.absolute_error[scale]), clamp(value + held_out.absolute_error[scale]))
         for scale, value in zip(SCALES, clip_values, strict=True)

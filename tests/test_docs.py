@@ -17,6 +17,7 @@ from annotation.protocol import Protocol
 from core.scorer import Scorer
 from core.settings import SETTINGS, Settings
 from webapp import build_app
+from webapp.batch_tab import batch_snippet
 from webapp.listening_api import PREFIX, listening_app
 from webapp.score_tab import snippet
 from webapp.venues import Venues
@@ -124,6 +125,7 @@ def test_endpoints(scorer: Scorer, tmp_path: Path) -> None:
     endpoints = build_app(scorer, Settings(data=tmp_path)).get_api_info()["named_endpoints"]
     assert set(re.findall(r"`(/[a-z_]+)`", README)) == endpoints.keys()
     assert snippet("http://127.0.0.1:7860/") in README
+    assert batch_snippet("http://127.0.0.1:7860/") in README
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!https?://|#)([^)]+)\)", README))

@@ -31,6 +31,7 @@ from webapp.guard import KEPT_S, Guard, GuardedBlocks, drop_old_uploads, shut_en
 from webapp.header import banner, header
 from webapp.judge import Judge
 from webapp.listening_api import PREFIX, listening_app
+from webapp.mcp_tool import ScoreTool
 from webapp.rating_tab import build_rating_tab
 from webapp.score_tab import build_score_tab
 from webapp.study_tab import build_study_tab
@@ -112,7 +113,9 @@ def build_app(scorer: Scorer | Judge, settings: Settings) -> GuardedBlocks:
     examples = tempfile.mkdtemp(prefix="musiceval-examples-")
     atexit.register(shutil.rmtree, examples, ignore_errors=True)
     app = GuardedBlocks(title="MusicEval", analytics_enabled=False, delete_cache=(_HOUR_S, KEPT_S))
-    app.own_routes = [Mount(PREFIX, listening_app(venues))]
+    tool = ScoreTool(judge)
+    app.own_routes = [Mount(PREFIX, listening_app(venues)), *tool.routes]
+    app.own_lifespan = tool.lifespan
 
     def show_banner() -> str:
         return banner(judge.scorer.checkpoint)
@@ -207,7 +210,11 @@ def launch_arguments(app: GuardedBlocks, settings: Settings) -> dict[str, Any]:
         "server_name": "0.0.0.0" if "SPACE_ID" in os.environ else settings.host,
         "server_port": settings.port,
         "max_file_size": max_bytes,
-        "app_kwargs": {"routes": [*app.own_routes], "middleware": [Middleware(Guard, max_bytes=max_bytes)]},
+        "app_kwargs": {
+            "routes": [*app.own_routes],
+            "middleware": [Middleware(Guard, max_bytes=max_bytes)],
+            "lifespan": app.own_lifespan,
+        },
         "theme": build_theme(),
         "css": palette_css(),
         "css_paths": [_HERE / "style.css"],

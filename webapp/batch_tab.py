@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from core.batch import BatchLimits
 from core.errors import MusicEvalError
 from core.leaderboard import leaderboard
 from core.records import FORMATS
@@ -21,10 +22,12 @@ from webapp.judge import Judge
 
 logger = logging.getLogger(__name__)
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+_AT_ONCE: dict[str, Any] = {**_PRIVATE, "concurrency_limit": None}
 # Two batches at a time on the machine, others wait in line; single clips do not wait for batches.
 _TWO_AT_A_TIME: dict[str, Any] = {"concurrency_id": "batch", "concurrency_limit": 2}
 _UNEXPECTED = "Something went wrong on the server; it has been logged there. Try again, or with fewer rows."
-_TITLES = {".csv": "CSV", ".jsonl": "JSON Lines", ".parquet": "Parquet"}
+_TITLES = {".csv": "Download CSV", ".jsonl": "Download JSON Lines", ".parquet": "Download Parquet"}
+_WIDTHS = ("90px", "220px", "180px", "110px", "110px", "80px", "260px")
 _TO_THE_STATE = """(...given) => {
   const state = document.querySelector("#batch-state");
   if (state.getBoundingClientRect().top > innerHeight / 2) state.scrollIntoView({behavior: "smooth"});
@@ -59,24 +62,25 @@ def build_batch_tab(app: gr.Blocks, judge: Judge) -> None:
         with gr.Column(elem_classes="me-left"):
             manifest, files, start, stop = _inputs()
         with gr.Column(elem_classes="me-right"):
-            state = gr.HTML(views.empty(), elem_id="batch-state", apply_default_css=False)
+            empty = views.empty(BatchLimits().max_rows, judge.limits.max_bytes)
+            state = gr.HTML(empty, elem_id="batch-state", apply_default_css=False)
             with gr.Row(visible=False, elem_classes="me-downloads") as row:
-                downloads = [gr.DownloadButton(_TITLES[suffix], size="md") for suffix in FORMATS]
+                downloads = [
+                    gr.DownloadButton(_TITLES[suffix], size="md", min_width=144) for suffix in FORMATS
+                ]
             _usage()
     board = gr.HTML(apply_default_css=False, elem_id="leaderboard")
     table = _table()
     results = [board, table, row, *downloads]
     handlers = _Handlers(batches)
-    start.click(
-        handlers.begin, None, [state, start, stop, *results], js=_TO_THE_STATE, queue=False, **_PRIVATE
-    ).then(
+    start.click(handlers.begin, None, [state, start, stop, *results], js=_TO_THE_STATE, **_AT_ONCE).then(
         handlers.run_batch,
         [manifest, files],
         [state, start, stop, *results],
         **_PRIVATE,
         **_TWO_AT_A_TIME,
     )
-    stop.click(handlers.stop_batch, None, stop, queue=False, **_PRIVATE)
+    stop.click(handlers.stop_batch, None, stop, **_AT_ONCE)
     app.unload(handlers.leave)
     output = gr.JSON(label="Scores", visible=False)
     gr.Button(visible=False).click(
@@ -183,7 +187,7 @@ def _to_json(course: Course | None) -> dict[str, Any]:
 
 
 def _inputs() -> tuple[gr.File, gr.File, gr.Button, gr.Button]:
-    manifest = gr.File(label="Manifest", file_types=list(FORMATS), elem_id="manifest", height=120, buttons=[])
+    manifest = gr.File(label="Manifest", file_types=list(FORMATS), elem_id="manifest", height=144, buttons=[])
     files = gr.File(
         label="Clips: audio files, or ZIPs of them",
         file_count="multiple",
@@ -204,6 +208,7 @@ def _table() -> gr.Dataframe:
         interactive=False,
         show_search="search",
         wrap=True,
+        column_widths=list(_WIDTHS),
         max_height=480,
         elem_id="batch-rows",
         elem_classes="me-clips",

@@ -1,7 +1,7 @@
 """What the Batch tab shows: how far a batch is, the leaderboard of its systems, and its rows.
 
 Conventions: whatever a visitor gave (names of files and systems, a message that quotes them) passes
-`html.escape`. Numbers are rounded here and nowhere before.
+`html.escape`, or is a cell of Gradio's table, which shows text. Numbers are rounded here and nowhere before.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,12 @@ from core.scales import SCALE_TITLES, SCALES
 from core.score_table import OK
 from core.scorer import Scorer
 from webapp.html_table import html_table
+from webapp.result import QUIET_WARNINGS
 from webapp.study_plots import download, systems_plot
 
 TABLE_HEADS = ("Row", "File", "System", *SCALE_TITLES.values(), "Status", "What to know")
 
+_MEGABYTE = 1_000_000
 _EXAMPLE = """file,prompt,system
 S1/one.wav,A calm piano ballad,S1
 S2/one.wav,A calm piano ballad,S2"""
@@ -32,15 +34,25 @@ _INTERVALS = (
 )
 
 
-def empty() -> str:
-    """Show what a batch is, and what will stand here."""
+def empty(max_rows: int, max_bytes: int) -> str:
+    """Show what a batch is, and what will stand here.
+
+    Parameters
+    ----------
+    max_rows : int
+        Of a manifest.
+    max_bytes : int
+        Of a file.
+    """
     return _card(
         "Result",
         "<p>A manifest names the clips and their prompts, one row a clip: a CSV, JSON Lines or Parquet file "
         "with the columns <code>file</code> and <code>prompt</code>, and if you like <code>system</code>, "
         f"<code>id</code> and others.</p><pre>{_EXAMPLE}</pre>"
         "<p>Every row gets its scores or the reason why there are none. They will stand below, with a "
-        "leaderboard of the systems, for download as CSV, JSON Lines and Parquet.</p>",
+        "leaderboard of the systems, for download as CSV, JSON Lines and Parquet.</p>"
+        f'<p class="me-quiet">At most {max_rows:,} rows, and {max_bytes / _MEGABYTE:g} MB a file; the '
+        "command line takes any number.</p>",
     )
 
 
@@ -96,7 +108,7 @@ def ended(records: Sequence[Cells], n_rows: int, n_unused: int, scorer: Scorer) 
     unused = f"{_files(n_unused)} in no row of the manifest." if n_unused else ""
     said = " ".join(part for part in (stopped, _failed(records), unused) if part)
     model = f"Scored by {escape(scorer.checkpoint.id)} ({scorer.checkpoint.sha256[:12]})."
-    return _card(title, f'<p>{said}</p><p class="me-quiet">{model}</p>{caveat(scorer)}', "status")
+    return _card(title, f'<p>{said}</p><p class="me-quiet">{model}</p>', "status")
 
 
 def failed(message: str) -> str:
@@ -123,10 +135,10 @@ def board(systems: pd.DataFrame, scorer: Scorer) -> str:
         What scored.
     """
     if systems.empty:
-        return f'<section class="me-desk"><h2>Leaderboard</h2><p class="me-quiet">{_NO_SYSTEMS}</p></section>'
+        return f'<section class="me-board">{caveat(scorer)}<p class="me-quiet">{_NO_SYSTEMS}</p></section>'
     plots = ""
     for scale in SCALES:
-        svg = systems_plot(systems, scale)
+        svg = systems_plot(systems, scale, "Predicted score")
         plots += f"<figure>{svg}{download(svg, f'leaderboard-{scale}')}</figure>"
     rows = [
         (row["system"], row["n_clips"], *(_standing(row, scale) for scale in SCALES))
@@ -134,7 +146,7 @@ def board(systems: pd.DataFrame, scorer: Scorer) -> str:
     ]
     heads = ("System", "Clips", *SCALE_TITLES.values())
     return (
-        f'<section class="me-desk" aria-label="Leaderboard"><h2>Leaderboard</h2>{caveat(scorer)}'
+        f'<section class="me-board" aria-label="Leaderboard"><h2>Leaderboard</h2>{caveat(scorer)}'
         f'<div class="me-plots">{plots}</div>'
         f"{html_table('Systems: mean predicted score [95 % interval] rank', heads, rows)}"
         f'<p class="me-fine">{_INTERVALS}</p></section>'
@@ -148,7 +160,8 @@ def rows_table(records: Sequence[Cells]) -> pd.DataFrame:
 
 def _shown(record: Cells) -> list[Any]:
     scores = [None if record[scale] is None else round(record[scale], 2) for scale in SCALES]
-    know = record["reason"] or (record["warnings"] or "").replace(";", ", ").replace("_", " ")
+    codes = [code for code in (record["warnings"] or "").split(";") if code not in QUIET_WARNINGS]
+    know = record["reason"] or ", ".join(codes).replace("_", " ")
     return [record["id"], record["file"], record["system"], *scores, record["status"], know]
 
 
@@ -160,8 +173,6 @@ def _standing(row: dict[str, Any], scale: str) -> str:
 
 def _failed(records: Sequence[Cells]) -> str:
     n_failed = sum(record["status"] != OK for record in records)
-    if not n_failed:
-        return ""
     return f"{n_failed:,} cannot be scored; the table says why." if n_failed else ""
 
 

@@ -24,9 +24,10 @@ def details(score: Score) -> str:
     facts = "".join(
         f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in _facts(score.provenance).items()
     )
+    ranges = escape(score.intervals.source) if score.intervals else "none: nothing is known of the error"
     return (
         f'<details class="me-details"><summary>Details</summary><dl>{facts}'
-        f"<dt>Ranges</dt><dd>{escape(score.intervals.source)}</dd></dl>{_window_table(score)}</details>"
+        f"<dt>Ranges</dt><dd>{ranges}</dd></dl>{_window_table(score)}</details>"
     )
 
 

@@ -5,8 +5,9 @@ Gradio serves more than these pages use, and can be opened further from outside 
 - `shut_environment` takes away the ``GRADIO_*`` variables, some of which (``GRADIO_ALLOWED_PATHS``) win over
   the arguments of ``launch()``. Uploads get a private folder; Gradio shares one among all apps on a machine.
 - `Guard` lets through only those of Gradio's routes that the pages need, and only bodies within the size
-  limit. Refused are, among others, the routes that fetch a URL for the caller, run ffmpeg on a posted file,
-  show statistics of all calls, or write a visitor's state to disk.
+  limit: an upload may hold several files, each at most as large as the largest clip. Refused are, among
+  others, the routes that fetch a URL for the caller, run ffmpeg on a posted file, show statistics of all
+  calls, or write a visitor's state to disk.
 - `GuardedBlocks` takes a clip as an upload only: an address is not fetched, a path not opened.
 - `drop_old_uploads` deletes what a killed server left behind; a running one deletes its uploads by itself.
 
@@ -20,7 +21,8 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ _LOG = logging.getLogger(__name__)
 
 KEPT_S = 86_400  # uploads live for a day
 _UPLOADS_PREFIX = "musiceval-uploads-"
+_FILES_AT_ONCE = 5  # that an upload may hold of the largest size
 _FORM_OVERHEAD_BYTES = 1_000_000  # what a request may have beside the clip: form boundaries, a long prompt
 _MISFIT = (
     "This call does not fit. Give the clip as an uploaded file (with gradio_client: clip=handle_file(path)) "
@@ -43,10 +46,12 @@ _MISFIT = (
 )
 _ADDRESS = "The clip is given as an address, and addresses are not fetched. Download it and upload the file."
 _REFUSED = re.compile(r"/(monitoring|login|logout|svelte)\b")
-# Below /gradio_api/: what the browser and gradio_client ask for. A file is named by a path, never by a URL.
+_UPLOAD = "/gradio_api/upload"
+# Below /gradio_api/: what the browser, gradio_client and callers of `webapp.mcp_tool` ask for. A file is
+# named by a path, never by a URL.
 _API = re.compile(
     r"/gradio_api/((app_id|call|cancel|heartbeat|info|login_check|queue|reset|startup-events|theme\.css"
-    r"|upload|upload_progress|user)(/.*)?|file=(?![a-z0-9+.-]*:)[^\\]*)",
+    r"|upload|upload_progress|user)(/.*)?|mcp/?|file=(?![a-z0-9+.-]*:)[^\\]*)",
     re.IGNORECASE,
 )
 
@@ -88,12 +93,13 @@ class Guard:
     ----------
     app : ASGI application
     max_bytes : int
-        The largest clip; a request may be a little larger.
+        The largest clip; a request may be a little larger, an upload of several files `_FILES_AT_ONCE` times.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app = app
         self.max_body_bytes = max_bytes + _FORM_OVERHEAD_BYTES
+        self.max_upload_bytes = _FILES_AT_ONCE * max_bytes + _FORM_OVERHEAD_BYTES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or hand it on."""
@@ -107,8 +113,9 @@ class Guard:
         headers = Headers(scope=scope)
         if "transfer-encoding" in headers:
             return PlainTextResponse("Send the length of the request's body with it.", 411)
-        if int(headers.get("content-length", 0)) > self.max_body_bytes:
-            return PlainTextResponse("The request is larger than the largest clip that can be scored.", 413)
+        largest = self.max_upload_bytes if path == _UPLOAD else self.max_body_bytes
+        if int(headers.get("content-length", 0)) > largest:
+            return PlainTextResponse("The request is larger than what can be scored at once.", 413)
         return None
 
 
@@ -119,9 +126,12 @@ class GuardedBlocks(gr.Blocks):
     ----------
     own_routes : sequence of starlette.routing.BaseRoute
         What is served beside Gradio's routes, and found before them.
+    own_lifespan : callable or None
+        Makes the context in which the server runs, as Starlette takes it.
     """
 
     own_routes: Sequence[BaseRoute] = ()
+    own_lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *state: Any) -> Any:
         """Turn what a client sent into the arguments of a function; called by Gradio.

@@ -20,7 +20,7 @@ from webapp.details import details
 from webapp.plots import legend, score_track, timeline
 
 _SHOWN_PROMPT_CHARACTERS = 280
-_QUIET_WARNINGS = ("demo_model",)  # the banner says it already: told, but not as an alarm
+QUIET_WARNINGS = ("demo_model",)  # the banner says it already: told, but not as an alarm
 
 
 def empty() -> str:
@@ -51,7 +51,7 @@ def failed(message: str) -> str:
     return _state(f"No score. {shown}", f"<h2>No score</h2><p>{shown}</p>", 'class="me-result me-failed"')
 
 
-def done(score: Score, clip: Clip, path: str, prompt: str) -> str:
+def done(score: Score, clip: Clip, path: str, prompt: str, model: str = "") -> str:
     """Show a score.
 
     Parameters
@@ -62,13 +62,16 @@ def done(score: Score, clip: Clip, path: str, prompt: str) -> str:
     path : str
         Where the upload lies: the player asks the server for it. It ends in the visitor's own file name.
     prompt : str
+    model : str
+        What was chosen to judge.
     """
     name = Path(path).name
     said = ", ".join(
         f"{SCALE_TITLES[scale]} {getattr(score, scale):.1f} of {MAX_SCORE:g}" for scale in SCALES
     )
     parts = (
-        '<p class="me-stale" role="status" hidden>The clip or the prompt has changed. Press Score again.</p>',
+        '<p class="me-stale" role="status" hidden>The clip, the prompt or the model has changed. Press Score'
+        " again.</p>",
         f"<h2>Result</h2>{_subject(name, prompt)}",
         *(_score(score, scale) for scale in SCALES),
         _range_note(score),
@@ -76,7 +79,7 @@ def done(score: Score, clip: Clip, path: str, prompt: str) -> str:
         _over_time(score, clip, path),
         f'<div class="me-foot">{_download(score, name)}{details(score)}</div>',
     )
-    inputs = f'data-clip="{escape(path)}" data-prompt="{escape(prompt)}"'
+    inputs = f'data-clip="{escape(path)}" data-prompt="{escape(prompt)}" data-model="{escape(model)}"'
     return _state(f"{said}.", "".join(parts), f'class="me-result" {inputs}')
 
 
@@ -94,18 +97,24 @@ def _subject(name: str, prompt: str) -> str:
 
 
 def _score(score: Score, scale: str) -> str:
-    value, interval = getattr(score, scale), getattr(score.intervals, scale)
-    (low, high), level = interval, 100 * score.intervals.level
+    value, around = getattr(score, scale), score.intervals
+    interval, likely = None, ""
+    if around:
+        interval = low, high = getattr(around, scale)
+        share = f"{100 * around.level:.0f}\u202f%"
+        likely = f"; {share} of similar clips lie between {low:.1f} and {high:.1f}"
     return (
         f'<div class="me-score me-{scale.split("_")[1]}"><div><h3>{SCALE_TITLES[scale]}</h3>'
         f'<p class="me-value"><b>{value:.1f}</b> <span class="me-of">of {MAX_SCORE:g}</span></p></div>'
-        f'<div>{score_track(scale, value, interval)}<p class="me-range"><b>{describe(scale, value)}</b>;'
-        f" {level:.0f}\u202f% of similar clips lie between {low:.1f} and {high:.1f}</p></div></div>"
+        f'<div>{score_track(scale, value, interval)}<p class="me-range"><b>{describe(scale, value)}</b>'
+        f"{likely}</p></div></div>"
     )
 
 
 def _range_note(score: Score) -> str:
     held_out = score.provenance["held_out"]
+    if held_out is None:
+        return '<p class="me-fine">No ranges: nothing is known of this judge’s error.</p>'
     return (
         f'<p class="me-fine">The ranges are this judge’s error on {held_out["n_clips"]} clips that it was not'
         f" trained on ({escape(held_out['data'])}).</p>"
@@ -114,7 +123,7 @@ def _range_note(score: Score) -> str:
 
 def _warnings(warnings: Iterable[ScoreWarning]) -> str:
     items = "".join(
-        f"<li{' class=me-note' if warning.code in _QUIET_WARNINGS else ''}>{escape(warning.message)}</li>"
+        f"<li{' class=me-note' if warning.code in QUIET_WARNINGS else ''}>{escape(warning.message)}</li>"
         for warning in warnings
     )
     return f'<ul class="me-warnings" aria-label="Warnings">{items}</ul>' if items else ""

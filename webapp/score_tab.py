@@ -1,12 +1,13 @@
 """The Score tab: a clip and its prompt in, two scores out, on the page and as the endpoint ``/score``.
 
-Both ways in ask the same judge, which may change between two scores. The page shows an error where the result
+Both ways in ask the same judge, which may change between two scores; on the page a visitor may choose another
+model for a clip. The page shows an error where the result
 would stand; the endpoint raises it as `gr.Error`, whose message the client receives.
 """
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import gradio as gr
 from core.audio import Clip, read_clip
 from core.demo.examples import Example
 from core.errors import MusicEvalError, shown_name
-from core.scorer import Score
+from core.scorer import Score, Scorer
 from webapp import result
 from webapp.cards import example_cards
 from webapp.header import banner
 from webapp.judge import Judge
+from webapp.model_menu import JUDGE, ModelMenu
 
 _LOG = logging.getLogger(__name__)
 _SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
@@ -37,18 +39,19 @@ _CARDS_SCRIPT = """element.addEventListener("click", (event) => {
   if (card) trigger("select", {number: Number(card.dataset.number)});
 });"""
 # On a narrow screen the result may be out of sight, below the examples.
-_SHOW_RESULT = """(clip, prompt) => {
+_SHOW_RESULT = """(...inputs) => {
   const result = document.querySelector("#result");
   if (result.getBoundingClientRect().top > innerHeight / 2) result.scrollIntoView({behavior: "smooth"});
-  return [clip, prompt];
+  return inputs;
 }"""
 # One sound at a time: the result's player stops when the input's own starts.
 _STOP_RESULT = "() => { document.querySelector('#result audio')?.pause(); }"
 # Shows or hides the note on a result that the inputs have left behind.
-_MARK_STALE = """(clip, prompt) => {
+_MARK_STALE = """(clip, prompt, model) => {
   const shown = document.querySelector("#result .me-result[data-clip]");
   if (!shown) return;
-  const same = shown.dataset.clip === clip?.path && shown.dataset.prompt === prompt;
+  const same = shown.dataset.clip === clip?.path && shown.dataset.prompt === prompt
+    && shown.dataset.model === model;
   shown.classList.toggle("me-outdated", !same);
   shown.querySelector(".me-stale").hidden = same;
 }"""
@@ -80,10 +83,10 @@ def build_score_tab(judge: Judge, examples: Sequence[Example]) -> gr.HTML:
     gradio.HTML
         The note on the model that judges. It follows at each score.
     """
-    note = gr.HTML(banner(judge.scorer.checkpoint), apply_default_css=False)
+    note, menu = gr.HTML(banner(judge.scorer.checkpoint), apply_default_css=False), ModelMenu(judge)
     with gr.Row(elem_classes="me-columns"):
         with gr.Column(elem_classes="me-left"):
-            clip, prompt, button = _inputs()
+            clip, prompt, model, button = _inputs(menu)
             _example_cards(examples, clip, prompt)
         with gr.Column(elem_classes="me-right"):
             shown = gr.HTML(
@@ -94,7 +97,7 @@ def build_score_tab(judge: Judge, examples: Sequence[Example]) -> gr.HTML:
                 max_bytes=judge.limits.max_bytes,
             )
             _usage()
-    _wire_page(judge, clip, prompt, button, [shown, note])
+    _wire_page(judge, menu, [clip, prompt, model], button, [shown, note])
     _add_endpoint(judge, clip, prompt)
     return note
 
@@ -104,7 +107,10 @@ def snippet(address: str) -> str:
     return _SNIPPET.format(address=address)
 
 
-def _inputs() -> tuple[gr.Audio, gr.Textbox, gr.Button]:
+def _inputs(menu: ModelMenu) -> tuple[gr.Audio, gr.Textbox, gr.Dropdown, gr.Button]:
+    def offer() -> Any:
+        return gr.update(choices=menu.choices())
+
     clip = gr.Audio(
         label="Clip",
         sources=["upload", "microphone"],
@@ -116,7 +122,11 @@ def _inputs() -> tuple[gr.Audio, gr.Textbox, gr.Button]:
     prompt = gr.Textbox(
         label="Prompt", placeholder="What the music was asked to be", lines=3, max_lines=8, elem_id="prompt"
     )
-    return clip, prompt, gr.Button("Score", variant="primary", size="lg", elem_id="score")
+    model = gr.Dropdown(menu.choices(), value=JUDGE, label="Model", elem_id="model")
+    about = gr.HTML(apply_default_css=False, elem_id="model-note")
+    model.change(menu.note, model, about, show_progress="hidden", **_PRIVATE)
+    gr.on(None, offer, None, model, show_progress="hidden", **_PRIVATE)
+    return clip, prompt, model, gr.Button("Score", variant="primary", size="lg", elem_id="score")
 
 
 def _example_cards(examples: Sequence[Example], clip: gr.Audio, prompt: gr.Textbox) -> None:
@@ -140,15 +150,20 @@ def _usage() -> None:
 
 
 def _wire_page(
-    judge: Judge, clip: gr.Audio, prompt: gr.Textbox, button: gr.Button, outputs: list[gr.HTML]
+    judge: Judge, menu: ModelMenu, inputs: list[Any], button: gr.Button, outputs: list[gr.HTML]
 ) -> None:
     """Show a score, or why there is none, in the result's place; and the note on the model that judges."""
-    shown, _ = outputs
+    (clip, prompt, model), (shown, _) = inputs, outputs
 
-    def show(clip: str | None, prompt: str | None, progress: gr.Progress = gr.Progress()) -> list[str]:  # noqa: B008
+    def show(
+        clip: str | None,
+        prompt: str | None,
+        model: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> list[str]:
         try:
-            score, heard = _judge(judge, clip, prompt, progress)
-            said = result.done(score, heard, str(clip), prompt or "")
+            score, heard = _judge(lambda: menu.scorer(model), clip, prompt, progress)
+            said = result.done(score, heard, str(clip), prompt or "", model or JUDGE)
         except gr.Error as error:
             said = result.failed(error.message)
         return [said, banner(judge.scorer.checkpoint)]
@@ -161,11 +176,11 @@ def _wire_page(
         sentence = f"has {given:.1f} MB; the limit is {allowed:g} MB. Cut it or save it as FLAC."
         return result.failed(f"{shown_name(str(name))} {sentence}")
 
-    inputs, scoring = [clip, prompt], [button.click, prompt.submit]
+    scoring = [button.click, prompt.submit]
     gr.on(
         scoring, show, inputs, outputs, js=_SHOW_RESULT, show_progress_on=shown, **_PRIVATE, **_ONE_AT_A_TIME
     ).then(None, inputs, js=_MARK_STALE, **_PRIVATE)
-    gr.on([clip.change, prompt.change], None, inputs, js=_MARK_STALE, **_PRIVATE)
+    gr.on([clip.change, prompt.change, model.change], None, inputs, js=_MARK_STALE, **_PRIVATE)
     shown.too_large(refuse, None, shown, show_progress="hidden", **_PRIVATE)
     clip.play(None, js=_STOP_RESULT, **_PRIVATE)
 
@@ -175,18 +190,21 @@ def _add_endpoint(judge: Judge, clip: gr.Audio, prompt: gr.Textbox) -> None:
 
     def score(clip: str | None, prompt: str | None, progress: gr.Progress = gr.Progress()) -> dict[str, Any]:  # noqa: B008
         """Score a clip against its prompt: musical impression and textual alignment, each from 1 to 5."""
-        return _judge(judge, clip, prompt, progress)[0].to_json()
+        return _judge(lambda: judge.scorer, clip, prompt, progress)[0].to_json()
 
     output = gr.JSON(label="Score", visible=False)
     gr.Button(visible=False).click(score, [clip, prompt], output, api_name="score", **_ONE_AT_A_TIME)
 
 
-def _judge(judge: Judge, path: str | None, prompt: str | None, progress: gr.Progress) -> tuple[Score, Clip]:
+def _judge(
+    judging: Callable[[], Scorer], path: str | None, prompt: str | None, progress: gr.Progress
+) -> tuple[Score, Clip]:
     """Score an upload; every error becomes a `gr.Error` with a plain sentence."""
     if path is None:
         raise gr.Error(_NO_CLIP, print_exception=False)
-    scorer = judge.scorer  # this score's, whichever takes its place meanwhile
     try:
+        progress(0.0, desc="Waiting for the model")
+        scorer = judging()  # this score's, whichever takes its place meanwhile
         clip = read_clip(path, scorer.limits)
         return scorer.score(clip, prompt or "", lambda share, doing: progress(share, desc=doing)), clip
     except MusicEvalError as error:

@@ -1,4 +1,4 @@
-"""The plot of a study's systems: one line each, a dot for the score and a bar for its interval.
+"""The plot of systems: one line each, a dot for the score and a bar for its interval.
 
 The same SVG stands in the page and is downloaded: its colours are the page's variables, each with the light
 palette's value for where there are none. One unit is about a pixel on a narrow screen.
@@ -19,14 +19,16 @@ _NAME_CHARACTERS = 17
 _LEFT, _RIGHT = 124, 316  # where the scale begins and ends
 
 
-def systems_plot(systems: pd.DataFrame, scale: str) -> str:
+def systems_plot(systems: pd.DataFrame, scale: str, unit: str = "MOS") -> str:
     """Draw the systems' scores on one scale, the best on top.
 
     Parameters
     ----------
     systems : DataFrame
-        Of `annotation.results.system_table`.
+        Of `annotation.results.system_table`, or of `core.leaderboard.leaderboard`.
     scale : str
+    unit : str
+        What the scores are.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def systems_plot(systems: pd.DataFrame, scale: str) -> str:
         f' font-family={quoteattr(", ".join(SANS))} font-size="11" aria-label={quoteattr(said)}>'
         f'<g font-weight="600" font-size="13">{_label(0, 14, title)}</g>'
         f"{_label(0, 36, 'System', quiet=True)}{_label(_WIDTH, 36, 'Clips', 'end', quiet=True)}"
-        f"{grid}{body}{_label(_LEFT, height - 4, 'MOS; bar: 95 % interval', quiet=True)}</svg>"
+        f"{grid}{body}{_label(_LEFT, height - 4, f'{unit}; bar: 95 % interval', quiet=True)}</svg>"
     )
 
 

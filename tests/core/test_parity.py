@@ -100,7 +100,9 @@ def test_audio_of_ten_seconds(theirs: Any, ours: ClapTower, files: SimpleNamespa
         unrounded = theirs.get_audio_embedding_from_data(torch.from_numpy(files.windows), use_tensor=True)
     cosine = functional.cosine_similarity(given, expected)
     assert float(cosine.min()) >= 0.99999, cosine  # laion-clap rounds what it reads down to 16 bits once more
-    torch.testing.assert_close(given, unrounded, rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        given, unrounded, rtol=0, atol=5e-6
+    )  # its spectra are no FFT: rounded otherwise
     assert float(functional.cosine_similarity(given[0], given[1], dim=0)) < 0.999  # and it tells clips apart
 
 

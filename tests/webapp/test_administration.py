@@ -23,8 +23,12 @@ from webapp.guard import GuardedBlocks
 from webapp.judge import Judge
 
 PASSWORD = "correct horse battery"
-# What strangers may call: the Score tab, and the doors of the administrator's tabs.
-OPEN = {"show", "refuse", "fill_in", "score", "show_banner", "look", "enter", "go"}
+# What strangers may call: the tabs Score and Batch, and the doors of the administrator's tabs.
+OPEN = {
+    *("show", "refuse", "fill_in", "score", "show_banner", "note", "offer"),
+    *("begin", "run_batch", "stop_batch", "leave", "score_batch"),
+    *("look", "enter", "go"),
+}
 
 
 @pytest.fixture(scope="module")

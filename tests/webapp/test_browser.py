@@ -221,7 +221,7 @@ def test_each_example_fills_in_clip_and_prompt(page: Page) -> None:
 
 
 def test_a_result_that_its_inputs_left_behind_says_so(page: Page, clip: Path, tmp_path: Path) -> None:
-    note = page.get_by_text("The clip or the prompt has changed.")
+    note = page.get_by_text("The clip, the prompt or the model has changed.")
     score(page, clip)
     expect(note).to_be_hidden()
     page.get_by_label("Prompt").fill("Another prompt")
@@ -278,7 +278,7 @@ def test_a_prompt_is_shown_as_it_was_written(page: Page, tmp_path: Path, prompt:
     assert page.locator("#result .me-lead").text_content() == f"clip.wav for “{prompt}”"
     assert page.locator("#result").get_by_role("img").count() == 0
     assert page.title() == "MusicEval"
-    expect(page.get_by_text("The clip or the prompt has changed.")).to_be_hidden()
+    expect(page.get_by_text("The clip, the prompt or the model has changed.")).to_be_hidden()
 
 
 def test_the_download_is_the_endpoints_json(page: Page, clip: Path, client: Client) -> None:

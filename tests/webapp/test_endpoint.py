@@ -35,9 +35,9 @@ def test_result_is_the_scorers(client: Client, scorer: Scorer, tmp_path: Path) -
     json.dumps(result, allow_nan=False)
 
 
-def test_score_is_the_only_endpoint(client: Client) -> None:
+def test_there_are_no_other_endpoints(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)
-    assert list(endpoints["named_endpoints"]) == ["/score"]
+    assert list(endpoints["named_endpoints"]) == ["/score", "/score_batch"]
     assert endpoints["unnamed_endpoints"] == {}
     parameters = endpoints["named_endpoints"]["/score"]["parameters"]
     assert [parameter["parameter_name"] for parameter in parameters] == ["clip", "prompt"]

@@ -141,7 +141,7 @@ def test_no_address_reads_a_file(address: str, pattern: str) -> None:
         "run/score",
         "api/score",
         "stream/1",
-        "mcp",
+        "mcp/sse",
         "dev/reload",
         "profiling/traces",
     ],
@@ -168,7 +168,7 @@ def test_no_handler_takes_a_path_for_a_clip(address: str, private_clip: Path) ->
     ]
     for handler in handlers(address, of="clip"):
         for clip in clips:
-            said = call(address, handler["id"], [clip, "piano"][: len(handler["inputs"])])
+            said = call(address, handler["id"], [clip, "piano", "judge"][: len(handler["inputs"])])
             assert '"success":true' not in said.replace(" ", ""), (handler["id"], clip)
             assert "musical_impression" not in said
             assert "me-value" not in said
@@ -178,7 +178,7 @@ def test_no_handler_takes_a_path_for_a_clip(address: str, private_clip: Path) ->
 def test_no_handler_takes_a_path_for_a_prompt(address: str, client: Client, private_clip: Path) -> None:
     prompt = FILE | {"path": str(private_clip)}
     for handler in handlers(address):
-        said = call(address, handler["id"], [None, prompt][: len(handler["inputs"])])
+        said = call(address, handler["id"], [None, prompt, "judge"][: len(handler["inputs"])])
         assert str(Path(os.environ["GRADIO_TEMP_DIR"])) not in said
     assert list(Path(os.environ["GRADIO_TEMP_DIR"]).rglob(private_clip.name)) == []
 
@@ -207,7 +207,7 @@ def test_no_address_is_fetched(address: str, neighbour: tuple[str, list[str]]) -
     url, asked = neighbour
     for handler in handlers(address):
         for clip in (url, FILE | {"path": url}, FILE | {"path": "a", "url": url}, {"path": url, "url": url}):
-            said = call(address, handler["id"], [clip, clip][: len(handler["inputs"])])
+            said = call(address, handler["id"], [clip, clip, "judge"][: len(handler["inputs"])])
             assert "musical_impression" not in said
     for path in (f"file={url}", f"file={quote(url, safe='')}", f"file=HTTP{url[4:]}", f"proxy={url}"):
         assert get(address, f"/gradio_api/{path}")[0] in (403, 404)
@@ -242,18 +242,17 @@ def test_an_upload_that_claims_another_type_is_not_run_by_the_browser(address: s
     assert answer.headers["content-disposition"].startswith("attachment")
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_read(address: str) -> None:
+@pytest.mark.parametrize(("path", "n_bytes"), [("upload", 600_000_000), ("queue/join", 200_000_000)])
+def test_a_body_over_the_limit_is_refused_before_it_is_read(address: str, path: str, n_bytes: int) -> None:
     place = urlsplit(address)
     connection = http.client.HTTPConnection(place.hostname or "", place.port or 0, timeout=20)
-    connection.putrequest("POST", "/gradio_api/upload")
-    connection.putheader("Content-Length", "200000000")
+    connection.putrequest("POST", f"/gradio_api/{path}")
+    connection.putheader("Content-Length", str(n_bytes))
     connection.putheader("Content-Type", "multipart/form-data; boundary=x")
     connection.endheaders()
     answer = connection.getresponse()
-    assert (answer.status, answer.read().decode()) == (
-        413,
-        "The request is larger than the largest clip that can be scored.",
-    )
+    said = "The request is larger than what can be scored at once."
+    assert (answer.status, answer.read().decode()) == (413, said)
 
 
 def test_a_body_of_unknown_length_is_refused(address: str) -> None:

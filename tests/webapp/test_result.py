@@ -51,6 +51,17 @@ def test_scores_stand_with_their_words_and_ranges(score: Score, clip: Clip) -> N
     assert "The ranges are this judge’s error on 40 clips that it was not trained on (nothing:" in shown
 
 
+def test_a_score_of_unknown_error_has_no_ranges(score: Score, clip: Clip) -> None:
+    unknown = replace(score, intervals=None, provenance={**score.provenance, "held_out": None})
+    html = result.done(unknown, clip, "/uploads/clip.wav", PROMPT)
+    shown = text(html)
+    assert "5 excellent good Textual alignment" in shown
+    assert "No ranges: nothing is known of this judge’s error." in shown
+    assert "similar clips" not in shown
+    assert "me-band" not in html
+    assert "Ranges none: nothing is known of the error" in shown
+
+
 def test_both_scores_are_said_in_one_sentence(score: Score, clip: Clip) -> None:
     shown = result.done(score, clip, "/uploads/clip.wav", PROMPT)
     said = re.search(r'role="status">([^<]*)<', shown)

@@ -1,0 +1,105 @@
+"""The Batch tab as a visitor meets it, in Chromium."""
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from core.records import read_records
+from core.tables import Problems
+from tests.manifests import manifest_rows, write_manifest
+from tests.webapp.test_browser import Seen, overflow
+
+pytestmark = pytest.mark.browser
+
+N_ROWS, N_BAD = 40, 4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("batch")
+    write_manifest(folder / "clips.csv", manifest_rows(folder, N_ROWS, N_BAD))
+    with zipfile.ZipFile(folder / "clips.zip", "w") as archive:
+        for path in folder.glob("*.wav"):
+            archive.write(path, path.name)
+    return folder
+
+
+@pytest.fixture
+def look() -> tuple[int, str]:
+    return 1280, "light"
+
+
+@pytest.fixture
+def page(browser: Browser, address: str, look: tuple[int, str]) -> Iterator[Page]:
+    """The tab, open and ready. Whatever a test does, the page logs no error and asks nobody else."""
+    width, scheme = look
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    seen = Seen()
+    opened = context.new_page()
+    opened.set_default_timeout(20_000)
+    seen.watch(opened)
+    opened.goto(f"{address}#batch")
+    expect(opened.get_by_role("button", name="Score all")).to_be_visible()
+    yield opened
+    context.close()
+    assert seen == Seen()
+
+
+def give(page: Page, manifest: Path, *files: Path) -> None:
+    page.set_input_files("#manifest input[type=file]", manifest)
+    page.set_input_files("#files input[type=file]", [*files])
+    expect(page.locator("#manifest").get_by_role("link")).to_have_count(1)
+    expect(page.locator("#files").get_by_role("link")).to_have_count(len(files))
+
+
+def state(page: Page) -> str:
+    return page.locator("#batch-state").inner_text()
+
+
+@pytest.mark.parametrize("look", [(1280, "light"), (390, "dark")], ids=lambda look: f"{look[0]} {look[1]}")
+def test_a_batch_is_scored(page: Page, folder: Path, look: tuple[int, str]) -> None:
+    assert "A manifest names the clips" in state(page)
+    assert overflow(page) == 0
+    give(page, folder / "clips.csv", folder / "clips.zip")
+    page.get_by_role("button", name="Score all").click()
+    expect(page.get_by_role("heading", name=f"{N_ROWS - N_BAD} of {N_ROWS} rows scored")).to_be_visible()
+    expect(page.locator("#leaderboard")).to_contain_text("These scores come from the demo model")
+    expect(page.locator("#leaderboard svg")).to_have_count(2)
+    expect(page.locator("#leaderboard tbody tr")).to_have_count(3)
+    expect(page.locator("#batch-rows")).to_contain_text("is not among the files")
+    for name, suffix in (("CSV", ".csv"), ("JSON Lines", ".jsonl"), ("Parquet", ".parquet")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=f"Download {name}").or_(
+                page.get_by_role("link", name=f"Download {name}")
+            ).first.click()
+        path = download.value.path().with_suffix(suffix)
+        download.value.save_as(path)
+        assert len(list(read_records(path, Problems(path.name)))) == N_ROWS
+    assert overflow(page) == 0
+    expect(page.get_by_role("button", name="Score all")).to_be_enabled()
+
+
+def test_a_batch_is_stopped(page: Page, tmp_path: Path) -> None:
+    n_rows = 800
+    manifest = write_manifest(tmp_path / "long.csv", manifest_rows(tmp_path, n_rows, n_clips=1))
+    give(page, manifest, tmp_path / "clip0.wav")
+    page.get_by_role("button", name="Score all").click()
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#batch-state")).to_contain_text("rows were not begun")
+    expect(page.get_by_role("button", name="Stop")).not_to_be_visible()
+    expect(page.locator("#batch-rows")).to_contain_text("row 0")
+
+
+def test_why_there_is_no_batch_is_told(page: Page, folder: Path, tmp_path: Path) -> None:
+    page.get_by_role("button", name="Score all").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("There is no manifest")
+    (tmp_path / "twice.csv").write_text("id,file,prompt\n1,<b>,x\n1,a.wav,x\n")
+    give(page, tmp_path / "twice.csv", folder / "clips.zip")
+    page.get_by_role("button", name="Score all").click()
+    expect(page.get_by_role("alert")).to_contain_text("twice.csv, line 3: the id")
+    expect(page.get_by_role("button", name="Score all")).to_be_enabled()

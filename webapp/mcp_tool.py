@@ -1,0 +1,153 @@
+"""The endpoint ``/score`` as a tool for language models, by the Model Context Protocol, and nothing else.
+
+One tool, ``score``, over streamable HTTP at `ADDRESS`, without sessions: each call stands alone. Gradio can
+serve its endpoints this way too (``mcp_server``), but offers all of them, answers with Python's notation
+instead of JSON, and calls itself with whatever file it is told to read; so this is the protocol's own server.
+
+Source: https://modelcontextprotocol.io/specification/2025-06-18
+"""
+
+import asyncio
+import base64
+import binascii
+import logging
+import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from mcp.server import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.types import Tool
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+import core
+from core.errors import AudioError, MusicEvalError
+from webapp.judge import Judge
+
+logger = logging.getLogger(__name__)
+
+ADDRESS = "/gradio_api/mcp/"
+_FILE_ADDRESS = "/gradio_api/file="
+_MOST_WAITING = 16
+_TEXT_BYTES = 1_000_000  # of a call, beside the clip
+_DATA = re.compile(r"data:[^,]*;base64,")
+_UNEXPECTED = "Something went wrong on the server; it has been logged there."
+_TOOL = Tool(
+    name="score",
+    title="Score generated music",
+    description=(
+        "Predict how experts would rate a clip of generated music: its musical impression, and its alignment "
+        "with the prompt, each from 1 to 5, with intervals, values over time, and warnings. A warning "
+        "demo_model means that the scores are for looking around, not for reports."
+    ),
+    inputSchema={
+        "type": "object",
+        "properties": {
+            "clip": {
+                "type": "string",
+                "description": (
+                    "The audio file: its bytes in base64, or as a data: URI; or the address of a file that "
+                    "was uploaded to this server before (POST it as the form field files to "
+                    "/gradio_api/upload, which answers with a list of paths). No other address is fetched."
+                ),
+            },
+            "prompt": {
+                "type": "string",
+                "description": "What the music was asked to be.",
+            },
+        },
+        "required": ["clip", "prompt"],
+        "additionalProperties": False,
+    },
+)
+
+
+class ScoreTool:
+    """The tool's server.
+
+    Parameters
+    ----------
+    judge : Judge
+    """
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._one_at_a_time = asyncio.Semaphore(1)
+        self._n_waiting = 0
+        server: Server[Any, Any] = Server("MusicEval", core.__version__)
+        server.list_tools()(self._list)  # type: ignore[no-untyped-call]
+        server.call_tool()(self._call)
+        self._manager = StreamableHTTPSessionManager(
+            server,
+            json_response=True,
+            stateless=True,
+            max_request_body_size=judge.limits.max_bytes * 4 // 3 + _TEXT_BYTES,
+        )
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """What serves the tool."""
+        return [Route(path, self, methods=["POST"]) for path in (ADDRESS, ADDRESS.rstrip("/"))]
+
+    @asynccontextmanager
+    async def lifespan(self, _: object) -> AsyncIterator[None]:
+        """Serve until the server of the pages ends."""
+        async with self._manager.run():
+            yield
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        await self._manager.handle_request(scope, receive, send)
+
+    async def _list(self) -> list[Tool]:
+        return [_TOOL]
+
+    async def _call(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Call the tool; the protocol's server has checked what was given, and tells errors to the caller."""
+        if name != _TOOL.name:
+            raise ValueError(f"There is no tool of this name. The tool is {_TOOL.name}.")
+        if self._n_waiting >= _MOST_WAITING:
+            raise ValueError("Too many clips are waiting to be scored. Try again in a minute.")
+        self._n_waiting += 1
+        try:
+            async with self._one_at_a_time:
+                return await asyncio.to_thread(self._score, given["clip"], given["prompt"])
+        finally:
+            self._n_waiting -= 1
+
+    def _score(self, clip: str, prompt: str) -> dict[str, Any]:
+        try:
+            return self._judge.scorer.score(_source(clip), prompt).to_json()
+        except MusicEvalError as error:
+            raise ValueError(str(error)) from error
+        except Exception as error:
+            logger.exception("a clip could not be scored")
+            raise ValueError(_UNEXPECTED) from error
+
+
+def _source(clip: str) -> Path | bytes:
+    """Give the upload that an address names, or the bytes.
+
+    Raises
+    ------
+    AudioError
+        It is neither.
+    """
+    _, found, path = clip.rpartition(_FILE_ADDRESS)
+    uploads = Path(os.environ["GRADIO_TEMP_DIR"]).resolve()
+    if found or clip.startswith(f"{uploads}/"):
+        upload = Path(unquote(path) if found else clip).resolve()
+        if not (upload.is_relative_to(uploads) and upload.is_file()):
+            raise AudioError("There is no such upload. Upload the clip again; uploads are kept for a day.")
+        return upload
+    if clip.startswith(("http://", "https://")):
+        raise AudioError("Addresses are not fetched. Give the clip's bytes in base64, or upload it first.")
+    try:
+        return base64.b64decode("".join(_DATA.sub("", clip, 1).split()), validate=True)
+    except binascii.Error as error:
+        raise AudioError("The clip is neither base64 nor the address of an upload.") from error
