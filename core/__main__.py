@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.baselines import add_command as add_baselines
-from core.bench import add_command as add_bench
+from core.bench.cli import add_command as add_bench
 from core.command import Parser, quiet_decoders, run_command
 from core.demo.cli import add_commands
 from core.embed import add_command as add_embed
 from core.evaluate import add_command as add_evaluate
-from core.fetch import add_command as add_fetch
-from core.score_many import add_many_options, check_arguments, score_many
-from core.train import add_command as add_train
+from core.many.cli import add_many_options, check_arguments, score_many
+from core.official.cli import add_command as add_fetch
+from core.training.cli import add_command as add_train
 
 if TYPE_CHECKING:
     from core.scorer import Score

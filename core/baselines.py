@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.embed_options import add_embed_options, open_cache, progress_bar
-from core.recipes import add_recipe_options, changed_recipe
 from core.scales import SCALE_TITLES, SCALES
 from core.split_options import add_split_options, split_from
+from core.training.recipes import add_recipe_options, changed_recipe
 
 if TYPE_CHECKING:
     from core.predictions import Levels

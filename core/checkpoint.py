@@ -7,7 +7,7 @@
     vocab.json, merges.txt    RoBERTa's tokenizer, where the tower reads prompts with it
 
 ``config.json`` is written last, so a folder that is not whole does not load. A folder that training made has
-more files (`core.run_folder`); none of them is read for a score.
+more files (`core.training.run_folder`); none of them is read for a score.
 
 The SHA-256 of ``config.json`` names the checkpoint: it covers the weights through their hashes. Weights may
 be stored in float16; they are always computed with in float32. Files are verified before they are parsed,

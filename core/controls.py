@@ -22,11 +22,11 @@ from core.embeddings import EmbeddedClips, clip_values, predict_table
 from core.metrics import mse
 from core.predictions import LEVELS, RESAMPLES, Levels, measure, predicted
 from core.ratings import RatedClips
-from core.recipes import Recipe
 from core.scales import SCALES
 from core.scorer import Progress
 from core.splits import Split, split_clips
-from core.training import fit_heads
+from core.training.recipes import Recipe
+from core.training.trainer import fit_heads
 
 FROZEN, MEAN, BLIND, SHUFFLED = "frozen", "mean", "blind", "shuffled"
 METHODS = (FROZEN, MEAN, BLIND, SHUFFLED)

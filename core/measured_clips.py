@@ -14,9 +14,9 @@ from core.checkpoint import damaged
 from core.embeddings import data_sha256
 from core.errors import DataError
 from core.ratings import SPLITS, RatedClips, unescape_cell
-from core.run_folder import RUN_FILE, SPLIT_FILE
 from core.splits import Split, split_clips
 from core.tables import read_csv
+from core.training.run_folder import RUN_FILE, SPLIT_FILE
 
 ALL = "all"
 PARTS = (*SPLITS, ALL)

@@ -142,7 +142,7 @@ class Settings:
     model : Path or None
         Folder of the checkpoint; None is the embedded demo checkpoint.
     clap_checkpoint : Path or None
-        The official CLAP checkpoint as it was published; None looks where `core.official` keeps it.
+        The official CLAP checkpoint as it was published; None looks where `core.official.tower` keeps it.
     host, port : str, int
         Only this machine by default.
     min_duration_s, max_duration_s : float

@@ -73,7 +73,7 @@ def _small() -> StartingTower:
 
 
 def _music_audioset() -> StartingTower:
-    from core.official import load_official
+    from core.official.tower import load_official
 
     tower = load_official().eval().requires_grad_(False)
     return StartingTower("music-audioset", tower, InputPolicy(), tower_sha256(tower), "")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from core.pinned import PinnedFile
+from core.official.pinned import PinnedFile
 
 REPOSITORY, REVISION = "someone/tower", "b" * 40
 

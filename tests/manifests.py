@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from core.records import Cells, write_records
+from core.many.records import Cells, write_records
 from tests.bad_inputs import BAD_INPUTS
 from tests.clips import pluck, write_clip
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from core.clap import ClapTower
 from core.laion import ROBERTA_VOCABULARY, SPECS, TowerSpec
-from core.official import Official
+from core.official.tower import Official
 from tests.hub import pinned
 
 SPEC = TowerSpec(

@@ -23,11 +23,11 @@ from annotation.studies import create, find_rater, find_study, invite
 from core.audio import AudioLimits
 from core.demo import panel
 from core.demo.timbres import SAMPLE_RATE_HZ
-from core.run_status import DONE, RUNNING
-from core.runs import Runs
 from core.scorer import Scorer
 from core.settings import Settings
-from core.shelf import ModelShelf
+from core.training.run_status import DONE, RUNNING
+from core.training.runs import Runs
+from core.training.shelf import ModelShelf
 from tests.annotation.scripted import rate_all
 from tests.clips import pluck, write_clip
 from webapp.details import details

@@ -20,10 +20,10 @@ from starlette.routing import Mount
 
 from core.demo.examples import write_examples
 from core.errors import SettingsError
-from core.runs import Runs
 from core.scorer import Scorer
 from core.settings import Settings
-from core.shelf import ModelShelf
+from core.training.runs import Runs
+from core.training.shelf import ModelShelf
 from webapp.admin import Administration
 from webapp.batch_tab import build_batch_tab
 from webapp.door import build_door, new_token

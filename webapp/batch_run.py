@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.batch import Batch, read_batch, score_batch
-from core.clip_files import ClipFiles
 from core.errors import BatchError
-from core.records import FORMATS, Cells, write_records
-from core.score_table import columns_with
+from core.many.batch import Batch, read_batch, score_batch
+from core.many.clip_files import ClipFiles
+from core.many.records import FORMATS, Cells, write_records
+from core.many.table import columns_with
 from core.scorer import Scorer
 from webapp.judge import Judge
 

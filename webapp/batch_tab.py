@@ -11,10 +11,10 @@ from typing import Any
 
 import gradio as gr
 
-from core.batch import BatchLimits
 from core.errors import MusicEvalError
-from core.leaderboard import leaderboard
-from core.records import FORMATS
+from core.many.batch import BatchLimits
+from core.many.leaderboard import leaderboard
+from core.many.records import FORMATS
 from core.scales import MAX_SCORE, MIN_SCORE
 from webapp import batch_views as views
 from webapp.batch_run import Batches, Course, tables

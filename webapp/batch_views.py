@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from core.faults import show_time
-from core.records import Cells
+from core.many.records import Cells
+from core.many.table import OK
 from core.scales import SCALE_TITLES, SCALES
-from core.score_table import OK
 from core.scorer import Scorer
 from webapp.html_table import html_table
 from webapp.result import QUIET_WARNINGS
@@ -130,7 +130,7 @@ def board(systems: pd.DataFrame, scorer: Scorer) -> str:
     Parameters
     ----------
     systems : DataFrame
-        Of `core.leaderboard.leaderboard`.
+        Of `core.many.leaderboard.leaderboard`.
     scorer : Scorer
         What scored.
     """

@@ -11,7 +11,7 @@ from core.audio import AudioLimits
 from core.errors import CheckpointError
 from core.scorer import Scorer
 from core.settings import Settings
-from core.shelf import ModelShelf
+from core.training.shelf import ModelShelf
 
 
 class Judge:

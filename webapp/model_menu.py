@@ -9,7 +9,7 @@ import threading
 from html import escape
 
 from core.errors import CheckpointError
-from core.official import OFFICIAL, find_official
+from core.official.tower import OFFICIAL, find_official
 from core.scorer import Scorer
 from core.settings import Settings
 from core.zero_shot import zero_shot_scorer

@@ -10,9 +10,9 @@ import pandas as pd
 from annotation.training_data import write_training_data
 from core.errors import CheckpointError, TrainingError, shown_name
 from core.predictions import predicted
-from core.run_status import CURVES_FILE, RUNNING, Run, RunOrder
-from core.runs import Runs
-from core.shelf import PREDICTIONS_FILE, Model
+from core.training.run_status import CURVES_FILE, RUNNING, Run, RunOrder
+from core.training.runs import Runs
+from core.training.shelf import PREDICTIONS_FILE, Model
 from webapp.judge import Judge
 from webapp.venues import Venue
 

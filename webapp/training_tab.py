@@ -1,7 +1,7 @@
 """The Training tab: a run to watch, its result, the models, and what to train next.
 
-Every handler is the administrator's. A run is a process of its own (`core.runs`), so the page only reads what
-it has written: closing the page, or restarting the server, changes nothing about it.
+Every handler is the administrator's. A run is a process of its own (`core.training.runs`), so the page only
+reads what it has written: closing the page, or restarting the server, changes nothing about it.
 """
 
 import time
@@ -11,10 +11,10 @@ from typing import Any
 import gradio as gr
 
 from annotation.desk import study_names
-from core.run_status import RUNNING, Run, RunOrder
 from core.scales import MAX_SCORE, MIN_SCORE, SCALE_TITLES, SCALES
-from core.shelf import Model
 from core.splits import Split
+from core.training.run_status import RUNNING, Run, RunOrder
+from core.training.shelf import Model
 from webapp import training_views as views
 from webapp.admin import Administration
 from webapp.header import banner

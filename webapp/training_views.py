@@ -11,10 +11,10 @@ from typing import Any
 
 from core.metrics import METRICS
 from core.predictions import LEVELS
-from core.run_status import BROKEN_OFF, DONE, FAILED, RUNNING, STOPPED, Run
 from core.scales import SCALE_TITLES, SCALES
-from core.shelf import Model
 from core.table_one import PUBLISHED
+from core.training.run_status import BROKEN_OFF, DONE, FAILED, RUNNING, STOPPED, Run
+from core.training.shelf import Model
 
 BUTTONS = """element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-action]");

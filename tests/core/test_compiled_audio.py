@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from core import compiled_audio
 from core.audio import WINDOW_SAMPLES, InputPolicy, condition, split_windows
-from core.bench_runs import official_tower
+from core.bench.runs import official_tower
 from core.clap import ClapTower
 from core.compiled_audio import CompiledAudio, is_worth_compiling
 from core.demo.composer import compose, draw_attributes
@@ -18,9 +18,9 @@ from core.demo.rendering import render
 from core.demo.timbres import SAMPLE_RATE_HZ
 from core.embeddings import EmbeddedClips, EmbeddingCache, clip_values
 from core.errors import CheckpointError
-from core.recipes import RECIPES
 from core.scorer import Scorer
-from core.training import fit_heads
+from core.training.recipes import RECIPES
+from core.training.trainer import fit_heads
 
 ROOT = Path(__file__).parents[2]
 CLIPS, HELD_OUT = 48, 12

@@ -9,8 +9,8 @@ import torch
 from core.controls import METHODS, compare
 from core.embeddings import EmbeddedClips
 from core.ratings import RatedClips
-from core.recipes import RECIPES
 from core.splits import Split
+from core.training.recipes import RECIPES
 from tests.rated import rated_table
 
 CLIPS, DIM = 60, 8

@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from core.audio import MODEL_SAMPLE_RATE_HZ, WINDOW_SAMPLES
 from core.clap import RECOMPUTED, ClapTower
-from core.official import OFFICIAL, check_tower
-from core.pinned import verify
+from core.official.pinned import verify
+from core.official.tower import OFFICIAL, check_tower
 
 pytestmark = [
     pytest.mark.reference,

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from core import official, towers
+from core import towers
 from core.audio import InputPolicy
 from core.checkpoint import load_checkpoint
 from core.clap import ClapTower
 from core.errors import CheckpointError
+from core.official import tower as official
 from core.scorer import DEMO_CHECKPOINT
 
 

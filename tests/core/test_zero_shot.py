@@ -9,8 +9,8 @@ from torch.nn import functional
 from core.__main__ import main
 from core.audio import AudioLimits, InputPolicy
 from core.errors import CheckpointError
-from core.manifest import Row
-from core.score_rows import Judging, RowScorer
+from core.many.manifest import Row
+from core.many.rows import Judging, RowScorer
 from core.scorer import Scorer
 from core.towers import StartingTower, tower_sha256
 from core.zero_shot import OPPOSITES, ZeroShotHeads, zero_shot_checkpoint, zero_shot_scorer

@@ -15,7 +15,7 @@ import pytest
 from annotation.database import Database
 from core.scorer import Scorer
 from core.settings import Settings
-from core.shelf import ModelShelf
+from core.training.shelf import ModelShelf
 from tests.webapp.conftest import free_port
 from tests.webapp.studies import CANARY, make_study, rows
 from webapp import build_app, serve

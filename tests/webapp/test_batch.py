@@ -11,7 +11,7 @@ from gradio_client import Client, handle_file
 
 from core.errors import BatchError
 from core.scorer import Scorer
-from core.shelf import ModelShelf
+from core.training.shelf import ModelShelf
 from tests.manifests import manifest_rows, nearly, write_manifest
 from tests.webapp.test_guard import FILE, call, handlers
 from webapp.batch_run import Batches, tables

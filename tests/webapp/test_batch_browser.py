@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from core.records import read_records
+from core.many.records import read_records
 from core.tables import Problems
 from tests.manifests import manifest_rows, write_manifest
 from tests.webapp.test_browser import Seen, overflow

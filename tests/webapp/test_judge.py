@@ -6,7 +6,7 @@ import pytest
 from core.errors import CheckpointError
 from core.scorer import Scorer
 from core.settings import Settings
-from core.shelf import ModelShelf
+from core.training.shelf import ModelShelf
 from webapp.judge import Judge
 
 

@@ -10,7 +10,7 @@ import pytest
 from core.audio import AudioLimits
 from core.errors import CheckpointError
 from core.scorer import Scorer
-from core.shelf import ModelShelf
+from core.training.shelf import ModelShelf
 from core.zero_shot import zero_shot_scorer
 from webapp import model_menu
 from webapp.judge import Judge
@@ -25,8 +25,8 @@ def judge(scorer: Scorer, tmp_path: Path) -> Judge:
 @pytest.fixture(autouse=True)
 def _no_official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever this machine has, there is no official CLAP."""
-    monkeypatch.setattr("core.official.prepared_folder", lambda official: tmp_path / "none")
-    monkeypatch.setattr("core.official.in_hub_cache", lambda pin: None)
+    monkeypatch.setattr("core.official.tower.prepared_folder", lambda official: tmp_path / "none")
+    monkeypatch.setattr("core.official.tower.in_hub_cache", lambda pin: None)
 
 
 def test_the_judge_comes_first_and_is_named(judge: Judge, scorer: Scorer) -> None:

@@ -16,9 +16,9 @@ from gradio_client import Client, handle_file
 
 from core.__main__ import main
 from core.audio import AudioLimits
-from core.records import read_records, write_records
+from core.many.records import read_records, write_records
+from core.many.rows import Judging
 from core.scales import SCALES
-from core.score_rows import Judging
 from core.scorer import Scorer
 from core.tables import Problems
 from tests.clips import pluck, write_clip
@@ -178,13 +178,13 @@ def ray() -> Iterator[Any]:
 
 
 @pytest.mark.cluster
-@pytest.mark.slow  # `tests.core.test_ray_scoring` compares a cluster with one machine in every run
+@pytest.mark.slow  # `tests.core.many.test_on_ray` compares a cluster with one machine in every run
 @pytest.mark.filterwarnings("ignore")  # what Ray itself warns of is not ours
 def test_ray_gives_the_same_score(
     ray: Any, asked: Asked, expected: np.ndarray[Any, Any], random_checkpoint: Path, tmp_path: Path
 ) -> None:
-    from core.places import Place
-    from core.ray_scoring import score_on_ray
+    from core.many.on_ray import score_on_ray
+    from core.many.places import Place
 
     judging = Judging(random_checkpoint, None, "float32", AudioLimits())
     output = str(tmp_path / "scores.csv")

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from core.scorer import Scorer
 from core.settings import Settings
-from core.shelf import ModelShelf
+from core.training.shelf import ModelShelf
 from tests.rated import write_rated
 from tests.webapp.conftest import free_port
 from tests.webapp.test_browser import Seen, overflow
@@ -162,7 +162,7 @@ def unlocked(
         script = tmp_path / "trainer.py"
         given = {"model": str(data / "models" / "measured"), "sign": str(tmp_path / "go")}
         script.write_text(TRAINER.format(**given))
-        monkeypatch.setattr("core.runs.TRAINER", (sys.executable, "-S", str(script)))
+        monkeypatch.setattr("core.training.runs.TRAINER", (sys.executable, "-S", str(script)))
     settings = Settings(port=free_port(), data=tmp_path / "data")
     app = build_app(scorer, settings)
     yield serve(app, settings, block=False)

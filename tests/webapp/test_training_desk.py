@@ -10,13 +10,13 @@ import pytest
 
 from annotation.database import Database
 from core.errors import CheckpointError, MusicEvalError, StudyError, TrainingError
-from core.recipes import RECIPES
-from core.run_status import DONE, RunOrder
-from core.runs import Runs
 from core.scorer import Scorer
-from core.shelf import ModelShelf
 from core.splits import KINDS, Split
 from core.towers import TOWERS
+from core.training.recipes import RECIPES
+from core.training.run_status import DONE, RunOrder
+from core.training.runs import Runs
+from core.training.shelf import ModelShelf
 from tests.webapp.studies import make_study
 from webapp.judge import Judge
 from webapp.training_desk import FROM_SERVER, FROM_STUDY, Desk, curves, scatter

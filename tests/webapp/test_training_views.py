@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from core.run_status import BROKEN_OFF, DONE, FAILED, RUNNING, STOPPED, Run, RunOrder
-from core.shelf import Model
 from core.splits import Split
+from core.training.run_status import BROKEN_OFF, DONE, FAILED, RUNNING, STOPPED, Run, RunOrder
+from core.training.shelf import Model
 from webapp import training_views as views
 
 HOSTILE = '<img src=x onerror="alert(1)">'

@@ -1,0 +1,1 @@
+"""The official tower timed against laion-clap."""

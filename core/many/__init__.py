@@ -1,0 +1,1 @@
+"""Scores of many clips: a table in, a table out, on one machine or on a cluster."""

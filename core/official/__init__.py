@@ -1,0 +1,1 @@
+"""The official CLAP: fetched, verified, loaded as tensors only."""
