@@ -1,4 +1,4 @@
-"""Which device the towers run on."""
+"""Which device the towers run on, and how precisely."""
 
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import torch
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("float32", "bfloat16")
 
 
 def pick_device(name: str) -> "torch.device":

@@ -30,6 +30,7 @@ from torch import Tensor
 from core.audio import AudioLimits, InputPolicy, condition, cut_window, read_clip, window_starts
 from core.clap import ClapTower
 from core.compiled_audio import CompiledAudio, is_worth_compiling
+from core.devices import PRECISIONS
 from core.embedding_files import EmbeddingFiles
 from core.errors import DataError
 from core.file_reading import read_all, sha256_of, stop_if_any
@@ -41,7 +42,6 @@ from core.scorer import WINDOW_POLICY, Progress
 from core.towers import tower_sha256
 
 FORMAT = 1  # raised when the same names would stand for other numbers, as by another front end
-PRECISIONS = ("float32", "bfloat16")
 BATCH = 8  # windows, or prompts; more does not help a CPU
 ACCELERATED_BATCH = 64
 

@@ -87,18 +87,13 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _measure(measured: _Measured, system_truth: Path | None) -> "tuple[Levels, list[str]]":
     """Measure all of it; of a model what can be measured, with sentences about what cannot."""
-    from core.measuring import measure_all
+    from core.measuring import measure_all, why_not_measured
     from core.predictions import LEVELS, measure, read_system_scores
-    from core.scales import SCALE_TITLES
 
     if system_truth or not measured.part:
         return measure(measured.table, read_system_scores(system_truth) if system_truth else None), []
     levels, reasons = measure_all(measured.table)
-    missing = [
-        f"{SCALE_TITLES[scale]}, {level} level, is not measured: {reason}"
-        for level, of_scales in reasons.items()
-        for scale, reason in of_scales.items()
-    ]
+    missing = why_not_measured(reasons)
     if not levels:
         raise MetricError(missing[0])
     return {level: levels.get(level, {}) for level in LEVELS}, missing

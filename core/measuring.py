@@ -4,6 +4,7 @@ What cannot be measured, as a correlation over two systems, is left out, with th
 stands all the same.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 from core import metrics
 from core.errors import MetricError
 from core.predictions import LEVELS, RESAMPLES, Levels, predicted
-from core.scales import SCALES
+from core.scales import SCALE_TITLES, SCALES
 
 INTERVAL_LEVEL = 0.9
 
@@ -49,6 +50,15 @@ def measure_all(table: pd.DataFrame, seed: int = 0) -> tuple[Levels, dict[str, d
             else:
                 levels.setdefault(level, {})[scale] = measured
     return levels, not_measured
+
+
+def why_not_measured(reasons: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Say in sentences what `measure_all` left out, and why."""
+    return [
+        f"{SCALE_TITLES[scale]}, {level} level, is not measured: {reason}"
+        for level, of_scales in reasons.items()
+        for scale, reason in of_scales.items()
+    ]
 
 
 def held_out(table: pd.DataFrame, data: str) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import pandas as pd
 from annotation.training_data import write_training_data
 from core.errors import CheckpointError, TrainingError, shown_name
 from core.predictions import predicted
-from core.training.run_status import CURVES_FILE, RUNNING, Run, RunOrder
+from core.training.run_folder import LOG_FILE
+from core.training.run_status import RUNNING, Run, RunOrder
 from core.training.runs import Runs
 from core.training.shelf import PREDICTIONS_FILE, Model
 from webapp.judge import Judge
@@ -139,7 +140,7 @@ def train_from_study(runs: Runs, venue: Venue, study: str) -> str:
 def curves(run: Run) -> pd.DataFrame:
     """Give the course of a run: ``epoch``, ``part`` ("train" or "dev") and ``L1``, a row for each value."""
     try:
-        log = pd.read_csv(run.folder / CURVES_FILE)
+        log = pd.read_csv(run.folder / LOG_FILE)
     except FileNotFoundError:
         return pd.DataFrame({"epoch": [], "part": [], "L1": []})
     parts = [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from core import metrics
@@ -21,10 +22,11 @@ from core.demo.contrast import ContrastRecipe, train_tower
 from core.demo.headwork import EmbeddedClips, HeadRecipe, embed, train_heads
 from core.demo.material import POLICY, WHOLE_BAND, mels_of_clips, pieces
 from core.heads import Heads
+from core.measuring import held_out, measure_all
+from core.predictions import predicted
 from core.scales import SCALES
 
 CHECKPOINT_ID = "demo-small"
-INTERVAL_LEVEL = 0.9
 DATA = "composed clips rated by a simulated panel"
 
 
@@ -68,7 +70,7 @@ def build(recipe: BuildRecipe, folder: Path, device: torch.device | None = None)
     tower.load_weights({key: _half(value) for key, value in tower.weights().items()})  # as it will be stored
     rated = _rated(tower, recipe, recipe.rated_systems, 1_000, recipe.prompts_per_clip)
     heads = train_heads(rated, recipe.heads, recipe.seed)
-    held_out = _measure(heads, tower, recipe)
+    measured = _measure(heads, tower, recipe)
     settings = dataclasses.asdict(recipe)
     save_checkpoint(
         folder,
@@ -76,13 +78,13 @@ def build(recipe: BuildRecipe, folder: Path, device: torch.device | None = None)
         tower=tower,
         heads=heads,
         policy=POLICY,
-        metrics={"held_out": held_out},
-        model_card=_model_card(held_out, settings),
+        metrics={"held_out": measured},
+        model_card=_model_card(measured, settings),
         demo=True,
         provenance={"data": DATA, "recipe": settings, "torch": torch.__version__, "device": device.type},
         dtype=torch.float16,
     )
-    return {"held_out": held_out}
+    return {"held_out": measured}
 
 
 def _half(value: torch.Tensor) -> torch.Tensor:
@@ -101,22 +103,12 @@ def _rated(
 def _measure(heads: Heads, tower: ClapTower, recipe: BuildRecipe) -> dict[str, Any]:
     """Errors on systems, pieces and raters that nothing was trained on."""
     clips = _rated(tower, recipe, recipe.held_out_systems, 2_000)
-    predicted = heads(clips.audio, clips.text).clamp(1, 5).numpy().astype(np.float64)
+    values = heads(clips.audio, clips.text).clamp(1, 5).numpy().astype(np.float64)
     truth = clips.mos.numpy().astype(np.float64)
-    systems = [f"S{i // recipe.clips_per_system:03d}" for i in range(len(truth))]
-    levels = {
-        scale: metrics.both_levels(truth[:, i], predicted[:, i], systems, resamples=1000, seed=recipe.seed)
-        for i, scale in enumerate(SCALES)
-    }
-    errors = np.quantile(np.abs(truth - predicted), INTERVAL_LEVEL, axis=0)
-    return {
-        "data": DATA,
-        "n_clips": len(truth),
-        "n_systems": recipe.held_out_systems,
-        "interval_level": INTERVAL_LEVEL,
-        "absolute_error_quantile": {scale: float(errors[i]) for i, scale in enumerate(SCALES)},
-        **{level: {scale: levels[scale][level] for scale in SCALES} for level in ("utterance", "system")},
-    }
+    table = pd.DataFrame({"system_id": [f"S{i // recipe.clips_per_system:03d}" for i in range(len(truth))]})
+    for i, scale in enumerate(SCALES):
+        table[scale], table[predicted(scale)] = truth[:, i], values[:, i]
+    return {**held_out(table, DATA), **measure_all(table, recipe.seed)[0]}
 
 
 def _model_card(held_out: Mapping[str, Any], settings: Mapping[str, Any]) -> str:

@@ -58,6 +58,7 @@ def _train(arguments: argparse.Namespace) -> None:
         output=arguments.output,
         cache=arguments.cache or settings.cache,
         device=arguments.device,
+        limits=settings.limits,
     )
     try:
         with _bar() as tell:
@@ -96,16 +97,15 @@ def _show_time(seconds: float) -> str:
 
 
 def _report(folder: "RunFolder") -> None:
+    from core.measuring import why_not_measured
     from core.predictions import LEVELS
-    from core.scales import SCALE_TITLES
     from core.table_one import table_one
 
     metrics = folder.metrics()
     if any(level in metrics for level in LEVELS):
         print(table_one({level: metrics.get(level, {}) for level in LEVELS}))
-    for level, reasons in metrics["not_measured"].items():
-        for scale, reason in reasons.items():
-            print(f"{SCALE_TITLES[scale]}, {level} level, is not measured: {reason}")
+    for sentence in why_not_measured(metrics["not_measured"]):
+        print(sentence)
     if metrics["part"] == "dev":
         print("\nThere is no test part: measured on the dev part, which training stopped on.")
     print(f"\nMeasured on the {metrics['part']} part. {metrics['comparison']}")

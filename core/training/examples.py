@@ -5,9 +5,8 @@ judges give a clip the mean of what its windows get, as `core.scorer` does.
 """
 
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from core.audio import AudioLimits, InputPolicy, condition, read_clip, split_windows
 from core.clap import ClapTower
 from core.embeddings import EmbeddedClips, pool
-from core.errors import AudioError
+from core.file_reading import in_order, read_all
 from core.heads import Heads
 from core.ratings import RatedClips
 
@@ -89,13 +88,22 @@ class SoundExamples:
     policy : InputPolicy
     chunk_windows : int
         A chunk ends with the clip that brings it to so many windows.
+    limits : AudioLimits, optional
+        What clips may be.
     """
 
-    def __init__(self, clips: RatedClips, tower: ClapTower, policy: InputPolicy, chunk_windows: int) -> None:
+    def __init__(
+        self,
+        clips: RatedClips,
+        tower: ClapTower,
+        policy: InputPolicy,
+        chunk_windows: int,
+        limits: AudioLimits | None = None,
+    ) -> None:
         self._paths = [Path(path) for path in clips.table["audio_path"]]
         self._prompts = list(clips.table["prompt"])
         self._tower, self._policy, self._chunk_windows = tower, policy, chunk_windows
-        self._limits = AudioLimits()
+        self._limits = limits or AudioLimits()
         self._readers = min(_MAX_READERS, os.cpu_count() or 1)
 
     def chunks(self, rows: Sequence[int]) -> Iterator[tuple[list[int], tuple[Tensor, Tensor, list[str]]]]:
@@ -113,20 +121,15 @@ class SoundExamples:
 
     def unreadable(self, rows: Sequence[int]) -> list[str]:
         """What is wrong with the clips that cannot be read."""
-        with ThreadPoolExecutor(self._readers) as readers:
-            return [problem for problem in readers.map(self._problem, rows) if problem]
+        problems: list[str] = []
+        for _ in read_all(self._check, [self._paths[row] for row in rows], problems):
+            pass
+        return problems
 
     def _read_ahead(self, rows: Sequence[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Windows of each clip; at most two clips a thread wait in memory."""
-        waiting: deque[tuple[int, Future[NDArray[np.float32]]]] = deque()
         with ThreadPoolExecutor(self._readers) as readers:
-            for row in map(int, rows):
-                waiting.append((row, readers.submit(self._windows, row)))
-                if len(waiting) > 2 * self._readers:
-                    first, windows = waiting.popleft()
-                    yield first, windows.result()
-            for row, windows in waiting:
-                yield row, windows.result()
+            yield from zip(rows, in_order(readers, self._windows, rows, 2 * self._readers), strict=True)
 
     def _inputs(
         self, chunk: list[int], heard: list[NDArray[np.float32]]
@@ -139,9 +142,5 @@ class SoundExamples:
         clip = read_clip(self._paths[row], self._limits)
         return split_windows(condition(clip.samples, clip.sample_rate_hz, self._policy))[1]
 
-    def _problem(self, row: int) -> str:
-        try:
-            read_clip(self._paths[row], self._limits)
-        except AudioError as error:
-            return str(error)
-        return ""
+    def _check(self, path: Path) -> None:
+        read_clip(path, self._limits)

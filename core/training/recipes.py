@@ -25,11 +25,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.devices import PRECISIONS
 from core.errors import TrainingError
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("constant", "cosine")
-PRECISIONS = ("float32", "bfloat16")
 _CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS}
 USUAL_EPOCHS, LEAST_STEPS = 30, 500  # where a recipe does not say how many epochs
 _FIXED = ("name", "fine_tune")  # what makes a recipe the one it is

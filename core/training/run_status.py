@@ -16,9 +16,10 @@ from typing import Any, Self
 from core.checkpoint import CONFIG_FILE
 from core.errors import TrainingError, shown_name
 from core.splits import Split
+from core.training.run_folder import PROGRESS_FILE
 
 RUNNING, DONE, STOPPED, FAILED, BROKEN_OFF = "running", "done", "stopped", "failed", "broken off"
-ORDER_FILE, LOG_FILE, PROGRESS_FILE, CURVES_FILE = "order.json", "run.log", "progress.json", "log.csv"
+ORDER_FILE, SAID_FILE = "order.json", "run.log"
 
 _LOG_TAIL_BYTES = 4_000
 _SAID_LINES = 12
@@ -148,8 +149,8 @@ def _progress(folder: Path) -> dict[str, Any]:
 def _last_words(folder: Path) -> str:
     """The end of what a run has said, without its progress bars."""
     try:
-        with (folder / LOG_FILE).open("rb") as log:
-            log.seek(max(0, (folder / LOG_FILE).stat().st_size - _LOG_TAIL_BYTES))
+        with (folder / SAID_FILE).open("rb") as log:
+            log.seek(max(0, (folder / SAID_FILE).stat().st_size - _LOG_TAIL_BYTES))
             text = log.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return _NO_WORD

@@ -28,16 +28,8 @@ from typing import BinaryIO
 import core
 from core.errors import TrainingError, shown_name
 from core.settings import ADMIN_PASSWORD
-from core.training.run_status import (
-    DONE,
-    LOG_FILE,
-    ORDER_FILE,
-    PROGRESS_FILE,
-    RUNNING,
-    Run,
-    RunOrder,
-    read_run,
-)
+from core.training.run_folder import PROGRESS_FILE
+from core.training.run_status import DONE, ORDER_FILE, RUNNING, SAID_FILE, Run, RunOrder, read_run
 
 TRAINER = (sys.executable, "-P", "-m", "core", "train")
 GRACE_S = 30.0  # within it a run has finished its step and saved its state; then it is killed
@@ -235,7 +227,7 @@ class Runs:
         turn.truncate(0)
         turn.write(f"{folder.name} ".encode())
         turn.flush()
-        with (folder / LOG_FILE).open("ab") as log:
+        with (folder / SAID_FILE).open("ab") as log:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

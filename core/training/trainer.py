@@ -8,7 +8,7 @@ CPU with as many processes ends with the same weights as if it had not been.
 import gc
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
+from core.audio import AudioLimits
 from core.devices import pick_device
 from core.embeddings import EmbeddedClips, EmbeddingCache, data_sha256, embed_clips
-from core.errors import DataError, MusicEvalError
+from core.errors import MusicEvalError
+from core.file_reading import stop_if_any
 from core.heads import Heads
 from core.scales import SCALES
 from core.splits import Split
@@ -58,6 +60,8 @@ class Plan:
         Folder of embeddings.
     device : str
         One of `core.devices.DEVICES`.
+    limits : AudioLimits
+        What clips may be.
     """
 
     data: Path
@@ -68,6 +72,7 @@ class Plan:
     output: Path
     cache: Path
     device: str = "auto"
+    limits: AudioLimits = field(default_factory=AudioLimits)
 
 
 def fit_heads(
@@ -207,9 +212,9 @@ class _Run:
 
     def _embedded(self, material: Material) -> EmbeddedExamples:
         """The clips' embeddings; what is not in the cache is shared out among the processes."""
-        starting, device = material.starting, self.accelerator.device
+        plan, starting, device = self.plan, material.starting, self.accelerator.device
         tower = starting.tower.to(device)
-        cache = EmbeddingCache(self.plan.cache, tower, starting.policy, self.plan.recipe.precision)
+        cache = EmbeddingCache(plan.cache, tower, starting.policy, plan.recipe.precision, plan.limits)
         paths = [Path(path) for path in material.clips.table["audio_path"]]
         mine = [paths[row] for row in self._mine(len(paths))]
         cache.audio(mine, lambda share, message: self._tell(RunProgress("embedding", message, share)))
@@ -220,10 +225,8 @@ class _Run:
         """The clips; those that cannot be read are told before training begins."""
         self._tell(RunProgress("embedding", "Looking through the clips"))
         chunk, starting = self.plan.recipe.micro_batch, material.starting
-        sound = SoundExamples(material.clips, starting.tower, starting.policy, chunk)
-        unreadable = gather_object(sound.unreadable(self._mine(len(material.clips))))
-        if unreadable:
-            raise DataError("\n  ".join([f"{len(unreadable)} clips cannot be read:", *unreadable]))
+        sound = SoundExamples(material.clips, starting.tower, starting.policy, chunk, self.plan.limits)
+        stop_if_any(gather_object(sound.unreadable(self._mine(len(material.clips)))))
         return sound
 
     def _mine(self, n_clips: int) -> range:

@@ -127,3 +127,9 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def look() -> tuple[int, str]:
+    """Width in pixels and colour scheme of a page; tests may ask for others."""
+    return 1280, "light"

@@ -158,7 +158,7 @@ def test_wrong_passwords_are_limited_for_each_address(locked: Administration, cl
 
 def test_right_passwords_are_not_limited(locked: Administration) -> None:
     for _ in range(20):
-        locked.sign_in(PASSWORD, Asking())
+        assert locked.allowed(locked.sign_in(PASSWORD, Asking()), Asking())
 
 
 def test_there_is_no_sign_in_without_a_password() -> None:

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from core.many.records import read_records
 from core.tables import Problems
 from tests.manifests import manifest_rows, write_manifest
-from tests.webapp.test_browser import Seen, overflow
+from tests.webapp.browsing import open_page, overflow
 
 pytestmark = pytest.mark.browser
 
@@ -28,24 +28,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def look() -> tuple[int, str]:
-    return 1280, "light"
-
-
-@pytest.fixture
 def page(browser: Browser, address: str, look: tuple[int, str]) -> Iterator[Page]:
     """The tab, open and ready. Whatever a test does, the page logs no error and asks nobody else."""
-    width, scheme = look
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    seen = Seen()
-    opened = context.new_page()
-    opened.set_default_timeout(20_000)
-    seen.watch(opened)
-    opened.goto(f"{address}#batch")
-    expect(opened.get_by_role("button", name="Score all")).to_be_visible()
-    yield opened
-    assert seen == Seen()  # before the page closes, which cuts its requests off and complains
-    context.close()
+    with open_page(browser, look, f"{address}#batch") as opened:
+        expect(opened.get_by_role("button", name="Score all")).to_be_visible()
+        yield opened
 
 
 def give(page: Page, manifest: Path, *files: Path) -> None:

@@ -1,73 +1,32 @@
 """The page as a visitor meets it, in Chromium: two widths, light and dark, mouse and keyboard."""
 
 import json
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from gradio_client import Client, handle_file
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import Browser, Page, expect
 
 from core.scales import describe
 from core.scorer import Scorer
 from tests.bad_inputs import BAD_INPUTS
 from tests.clips import pluck, write_clip
+from tests.webapp.browsing import open_page, overflow
 from webapp.score_tab import snippet
 from webapp.theme import DARK, LIGHT
 
 pytestmark = pytest.mark.browser
 
 PROMPT = "A calm guitar line, plucked"
-LOCAL = re.compile(r"(http://127\.0\.0\.1:\d+/|data:|blob:)")
-# What Gradio's waveform says when the file that was dropped is not audio.
-NO_AUDIO = "Waveform load error"
-
-
-@dataclass
-class Seen:
-    """What the browser did behind the page."""
-
-    errors: list[str] = field(default_factory=list)
-    foreign: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-
-    def watch(self, page: Page) -> None:
-        page.on("console", self._console)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", self._request)
-        page.on("response", lambda answer: self.refused.append(answer.url) if answer.status >= 400 else None)
-
-    def _console(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and NO_AUDIO not in message.text:
-            self.errors.append(message.text)
-
-    def _request(self, request: Request) -> None:
-        if not LOCAL.match(request.url):
-            self.foreign.append(request.url)
-
-
-@pytest.fixture
-def look() -> tuple[int, str]:
-    """Width in pixels and colour scheme; tests may ask for others."""
-    return 1280, "light"
 
 
 @pytest.fixture
 def page(browser: Browser, address: str, look: tuple[int, str]) -> Iterator[Page]:
     """The page, open and ready. Whatever a test does, the page logs no error and asks nobody else."""
-    width, scheme = look
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    seen = Seen()
-    opened = context.new_page()
-    opened.set_default_timeout(20_000)
-    seen.watch(opened)
-    opened.goto(address)
-    expect(opened.get_by_role("button", name="Score", exact=True)).to_be_visible()
-    yield opened
-    assert seen == Seen()  # before the page closes, which cuts its requests off and complains
-    context.close()
+    with open_page(browser, look, address) as opened:
+        expect(opened.get_by_role("button", name="Score", exact=True)).to_be_visible()
+        yield opened
 
 
 def upload(page: Page, clip: Path) -> None:
@@ -81,10 +40,6 @@ def score(page: Page, clip: Path, prompt: str = PROMPT) -> None:
     page.get_by_label("Prompt").fill(prompt)
     page.get_by_role("button", name="Score", exact=True).click()
     expect(page.locator("#result .me-value b")).to_have_count(2)
-
-
-def overflow(page: Page) -> int:
-    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
 @pytest.fixture

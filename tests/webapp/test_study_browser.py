@@ -13,6 +13,7 @@ from annotation.database import Database
 from core.scorer import Scorer
 from core.settings import Settings
 from tests.annotation.rooms import Room
+from tests.webapp.browsing import open_page, overflow
 from tests.webapp.conftest import free_port
 from tests.webapp.studies import make_study
 from webapp import build_app, serve
@@ -42,24 +43,10 @@ def desk(scorer: Scorer, settings: Settings, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-def look() -> tuple[int, str]:
-    """Width in pixels and colour scheme; tests may ask for others."""
-    return 1280, "light"
-
-
-@pytest.fixture
 def page(browser: Browser, desk: str, look: tuple[int, str]) -> Iterator[Page]:
     """The Study tab, as a stranger finds it. Whatever a test does, the page logs no error."""
-    width, scheme = look
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page, errors = context.new_page(), []
-    page.set_default_timeout(20_000)
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{desk}#study")
-    yield page
-    assert errors == []  # before the page closes, which cuts its requests off and complains
-    context.close()
+    with open_page(browser, look, f"{desk}#study") as opened:
+        yield opened
 
 
 def sign_in(page: Page, password: str = PASSWORD) -> None:
@@ -76,10 +63,6 @@ def choose(page: Page, study: str) -> None:
 
 def open_tab(page: Page, name: str) -> None:
     page.locator("#desk").get_by_role("tab", name=name).click()
-
-
-def overflow(page: Page) -> int:
-    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
 def test_a_stranger_sees_the_door_alone(page: Page) -> None:

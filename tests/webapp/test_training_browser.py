@@ -16,8 +16,8 @@ from core.scorer import Scorer
 from core.settings import Settings
 from core.training.shelf import ModelShelf
 from tests.rated import write_rated
+from tests.webapp.browsing import open_page, overflow
 from tests.webapp.conftest import free_port
-from tests.webapp.test_browser import Seen, overflow
 from webapp import build_app, serve
 from webapp.judge import Judge
 
@@ -38,8 +38,6 @@ while not sign.exists():
 for path in sorted(model.iterdir(), key=lambda path: path.name == "config.json"):
     shutil.copy(path, output)
 """
-# What Gradio says when a page is left while an event is under way.
-LEFT = ("AbortError: signal is aborted", "Unexpected error Connection errored out.")
 LOOKS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
 
 
@@ -77,23 +75,10 @@ def locked(data: Path, scorer: Scorer) -> Iterator[str]:
 
 
 @pytest.fixture
-def look() -> tuple[int, str]:
-    return 1280, "light"
-
-
-@pytest.fixture
 def page(browser: Browser, look: tuple[int, str]) -> Iterator[Page]:
     """A page that logs no error, whatever a test does with it."""
-    width, scheme = look
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    seen = Seen()
-    opened = context.new_page()
-    opened.set_default_timeout(20_000)
-    seen.watch(opened)
-    yield opened
-    context.close()
-    seen.errors = [error for error in seen.errors if not error.startswith(LEFT)]
-    assert seen == Seen()
+    with open_page(browser, look) as opened:
+        yield opened
 
 
 def sign_in(page: Page, password: str = PASSWORD) -> None:
