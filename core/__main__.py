@@ -83,18 +83,15 @@ def _score(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
 
 def _score_one(arguments: argparse.Namespace) -> None:
     from core.audio import read_clip
-    from core.scorer import Scorer
+    from core.devices import pick_device
     from core.settings import Settings
+    from core.zero_shot import load_scorer
 
     settings = Settings.from_environment(os.environ)
     with quiet_decoders():
         clip = read_clip(arguments.clip, settings.limits)
-    if arguments.zero_shot:
-        from core.zero_shot import zero_shot_scorer
-
-        scorer = zero_shot_scorer(arguments.zero_shot, settings.limits)
-    else:
-        scorer = Scorer.load(arguments.model or settings.model, settings.limits)
+    model, device = arguments.model or settings.model, pick_device(arguments.device)
+    scorer = load_scorer(model, arguments.zero_shot, settings.limits, device)
     score = scorer.score(clip, arguments.prompt)
     if arguments.json:
         print(json.dumps(score.to_json(), indent=2, allow_nan=False))

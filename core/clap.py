@@ -32,6 +32,9 @@ MAX_PROMPT_CHARACTERS = 1_000  # 77 tokens of any language end sooner; bounds th
 # Tensors that HTSAT computes from its configuration alone: never stored, never loaded.
 RECOMPUTED = re.compile(r"spectrogram_extractor\.|logmel_extractor\.|relative_position_index$|attn_mask$")
 
+# CUDA's default for convolutions, alone among the devices, is a float32 with 10 bits of mantissa.
+torch.backends.cudnn.allow_tf32 = False
+
 _RESTORING = threading.Lock()  # the global generator's state is put back: by one thread at a time
 
 
@@ -124,9 +127,12 @@ class ClapTower(nn.Module):
         ValueError
             A window of another length.
         """
-        waveform = torch.as_tensor(windows, dtype=torch.float32, device=self.device)
+        waveform = torch.as_tensor(windows, dtype=torch.float32)
         if waveform.ndim != 2 or waveform.shape[1] != WINDOW_SAMPLES:
             raise ValueError(f"windows have shape (n, {WINDOW_SAMPLES}), not {tuple(waveform.shape)}")
+        if self.device.type == "cuda" and waveform.device.type == "cpu":
+            waveform = waveform.pin_memory()  # then it is sent while both sides do other work
+        waveform = waveform.to(self.device, non_blocking=True)
         hann = torch.hann_window(FFT_SAMPLES, device=self.device)
         with torch.no_grad():  # laion-clap multiplies with a matrix of sines instead: 4 times as slow, equal
             spectrum = torch.stft(waveform, FFT_SAMPLES, HOP_SAMPLES, window=hann, return_complex=True)

@@ -12,12 +12,12 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def pick_device(name: str) -> "torch.device":
-    """Give a device of this machine, to compute in float32 as the others do.
+    """Give a device of this machine.
 
     Parameters
     ----------
     name : str
-        One of `DEVICES`; ``auto`` is CUDA where there is one, else MPS (Apple), else the CPU.
+        One of `DEVICES`; ``auto`` is CUDA where there is one, else the CPU; MPS (Apple) must be asked for.
 
     Raises
     ------
@@ -30,5 +30,6 @@ def pick_device(name: str) -> "torch.device":
     known = [device for device, is_there in there.items() if is_there]
     if name != "auto" and name not in known:
         raise TrainingError(f"There is no device {name!r} here. There is {', '.join(known)}; or give auto.")
-    torch.backends.cudnn.allow_tf32 = False  # CUDA's default for convolutions, of which spectrograms are made
-    return torch.device(known[0] if name == "auto" else name)
+    if name == "auto":
+        name = "cuda" if there["cuda"] else "cpu"
+    return torch.device(name)

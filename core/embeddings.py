@@ -46,6 +46,7 @@ BATCH = 8  # windows, or prompts; more does not help a CPU
 ACCELERATED_BATCH = 64
 
 Item = TypeVar("Item")
+_Window = tuple[str, NDArray[np.float32], bool]  # its clip's SHA-256, samples, whether it is the clip's last
 
 
 class EmbeddingCache:
@@ -157,13 +158,22 @@ class EmbeddingCache:
             SHA-256 of the file, and what `core.audio.condition` gives of its samples.
         """
         rows: list[Tensor] = []
-        for batch in _batches(_windows(clips), self.batch):
-            embedded = self.embed(self._tower.log_mel(np.stack([window for _, window, _ in batch]))).cpu()
-            for (sha256, _, is_last), row in zip(batch, embedded, strict=True):
+        for batch, embedded in self._embedded(_windows(clips)):
+            for (sha256, _, is_last), row in zip(batch, embedded.cpu(), strict=True):
                 rows.append(row)
                 if is_last:
                     yield sha256, self._keep(self._audio_name(sha256), torch.stack(rows))
                     rows = []
+
+    def _embedded(self, windows: Iterable[_Window]) -> Iterator[tuple[list[_Window], Tensor]]:
+        """Batches with their embeddings; a GPU computes one while the windows of the next are waited for."""
+        behind: list[tuple[list[_Window], Tensor]] = []
+        for batch in _batches(windows, self.batch):
+            samples = np.stack([window for _, window, _ in batch])
+            behind.append((batch, self.embed(self._tower.log_mel(samples))))
+            if self._tower.device.type == "cpu" or len(behind) > 1:
+                yield behind.pop(0)
+        yield from behind
 
     def embed(self, log_mel: Tensor) -> Tensor:
         """Embed spectrograms of the tower, (n, 1, 1001, 64), at the cache's precision; nothing is kept."""
@@ -296,9 +306,7 @@ def data_sha256(clips: RatedClips) -> str:
     return hashlib.sha256("\n".join(sorted(map(json.dumps, rows))).encode()).hexdigest()
 
 
-def _windows(
-    clips: Iterable[tuple[str, NDArray[np.float32]]],
-) -> Iterator[tuple[str, NDArray[np.float32], bool]]:
+def _windows(clips: Iterable[tuple[str, NDArray[np.float32]]]) -> Iterator[_Window]:
     """Each window with its clip's hash, and whether it is the clip's last."""
     for sha256, samples in clips:
         starts = window_starts(samples.size)

@@ -129,21 +129,35 @@ class Scorer:
     checkpoint : Checkpoint
     limits : AudioLimits, optional
         What clips may be.
+    device : torch.device, optional
+        Where the tower goes; by default it stays where it is.
     """
 
-    def __init__(self, checkpoint: Checkpoint, limits: AudioLimits | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        limits: AudioLimits | None = None,
+        device: torch.device | None = None,
+    ) -> None:
         self.checkpoint = checkpoint
+        if device is not None:
+            checkpoint.tower.to(device)
         self.limits = limits or AudioLimits()
 
     @classmethod
-    def load(cls, folder: Path | None = None, limits: AudioLimits | None = None) -> "Scorer":
+    def load(
+        cls,
+        folder: Path | None = None,
+        limits: AudioLimits | None = None,
+        device: torch.device | None = None,
+    ) -> "Scorer":
         """Make a scorer from a checkpoint folder; without one, from the embedded demo checkpoint.
 
         Raises
         ------
         CheckpointError
         """
-        return cls(load_checkpoint(DEMO_CHECKPOINT if folder is None else Path(folder)), limits)
+        return cls(load_checkpoint(DEMO_CHECKPOINT if folder is None else Path(folder)), limits, device)
 
     def score(self, source: ClipSource | Clip, prompt: str, progress: Progress | None = None) -> Score:
         """Score a clip against its prompt.
@@ -190,13 +204,13 @@ class Scorer:
         starts = window_starts(samples.size)
         values: list[NDArray[np.float64]] = []
         with torch.inference_mode():
-            text = self.checkpoint.tower.embed_text([prompt])
+            text = self.checkpoint.tower.embed_text([prompt]).cpu()
             for first in range(0, len(starts), WINDOWS_PER_BATCH):
                 tell(first / len(starts), f"Listening: window {first + 1} of {len(starts)}")
                 batch = [cut_window(samples, start) for start in starts[first : first + WINDOWS_PER_BATCH]]
-                audio = self.checkpoint.tower.embed_audio(np.stack(batch))
+                audio = self.checkpoint.tower.embed_audio(np.stack(batch)).cpu()
                 scored = self.checkpoint.heads(audio, text.expand(len(batch), -1))
-                values.append(scored.double().cpu().numpy())
+                values.append(scored.double().numpy())
         return np.concatenate(values)
 
     def model_warnings(self) -> list[ScoreWarning]:

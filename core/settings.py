@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.audio import AudioLimits
+from core.devices import DEVICES
 from core.errors import SettingsError
 
 PREFIX = "MUSICEVAL_"
@@ -66,6 +67,12 @@ def _name(text: str) -> str:
     return text
 
 
+def _device(text: str) -> str:
+    if text not in DEVICES:
+        raise ValueError(text)
+    return text
+
+
 def _password(text: str) -> str:
     if len(text) < SHORTEST_PASSWORD:
         raise ValueError(len(text))
@@ -86,6 +93,9 @@ SETTINGS: tuple[Setting, ...] = (
         "file of the official CLAP checkpoint",
         _folder,
         "clap_checkpoint",
+    ),
+    Setting(
+        "MUSICEVAL_DEVICE", "auto", "where the app's models run: auto, cpu, cuda or mps", _device, "device"
     ),
     Setting("MUSICEVAL_HOST", "127.0.0.1", "address that the app listens on", _name, "host"),
     Setting("MUSICEVAL_PORT", "7860", "port that the app listens on", _port, "port"),
@@ -152,6 +162,8 @@ class Settings:
         Folder of the listening tests.
     database : str
         URL of their database; empty for the one in `data`.
+    device : str
+        One of `core.devices.DEVICES`.
     admin_password : str
         Empty for none.
     """
@@ -165,6 +177,7 @@ class Settings:
     data: Path = Path("data")
     database: str = ""
     clap_checkpoint: Path | None = None
+    device: str = "auto"
     admin_password: str = dataclasses.field(default="", repr=False)
 
     @property

@@ -11,6 +11,7 @@ carry the warning ``zero_shot``.
 
 import hashlib
 import json
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn, stack
@@ -58,21 +59,31 @@ class ZeroShotHeads(Heads):
         return MIN_SCORE + (MAX_SCORE - MIN_SCORE) * stack([better, fits], dim=-1)
 
 
-def zero_shot_scorer(tower: str = "music-audioset", limits: AudioLimits | None = None) -> Scorer:
-    """Make a scorer without trained heads.
+def load_scorer(
+    model: Path | None,
+    zero_shot: str | None,
+    limits: AudioLimits | None = None,
+    device: torch.device | None = None,
+) -> Scorer:
+    """Load what judges.
 
     Parameters
     ----------
-    tower : str
-        As `core.towers.load_tower` takes it.
-    limits : AudioLimits, optional
+    model : Path or None
+        As :meth:`core.scorer.Scorer.load` takes it; not looked at for a zero-shot scorer.
+    zero_shot : str or None
+        The tower that judges without trained heads, as `core.towers.load_tower` takes it.
+    limits, device
+        As `core.scorer.Scorer` takes them.
 
     Raises
     ------
     CheckpointError
-        The tower is unknown or not on this machine; the message says what to do.
+        The model cannot be loaded, or the tower is unknown or not on this machine.
     """
-    return Scorer(zero_shot_checkpoint(load_tower(tower)), limits)
+    if zero_shot:
+        return Scorer(zero_shot_checkpoint(load_tower(zero_shot)), limits, device)
+    return Scorer.load(model, limits, device)
 
 
 def zero_shot_checkpoint(start: StartingTower) -> Checkpoint:

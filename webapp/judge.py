@@ -7,7 +7,10 @@ before it takes over, so there is never a moment without a judge.
 import sys
 import threading
 
+import torch
+
 from core.audio import AudioLimits
+from core.devices import pick_device
 from core.errors import CheckpointError
 from core.scorer import Scorer
 from core.settings import Settings
@@ -48,8 +51,11 @@ class Judge:
         CheckpointError
             The named model, or the demo's, cannot be loaded. One that judged last and cannot be loaded is
             told on stderr.
+        TrainingError
+            This machine has no such device.
         """
-        judge = cls(Scorer.load(settings.model, settings.limits), ModelShelf(settings.models))
+        first = Scorer.load(settings.model, settings.limits, pick_device(settings.device))
+        judge = cls(first, ModelShelf(settings.models))
         try:
             last = judge.shelf.active()
             if last is None:
@@ -71,6 +77,11 @@ class Judge:
     def limits(self) -> AudioLimits:
         """What clips may be, whichever model judges."""
         return self._first.limits
+
+    @property
+    def device(self) -> torch.device:
+        """Where the models run, whichever judges."""
+        return self._first.checkpoint.tower.device
 
     def activate(self, name: str | None) -> None:
         """Let a model judge from now on.
@@ -107,4 +118,4 @@ class Judge:
     def _load(self, name: str | None) -> Scorer:
         if name is None:
             return self._first
-        return Scorer.load(self.shelf.model(name).folder, self.limits)
+        return Scorer.load(self.shelf.model(name).folder, self.limits, self.device)

@@ -12,7 +12,7 @@ from core.errors import CheckpointError
 from core.official.tower import OFFICIAL, find_official
 from core.scorer import Scorer
 from core.settings import Settings
-from core.zero_shot import zero_shot_scorer
+from core.zero_shot import load_scorer
 from webapp.judge import Judge
 
 JUDGE, ZERO_SHOT = "judge", "zero-shot"
@@ -66,5 +66,5 @@ class ModelMenu:
             return self._judge.scorer
         with self._loading:
             if self._zero_shot is None:
-                self._zero_shot = zero_shot_scorer(OFFICIAL.tower, self._judge.limits)
+                self._zero_shot = load_scorer(None, OFFICIAL.tower, self._judge.limits, self._judge.device)
             return self._zero_shot

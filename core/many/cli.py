@@ -50,8 +50,8 @@ def add_many_options(score: argparse.ArgumentParser) -> None:
 
 def check_arguments(arguments: argparse.Namespace) -> str:
     """Say what is wrong with the arguments of ``score`` taken together; nothing is an empty text."""
-    if arguments.zero_shot and (arguments.model or arguments.manifest):
-        return "--zero-shot goes with CLIP and --prompt, and without --model"
+    if arguments.zero_shot and arguments.model:
+        return "--zero-shot goes without --model"
     one = [arguments.clip, arguments.prompt]
     many = [arguments.manifest, arguments.output]
     if arguments.manifest is None and arguments.output is None:
@@ -117,7 +117,8 @@ def _judging(arguments: argparse.Namespace) -> "Judging":
     settings = Settings.from_environment(os.environ)
     own = None if arguments.ray else settings.cache  # a cluster has no folder of its own
     cache = None if arguments.no_cache else arguments.cache or own
-    return Judging(arguments.model or settings.model, cache, arguments.precision, settings.limits)
+    model = arguments.model or settings.model
+    return Judging(model, cache, arguments.precision, settings.limits, arguments.zero_shot)
 
 
 class _Bar:

@@ -33,7 +33,6 @@ from core.many.rows import Judging, RowScorer, local_file
 from core.many.run import Counts
 from core.many.table import OK, SCORE_COLUMNS, columns_with
 from core.ratings import escape_cell
-from core.scorer import Scorer
 from core.tables import Problems
 
 ROWS_AT_ONCE = 32  # scored together, and again together where a machine is lost
@@ -69,7 +68,7 @@ def score_on_ray(manifest: str, output: str, judging: Judging, address: str, use
     judging = replace(judging, model=_absolute(judging.model), cache=_absolute(judging.cache))
     if target.is_there():
         raise DataError(f"{shown_name(target.name)} is there already. Give another output, or move it.")
-    RowScorer(Scorer.load(judging.model, judging.limits), judging, "cpu")  # says now what is wrong with it
+    RowScorer(judging.scorer(), judging, "cpu")  # says now what is wrong with it
     n_rows, others = _check(source)
     with _cluster(address):
         _score(source, target, (judging, source, target, others), n_rows, use_gpus)
@@ -83,7 +82,7 @@ class _Worker:
         self, judging: Judging, source: Place, target: Place, others: tuple[str, ...], device: str, cores: int
     ) -> None:
         torch.set_num_threads(cores)
-        scorer = Scorer.load(judging.model, judging.limits)
+        scorer = judging.scorer()
         fetch = partial(_fetch, source, judging.limits.max_bytes)
         self._scorer = RowScorer(scorer, judging, device, fetch)
         self._source, self._is_csv, self._columns = source, target.is_csv, columns_with(others)

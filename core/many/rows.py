@@ -26,6 +26,7 @@ from core.many.records import Cells
 from core.many.table import FAILED, OK, to_record
 from core.scales import SCALES, clamp
 from core.scorer import Scorer, intervals
+from core.zero_shot import load_scorer
 
 _READERS = 2  # beside a model on the same cores
 _GPU_READERS = 8  # beside each GPU
@@ -47,12 +48,19 @@ class Judging:
     precision : str
         As `core.embeddings.EmbeddingCache` takes it.
     limits : AudioLimits
+    zero_shot : str or None
+        A tower that judges without trained heads, in place of the model.
     """
 
     model: Path | None
     cache: Path | None
     precision: str
     limits: AudioLimits
+    zero_shot: str | None = None
+
+    def scorer(self) -> Scorer:
+        """Load what judges, as `core.zero_shot.load_scorer` does."""
+        return load_scorer(self.model, self.zero_shot, self.limits)
 
 
 @dataclass(frozen=True)

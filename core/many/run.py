@@ -21,7 +21,6 @@ from core.many.records import Cells, check_format, read_records, write_records
 from core.many.rows import Judging
 from core.many.table import COLUMNS, OK, SCORE_COLUMNS, columns_with, from_table
 from core.many.workers import Task, open_workers
-from core.scorer import Scorer
 from core.tables import Problems
 
 ROWS_AT_ONCE = 32  # are finished together: some seconds of work for the small model on two cores
@@ -83,7 +82,7 @@ def score_manifest(
     """
     check_format(output)
     manifest = Manifest.check(path, SCORE_COLUMNS)
-    scorer = Scorer.load(judging.model, judging.limits)
+    scorer = judging.scorer()
     model_sha256 = scorer.checkpoint.sha256
     part, retry = (output.with_name(output.name + suffix) for suffix in (".part", ".retry"))
     is_again = output.exists() and not part.exists()

@@ -79,7 +79,7 @@ def _begin(judging: Judging, free: "SimpleQueue[str]") -> None:
     global _scorer  # a process of a pool has no other place for it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the parent, which then ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _scorer = RowScorer(Scorer.load(judging.model, judging.limits), judging, free.get())
+    _scorer = RowScorer(judging.scorer(), judging, free.get())
 
 
 def _end_with_parent() -> None:

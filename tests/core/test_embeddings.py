@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from core.audio import InputPolicy, condition, read_clip, split_windows
 from core.checkpoint import load_checkpoint
@@ -63,6 +65,35 @@ def kept(scorer: Scorer, paths: list[Path], tmp_path_factory: pytest.TempPathFac
 @pytest.fixture
 def folder(kept: Path, tmp_path: Path) -> Path:
     return shutil.copytree(kept, tmp_path / "cache")
+
+
+def test_a_gpu_is_a_batch_ahead(tower: ClapTower, paths: list[Path]) -> None:
+    """What it computes is fetched after the next batch has been sent, and comes to the same."""
+    sent = []
+
+    class OnGpu:
+        """A tower that says that it is on a GPU, and is not."""
+
+        device, training = torch.device("cuda"), False
+        spec, dim, weights = tower.spec, tower.dim, tower.weights
+
+        def log_mel(self, windows: NDArray[np.float32]) -> torch.Tensor:
+            sent.append(len(windows))
+            return tower.log_mel(windows)
+
+        def embed_log_mel(self, log_mel: torch.Tensor) -> torch.Tensor:
+            return tower.embed_log_mel(log_mel)
+
+    cache = EmbeddingCache(None, cast("ClapTower", OnGpu()), InputPolicy())
+    cache.batch = 2
+    clips = [read_clip(path) for path in paths]
+    heard = [(clip.sha256, condition(clip.samples, clip.sample_rate_hz, InputPolicy())) for clip in clips]
+    n_sent = [(rows, len(sent)) for _, rows in cache.stream(heard)]
+    assert [n for _, n in n_sent] == [2, 3, 3]
+    for (rows, _), (_, expected) in zip(
+        n_sent, EmbeddingCache(None, tower, InputPolicy()).stream(heard), strict=True
+    ):
+        assert torch.allclose(rows, expected, atol=1e-6)
 
 
 def test_embeddings_are_the_towers(tower: ClapTower, paths: list[Path], tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         ("MUSICEVAL_MAX_FILE_MB", "nan"),
         ("MUSICEVAL_MODEL", " "),
         ("MUSICEVAL_HOST", ""),
+        ("MUSICEVAL_DEVICE", "gpu"),
     ],
 )
 def test_a_bad_value_is_refused(name: str, value: str) -> None:

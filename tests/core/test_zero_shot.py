@@ -13,7 +13,7 @@ from core.many.manifest import Row
 from core.many.rows import Judging, RowScorer
 from core.scorer import Scorer
 from core.towers import StartingTower, tower_sha256
-from core.zero_shot import OPPOSITES, ZeroShotHeads, zero_shot_checkpoint, zero_shot_scorer
+from core.zero_shot import OPPOSITES, ZeroShotHeads, load_scorer, zero_shot_checkpoint
 
 PROMPT = "A calm guitar line"
 
@@ -84,10 +84,10 @@ def test_another_tower_is_another_model(start: StartingTower) -> None:
 
 
 def test_the_command(
-    judge: Scorer, clip_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    start: StartingTower, clip_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     asked = []
-    monkeypatch.setattr("core.zero_shot.zero_shot_scorer", lambda tower, _: asked.append(tower) or judge)
+    monkeypatch.setattr("core.zero_shot.load_tower", lambda tower: asked.append(tower) or start)
     command = ["score", str(clip_path), "--prompt", PROMPT]
     assert main([*command, "--zero-shot"]) == 0
     lines = capfd.readouterr().out.splitlines()
@@ -98,15 +98,30 @@ def test_the_command(
     assert asked == ["music-audioset", "small"]
     with pytest.raises(SystemExit):
         main([*command, "--zero-shot", "small", "--model", "folder"])
-    assert "--zero-shot goes with CLIP and --prompt, and without --model" in capfd.readouterr().err
+    assert "--zero-shot goes without --model" in capfd.readouterr().err
+
+
+def test_the_command_for_a_manifest(
+    judge: Scorer, start: StartingTower, clip_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.zero_shot.load_tower", lambda tower: start)
+    manifest, output = tmp_path / "clips.jsonl", tmp_path / "scores.jsonl"
+    manifest.write_text(json.dumps({"file": str(clip_path), "prompt": PROMPT}))
+    command = ["score", "--manifest", str(manifest), "-o", str(output), "--no-cache"]
+    assert main([*command, "--zero-shot", "small"]) == 0
+    record = json.loads(output.read_text())
+    score = judge.score(clip_path, PROMPT)
+    assert record["textual_alignment"] == pytest.approx(score.textual_alignment, abs=1e-5)
+    assert (record["model"], record["model_sha256"]) == ("zero-shot random", judge.checkpoint.sha256)
+    assert "zero_shot" in record["warnings"].split(";")
 
 
 def test_the_small_tower_says_what_it_learned_from(clip_path: Path) -> None:
-    warnings = zero_shot_scorer("small").model_warnings()
+    warnings = load_scorer(None, "small").model_warnings()
     assert [warning.code for warning in warnings] == ["zero_shot", "demo_model"]
     assert "its towers learned composed music only" in warnings[1].message
 
 
 def test_an_unknown_tower_is_refused() -> None:
     with pytest.raises(CheckpointError, match="There is no tower 'x'"):
-        zero_shot_scorer("x")
+        load_scorer(None, "x")

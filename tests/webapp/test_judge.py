@@ -1,9 +1,11 @@
+import dataclasses
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
-from core.errors import CheckpointError
+from core.errors import CheckpointError, TrainingError
 from core.scorer import Scorer
 from core.settings import Settings
 from core.training.shelf import ModelShelf
@@ -46,6 +48,14 @@ def test_a_model_that_does_not_load_changes_nothing(judge: Judge, scorer: Scorer
         with pytest.raises(CheckpointError):
             judge.activate(name)
     assert (judge.name, judge.scorer, judge.shelf.active()) == ("first", before, "first")
+
+
+def test_the_models_run_where_the_settings_say(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    judge = Judge.open(dataclasses.replace(settings, device="cpu"))
+    assert judge.device == torch.device("cpu")
+    with pytest.raises(TrainingError, match="There is no device 'cuda' here"):
+        Judge.open(dataclasses.replace(settings, device="cuda"))
 
 
 def test_the_last_model_judges_after_a_restart(

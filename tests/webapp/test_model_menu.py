@@ -6,12 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from core.audio import AudioLimits
 from core.errors import CheckpointError
 from core.scorer import Scorer
 from core.training.shelf import ModelShelf
-from core.zero_shot import zero_shot_scorer
+from core.zero_shot import load_scorer
 from webapp import model_menu
 from webapp.judge import Judge
 from webapp.model_menu import JUDGE, ZERO_SHOT, ModelMenu
@@ -56,11 +57,11 @@ def test_what_is_missing_is_told_with_its_size(judge: Judge) -> None:
 def test_the_official_clap_is_loaded_once(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def load(tower: str, limits: AudioLimits) -> Scorer:
-        asked.append(tower)
-        return zero_shot_scorer("small", limits)
+    def load(model: None, zero_shot: str, limits: AudioLimits, device: torch.device) -> Scorer:
+        asked.append(zero_shot)
+        return load_scorer(model, "small", limits, device)
 
-    monkeypatch.setattr(model_menu, "zero_shot_scorer", load)
+    monkeypatch.setattr(model_menu, "load_scorer", load)
     monkeypatch.setattr(model_menu, "find_official", lambda settings: Path("clap.pt"))
     menu = ModelMenu(judge)
     assert "calibrated" in menu.note(ZERO_SHOT)
