@@ -13,8 +13,9 @@ from core.heads import Heads
 from core.scorer import Scorer
 from tests.clips import write_clip
 
-if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # they share the cores
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # they share the cores, and so do their children
     torch.set_num_threads(max(1, torch.get_num_threads() // int(workers)))
+    os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())
 
 REFERENCE_DATA = os.environ.get("MUSICEVAL_REFERENCE_DATA")
 METRICS = {

@@ -26,7 +26,7 @@ from core.training.runs import Runs
 from core.training.shelf import ModelShelf
 from webapp.admin import Administration
 from webapp.batch_tab import build_batch_tab
-from webapp.door import build_door, new_token
+from webapp.door import BY_ITSELF, build_door, new_token
 from webapp.guard import KEPT_S, Guard, GuardedBlocks, drop_old_uploads, shut_environment
 from webapp.header import banner, header
 from webapp.judge import Judge
@@ -131,7 +131,7 @@ def build_app(scorer: Scorer | Judge, settings: Settings) -> GuardedBlocks:
             with _tab("listening"):
                 build_rating_tab()
             _build_administration(app, judge, settings, venues.real, token, note)
-        app.load(show_banner, None, note, api_visibility="private")
+        app.load(show_banner, None, note, **BY_ITSELF)
         app.load(None, js=_OPEN_NAMED_TAB, api_visibility="private")
     app.queue(api_open=False, max_size=64)
     return app
@@ -157,12 +157,12 @@ def _build_administration(
     with _tab("training") as tab:
         door = build_door(tab, administration, token, "Training", _TRAINING)
         with door.inside:
-            build_training_tab(administration, token, door.entered, Desk(judge, runs, venue), note)
+            build_training_tab(administration, token, door.looks, Desk(judge, runs, venue), note)
     with _tab("study") as tab:
         door = build_door(tab, administration, token, "Study", _STUDY)
         with door.inside:
             routes = build_study_tab(
-                administration, token, venue, door.entered, lambda study: train_from_study(runs, venue, study)
+                administration, token, venue, door.looks, lambda study: train_from_study(runs, venue, study)
             )
     app.own_routes = [*app.own_routes, *routes]
 

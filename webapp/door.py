@@ -1,11 +1,11 @@
 """The door of an administrator's tab: strangers see what the tab is for and how to get in, nothing else.
 
 What stands behind it is laid out for everybody and shown to the administrator only; it must be empty until
-`Door.entered` changes, which no stranger brings about. The door keeps nobody out by itself: that is what
+a handler fills it after one of `Door.looks`. The door keeps nobody out by itself: that is what
 `webapp.admin.Administration.guarded` does, at every handler.
 """
 
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,9 @@ import gradio as gr
 from webapp.admin import Administration
 
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+# What a page asks for by itself goes past Gradio's queue. The queue's stream of answers closes after the last
+# one, and a click just then is never answered (Gradio 6.31: the page takes the stream for open).
+BY_ITSELF: dict[str, Any] = {**_PRIVATE, "queue": False}
 # The key only keeps the browser's store tidy: it stands in /config. What is stored is a token that expires.
 _STORED_AS = ("musiceval-administrator", "not-a-secret")
 _ABOUT = (
@@ -36,12 +39,12 @@ class Door:
     ----------
     inside : gradio.Column
         Lay the tab out in it.
-    entered : gradio.State
-        Changes whenever the administrator comes in.
+    looks : sequence of gradio.events.Dependency
+        What shows who stands there what they may see; then the tab is to be filled, for the administrator.
     """
 
     inside: gr.Column
-    entered: gr.State
+    looks: Sequence[Any]
 
 
 def new_token() -> gr.BrowserState:
@@ -64,7 +67,6 @@ def build_door(
     title, about : str
         What the tab is for.
     """
-    entered = gr.State(0.0)
     with gr.Column(elem_classes="me-outside") as outside:
         sign = gr.HTML(_ABOUT.format(title=title, about=about, how=""), apply_default_css=False)
         with gr.Row(visible=False, elem_classes="me-sign-in") as form:
@@ -74,13 +76,13 @@ def build_door(
     with gr.Column(visible=False) as inside, gr.Row(visible=False, elem_classes="me-sign-out") as leave:
         sign_out = gr.Button("Sign out", size="sm", scale=0)
     keeper = _Keeper(administration, title, about)
-    seen = [outside, sign, form, inside, leave, entered]
-    tab.select(keeper.look, token, seen, **_PRIVATE)
-    gr.on([button.click, password.submit], keeper.enter, password, [token, password, wrong], **_PRIVATE).then(
-        keeper.look, token, seen, **_PRIVATE
+    seen = [outside, sign, form, inside, leave]
+    entered = gr.on(
+        [button.click, password.submit], keeper.enter, password, [token, password, wrong], **_PRIVATE
     )
-    sign_out.click(keeper.go, token, token, **_PRIVATE).then(keeper.look, token, seen, **_PRIVATE)
-    return Door(inside, entered)
+    left = sign_out.click(keeper.go, token, token, **_PRIVATE)
+    events = (tab.select, entered.then, left.then)
+    return Door(inside, [event(keeper.look, token, seen, **BY_ITSELF) for event in events])
 
 
 class _Keeper:
@@ -99,7 +101,6 @@ class _Keeper:
             gr.update(visible=mode == "password"),
             gr.update(visible=allowed),
             gr.update(visible=mode == "password"),
-            time.time() if allowed else gr.skip(),
         ]
 
     def enter(self, password: str, request: gr.Request) -> list[Any]:

@@ -51,7 +51,7 @@ _UPLOAD = "/gradio_api/upload"
 # named by a path, never by a URL.
 _API = re.compile(
     r"/gradio_api/((app_id|call|cancel|heartbeat|info|login_check|queue|reset|startup-events|theme\.css"
-    r"|upload|upload_progress|user)(/.*)?|mcp/?|file=(?![a-z0-9+.-]*:)[^\\]*)",
+    r"|upload|upload_progress|user)(/.*)?|mcp/?|run/predict|file=(?![a-z0-9+.-]*:)[^\\]*)",
     re.IGNORECASE,
 )
 

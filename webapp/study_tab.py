@@ -5,13 +5,14 @@ Here stand the parts and which of them a handler reads and writes; what the hand
 layout, which everybody is sent, and not in a component's choices.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
 from starlette.routing import BaseRoute
 
 from webapp.admin import Administration
+from webapp.door import BY_ITSELF
 from webapp.study_desk import StudyDesk
 from webapp.study_export import Exports
 from webapp.study_views import no_study
@@ -35,7 +36,7 @@ def build_study_tab(
     admin: Administration,
     token: gr.BrowserState,
     venue: Venue,
-    entered: gr.State,
+    looks: Sequence[Any],
     train: Callable[[str], str],
 ) -> list[BaseRoute]:
     """Lay the desk out in the open `gr.Blocks`, where only an administrator sees it.
@@ -47,8 +48,8 @@ def build_study_tab(
         Of the administrator's session: the first input of every handler.
     venue : Venue
         Where the studies are.
-    entered : gradio.State
-        Changes when an administrator comes to the desk.
+    looks : sequence of gradio.events.Dependency
+        Of `webapp.door.Door`.
     train : callable
         Starts a training run from the study of a name, and says so in a sentence.
 
@@ -84,7 +85,10 @@ def build_study_tab(
             with gr.Tab("Reliability"):
                 reliability = _html()
     shown = [study, nothing, column, heading, progress, results, clips, screening, reliability, change, rater]
-    for event in (entered.change, refresh.click, invited, done.change):
+    for look in looks:
+        look.then(admin.guarded(desk.open, gr.skip()), [token, study], shown, **BY_ITSELF)
+    listen(done.change, desk.open, [study], shown, **BY_ITSELF)
+    for event in (refresh.click, invited):
         listen(event, desk.open, [study], shown)
     switched = listen(study.input, desk.open, [study], shown, trigger_mode="always_last")
     listen(switched.then, lambda: ("", "", ""), [], [*notes, codes])

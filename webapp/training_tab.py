@@ -4,7 +4,7 @@ Every handler is the administrator's. A run is a process of its own (`core.train
 reads what it has written: closing the page, or restarting the server, changes nothing about it.
 """
 
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from core.training.run_status import RUNNING, Run, RunOrder
 from core.training.shelf import Model
 from webapp import training_views as views
 from webapp.admin import Administration
+from webapp.door import BY_ITSELF
 from webapp.header import banner
 from webapp.training_desk import FROM_SERVER, FROM_STUDY, Desk, curves, scatter
 
@@ -73,7 +74,6 @@ class _Parts:
         self.models = gr.HTML(js_on_load=views.BUTTONS, apply_default_css=False, elem_id="models")
         self.timer = gr.Timer(_TICK_S, active=False)
         self.seen = gr.State("")  # what the curves show
-        self.ended = gr.State(0.0)  # changes when a run ends
         self.shown = gr.State("")  # name of the model whose result is shown
 
     @property
@@ -88,7 +88,7 @@ class _Parts:
 
 
 def build_training_tab(
-    administration: Administration, token: gr.BrowserState, entered: gr.State, desk: Desk, note: gr.HTML
+    administration: Administration, token: gr.BrowserState, looks: Sequence[Any], desk: Desk, note: gr.HTML
 ) -> None:
     """Lay the tab out behind its door.
 
@@ -96,22 +96,22 @@ def build_training_tab(
     ----------
     administration : Administration
     token : gradio.BrowserState
-    entered : gradio.State
+    looks : sequence of gradio.events.Dependency
         Of `webapp.door.Door`.
     desk : Desk
     note : gradio.HTML
         What the Score tab says of the model that judges.
     """
     guarded = administration.guarded
-    parts, handlers = _Parts(), _Handlers(desk)
+    parts = _Parts()
+    handlers = _Handlers(desk, len(parts.all))
     controls, start = _controls()
     source, study, folder, *_ = controls
-    idle = [*[gr.skip()] * 4, gr.Timer(active=False), gr.skip()]
-    entered.change(guarded(handlers.enter), [token, study], [*parts.all, study, source], **_QUIETLY)
-    parts.timer.tick(
-        guarded(handlers.watch, idle), [token, parts.seen], [*parts.watched, parts.ended], **_QUIETLY
-    )
-    parts.ended.change(guarded(handlers.refresh), token, parts.all, **_QUIETLY)
+    enter, filled = guarded(handlers.enter, gr.skip()), [*parts.all, study, source]
+    for look in looks:
+        look.then(enter, [token, study], filled, **BY_ITSELF)
+    signed_out = [gr.Timer(active=False) if part is parts.timer else gr.skip() for part in parts.all]
+    parts.timer.tick(guarded(handlers.watch, signed_out), [token, parts.seen], parts.all, **BY_ITSELF)
     gr.on(
         [parts.models.select, parts.unfinished.select],
         guarded(handlers.act),
@@ -128,8 +128,8 @@ def build_training_tab(
 class _Handlers:
     """What the page calls; each gives new values of components."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, n_parts: int) -> None:
+        self._desk, self._n_parts = desk, n_parts
 
     def refresh(self) -> list[Any]:
         """Bring everything up to date."""
@@ -147,10 +147,12 @@ class _Handlers:
         return [gr.update(visible=source == FROM_STUDY), gr.update(visible=source == FROM_SERVER)]
 
     def watch(self, seen: str) -> list[Any]:
-        """Follow the run; tell when it has ended."""
+        """Follow the run; bring everything up to date when it has ended."""
         run = self._desk.shown_run()
-        ended = gr.skip() if run and run.state == RUNNING else time.time()
-        return [*_watched(run, seen), ended]
+        if run is None or run.state != RUNNING:
+            return self.refresh()
+        watched = _watched(run, seen)
+        return [*watched, *[gr.skip()] * (self._n_parts - len(watched))]
 
     def act(self, shown: str, chosen: gr.EventData) -> list[Any]:
         """Do what a button in a list says."""

@@ -1,25 +1,25 @@
 """The server is killed again and again: every rating that it acknowledged is there, and none twice."""
 
+import multiprocessing
 import os
 import random
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
 import pytest
 from sqlalchemy import func, select, text
 
+import app
 from annotation.database import Database
 from annotation.schema import Batch, Rating, Trial
 from core.settings import Settings
 from tests.webapp.conftest import free_port
 from tests.webapp.studies import RemoteRater, make_study
 
-ROOT = Path(__file__).parents[2]
 RATERS = 4
 START_S = 60
 RESUME_S = 30
@@ -27,21 +27,21 @@ LONGEST_LIFE_S = 0.6  # from when every rater is back at work to the next kill
 
 
 class KilledServer:
-    """The real ``app.py``, started and killed at one address."""
+    """The real ``app.py``, started and killed at one address; what it imports is imported once for all."""
 
     def __init__(self, settings: Settings, model: Path, log: Path) -> None:
         self.address = f"http://127.0.0.1:{settings.port}"
         named = {"DATA": settings.data, "PORT": settings.port, "MODEL": model}
-        self.environment = os.environ | {f"MUSICEVAL_{name}": str(value) for name, value in named.items()}
+        self.environment = {f"MUSICEVAL_{name}": str(value) for name, value in named.items()}
         self.log = log
+        self.processes = multiprocessing.get_context("forkserver")
+        self.processes.set_forkserver_preload(["app"])
 
     def start(self) -> None:
-        with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "app.py"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
-            )
+        self.process = self.processes.Process(target=run_app, args=(self.environment, self.log))
+        self.process.start()
         deadline_s = time.monotonic() + START_S
-        while self.process.poll() is None and time.monotonic() < deadline_s:
+        while self.process.is_alive() and time.monotonic() < deadline_s:
             try:
                 httpx.get(f"{self.address}/listening/place", timeout=5)
             except httpx.TransportError:
@@ -52,7 +52,15 @@ class KilledServer:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.join()
+
+
+def run_app(environment: Mapping[str, str], log: Path) -> None:
+    os.environ.update(environment)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.exit(app.main())
 
 
 class ScriptedRater(threading.Thread):

@@ -357,7 +357,7 @@ def test_two_processes_end_where_one_does(name: str, plan: Plan) -> None:
 @pytest.mark.parametrize("name", ["frozen", "paper"])
 @pytest.mark.timeout(900)
 def test_killing_makes_no_difference(name: str, plan: Plan) -> None:
-    epochs = {"frozen": 2000, "paper": 4}[name]
+    epochs = {"frozen": 200, "paper": 4}[name]
     recipe = dataclasses.replace(RECIPES[name], epochs=epochs, batch_size=4)
     whole, killed = (elsewhere(plan, folder, recipe=recipe) for folder in ("whole", "killed"))
     subprocess.run([sys.executable, *command(whole)], cwd=ROOT, check=True, capture_output=True, timeout=300)
