@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from annotation.options import add_fields, add_json, fields, one_line
-from annotation.plans import SimulationPlan, StressPlan
 from annotation.protocol import Protocol
+from annotation.simulated.plans import SimulationPlan, StressPlan
 from core.command import Parser, run_command
 from core.errors import StudyError
 
@@ -142,7 +142,7 @@ def _create(arguments: argparse.Namespace) -> None:
 
 
 def _ingest(arguments: argparse.Namespace) -> None:
-    from annotation.ingest import ingest, report_text
+    from annotation.material.ingest import ingest, report_text
     from core.settings import Settings
 
     limits = Settings.from_environment(os.environ).limits
@@ -172,7 +172,7 @@ def _invite(arguments: argparse.Namespace) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> None:
-    from annotation.status import status, status_text
+    from annotation.results.status import status, status_text
     from annotation.studies import find_study
 
     with _opened() as (database, _), database.read() as session:
@@ -181,7 +181,7 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from annotation.export import export
+    from annotation.output.export import export
 
     with _opened() as (database, data):
         manifest = export(database, data, arguments.study, arguments.output, _now())
@@ -194,8 +194,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _exclude_or_restore(arguments: argparse.Namespace) -> None:
-    from annotation.changes import Change
-    from annotation.results import comparison_text, what_if
+    from annotation.results.changes import Change
+    from annotation.results.ratings import comparison_text, what_if
 
     change = Change(arguments.study, arguments.action, arguments.rater, arguments.batch)
 
@@ -214,8 +214,8 @@ def _exclude_or_restore(arguments: argparse.Namespace) -> None:
 
 
 def _reliability(arguments: argparse.Namespace) -> None:
-    from annotation.reliability import report, report_text
-    from annotation.results import ratings_table
+    from annotation.results.ratings import ratings_table
+    from annotation.results.reliability import report, report_text
     from annotation.studies import find_study
 
     with _opened() as (database, _), database.read() as session:
@@ -224,7 +224,7 @@ def _reliability(arguments: argparse.Namespace) -> None:
 
 
 def _simulate(arguments: argparse.Namespace) -> None:
-    from annotation.simulation import simulate, simulation_text
+    from annotation.simulated.simulation import simulate, simulation_text
 
     protocol = Protocol(**fields(arguments, Protocol, _SOUND))
     plan = SimulationPlan(**fields(arguments, SimulationPlan, _NOT_ASKED), protocol=protocol)
@@ -234,7 +234,7 @@ def _simulate(arguments: argparse.Namespace) -> None:
 
 
 def _stress(arguments: argparse.Namespace) -> None:
-    from annotation.stress import stress, stress_text
+    from annotation.simulated.stress import stress, stress_text
 
     _print(stress(StressPlan(**fields(arguments, StressPlan))), stress_text, arguments.json)
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from annotation.database import Database
-from annotation.ingest import ingest
+from annotation.material.ingest import ingest
 from annotation.protocol import Protocol
 from annotation.schema import Clip
 from annotation.studies import create, find_rater, find_study, invite

@@ -27,12 +27,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from annotation import access, listening
-from annotation.demo_study import new_visitor, sound_check
+from annotation import access
+from annotation.material.demo_study import new_visitor, sound_check
 from annotation.protocol import Protocol
-from annotation.questionnaire import CONSENT, QUESTIONS
-from annotation.reply import Reply
 from annotation.schema import Rater
+from annotation.session import listening
+from annotation.session.questionnaire import CONSENT, QUESTIONS
+from annotation.session.reply import Reply
 from annotation.studies import clip_path
 from core.errors import AccessError, MusicEvalError, RatingError, StudyError
 from webapp.rate_limit import RateLimit

@@ -11,9 +11,9 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from annotation.changes import Change, possible_changes
-from annotation.desk import overview, study_names
-from annotation.results import what_if
+from annotation.results.changes import Change, possible_changes
+from annotation.results.desk import overview, study_names
+from annotation.results.ratings import what_if
 from annotation.studies import find_study, invite, renew
 from core.errors import StudyError
 from core.scales import SCALE_TITLES, SCALES

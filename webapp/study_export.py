@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from annotation.export import export
+from annotation.output.export import export
 from webapp.venues import Venue
 
 PREFIX = "/study/export"

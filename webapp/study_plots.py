@@ -25,7 +25,7 @@ def systems_plot(systems: pd.DataFrame, scale: str, unit: str = "MOS") -> str:
     Parameters
     ----------
     systems : DataFrame
-        Of `annotation.results.system_table`, or of `core.many.leaderboard.leaderboard`.
+        Of `annotation.results.ratings.system_table`, or of `core.many.leaderboard.leaderboard`.
     scale : str
     unit : str
         What the scores are.

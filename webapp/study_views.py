@@ -1,4 +1,4 @@
-"""What the Study tab shows of a study, as HTML: figures of `annotation.desk.Overview` in words and tables.
+"""What the Study tab shows of a study, as HTML: an `annotation.results.desk.Overview` in words and tables.
 
 Conventions: whatever somebody gave (names, comments, reasons) passes `html.escape`. Intervals are 95 %; what
 so few ratings cannot tell is a dash.
@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from typing import Any
 
-from annotation.changes import Change
-from annotation.desk import Overview
-from annotation.results import Results, compare_systems, moved_clips, standing
-from annotation.status import shown_time, where_is
+from annotation.results.changes import Change
+from annotation.results.desk import Overview
+from annotation.results.ratings import Results, compare_systems, moved_clips, standing
+from annotation.results.status import shown_time, where_is
 from core.scales import SCALE_TITLES, SCALES
 from webapp.html_table import html_table
 from webapp.study_plots import download, systems_plot

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from annotation.training_data import write_training_data
+from annotation.output.training_data import write_training_data
 from core.errors import CheckpointError, TrainingError, shown_name
 from core.predictions import predicted
 from core.training.run_folder import LOG_FILE

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from annotation.desk import study_names
+from annotation.results.desk import study_names
 from core.scales import MAX_SCORE, MIN_SCORE, SCALE_TITLES, SCALES
 from core.splits import Split
 from core.training.run_status import RUNNING, Run, RunOrder

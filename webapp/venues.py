@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annotation.database import Database
-from annotation.demo_study import open_demo
+from annotation.material.demo_study import open_demo
 from core.settings import Settings
 
 _DEMO_SIGN = "demo."

@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from annotation import listening
 from annotation.database import Database
-from annotation.listening import Place, Submitted
 from annotation.protocol import Protocol
-from annotation.reply import Reply
 from annotation.schema import Batch, Clip, Prompt, Rater, Study, System, Trial
+from annotation.session import listening
+from annotation.session.listening import Place, Submitted
+from annotation.session.reply import Reply
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DURATION_S = 10.0

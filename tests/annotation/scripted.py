@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from annotation import listening
 from annotation.database import Database
-from annotation.reply import Reply
 from annotation.schema import Clip, Rater, Trial
+from annotation.session import listening
+from annotation.session.reply import Reply
 
 Answer = Callable[[Clip, str], tuple[int, int]]  # the clip and the trial's role -> both scores
 

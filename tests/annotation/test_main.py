@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from annotation import access, stress
+from annotation import access
 from annotation.__main__ import build_parser, main
 from annotation.database import Database
-from annotation.plans import StressPlan
 from annotation.protocol import Protocol
 from annotation.schema import Study
+from annotation.simulated import stress
+from annotation.simulated.plans import StressPlan
 from tests.annotation.rooms import NOW
 from tests.annotation.scripted import rate_all
 from tests.clips import pluck, write_clip

@@ -14,11 +14,11 @@ import httpx
 import numpy as np
 from sqlalchemy import func, select, update
 
-from annotation.clips import Entry, add_clip
 from annotation.database import Database
+from annotation.material.clips import Entry, add_clip
+from annotation.material.sound import Normalised
 from annotation.protocol import Protocol
 from annotation.schema import Base, Clip, Trial
-from annotation.sound import Normalised
 from annotation.studies import create, invite
 
 CANARY = "ZAUNKOENIG"  # in the names of systems and files, in paths and explanations of what is hidden

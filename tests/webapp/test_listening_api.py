@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from annotation.database import Database
 from annotation.schema import Answer, Batch, Clip, Consent, Problem, Rating, Trial
-from annotation.screening import exclude
+from annotation.session.screening import exclude
 from annotation.studies import clip_path, find_study
 from core.settings import Settings
 from tests.webapp.studies import RemoteRater, SmallStudy, answer, make_study, rows, state

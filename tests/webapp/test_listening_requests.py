@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from annotation import listening
 from annotation.database import Database
 from annotation.schema import Clip, Trial, Visit
+from annotation.session import listening
 from annotation.studies import clip_path, find_study
 from core.settings import Settings
 from tests.webapp.studies import CANARY, RemoteRater, SmallStudy, make_study, rows, state

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from annotation.database import Database
 from annotation.schema import Batch, Problem, Rating, Trial
-from annotation.screening import exclude
+from annotation.session.screening import exclude
 from core.settings import Settings
 from tests.webapp.rating_page import (
     ALIGNMENT,

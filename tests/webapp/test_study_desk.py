@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from annotation.changes import Change
 from annotation.database import Database
+from annotation.results.changes import Change
 from core.errors import StudyError
 from tests.annotation.rooms import Room
 from tests.webapp.desks import Desk, make_desk, rated_desk

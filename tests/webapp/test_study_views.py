@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from annotation.changes import Change
 from annotation.database import Database
-from annotation.desk import overview
 from annotation.protocol import Protocol
-from annotation.results import what_if
+from annotation.results.changes import Change
+from annotation.results.desk import overview
+from annotation.results.ratings import what_if
 from annotation.schema import System
 from annotation.studies import create
 from tests.annotation.rooms import NOW, Room, deaf

@@ -1,0 +1,231 @@
+"""Batches: which clips a rater gets next, with which hidden checks, in which order.
+
+Clips with the fewest claims come first; among equals, systems take turns in proportion to what is left of
+them. Nobody gets a clip again that they rated, reported or were sent. Anchors come at random, none again to
+the same rater before the pool is used up, then the least recent. All is drawn from the seed of the study, the
+rater and the number of the batch, and stored as positions.
+
+Source: the MusicEval paper, sections IV.A to IV.C; what it leaves open stands in `annotation.protocol`.
+"""
+
+import secrets
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+from sqlalchemy import exists, insert, select
+from sqlalchemy.orm import Session
+
+from annotation.protocol import Protocol
+from annotation.schema import Batch, Clip, Problem, Rater, Trial
+from annotation.session import ledger, screening
+from annotation.session.layout import Item, arrange
+from core.errors import StudyError
+
+_TOKEN_BYTES = 24
+
+
+class Candidate(NamedTuple):
+    """A clip that a rater could get."""
+
+    clip_id: int
+    prompt_id: int
+    system_id: int
+    claims: int
+
+
+@dataclass(frozen=True)
+class History:
+    """What a rater was given so far."""
+
+    practised: bool
+    batches: int  # practice not counted
+    stimuli: frozenset[int]  # clips that must not come again
+    anchors: dict[int, int]  # number of the batch that had the anchor last
+
+
+def open_batch(session: Session, rater: Rater, at: datetime) -> Batch | None:
+    """Give a rater their next batch; practice comes first, where the study has any.
+
+    Parameters
+    ----------
+    session : Session
+        In a write transaction.
+    rater : Rater
+        Without an open batch.
+    at : datetime
+
+    Returns
+    -------
+    Batch or None
+        None when there is nothing that this rater could rate now.
+
+    Raises
+    ------
+    StudyError
+        If the study has no stimuli, or fewer anchors than its protocol asks for in a batch.
+    """
+    protocol = Protocol.from_json(rater.study.protocol)
+    anchors = _clips(session, rater.study_id, "anchor")
+    if len(anchors) < protocol.anchors or not _clips(session, rater.study_id, "stimulus", limit=1):
+        raise StudyError("This listening test is not ready yet. Whoever runs it can see in its status why.")
+    history = history_of(session, rater)
+    found = candidates(session, rater, history, at)
+    if not found:
+        return None
+    practice = practice_clips(session, rater, history)
+    if practice:
+        return _store(session, rater, 0, practice, at)
+    number = history.batches + 1
+    random = np.random.default_rng((rater.study.seed, rater.id, number))
+    chosen = _choose(found, protocol, random)
+    checks = _least_recent(anchors, history.anchors, protocol.anchors, random)
+    order = arrange(chosen, checks, protocol, random)
+    return _store(session, rater, number, order, at, short=len(chosen) < protocol.batch_size)
+
+
+def history_of(session: Session, rater: Rater) -> History:
+    """Read what a rater was given so far.
+
+    A trial that was released before its clip was sent is as if it had never been, unless it was released
+    because the clip did not play.
+    """
+    reported = exists().where(Problem.trial_id == Trial.id)
+    query = (
+        select(Batch.number, Trial.role, Trial.clip_id, Trial.state, Trial.served_at, reported)
+        .join(Trial, Trial.batch_id == Batch.id)
+        .where(Batch.rater_id == rater.id)
+        .order_by(Batch.number)
+    )
+    numbers: set[int] = set()
+    stimuli: set[int] = set()
+    anchors: dict[int, int] = {}
+    for number, role, clip_id, state, served_at, silent in session.execute(query):
+        numbers.add(number)
+        if state == "released" and served_at is None and not silent:
+            continue
+        if role == "stimulus":
+            stimuli.add(clip_id)
+        elif role == "anchor":
+            anchors[clip_id] = number
+    return History(0 in numbers, max(numbers, default=0), frozenset(stimuli), anchors)
+
+
+def candidates(session: Session, rater: Rater, history: History, at: datetime) -> list[Candidate]:
+    """Give the clips that a rater could get now; none for a rater who is excluded."""
+    if screening.is_excluded(session, rater):
+        return []
+    limit = Protocol.from_json(rater.study.protocol).raters_per_clip
+    count = ledger.claims(session, rater.study_id, at)
+    return [
+        Candidate(clip_id, prompt_id, system_id, count.get(clip_id, 0))
+        for clip_id, prompt_id, system_id in _clips(session, rater.study_id, "stimulus")
+        if count.get(clip_id, 0) < limit and clip_id not in history.stimuli
+    ]
+
+
+def may_come_free(session: Session, rater: Rater, history: History) -> bool:
+    """Tell whether a rater who can get nothing now may get something later.
+
+    That is so while others hold clips, or may lose their ratings of them, or the study has no clips yet.
+    """
+    if screening.is_excluded(session, rater):
+        return False
+    limit = Protocol.from_json(rater.study.protocol).raters_per_clip
+    valid = ledger.valid(session, rater.study_id)
+    clips = [clip_id for clip_id, _, _ in _clips(session, rater.study_id, "stimulus")]
+    return not clips or any(
+        valid.get(clip_id, 0) < limit and clip_id not in history.stimuli for clip_id in clips
+    )
+
+
+def practice_clips(session: Session, rater: Rater, history: History) -> list[Item]:
+    """Give the practice that a rater has before them, in the manifest's order; empty when it is done."""
+    count = Protocol.from_json(rater.study.protocol).training
+    if history.practised or count == 0:
+        return []
+    found = _clips(session, rater.study_id, "training", limit=count)
+    return [Item(clip_id, prompt_id, "training") for clip_id, prompt_id, _ in found]
+
+
+def _clips(
+    session: Session, study_id: int, kind: str, limit: int | None = None
+) -> Sequence[tuple[int, int, int]]:
+    query = select(Clip.id, Clip.prompt_id, Clip.system_id).where(
+        Clip.study_id == study_id, Clip.kind == kind
+    )
+    return session.execute(query.order_by(Clip.id).limit(limit)).all()
+
+
+def _choose(found: list[Candidate], protocol: Protocol, random: np.random.Generator) -> list[Item]:
+    ranked = _ranked(found, random)
+    if protocol.presentation == "by-prompt":
+        ranked = _whole_prompts(ranked, protocol.batch_size)
+    return [Item(one.clip_id, one.prompt_id, "stimulus") for one in ranked[: protocol.batch_size]]
+
+
+def _ranked(found: list[Candidate], random: np.random.Generator) -> list[Candidate]:
+    """Order by claims; among equals, each system spreads evenly over the order, from a random start."""
+    alike: dict[tuple[int, int], list[Candidate]] = defaultdict(list)
+    for one in found:
+        alike[one.claims, one.system_id].append(one)
+    ranked: list[tuple[int, float, Candidate]] = []
+    for (claims, _), group in alike.items():
+        start = random.random()
+        for place, index in enumerate(random.permutation(len(group))):
+            ranked.append((claims, (place + start) / len(group), group[index]))
+    ranked.sort(key=lambda one: one[:2])
+    return [one for _, _, one in ranked]
+
+
+def _whole_prompts(ranked: list[Candidate], size: int) -> list[Candidate]:
+    """Put the prompts first that fit into a batch with all their clips, then what fills it up."""
+    prompts: dict[int, list[Candidate]] = defaultdict(list)
+    for one in ranked:
+        prompts[one.prompt_id].append(one)
+    whole: list[Candidate] = []
+    parted: list[Candidate] = []
+    for group in prompts.values():
+        (whole if len(whole) + len(group) <= size else parted).extend(group)
+    return whole + parted
+
+
+def _least_recent(
+    anchors: Sequence[tuple[int, int, int]], heard: dict[int, int], count: int, random: np.random.Generator
+) -> list[Item]:
+    shuffled = [anchors[place] for place in random.permutation(len(anchors))]
+    shuffled.sort(key=lambda anchor: heard.get(anchor[0], 0))
+    return [Item(clip_id, prompt_id, "anchor") for clip_id, prompt_id, _ in shuffled[:count]]
+
+
+def _store(
+    session: Session, rater: Rater, number: int, order: list[Item], at: datetime, *, short: bool = False
+) -> Batch:
+    batch = Batch(
+        study_id=rater.study_id,
+        rater_id=rater.id,
+        number=number,
+        state="open",
+        short=short,
+        opened_at=at,
+        lease_until=ledger.lease(Protocol.from_json(rater.study.protocol), at),
+    )
+    session.add(batch)
+    session.flush()
+    trials = [
+        {
+            "batch_id": batch.id,
+            "rater_id": rater.id,
+            "clip_id": item.clip_id,
+            "position": position,
+            "role": item.role,
+            "token": secrets.token_urlsafe(_TOKEN_BYTES),
+            "state": "open",
+        }
+        for position, item in enumerate(order, start=1)
+    ]
+    session.execute(insert(Trial), trials)
+    return batch

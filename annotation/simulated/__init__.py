@@ -1,0 +1,1 @@
+"""Studies with simulated raters, to plan one and to prove the rules."""

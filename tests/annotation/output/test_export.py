@@ -1,0 +1,281 @@
+"""Exports: what they say, that they say it safely, that they are whole."""
+
+import contextlib
+import csv
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from annotation.database import Database
+from annotation.material.clips import Entry, add_clip
+from annotation.material.sound import normalise
+from annotation.output.export import export
+from annotation.protocol import Protocol
+from annotation.schema import Clip
+from annotation.session.screening import exclude
+from annotation.studies import clip_path, create, find_batch, find_rater, find_study, invite
+from core.audio import read_clip
+from core.errors import StudyError
+from core.ratings import RatedClips
+from core.scales import SCALES
+from core.sources import read_source
+from tests.annotation.rooms import NOW
+from tests.annotation.scripted import rate_all
+from tests.clips import pluck
+
+HOSTILE = '=HYPERLINK("http://x")\ttab\r\nline <b>'
+PROMPTS = (HOSTILE, "A calm piano", '-loud, "fast"')
+RULES = Protocol(raters_per_clip=2, batch_size=3, anchors=1, duplicate_distance=1, training=0)
+GIVEN = {("R01", 0): (5, 1), ("R01", 1): (4, 2), ("R02", 0): (4, 4), ("R02", 1): (4, 1)}  # rater, clip % 2
+
+
+@dataclass
+class Done:
+    """A study that two raters have finished, and what they said."""
+
+    database: Database
+    data: Path
+    ended: datetime
+    clips: list[Clip]  # stimuli
+    says: dict[tuple[str, str], tuple[int, int]]  # (rater, clip) -> scores
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
+    data = tmp_path_factory.mktemp("data")
+    database = Database(f"sqlite:///{data / 'musiceval.sqlite'}")
+    with database.write() as session:
+        study = create(session, "one", RULES, 3, NOW)
+    entries = [Entry(f"{number}.wav", PROMPTS[number % 3], f"=sys{number // 3}") for number in range(6)]
+    entries += [Entry("take.wav", PROMPTS[1], "=sys0")]
+    entries += [Entry(f"anchor{number}.wav", "Played by people", "human", "anchor") for number in range(2)]
+    for number, entry in enumerate(entries):
+        clip = read_clip((pluck(1.0) * np.float32(0.5 + number / 20), 16_000))
+        add_clip(database, data, study, entry, clip.sha256, normalise(clip, RULES), NOW)
+    with database.write() as session:
+        invite(session, study, 2, NOW)
+        raters = [find_rater(session, study, name) for name in ("R01", "R02")]
+        clips = session.query(Clip).filter_by(kind="stimulus").order_by(Clip.id).all()
+    at, says = NOW, {}
+    for rater in raters:
+        said = {clip.name: GIVEN[rater.pseudonym, clip.id % 2] for clip in clips}
+        says |= {(rater.pseudonym, name): scores for name, scores in said.items()}
+        at = rate_all(database, rater.id, lambda clip, _role, said=said: said.get(clip.name, (5, 5)), at)
+    yield Done(database, data, at, clips, says)
+    database.close()
+
+
+@pytest.fixture
+def out(done: Done, tmp_path: Path) -> Path:
+    export(done.database, done.data, "one", tmp_path / "out", done.ended)
+    return tmp_path / "out"
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_rating_is_there(done: Done, out: Path) -> None:
+    ratings = rows(out / "ratings.csv")
+    stimuli = {(row["rater"], row["clip"]): row for row in ratings if row["role"] == "stimulus"}
+    assert {key: tuple(int(row[scale]) for scale in SCALES) for key, row in stimuli.items()} == done.says
+    assert {row["status"] for row in stimuli.values()} == {"valid"}
+    assert {row["status"] for row in ratings if row["role"] in ("anchor", "duplicate")} == {"check"}
+    first = ratings[0]
+    assert first["given_at"] == "2026-03-01T12:00:06.000000Z"
+    assert (first["heard_s"], first["batch"], first["position"]) == ("1.0", "1", "1")
+
+
+def test_raters(done: Done, out: Path) -> None:
+    for rater in rows(out / "raters.csv"):
+        assert rater["agreed_at"] >= "2026-03-01T12:00:00.000000Z"
+        assert (rater["training"], rater["instrument"]) == ("student of music", "'=cello()")
+
+
+def test_mos(done: Done, out: Path) -> None:
+    mos = {row["clip"]: row for row in rows(out / "mos.csv")}
+    assert mos.keys() == {clip.name for clip in done.clips}
+    for clip in done.clips:
+        for index, scale in enumerate(SCALES):
+            said = [done.says[rater, clip.name][index] for rater in ("R01", "R02")]
+            assert float(mos[clip.name][scale]) == np.mean(said)
+            assert float(mos[clip.name][f"{scale}_sd"]) == pytest.approx(np.std(said, ddof=1), abs=1e-12)
+        assert mos[clip.name]["n_ratings"] == "2"
+    systems = rows(out / "systems.csv")
+    assert [(row["system"], row["n_clips"], row["n_ratings"]) for row in systems] == [
+        ("'=sys0", "4", "8"),
+        ("'=sys1", "3", "6"),
+    ]
+
+
+def test_clips_lead_back_to_their_sources(done: Done, out: Path) -> None:
+    clips = {row["clip"]: row for row in rows(out / "clips.csv")}
+    assert len(clips) == 9
+    assert [clips[clip.name]["source_file"] for clip in done.clips] == [
+        *(f"{number}.wav" for number in range(6)),
+        "take.wav",
+    ]
+    assert [clips[clip.name]["musiceval"] for clip in done.clips] == [
+        "S002_P001.wav", "S002_P002.wav", "S002_P003.wav", "S003_P001.wav", "S003_P002.wav", "S003_P003.wav",
+        "S002_P004.wav",
+    ]  # fmt: skip
+    assert {row["musiceval"] for row in clips.values() if row["kind"] == "anchor"} == {""}
+
+
+def test_no_cell_is_a_formula(out: Path) -> None:
+    cells = [cell for path in out.glob("*.csv") for row in rows(path) for cell in row.values()]
+    assert any(cell == f"'{HOSTILE}" for cell in cells)
+    dangerous = [cell for cell in cells if cell and cell[0] in "=+-@\t\r"]
+    assert all(float(cell) < 0 for cell in dangerous)  # numbers are none
+
+
+def test_rated_clips(done: Done, out: Path) -> None:
+    rated = RatedClips.from_csv(out / "rated_clips.csv").table.set_index("clip_id")
+    assert rated.index.tolist() == sorted(clip.name for clip in done.clips)
+    for clip in done.clips:
+        row = rated.loc[clip.name]
+        assert row["musical_impression"] == np.mean([done.says[r, clip.name][0] for r in ("R01", "R02")])
+        assert (row["n_ratings"], row["split"]) == (2, "")
+        with done.database.read() as session:
+            original = clip_path(done.data, find_study(session, "one"), clip.name)
+        assert Path(row["audio_path"]).read_bytes() == original.read_bytes()
+    assert rated["prompt"].map(PROMPTS.index).groupby(rated["prompt_id"]).nunique().to_dict() == {
+        "P001": 1,
+        "P002": 1,
+        "P003": 1,
+    }
+    assert set(rated["system_id"]) == {"=sys0", "=sys1"}
+
+
+def test_both_forms_are_read_as_the_same_clips(done: Done, out: Path) -> None:
+    names = {row["clip"]: row["musiceval"] for row in rows(out / "clips.csv")}
+    export, layout = read_source(out).table, read_source(out / "musiceval").table
+    ours = export.set_index(export["clip_id"].map(names).str.removesuffix(".wav")).sort_index()
+    theirs = layout.set_index("clip_id").sort_index()
+    assert ours.index.tolist() == theirs.index.tolist()
+    for column in (*SCALES, "n_ratings", *(f"{scale}_sd" for scale in SCALES)):
+        assert ours[column].tolist() == pytest.approx(theirs[column].tolist())
+    one_line = [" ".join(prompt.split()) for prompt in ours["prompt"]]
+    assert theirs["prompt"].tolist() == one_line
+
+
+def test_the_musiceval_layout(done: Done, out: Path) -> None:
+    layout = out / "musiceval"
+    names = {row["clip"]: row["musiceval"] for row in rows(out / "clips.csv")}
+    total = dict(line.split(",", 1) for line in (layout / "sets/total_mos_list.txt").read_text().splitlines())
+    assert list(total) == sorted(names[clip.name] for clip in done.clips)
+    for clip in done.clips:
+        said = np.array([done.says[rater, clip.name] for rater in ("R01", "R02")])
+        assert total[names[clip.name]] == ",".join(str(float(mean)) for mean in said.mean(axis=0))
+    person = (layout / "person_mos/total_person_mos.txt").read_text().splitlines()
+    assert sorted(person) == sorted(
+        f"{names[clip]},{rater},{scores[0]},{scores[1]}" for (rater, clip), scores in done.says.items()
+    )
+    systems = (layout / "system_mos/total_system_mos.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in systems] == ["S002", "S003"]
+    assert (layout / "prompt_info.txt").read_text().splitlines() == [
+        "id\ttext",
+        'P001\t\'=HYPERLINK("http://x") tab line <b>',
+        "P002\tA calm piano",
+        'P003\t\'-loud, "fast"',
+        "P004\tA calm piano",
+    ]
+    assert (layout / "demo_prompt_info.txt").read_text() == "id\ttext\n"
+    assert {path.name for path in (layout / "wav").iterdir()} == set(total)
+
+
+def test_the_manifest(done: Done, out: Path) -> None:
+    manifest = json.loads((out / "manifest.json").read_text())
+    listing = ""
+    for name, sha256 in manifest["files"].items():
+        assert hashlib.sha256((out / name).read_bytes()).hexdigest() == sha256
+        listing += f"{sha256}  {name}\n"
+    assert manifest["content_sha256"] == hashlib.sha256(listing.encode()).hexdigest()
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert manifest["files"].keys() == files - {"manifest.json"}
+    assert manifest["protocol"] == RULES.to_json()
+    assert (manifest["study"], manifest["seed"], manifest["exported_at"]) == (
+        "one",
+        3,
+        done.ended.isoformat(),
+    )
+    assert manifest["last_rating_at"] == done.ended.isoformat()
+    counts = manifest["counts"]
+    assert (counts["clips"], counts["clips_done"], counts["raters"]) == (7, 7, 2)
+    assert counts["ratings"]["valid"] == 14
+
+
+def test_the_same_state_has_the_same_hash(done: Done, out: Path, tmp_path: Path) -> None:
+    first = json.loads((out / "manifest.json").read_text())
+    second = export(done.database, done.data, "one", tmp_path / "again", NOW)
+    assert second["content_sha256"] == first["content_sha256"]
+    assert second["exported_at"] != first["exported_at"]
+
+
+def test_an_exclusion_shows(done: Done, tmp_path: Path) -> None:
+    with (
+        contextlib.closing(sqlite3.connect(done.data / "musiceval.sqlite")) as source,
+        contextlib.closing(sqlite3.connect(tmp_path / "copy.sqlite")) as target,
+    ):
+        source.backup(target)
+    copy = Database(f"sqlite:///{tmp_path / 'copy.sqlite'}")
+    with copy.write() as session:
+        batch = find_batch(session, find_rater(session, find_study(session, "one"), "R02"), 1)
+        exclude(session, batch, "=He was asleep", "@boss", NOW)
+    export(copy, done.data, "one", tmp_path / "out", NOW)
+    copy.close()
+    (entry,) = rows(tmp_path / "out" / "exclusions.csv")
+    assert (entry["rater"], entry["batch"], entry["action"], entry["rule"]) == (
+        "R02",
+        "1",
+        "exclude",
+        "by hand",
+    )
+    assert (entry["reason"], entry["author"]) == ("'=He was asleep", "'@boss")
+    ratings = rows(tmp_path / "out" / "ratings.csv")
+    gone = [
+        row for row in ratings if row["rater"] == "R02" and row["batch"] == "1" and row["role"] == "stimulus"
+    ]
+    assert {(row["status"], row["reason"]) for row in gone} == {("excluded", "'=He was asleep")}
+    counts = {row["clip"]: row["n_ratings"] for row in rows(tmp_path / "out" / "mos.csv")}
+    assert sorted(counts.values()) == ["1"] * len(gone) + ["2"] * (7 - len(gone))
+
+
+def test_a_study_without_ratings(database: Database, tmp_path: Path) -> None:
+    with database.write() as session:
+        invite(session, create(session, "new", Protocol(), 1, NOW), 1, NOW)
+    manifest = export(database, tmp_path, "new", tmp_path / "out", NOW)
+    assert (manifest["first_rating_at"], manifest["counts"]["ratings"]) == (None, {})
+    assert len(RatedClips.from_csv(tmp_path / "out" / "rated_clips.csv")) == 0
+    (rater,) = rows(tmp_path / "out" / "raters.csv")
+    assert rater == {
+        "rater": "R01",
+        "invited_at": "2026-03-01T12:00:00.000000Z",
+        **dict.fromkeys(("agreed_at", "training", "instrument", "headphones"), ""),
+    }
+
+
+def test_only_into_a_new_folder(done: Done, out: Path, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r'"out" has something in it. Give a new folder.'):
+        export(done.database, done.data, "one", out, NOW)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StudyError, match=r'"file" has something in it'):
+        export(done.database, done.data, "one", tmp_path / "file", NOW)
+    (tmp_path / "empty").mkdir()
+    export(done.database, done.data, "one", tmp_path / "empty", NOW)
+    with pytest.raises(StudyError, match=r'"deep" cannot be written'):
+        export(done.database, done.data, "one", tmp_path / "file" / "deep", NOW)
+
+
+def test_a_folder_appears_whole_or_not_at_all(done: Done, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="cannot be written: No such file"):
+        export(done.database, tmp_path / "elsewhere", "one", tmp_path / "out", NOW)
+    assert list(tmp_path.iterdir()) == []
