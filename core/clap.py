@@ -130,9 +130,10 @@ class ClapTower(nn.Module):
         waveform = torch.as_tensor(windows, dtype=torch.float32)
         if waveform.ndim != 2 or waveform.shape[1] != WINDOW_SAMPLES:
             raise ValueError(f"windows have shape (n, {WINDOW_SAMPLES}), not {tuple(waveform.shape)}")
-        if self.device.type == "cuda" and waveform.device.type == "cpu":
+        to_gpu = self.device.type == "cuda" and waveform.device.type == "cpu"
+        if to_gpu:
             waveform = waveform.pin_memory()  # then it is sent while both sides do other work
-        waveform = waveform.to(self.device, non_blocking=True)
+        waveform = waveform.to(self.device, non_blocking=to_gpu)
         hann = torch.hann_window(FFT_SAMPLES, device=self.device)
         with torch.no_grad():  # laion-clap multiplies with a matrix of sines instead: 4 times as slow, equal
             spectrum = torch.stft(waveform, FFT_SAMPLES, HOP_SAMPLES, window=hann, return_complex=True)
