@@ -48,7 +48,7 @@ def add_command(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def _baselines(arguments: argparse.Namespace) -> None:
     from core.controls import compare
-    from core.embeddings import embed_clips
+    from core.embedded_clips import embed_clips
     from core.measured_clips import describe
     from core.sources import is_simulated, read_source
     from core.towers import load_tower

@@ -31,6 +31,7 @@ from torch import Tensor
 from core.audio import InputPolicy
 from core.clap import ClapTower
 from core.errors import CheckpointError, shown_name
+from core.file_reading import sha256_of
 from core.heads import Heads
 from core.held_out import METRICS_FILE as METRICS_FILE  # one of the folder's files, like those below
 from core.held_out import HeldOut, parse_held_out
@@ -139,10 +140,7 @@ def save_checkpoint(
         "input_policy": asdict(policy),
         "stored_as": str(dtype).removeprefix("torch."),
         "provenance": dict(provenance),
-        "weights_sha256": {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.glob(_WEIGHT_FILES))
-        },
+        "weights_sha256": {path.name: sha256_of(path) for path in sorted(folder.glob(_WEIGHT_FILES))},
     }
     _write_json(folder / METRICS_FILE, metrics)
     (folder / CARD_FILE).write_text(model_card, encoding="utf-8")

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.embeddings import EmbeddedClips, clip_values, predict_table
+from core.embedded_clips import EmbeddedClips, clip_values, predict_table
 from core.metrics import mse
 from core.predictions import LEVELS, RESAMPLES, Levels, measure, predicted
 from core.ratings import RatedClips

@@ -35,7 +35,7 @@ def add_command(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def _embed(arguments: argparse.Namespace) -> None:
-    from core.embeddings import embed_clips
+    from core.embedded_clips import embed_clips
     from core.sources import read_source
 
     clips = read_source(arguments.data)

@@ -124,7 +124,7 @@ def _read(arguments: argparse.Namespace) -> _Measured:
 def _judge(arguments: argparse.Namespace, data: "RatedClips") -> _Measured:
     """What a model predicts of the rated clips that the arguments choose."""
     from core.checkpoint import load_checkpoint
-    from core.embeddings import clip_values, embed_clips, predict_table
+    from core.embedded_clips import clip_values, embed_clips, predict_table
     from core.measured_clips import choose_clips
     from core.ratings import write_csv
     from core.sources import is_simulated

@@ -57,7 +57,13 @@ def read_all(
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes.
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def clip_sha256(path: Path) -> str:
+    """SHA-256 of a clip's file, hexadecimal.
 
     Raises
     ------
@@ -65,8 +71,7 @@ def sha256_of(path: Path) -> str:
         It cannot be opened.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise AudioError(f"{shown_name(path.name)} cannot be opened: {error.strerror}.") from error
 

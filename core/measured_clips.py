@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.checkpoint import damaged
-from core.embeddings import data_sha256
+from core.embedded_clips import data_sha256
 from core.errors import DataError
 from core.ratings import SPLITS, RatedClips, unescape_cell
 from core.splits import Split, split_clips

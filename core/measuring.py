@@ -24,7 +24,7 @@ def measure_all(table: pd.DataFrame, seed: int = 0) -> tuple[Levels, dict[str, d
     Parameters
     ----------
     table : DataFrame
-        Of `core.embeddings.predict_table`.
+        Of `core.embedded_clips.predict_table`.
     seed : int
         Of the intervals.
 
@@ -67,7 +67,7 @@ def held_out(table: pd.DataFrame, data: str) -> dict[str, Any]:
     Parameters
     ----------
     table : DataFrame
-        Of `core.embeddings.predict_table`, one clip at least.
+        Of `core.embedded_clips.predict_table`, one clip at least.
     data : str
         What the clips and ratings are, in words.
     """

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.audio import AudioLimits, ClipSource, condition, read_clip
-from core.embeddings import EmbeddedClips, EmbeddingCache, clip_values
+from core.embedded_clips import EmbeddedClips, clip_values
+from core.embeddings import EmbeddingCache
 from core.errors import AudioError, shown_name
 from core.faults import find_faults
 from core.file_reading import in_order

@@ -8,7 +8,6 @@ cut download away when the process ends; the ``.part`` file stays, and the next 
 """
 
 import errno
-import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import CheckpointError, shown_name
+from core.file_reading import sha256_of
 
 _PART = ".part"
 
@@ -77,12 +77,6 @@ def verify(path: Path, pinned: PinnedFile) -> None:
             f"{shown_name(path.name)} is not {pinned.name} of {pinned.repository}, or is damaged: its "
             f"SHA-256 begins {sha256[:12]}, not {pinned.sha256[:12]}. It was not opened. Fetch it again."
         )
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def in_hub_cache(pinned: PinnedFile) -> Path | None:

@@ -17,13 +17,13 @@ from safetensors import SafetensorError
 
 from core.clap import ClapTower
 from core.errors import CheckpointError, shown_name
+from core.file_reading import sha256_of
 from core.official.pinned import (
     PinnedFile,
     check_free_space,
     download,
     in_hub_cache,
     missing_bytes,
-    sha256_of,
     verify,
 )
 from core.official.tower import (

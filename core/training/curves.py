@@ -57,7 +57,7 @@ def draw_scatter(table: pd.DataFrame) -> str:
     Parameters
     ----------
     table : DataFrame
-        Of `core.embeddings.predict_table`.
+        Of `core.embedded_clips.predict_table`.
 
     Returns
     -------

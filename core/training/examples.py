@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from core.audio import AudioLimits, InputPolicy, condition, read_clip, split_windows
 from core.clap import ClapTower
-from core.embeddings import EmbeddedClips, pool
+from core.embedded_clips import EmbeddedClips, pool
 from core.file_reading import in_order, read_all
 from core.heads import Heads
 from core.ratings import RatedClips
@@ -32,7 +32,7 @@ class HeadsAlone(nn.Module):
         self.heads = heads
 
     def forward(self, audio: Tensor, owner: Tensor, text: Tensor) -> Tensor:
-        """Values of clips, (n, 2); the parameters are those of `core.embeddings.EmbeddedClips`."""
+        """Values of clips, (n, 2); the parameters are those of `core.embedded_clips.EmbeddedClips`."""
         return pool(self.heads(audio, text[owner]), owner, len(text))
 
 

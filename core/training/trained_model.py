@@ -12,7 +12,7 @@ from torch import Tensor
 
 import core
 from core.checkpoint import save_checkpoint
-from core.embeddings import predict_table
+from core.embedded_clips import predict_table
 from core.heads import Heads
 from core.measuring import held_out, measure_all
 from core.musiceval import is_published

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from core.audio import AudioLimits
 from core.devices import pick_device
-from core.embeddings import EmbeddedClips, EmbeddingCache, data_sha256, embed_clips
+from core.embedded_clips import EmbeddedClips, data_sha256, embed_clips
+from core.embeddings import EmbeddingCache
 from core.errors import MusicEvalError
 from core.file_reading import stop_if_any
 from core.heads import Heads

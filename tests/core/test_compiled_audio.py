@@ -16,7 +16,8 @@ from core.compiled_audio import CompiledAudio, is_worth_compiling
 from core.demo.composer import compose, draw_attributes
 from core.demo.rendering import render
 from core.demo.timbres import SAMPLE_RATE_HZ
-from core.embeddings import EmbeddedClips, EmbeddingCache, clip_values
+from core.embedded_clips import EmbeddedClips, clip_values
+from core.embeddings import EmbeddingCache
 from core.errors import CheckpointError
 from core.scorer import Scorer
 from core.training.recipes import RECIPES

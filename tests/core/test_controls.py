@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.controls import METHODS, compare
-from core.embeddings import EmbeddedClips
+from core.embedded_clips import EmbeddedClips
 from core.ratings import RatedClips
 from core.splits import Split
 from core.training.recipes import RECIPES

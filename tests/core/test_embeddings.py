@@ -18,15 +18,8 @@ from numpy.typing import NDArray
 from core.audio import InputPolicy, condition, read_clip, split_windows
 from core.checkpoint import load_checkpoint
 from core.clap import ClapTower
-from core.embeddings import (
-    EmbeddedClips,
-    EmbeddingCache,
-    clip_values,
-    data_sha256,
-    embed_clips,
-    pool,
-    predict_table,
-)
+from core.embedded_clips import EmbeddedClips, clip_values, data_sha256, embed_clips, pool, predict_table
+from core.embeddings import EmbeddingCache
 from core.errors import DataError
 from core.ratings import RatedClips
 from core.scorer import Scorer

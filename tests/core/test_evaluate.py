@@ -10,7 +10,7 @@ import pytest
 
 from core import metrics
 from core.__main__ import main
-from core.embeddings import data_sha256
+from core.embedded_clips import data_sha256
 from core.sources import read_source
 from tests.rated import write_rated
 from tests.releases import write_release

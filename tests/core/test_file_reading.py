@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import AudioError, DataError
-from core.file_reading import READERS, in_order, read_all, sha256_of, stop_if_any
+from core.file_reading import READERS, clip_sha256, in_order, read_all, stop_if_any
 
 
 def test_in_order_and_not_far_ahead() -> None:
@@ -59,9 +59,9 @@ def test_another_error_is_not_held_back() -> None:
 
 def test_hash_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
-    assert sha256_of(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+    assert clip_sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
     with pytest.raises(AudioError, match=r'^"b" cannot be opened: No such file or directory\.$'):
-        sha256_of(tmp_path / "b")
+        clip_sha256(tmp_path / "b")
 
 
 def test_all_of_them_are_told() -> None:

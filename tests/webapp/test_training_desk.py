@@ -91,7 +91,9 @@ def test_the_buttons(desk: Desk) -> None:
 
 
 def test_stopping_when_nothing_runs_is_no_mistake(desk: Desk) -> None:
+    before = desk.runs.all()
     desk.stop()
+    assert desk.runs.all() == before
 
 
 def test_the_newest_model_is_shown_unless_another_is_named(desk: Desk) -> None:

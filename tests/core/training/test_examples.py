@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from core.audio import InputPolicy
-from core.embeddings import EmbeddedClips, EmbeddingCache, embed_clips
+from core.embedded_clips import EmbeddedClips, embed_clips
+from core.embeddings import EmbeddingCache
 from core.ratings import RatedClips
 from core.towers import load_tower
 from core.training.examples import EmbeddedExamples, HeadsAlone, SoundExamples, WholeJudge

@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from core.embeddings import EmbeddedClips
+from core.embedded_clips import EmbeddedClips
 from core.errors import TrainingError
 from core.training.examples import EmbeddedExamples, HeadsAlone
 from core.training.fitting import Fit, new_heads

@@ -19,7 +19,8 @@ import safetensors.torch
 import torch
 
 from core.checkpoint import load_checkpoint
-from core.embeddings import EmbeddingCache, data_sha256, embed_clips
+from core.embedded_clips import data_sha256, embed_clips
+from core.embeddings import EmbeddingCache
 from core.errors import DataError, TrainingError
 from core.predictions import LEVELS, measure, predicted, read_predictions
 from core.scales import SCALES
