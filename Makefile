@@ -3,40 +3,45 @@
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+DEV := $(VENV)/.ready-dev
+PIP := $(RUN) -m pip --disable-pip-version-check
 
 # `make setup PYTHON=/path/to/python` names the interpreter; otherwise the first suitable one of these is taken.
 PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3.12 python3.11 python3)
 SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 
-.PHONY: help setup app test bench check format lint types
+.PHONY: help setup app test bench screenshots check format lint types
 .DEFAULT_GOAL := help
 
-help:           ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
+help:              ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
 
-setup: $(READY) ## make .venv and install requirements.txt; a second call changes nothing
+setup: $(READY)    ## make .venv and install requirements.txt; a second call changes nothing
 
-app: $(READY)   ## serve the page on http://127.0.0.1:7860
+app: $(READY)      ## serve the page on http://127.0.0.1:7860
 	@$(RUN) app.py
 
-test: $(READY)  ## run the tests, on up to four cores
+test: $(DEV)       ## run the tests, on up to four cores
 	$(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-bench: $(READY) ## time the official tower against laion-clap
-	$(RUN) -m core bench
+bench: $(READY)    ## time the official tower against laion-clap
+	$(RUN) -m tools.bench
+
+screenshots: $(DEV) ## take the README's pictures
+	$(RUN) -m tools.screenshots
 
 check: lint types test ## formatting, lint, types and tests
 
-format: $(READY) ## put the source in the house's format
+format: $(DEV)     ## put the source in the house's format
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 
-lint: $(READY)
+lint: $(DEV)
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 
-types: $(READY)
+types: $(DEV)
 	$(RUN) -m mypy
 
 # An environment that suits is kept, so that a changed requirement installs only what changed.
@@ -54,6 +59,11 @@ $(READY): requirements.txt
 	  echo "Making $(VENV) with $$("$$found" --version)"; \
 	  "$$found" -m venv --clear $(VENV) || exit 2; \
 	fi
-	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
-	$(RUN) -m pip check
+	$(PIP) install -r requirements.txt
+	$(PIP) check
+	@touch $@
+
+$(DEV): $(READY) requirements-dev.txt
+	$(PIP) install -r requirements-dev.txt
+	$(PIP) check
 	@touch $@

@@ -4,9 +4,7 @@ import os
 import sys
 
 from core.errors import MusicEvalError
-from core.settings import Settings
-from webapp import build_app, serve
-from webapp.judge import Judge
+from core.settings import Settings, check_platform
 
 EXIT_MISTAKE = 2
 
@@ -14,6 +12,10 @@ EXIT_MISTAKE = 2
 def main() -> int:
     """Serve the pages until interrupted; give the exit code."""
     try:
+        check_platform()
+        from webapp.app import build_app, serve  # they need what Windows lacks
+        from webapp.judge import Judge
+
         settings = Settings.from_environment(os.environ)
         serve(build_app(Judge.open(settings), settings), settings)
     except MusicEvalError as error:

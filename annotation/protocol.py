@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from core.errors import StudyError
-from core.scales import SCALES
+from core.scales import MUSICEVAL, Scales, keys
 
 PRESENTATIONS = ("mixed", "by-prompt")
 SCOPES = ("batch", "rater")
@@ -36,13 +36,7 @@ def _rule(default: Any, meaning: str, choices: tuple[str, ...] = ()) -> Any:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Everything that can be set when a study is created; each field says what it means.
-
-    Raises
-    ------
-    StudyError
-        If a value is not possible; the message names the field and what is allowed.
-    """
+    """Everything that can be set when a study is created; each field says what it means."""
 
     # The paper: five different raters a clip.
     raters_per_clip: int = _rule(5, "valid ratings by different raters that a clip needs")
@@ -52,12 +46,10 @@ class Protocol:
     anchors: int = _rule(3, "hidden human-made clips in a batch")
     duplicates: int = _rule(1, "clips that a batch presents twice")
     # Independent ratings; in blocks of one prompt, anchors and duplicates would stand out.
-    presentation: str = _rule(
-        "mixed", "order of a batch: at random, or the clips of a prompt together", PRESENTATIONS
-    )
+    presentation: str = _rule("mixed", "order of a batch: at random, or the clips of a prompt together", PRESENTATIONS)
     # The paper: any anchor under 3. Its prompt is a caption that we wrote, so its alignment proves little.
     anchor_fail_below: float = _rule(3.0, "an anchor rated lower fails the batch")
-    anchor_scale: str = _rule("musical_impression", "scale on which anchors are judged", SCALES)
+    anchor_scale: str = _rule("musical_impression", "scale on which anchors are judged", tuple(keys(MUSICEVAL)))
     # Repeats of real listeners differ by 0.54 on average, 2.7 % of them by more than 1.
     duplicate_tolerance: float = _rule(1.0, "largest difference between the two ratings of a duplicate")
     # Memory of the first presentation.
@@ -65,9 +57,7 @@ class Protocol:
     # The paper calls the rater invalid; with dozens of batches a rater, nearly all good raters fail one once.
     scope: str = _rule("batch", "what a failed check takes out: the batch, or all of the rater's", SCOPES)
     training: int = _rule(5, "practice trials with explained answers, never counted")
-    lease_minutes: float = _rule(
-        45.0, "minutes without a rating after which a batch's clips are free for others"
-    )
+    lease_minutes: float = _rule(45.0, "minutes without a rating after which a batch's clips are free for others")
     close_after_days: float = _rule(7.0, "days without a rating after which an open batch is closed")
     sample_rate_hz: int = _rule(16_000, "rate of the clips, as in the paper; mono")
     loudness_lufs: float = _rule(-23.0, "integrated loudness of the clips (EBU R 128)")
@@ -79,6 +69,8 @@ class Protocol:
     def __post_init__(self) -> None:
         for rule in dataclasses.fields(self):
             value, choices = getattr(self, rule.name), rule.metadata["choices"]
+            if rule.name == "anchor_scale":
+                continue  # `check_scales` knows which there are
             if choices and value not in choices:
                 raise StudyError(f"{rule.name} is {value!r}; it can be {' or '.join(choices)}.")
             if not choices:
@@ -86,9 +78,13 @@ class Protocol:
                 if not low <= value <= high:
                     raise StudyError(f"{rule.name} is {value}; it must lie between {low} and {high}.")
         if self.duplicates > self.batch_size:
-            raise StudyError(
-                f"duplicates is {self.duplicates}; a batch of {self.batch_size} clips has fewer."
-            )
+            raise StudyError(f"duplicates is {self.duplicates}; a batch of {self.batch_size} clips has fewer.")
+
+    def check_scales(self, scales: Scales) -> None:
+        """Refuse to judge anchors on a scale that a study does not have."""
+        known = keys(scales)
+        if self.anchors and self.anchor_scale not in known:
+            raise StudyError(f"anchor_scale is {self.anchor_scale!r}; it can be {' or '.join(known)}.")
 
     @property
     def trials_per_batch(self) -> int:
@@ -96,10 +92,10 @@ class Protocol:
         return self.batch_size + self.anchors + self.duplicates
 
     def to_json(self) -> dict[str, Any]:
-        """Give the fields, for the study's row."""
+        """Return the fields."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Read what `to_json` gave."""
+        """Read what `to_json` returned."""
         return cls(**stored)

@@ -2,20 +2,21 @@
 
     Study ─┬─ System, Prompt ── Clip
            └─ Rater ─┬─ Visit (a signed-in device), Consent, Answer
-                     └─ Batch ── Trial ─┬─ Rating
+                     └─ Batch ── Trial ─┬─ Response ── Rating (one a scale)
                                         └─ Problem
     Exclusion: what was taken out of the count, by whom and why, and what was put back
 
-Conventions: every time is UTC and aware; ratings, problems and exclusions are append-only (triggers refuse to
-change or delete them); what a rater may hold in hand is a `token`, which says nothing. The tables fit any
-dialect with partial indexes; what is special to SQLite stands in `annotation.database` and the migrations.
+Conventions: every time is UTC and aware; responses, ratings, problems and exclusions are append-only
+(triggers refuse to change or delete them); what a rater may hold in hand is a `token`, which says nothing.
+The tables fit any dialect with partial indexes; what is special to SQLite stands in `annotation.database` and
+the migrations.
 
 A trial of role ``stimulus`` counts for its clip while it is *leased* (open, in an open batch whose lease
 runs), *pending* (rated, in an open batch) or *valid* (rated, in a batch that passed).
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 from sqlalchemy import (
     JSON,
@@ -30,11 +31,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-CLIP_KINDS = ("stimulus", "anchor", "training")
-ROLES = ("stimulus", "anchor", "duplicate", "training")
+from annotation.protocol import Protocol
+from core.scales import MUSICEVAL, Scale, Scales
+
+CLIP_KINDS = ("stimulus", "anchor", "practice")
+ROLES = ("stimulus", "anchor", "duplicate", "practice")
 TRIAL_STATES = ("open", "rated", "released")
 BATCH_STATES = ("open", "valid", "excluded")
 ACTIONS = ("exclude", "restore")
+
+_Id = Annotated[int, mapped_column(primary_key=True)]
+_StudyId = Annotated[int, mapped_column(ForeignKey("studies.id"))]
+_RaterId = Annotated[int, mapped_column(ForeignKey("raters.id"))]
 
 
 def _one_of(column: str, words: tuple[str, ...]) -> CheckConstraint:
@@ -52,7 +60,7 @@ class Utc(TypeDecorator[datetime]):
     impl = DateTime
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+    def process_bind_param(self, value: datetime | None, _: Dialect) -> datetime | None:
         """Refuse a time without a zone; bring the others to UTC."""
         if value is None:
             return None
@@ -60,26 +68,59 @@ class Utc(TypeDecorator[datetime]):
             raise ValueError(f"{value} has no time zone")
         return value.astimezone(UTC).replace(tzinfo=None)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Give the zone back."""
+    def process_result_value(self, value: datetime | None, _: Dialect) -> datetime | None:
+        """Return it with its zone."""
         return None if value is None else value.replace(tzinfo=UTC)
+
+
+class _Protocol(TypeDecorator[Protocol]):
+    """The rules of a study, as JSON."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Protocol | None, _: Dialect) -> Any:
+        return None if value is None else value.to_json()
+
+    def process_result_value(self, value: Any, _: Dialect) -> Protocol | None:
+        return None if value is None else Protocol.from_json(value)
+
+
+class _Scales(TypeDecorator[Scales]):
+    """Scales in their order, as JSON."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: Scales | None, _: Dialect) -> Any:
+        return None if value is None else [scale.to_json() for scale in value]
+
+    def process_result_value(self, value: Any, _: Dialect) -> Scales | None:
+        return None if value is None else tuple(Scale.from_json(one) for one in value)
 
 
 class Base(DeclarativeBase):
     """All tables."""
 
-    type_annotation_map = {datetime: Utc, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012
+    type_annotation_map = {  # noqa: RUF012
+        datetime: Utc,
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+        Protocol: _Protocol,
+        Scales: _Scales,
+    }
 
 
 class Study(Base):
     """One listening test; its protocol is fixed when it is created."""
 
     __tablename__ = "studies"
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[_Id]
     name: Mapped[str] = mapped_column(unique=True)
     demo: Mapped[bool]  # composed clips for visitors, never an expert's study
     seed: Mapped[int]
-    protocol: Mapped[dict[str, Any]]  # the fields of annotation.protocol.Protocol
+    protocol: Mapped[Protocol]
+    scales: Mapped[Scales] = mapped_column(default=MUSICEVAL)
     created_at: Mapped[datetime]
 
 
@@ -88,8 +129,8 @@ class System(Base):
 
     __tablename__ = "systems"
     __table_args__ = (UniqueConstraint("study_id", "name"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    id: Mapped[_Id]
+    study_id: Mapped[_StudyId]
     name: Mapped[str]
 
 
@@ -98,8 +139,8 @@ class Prompt(Base):
 
     __tablename__ = "prompts"
     __table_args__ = (UniqueConstraint("study_id", "text"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    id: Mapped[_Id]
+    study_id: Mapped[_StudyId]
     text: Mapped[str]
 
 
@@ -111,8 +152,8 @@ class Clip(Base):
         UniqueConstraint("study_id", "kind", "system_id", "prompt_id", "source_sha256"),
         _one_of("kind", CLIP_KINDS),
     )
-    id: Mapped[int] = mapped_column(primary_key=True)
-    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    id: Mapped[_Id]
+    study_id: Mapped[_StudyId]
     kind: Mapped[str]
     system_id: Mapped[int] = mapped_column(ForeignKey("systems.id"))
     prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id"))
@@ -123,8 +164,7 @@ class Clip(Base):
     loudness_lufs: Mapped[float | None]  # of the normalised file; None where there is nothing to measure
     gain_db: Mapped[float]
     gain_lowered: Mapped[bool]  # the peak would have passed the limit, so the clip is quieter than the others
-    expected_musical_impression: Mapped[float | None]  # what practice tells the rater
-    expected_textual_alignment: Mapped[float | None]
+    expected: Mapped[dict[str, Any]] = mapped_column(default=dict)  # scores by scale, told in practice
     explanation: Mapped[str | None]
     added_at: Mapped[datetime]
 
@@ -137,8 +177,8 @@ class Rater(Base):
 
     __tablename__ = "raters"
     __table_args__ = (UniqueConstraint("study_id", "pseudonym"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    id: Mapped[_Id]
+    study_id: Mapped[_StudyId]
     pseudonym: Mapped[str]
     code_sha256: Mapped[str | None] = mapped_column(unique=True)  # None for visitors of the demo study
     invited_at: Mapped[datetime]
@@ -150,7 +190,7 @@ class Visit(Base):
     """A device on which a rater is signed in."""
 
     __tablename__ = "visits"
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[_Id]
     rater_id: Mapped[int] = mapped_column(ForeignKey("raters.id"), index=True)
     token_sha256: Mapped[str] = mapped_column(unique=True)
     began_at: Mapped[datetime]
@@ -161,7 +201,7 @@ class Consent(Base):
     """A rater agreed to a text."""
 
     __tablename__ = "consents"
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[_Id]
     rater_id: Mapped[int] = mapped_column(ForeignKey("raters.id"), index=True)
     text: Mapped[str]
     given_at: Mapped[datetime]
@@ -171,7 +211,7 @@ class Answer(Base):
     """A rater's answer to a question about themselves."""
 
     __tablename__ = "answers"
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[_Id]
     rater_id: Mapped[int] = mapped_column(ForeignKey("raters.id"), index=True)
     question: Mapped[str]
     answer: Mapped[str]
@@ -188,9 +228,9 @@ class Batch(Base):
         _unique_where("one_open_batch", "rater_id", where="state = 'open'"),
         Index("batches_of_study", "study_id", "state"),
     )
-    id: Mapped[int] = mapped_column(primary_key=True)
-    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
-    rater_id: Mapped[int] = mapped_column(ForeignKey("raters.id"))
+    id: Mapped[_Id]
+    study_id: Mapped[_StudyId]
+    rater_id: Mapped[_RaterId]
     number: Mapped[int]
     state: Mapped[str]
     short: Mapped[bool]  # fewer clips than the protocol asks for, because no more were left
@@ -210,14 +250,12 @@ class Trial(Base):
         UniqueConstraint("batch_id", "position"),
         _one_of("role", ROLES),
         _one_of("state", TRIAL_STATES),
-        _unique_where(
-            "one_stimulus_trial", "rater_id", "clip_id", where="role = 'stimulus' AND state != 'released'"
-        ),
+        _unique_where("one_stimulus_trial", "rater_id", "clip_id", where="role = 'stimulus' AND state != 'released'"),
         Index("trials_of_clip", "clip_id"),
     )
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[_Id]
     batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
-    rater_id: Mapped[int] = mapped_column(ForeignKey("raters.id"))
+    rater_id: Mapped[_RaterId]
     clip_id: Mapped[int] = mapped_column(ForeignKey("clips.id"))
     position: Mapped[int]  # from 1
     role: Mapped[str]
@@ -228,36 +266,44 @@ class Trial(Base):
 
     batch: Mapped[Batch] = relationship(back_populates="trials")
     clip: Mapped[Clip] = relationship()
-    rating: Mapped["Rating | None"] = relationship(back_populates="trial")
+    response: Mapped["Response | None"] = relationship(back_populates="trial")
+
+
+class Response(Base):
+    """What a rater said of a clip in one trial, and how they listened; append-only."""
+
+    __tablename__ = "responses"
+    id: Mapped[_Id]
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), unique=True)
+    comment: Mapped[str] = mapped_column(default="")
+    played: Mapped[list[Any]]  # [start_s, end_s] of each stretch, in order; the browser's word
+    heard_s: Mapped[float]  # of the clip, however often
+    given_at: Mapped[datetime]
+
+    trial: Mapped[Trial] = relationship(back_populates="response")
+    ratings: Mapped[list["Rating"]] = relationship()
+
+    @property
+    def scores(self) -> dict[str, int]:
+        """Points by scale."""
+        return {rating.scale: rating.score for rating in self.ratings}
 
 
 class Rating(Base):
-    """What a rater said of a clip in one trial, and how they listened; append-only."""
+    """A response's points on one scale; append-only."""
 
     __tablename__ = "ratings"
-    __table_args__ = (
-        CheckConstraint("musical_impression BETWEEN 1 AND 5", name="musical_impression_in_range"),
-        CheckConstraint("textual_alignment BETWEEN 1 AND 5", name="textual_alignment_in_range"),
-    )
-    id: Mapped[int] = mapped_column(primary_key=True)
-    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), unique=True)
-    musical_impression: Mapped[int]
-    textual_alignment: Mapped[int]
-    comment: Mapped[str]
-    played: Mapped[
-        list[Any]
-    ]  # [start_s, end_s] of every stretch that was played, in order; the browser's word
-    heard_s: Mapped[float]  # total length of these
-    given_at: Mapped[datetime]
-
-    trial: Mapped[Trial] = relationship(back_populates="rating")
+    __table_args__ = (CheckConstraint("score BETWEEN 1 AND 5", name="score_in_range"),)
+    trial_id: Mapped[int] = mapped_column(ForeignKey("responses.trial_id"), primary_key=True)
+    scale: Mapped[str] = mapped_column(primary_key=True)  # the key of one of the study's scales
+    score: Mapped[int]
 
 
 class Problem(Base):
     """A rater could not hear a clip; append-only."""
 
     __tablename__ = "problems"
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[_Id]
     trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), unique=True)
     comment: Mapped[str]
     reported_at: Mapped[datetime]
@@ -273,11 +319,11 @@ class Exclusion(Base):
 
     __tablename__ = "exclusions"
     __table_args__ = (_one_of("action", ACTIONS), Index("exclusions_of_rater", "rater_id"))
-    id: Mapped[int] = mapped_column(primary_key=True)
-    rater_id: Mapped[int] = mapped_column(ForeignKey("raters.id"))
+    id: Mapped[_Id]
+    rater_id: Mapped[_RaterId]
     batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id"), index=True)
     action: Mapped[str]
-    rule: Mapped[str]  # anchor, duplicate, unscreened or by hand
+    rule: Mapped[str]  # one of `annotation.rules`, or by hand
     reason: Mapped[str]  # one sentence
     evidence: Mapped[dict[str, Any]]  # the rule's figures
     author: Mapped[str]

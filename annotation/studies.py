@@ -1,60 +1,79 @@
-"""Studies and who takes part in them: creating, finding, inviting.
+"""Studies and who takes part in them: creating, finding, inviting, signing in.
 
 A study's clips lie in ``<data>/studies/<name>/clips``, one WAV file each under an opaque name. Raters are
-known by pseudonyms (R01, R02, and so on); whoever holds an access code is the rater it was made for. A code
-is given out once, and only its hash is stored.
+known by pseudonyms (R01, R02, and so on). A rater gets an access code once, on paper or by mail, and a device
+that enters it gets a visit token. Only hashes of both are stored: whoever reads the database can sign in as
+nobody. Both are random and long, so a plain SHA-256 is enough; whoever asks without permission learns nothing
+but that. Functions that change something take the session of a write transaction, and the time of now.
 """
 
+import hashlib
+import math
 import re
+import secrets
+import unicodedata
 from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
-from annotation.access import hash_code, new_code
 from annotation.protocol import Protocol
 from annotation.schema import Batch, Rater, Study, Visit
-from core.errors import StudyError, shown_name
+from core.errors import AccessError, StudyError, shown_name
+from core.scales import MUSICEVAL, Scales
 
+CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # nothing that is misread: no 0 O, 1 I L, U
+CODE_GROUPS = 3
+CODE_GROUP_LENGTH = 4
+CODE_BITS = CODE_GROUPS * CODE_GROUP_LENGTH * math.log2(len(CODE_ALPHABET))
 MOST_RATERS = 1000
+_VISIT_BYTES = 32
 _SEEDS = 2**31
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 def study_folder(data: Path, study: Study) -> Path:
-    """Give the folder of a study's files."""
+    """Return the folder of a study's files."""
     return data / "studies" / study.name
 
 
 def clip_path(data: Path, study: Study, clip_name: str) -> Path:
-    """Give the file of a clip, by the opaque name that `Clip.name` holds."""
+    """Return the file of a clip, by the opaque name that `Clip.name` holds."""
     return study_folder(data, study) / "clips" / f"{clip_name}.wav"
 
 
 def create(
-    session: Session, name: str, protocol: Protocol, seed: int, at: datetime, demo: bool = False
+    session: Session,
+    name: str,
+    protocol: Protocol,
+    seed: int,
+    at: datetime,
+    demo: bool = False,
+    scales: Scales = MUSICEVAL,
 ) -> Study:
-    """Create a study; its protocol is fixed from then on.
+    """Create a study; its protocol and its scales are fixed from then on.
 
     Parameters
     ----------
     session : Session
-        One that writes.
+        In a write transaction.
     name : str
         Up to 64 small letters, digits and hyphens; it becomes the name of a folder.
     protocol : Protocol
     seed : int
         From which all orders of the study are drawn.
     at : datetime
-        Now.
     demo : bool
-        Composed clips for visitors.
+        Whether it is for visitors, and nothing that they say counts.
+    scales : tuple of Scale
+        What is asked of each clip, in this order.
 
     Raises
     ------
     StudyError
-        If the name is taken or is not one of a study, or the seed is out of range.
+        If the name is taken or is not one of a study, the seed is out of range, or anchors would be judged on
+        a scale that the study does not have.
     """
     if not _NAME.fullmatch(name):
         raise StudyError(
@@ -65,20 +84,15 @@ def create(
         raise StudyError(f"The seed is {seed}; it must be a whole number from 0 to {_SEEDS - 1}.")
     if session.scalar(select(Study.id).where(Study.name == name)) is not None:
         raise StudyError(f"There is a study {name!r} already. Choose another name.")
-    study = Study(name=name, demo=demo, seed=seed, protocol=protocol.to_json(), created_at=at)
+    protocol.check_scales(scales)
+    study = Study(name=name, demo=demo, seed=seed, protocol=protocol, scales=scales, created_at=at)
     session.add(study)
     session.flush()
     return study
 
 
 def find_study(session: Session, name: str) -> Study:
-    """Find a study by its name.
-
-    Raises
-    ------
-    StudyError
-        If there is none; the message lists those that there are.
-    """
+    """Return a study by its name; if there is none, raise `StudyError`, which lists those that there are."""
     study = session.scalar(select(Study).where(Study.name == name))
     if study is None:
         known = session.scalars(select(Study.name).order_by(Study.name)).all()
@@ -88,13 +102,7 @@ def find_study(session: Session, name: str) -> Study:
 
 
 def find_rater(session: Session, study: Study, pseudonym: str) -> Rater:
-    """Find a rater of a study by the pseudonym.
-
-    Raises
-    ------
-    StudyError
-        If there is none; the message lists those that there are.
-    """
+    """Return a rater of a study; if there is none, raise `StudyError`, which lists those that there are."""
     rater = session.scalar(select(Rater).where(Rater.study_id == study.id, Rater.pseudonym == pseudonym))
     if rater is None:
         of_study = select(Rater.pseudonym).where(Rater.study_id == study.id).order_by(Rater.id)
@@ -105,13 +113,7 @@ def find_rater(session: Session, study: Study, pseudonym: str) -> Rater:
 
 
 def find_batch(session: Session, rater: Rater, number: int) -> Batch:
-    """Find a batch of a rater by its number.
-
-    Raises
-    ------
-    StudyError
-        If there is none; the message says how many there are.
-    """
+    """Return a batch of a rater; if there is none, raise `StudyError`, which lists those that there are."""
     of_rater = select(Batch).where(Batch.rater_id == rater.id).order_by(Batch.number)
     batches = {batch.number: batch for batch in session.scalars(of_rater)}
     if number not in batches:
@@ -122,22 +124,9 @@ def find_batch(session: Session, rater: Rater, number: int) -> Batch:
 
 
 def invite(session: Session, study: Study, count: int, at: datetime) -> list[tuple[str, str]]:
-    """Add raters to a study.
+    """Add so many raters (1 to `MOST_RATERS`, or `StudyError`); return their pseudonyms and codes.
 
-    Parameters
-    ----------
-    session : Session
-        One that writes.
-    study : Study
-    count : int
-        How many more, 1 to `MOST_RATERS`.
-    at : datetime
-        Now.
-
-    Returns
-    -------
-    list of (pseudonym, code)
-        The codes exist nowhere else: whoever loses one needs a new one.
+    The codes exist nowhere else: whoever loses one needs a new one.
     """
     if not 1 <= count <= MOST_RATERS:
         raise StudyError(f"{count} raters were asked for; invite 1 to {MOST_RATERS} at a time.")
@@ -152,31 +141,56 @@ def invite(session: Session, study: Study, count: int, at: datetime) -> list[tup
 
 
 def renew(session: Session, study: Study, pseudonym: str, at: datetime) -> str:
-    """Give a rater a new code; the old one, and every device signed in with it, is out.
-
-    Parameters
-    ----------
-    session : Session
-        One that writes.
-    study : Study
-    pseudonym : str
-    at : datetime
-        Now.
-
-    Returns
-    -------
-    str
-        The new code.
-
-    Raises
-    ------
-    StudyError
-        If the study has no such rater.
-    """
+    """Return a new code for a rater; the old one, and every device signed in with it, is out."""
     rater = find_rater(session, study, pseudonym)
     code = new_code()
     rater.code_sha256 = hash_code(code)
-    session.execute(
-        update(Visit).where(Visit.rater_id == rater.id, Visit.ended_at.is_(None)).values(ended_at=at)
-    )
+    session.execute(update(Visit).where(Visit.rater_id == rater.id, Visit.ended_at.is_(None)).values(ended_at=at))
     return code
+
+
+def new_code() -> str:
+    """Draw an access code, like ``K7QM-3TWX-9HRA``: 58.9 bits (`CODE_BITS`)."""
+    groups = ("".join(secrets.choice(CODE_ALPHABET) for _ in range(CODE_GROUP_LENGTH)) for _ in range(CODE_GROUPS))
+    return "-".join(groups)
+
+
+def hash_code(code: str) -> str:
+    """Return what is stored of a code; case, blanks, hyphens and wide letters make no difference."""
+    plain = "".join(sign for sign in unicodedata.normalize("NFKC", code).upper() if sign.isalnum())
+    return _hash(plain)
+
+
+def enter(session: Session, code: str, at: datetime) -> str:
+    """Sign a device in with a code, and return its visit token; `AccessError` if no rater has the code."""
+    rater = session.scalar(select(Rater).where(Rater.code_sha256 == hash_code(code)))
+    if rater is None:
+        raise AccessError("This code is not known. Check it for typing mistakes.")
+    return open_visit(session, rater, at)
+
+
+def open_visit(session: Session, rater: Rater, at: datetime) -> str:
+    """Sign a device in as a rater who needs no code, and return its visit token."""
+    token = secrets.token_urlsafe(_VISIT_BYTES)
+    session.add(Visit(rater_id=rater.id, token_sha256=_hash(token), began_at=at))
+    return token
+
+
+def authorise(session: Session, visit_token: str) -> Rater:
+    """Return the rater whose device asks, with their study; `AccessError` if no visit of the token runs."""
+    running = select(Rater).join(Visit).where(Visit.token_sha256 == _hash(visit_token), Visit.ended_at.is_(None))
+    rater = session.scalar(running.options(joinedload(Rater.study)))
+    if rater is None:
+        raise AccessError("You are not signed in. Enter your access code.")
+    return rater
+
+
+def leave(session: Session, visit_token: str, at: datetime) -> None:
+    """Sign a device out; a device that is not signed in stays so."""
+    session.execute(
+        update(Visit).where(Visit.token_sha256 == _hash(visit_token), Visit.ended_at.is_(None)).values(ended_at=at)
+    )
+
+
+def _hash(word: str) -> str:
+    return hashlib.sha256(word.encode("utf-8", "replace")).hexdigest()

@@ -1,17 +1,22 @@
 """Checkpoints: one folder with everything that a score depends on.
 
-    config.json          identity, tower, input policy, provenance, SHA-256 of every weight file
+    config.json          identity, tower, input policy, scales, provenance, SHA-256 of every weight file
     model*.safetensors   weights of tower and heads (in shards with an index where they are large)
     metrics.json         what was measured on held-out data; scoring takes its intervals from it
     README.md            the model card
-    vocab.json, merges.txt    RoBERTa's tokenizer, where the tower reads prompts with it
+    vocab.json, merges.txt    or whatever the tower's tokenizer reads
 
 ``config.json`` is written last, so a folder that is not whole does not load. A folder that training made has
-more files (`core.training.run_folder`); none of them is read for a score.
+more files (`core.training.run`); none of them is read for a score.
 
 The SHA-256 of ``config.json`` names the checkpoint: it covers the weights through their hashes. Weights may
 be stored in float16; they are always computed with in float32. Files are verified before they are parsed,
 and safetensors holds tensors only, so a folder from elsewhere cannot run code.
+
+The heads are the paper's: three-layer MLPs from CLAP embeddings to MOS values (MusicEval, section V.A),
+musical impression from the audio embedding, textual alignment from the audio and text embeddings side by
+side. The authors' released code puts no activation between the layers, which makes each head one affine
+map; ours has ReLU there, as the paper's words "MLP" ask.
 """
 
 import hashlib
@@ -26,22 +31,52 @@ import safetensors.torch
 import torch
 from huggingface_hub import save_torch_state_dict
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, cat, nn
 
 from core.audio import InputPolicy
-from core.clap import ClapTower
-from core.errors import CheckpointError, shown_name
-from core.file_reading import sha256_of
-from core.heads import Heads
-from core.held_out import METRICS_FILE as METRICS_FILE  # one of the folder's files, like those below
-from core.held_out import HeldOut, parse_held_out
+from core.errors import CheckpointError, ScaleError, shown_name
+from core.files import json_text, sha256_of, write_atomically
+from core.scales import MUSICEVAL, Scale, Scales, keys
+from core.towers import Tower, restore_tower
 
 FORMAT = 1  # raised when a folder of an older program could no longer be read
 MAX_SHARD_SIZE = "9MB"  # code hosts take files up to 10 MB without large-file storage
-CONFIG_FILE = "config.json"
-CARD_FILE = "README.md"
+
+CONFIG_FILE, METRICS_FILE, CARD_FILE = "config.json", "metrics.json", "README.md"
+RUN_FILE, PROGRESS_FILE, LOG_FILE, STATE_FILE = "run.json", "progress.json", "log.csv", "state.pt"
+PREDICTIONS_FILE, SPLIT_FILE = "predictions.csv", "split.csv"
+CURVES_FILE, SCATTER_FILE = "curves.svg", "scatter.svg"
 _WEIGHT_FILES = "model*.safetensors"
 _DEMO_CAVEAT = "trained on composed music and simulated raters"  # of folders that store no caveat
+
+
+@dataclass(frozen=True)
+class ErrorEstimate:
+    """How far a checkpoint's scores were from the panel's on clips it was not trained on."""
+
+    level: float  # share of these clips whose error was at most `absolute_error`, between 0 and 1
+    absolute_error: Mapping[str, float]  # by scale
+    n_clips: int
+    n_systems: int
+    data: str  # what the clips and ratings were, in words
+
+
+class Heads(nn.ModuleDict):
+    """A head for each scale, by its key; embeddings of audio and text have the length `dim`."""
+
+    def __init__(self, dim: int, scales: Scales = MUSICEVAL) -> None:
+        super().__init__({scale.key: _mlp(2 * dim if scale.needs_prompt else dim) for scale in scales})
+        self.dim, self.scales = dim, scales
+
+    def forward(self, audio: Tensor, text: Tensor) -> Tensor:
+        """Return the values of each pair of embeddings as (n, n_scales), not clamped."""
+        pair = cat([audio, text], dim=-1)
+        inputs = (pair if scale.needs_prompt else audio for scale in self.scales)
+        return cat([head(given) for head, given in zip(self.values(), inputs, strict=True)], dim=-1)
+
+
+def _mlp(inputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 1))
 
 
 @dataclass(frozen=True)
@@ -58,9 +93,9 @@ class Checkpoint:
     caveat : str
         What was not real in its training, part of a sentence: "trained on simulated ratings"; empty if
         nothing. It stands wherever a score of the model is shown.
-    tower, heads : ClapTower, Heads
+    tower, heads : Tower, Heads
     policy : InputPolicy
-    held_out : HeldOut or None
+    error_estimate : ErrorEstimate or None
         None where nothing was measured: then scores have no intervals.
     metrics, config : dict
         The two JSON files, whole.
@@ -70,19 +105,24 @@ class Checkpoint:
     sha256: str
     demo: bool
     caveat: str
-    tower: ClapTower
+    tower: Tower
     heads: Heads
     policy: InputPolicy
-    held_out: HeldOut | None
+    error_estimate: ErrorEstimate | None
     metrics: dict[str, Any]
     config: dict[str, Any]
+
+    @property
+    def scales(self) -> Scales:
+        """What it predicts."""
+        return self.heads.scales
 
 
 def save_checkpoint(
     folder: Path,
     *,
     checkpoint_id: str,
-    tower: ClapTower,
+    tower: Tower,
     heads: Heads,
     policy: InputPolicy,
     metrics: Mapping[str, Any],
@@ -101,19 +141,15 @@ def save_checkpoint(
         Made where it is missing.
     checkpoint_id : str
         A short name, shown with every score.
-    tower, heads : ClapTower, Heads
-    policy : InputPolicy
-        What the training clips were like.
+    tower, heads, policy, demo, caveat
+        See `Checkpoint`.
     metrics : mapping
-        Must hold ``held_out`` as :class:`HeldOut` describes it (``interval_level`` and
-        ``absolute_error_quantile`` in the file).
+        Must hold ``held_out`` with what `ErrorEstimate` has (``level`` as ``interval_level``, and
+        ``absolute_error`` as ``absolute_error_quantile``).
     model_card : str
         Markdown.
-    demo : bool
     provenance : mapping
         How the checkpoint came to be: data, seed, recipe.
-    caveat : str
-        See :class:`Checkpoint`.
     dtype : torch.dtype
         How floating-point weights are stored.
     max_shard_size : str
@@ -124,7 +160,7 @@ def save_checkpoint(
     CheckpointError
         If `metrics` lacks what scoring needs.
     """
-    parse_held_out(metrics)
+    _parse_error_estimate(metrics, heads.scales)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_FILE).unlink(missing_ok=True)
     weights = dict(_named_weights(tower, heads, dtype))
@@ -136,19 +172,25 @@ def save_checkpoint(
         "id": checkpoint_id,
         "demo": demo,
         "caveat": caveat or (_DEMO_CAVEAT if demo else ""),
-        "tower": tower.spec.name,
+        "tower": tower.name,
         "input_policy": asdict(policy),
+        "scales": [scale.to_json() for scale in heads.scales],
         "stored_as": str(dtype).removeprefix("torch."),
         "provenance": dict(provenance),
         "weights_sha256": {path.name: sha256_of(path) for path in sorted(folder.glob(_WEIGHT_FILES))},
     }
-    _write_json(folder / METRICS_FILE, metrics)
-    (folder / CARD_FILE).write_text(model_card, encoding="utf-8")
-    _write_json(folder / CONFIG_FILE, config)
+    write_atomically(folder / METRICS_FILE, json_text(metrics))
+    write_atomically(folder / CARD_FILE, model_card)
+    write_atomically(folder / CONFIG_FILE, json_text(config))
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Load and verify a checkpoint folder. The global random state is left as it was.
+
+    Parameters
+    ----------
+    folder : Path
+        That `save_checkpoint` wrote.
 
     Raises
     ------
@@ -163,16 +205,30 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         )
     config, metrics = _read_json(folder / CONFIG_FILE), _read_json(folder / METRICS_FILE)
     try:
-        _check_format(config["format"])
-        policy, held_out = InputPolicy(**config["input_policy"]), parse_held_out(metrics)
+        if config["format"] != FORMAT:
+            raise CheckpointError(
+                f"The model folder has format {config['format']!r}; this version of MusicEval reads format "
+                f"{FORMAT}. Update MusicEval or save the model again."
+            )
+        stored = config.get("scales")  # absent in folders of before: then MusicEval's
+        scales = MUSICEVAL if stored is None else tuple(map(Scale.from_json, stored))
         weights = _read_weights(folder, config["weights_sha256"])
-        tower, heads = _build(str(config["tower"]), folder, weights)
-        identity, demo = str(config["id"]), bool(config["demo"])
-        caveat = str(config.get("caveat", _DEMO_CAVEAT if demo else ""))
-    except (KeyError, TypeError, AttributeError) as error:
+        tower = restore_tower(str(config["tower"]), _part(weights, "tower."), folder)
+        demo = bool(config["demo"])
+        return Checkpoint(
+            id=str(config["id"]),
+            sha256=hashlib.sha256(_read(folder / CONFIG_FILE)).hexdigest(),
+            demo=demo,
+            caveat=str(config.get("caveat", _DEMO_CAVEAT if demo else "")),
+            policy=InputPolicy(**config["input_policy"]),
+            error_estimate=_parse_error_estimate(metrics, scales),
+            tower=tower,
+            heads=_restore_heads(tower.dim, scales, _part(weights, "heads."), folder),
+            metrics=metrics,
+            config=config,
+        )
+    except (KeyError, TypeError, AttributeError, ScaleError) as error:
         raise damaged(folder / CONFIG_FILE) from error
-    sha256 = hashlib.sha256(_read(folder / CONFIG_FILE)).hexdigest()
-    return Checkpoint(identity, sha256, demo, caveat, tower, heads, policy, held_out, metrics, config)
 
 
 def damaged(path: Path) -> CheckpointError:
@@ -183,7 +239,24 @@ def damaged(path: Path) -> CheckpointError:
     )
 
 
-def _named_weights(tower: ClapTower, heads: Heads, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+def _parse_error_estimate(metrics: Mapping[str, Any], scales: Scales) -> ErrorEstimate:
+    try:
+        held_out = metrics["held_out"]
+        return ErrorEstimate(
+            float(held_out["interval_level"]),
+            {scale: abs(float(held_out["absolute_error_quantile"][scale])) for scale in keys(scales)},
+            int(held_out["n_clips"]),
+            int(held_out["n_systems"]),
+            str(held_out["data"]),
+        )
+    except (KeyError, TypeError, ValueError) as problem:
+        raise CheckpointError(
+            f"{METRICS_FILE} lacks the held-out error that scores are shown with ({problem!r}). "
+            "Copy the model folder again, or measure the model again."
+        ) from problem
+
+
+def _named_weights(tower: Tower, heads: Heads, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
     for part, state in (("tower", tower.weights()), ("heads", heads.state_dict())):
         for key, value in state.items():
             stored = value.to(dtype) if value.is_floating_point() else value
@@ -202,37 +275,26 @@ def _read_weights(folder: Path, weights_sha256: Mapping[str, str]) -> dict[str, 
         except SafetensorError as error:
             raise damaged(path) from error
         if not all(bool(tensor.isfinite().all()) for tensor in shard.values()):
-            raise CheckpointError(
-                f"{shown_name(name)} holds weights that are not finite. Train the model again."
-            )
+            raise CheckpointError(f"{shown_name(name)} holds weights that are not finite. Train the model again.")
         weights.update(shard)
     return weights
 
 
-def _build(tower_name: str, folder: Path, weights: Mapping[str, Tensor]) -> tuple[ClapTower, Heads]:
-    tower = ClapTower.restore(tower_name, _part(weights, "tower."), tokenizer_folder=folder)
+def _restore_heads(dim: int, scales: Scales, weights: Mapping[str, Tensor], folder: Path) -> Heads:
     with torch.device("meta"):  # draws no random weights
-        heads = Heads(tower.dim)
+        heads = Heads(dim, scales)
     try:
-        heads.load_state_dict(_part(weights, "heads."), assign=True)
+        heads.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         raise CheckpointError(
             f"The weights in the model folder {_shown_folder(folder)} do not fit its heads. "
             "Use a model folder that this version of MusicEval has saved."
         ) from error
-    return tower.eval().requires_grad_(False), heads.float().eval().requires_grad_(False)
+    return heads.float().eval().requires_grad_(False)
 
 
 def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-
-
-def _check_format(given: object) -> None:
-    if given != FORMAT:
-        raise CheckpointError(
-            f"The model folder has format {given!r}; this version of MusicEval reads format {FORMAT}. "
-            "Update MusicEval or save the model again."
-        )
 
 
 def _read(path: Path) -> bytes:
@@ -245,17 +307,6 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that no file system takes
-        return False
-
-
-def _shown_folder(folder: Path) -> str:
-    return shown_name(folder.name or str(folder))
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(_read(path))
@@ -266,8 +317,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    unfinished.replace(path)
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file system takes
+        return False
+
+
+def _shown_folder(folder: Path) -> str:
+    return shown_name(folder.name or str(folder))

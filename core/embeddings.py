@@ -1,14 +1,17 @@
-"""Embeddings of clips and prompts, computed once and kept in a folder (`core.embedding_files`).
+"""Embeddings of clips and prompts: computed once, kept in a folder, and what heads make of them.
 
 What is kept is known by the SHA-256 of all that it depends on:
 
     audio   the file's bytes, the tower's weights, input policy, window policy, precision
     text    the prompt, the tower's weights, precision
 
-The device is not among it: devices differ by float error only.
+The device is not among it: devices differ by float error only. A file holds the SHA-256 of its name and
+rows, then the rows, little-endian float32. It appears whole, by renaming, so several processes and machines
+may share a folder: at worst two make the same. A file that is not what it was when written counts as not
+there.
 
 Windows of several clips go through the tower in one batch; a clip's embeddings are the same alone and in any
-company, within 1e-6.
+company, within 1e-6. The heads give each window of a clip a value for each scale, and the clip their mean.
 """
 
 import contextlib
@@ -17,7 +20,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,60 +29,57 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.audio import AudioLimits, InputPolicy, condition, cut_window, read_clip, window_starts
-from core.clap import ClapTower
-from core.compiled_audio import CompiledAudio, is_worth_compiling
-from core.devices import PRECISIONS
-from core.embedding_files import EmbeddingFiles
-from core.errors import DataError
-from core.file_reading import clip_sha256, read_all, stop_if_any
-from core.scorer import WINDOW_POLICY, Progress
-from core.towers import tower_sha256
+from core.audio import WINDOW_POLICY, AudioLimits, InputPolicy, Samples, condition, cut_window, read_clip, window_starts
+from core.checkpoint import Heads
+from core.errors import DataError, shown_name
+from core.feed import Progress, clip_sha256, read_all, stop_if_any
+from core.files import write_atomically
+from core.rated_clips import RatedClips
+from core.settings import PRECISIONS
+from core.towers import Tower, tower_sha256
+from core.towers.compiled import CompiledAudio, is_worth_compiling
 
 FORMAT = 1  # raised when the same names would stand for other numbers, as by another front end
 BATCH = 8  # windows, or prompts; more does not help a CPU
 ACCELERATED_BATCH = 64
 
-Item = TypeVar("Item")
-_Window = tuple[str, NDArray[np.float32], bool]  # its clip's SHA-256, samples, whether it is the clip's last
+_DIGEST_BYTES = 32
+
+Given = TypeVar("Given")
+_Window = tuple[str, Samples, bool]  # its clip's SHA-256, samples, whether it is the clip's last
+
+
+@dataclass(frozen=True)
+class EmbeddedClips:
+    """Clips as the heads hear them."""
+
+    audio: Tensor  # (n_windows, dim): the windows of all clips
+    owner: Tensor  # (n_windows,) int64: the clip of each window, ascending from 0
+    text: Tensor  # (n_clips, dim): of each clip's prompt
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    @classmethod
+    def of(cls, clips: Sequence[Tensor], text: Tensor) -> "EmbeddedClips":
+        """Put clips, (n_windows, dim) each, and their prompts together."""
+        owner = torch.repeat_interleave(torch.tensor([len(rows) for rows in clips]))
+        return cls(torch.cat(list(clips)), owner, text)
 
 
 class EmbeddingCache:
-    """Embeddings by one tower, kept in a folder.
+    """Embeddings by one tower, kept in a folder; without a folder none are.
 
-    Parameters
-    ----------
-    folder : Path or None
-        Made where it is missing; None to keep nothing.
-    tower : ClapTower
-        In eval mode, on any device. Its weights must not change while the cache is used.
-    policy : InputPolicy
-        What clips are brought to.
-    precision : str
-        One of `PRECISIONS`; bfloat16 for the networks and not for the spectrograms, by autocast or, where a
-        large tower is on a CPU, by OpenVINO.
-    limits : AudioLimits, optional
-        What clips may be.
-
-    Attributes
-    ----------
-    batch : int
-        Windows, or prompts, that go through the tower at once.
-    computed, found : int
-        How many clips and prompts were embedded, and how many were in the folder already.
-
-    Raises
-    ------
-    DataError
-        An unknown precision.
-    ValueError
-        The tower is in training mode: it would draw random numbers.
+    The tower is in eval mode (in training it would draw random numbers), on any device, and its weights must
+    not change. bfloat16 is for its networks and not for its features, by autocast or, where a large tower is
+    on a CPU, by OpenVINO. `batch` windows, or prompts, go through it at once; `computed` and `found` count
+    clips and prompts. DataError for an unknown precision and for a folder that cannot be used.
     """
 
     def __init__(
         self,
         folder: Path | None,
-        tower: ClapTower,
+        tower: Tower,
         policy: InputPolicy,
         precision: str = "float32",
         limits: AudioLimits | None = None,
@@ -89,41 +89,25 @@ class EmbeddingCache:
         if tower.training:
             raise ValueError("embeddings are cached of towers in eval mode")
         self.computed = self.found = 0
-        self._tower, self._policy, self._precision = tower, policy, precision
-        self._files = EmbeddingFiles(folder, tower.dim) if folder else None
-        self._limits = limits or AudioLimits()
-        self._tower_sha256 = tower_sha256(tower)
         self.batch = BATCH if tower.device.type == "cpu" else ACCELERATED_BATCH
+        self._folder, self._tower, self._policy, self._precision = folder, tower, policy, precision
+        self._limits = limits or AudioLimits()
 
-    def audio(self, paths: Sequence[Path], tell: Progress | None = None) -> list[Tensor]:
-        """Embed clips.
+    def audio(self, paths: Sequence[Path], progress: Progress | None = None) -> list[Tensor]:
+        """Embed clips, to (n_windows, dim) each, float32 on the CPU, in the order of the paths.
 
-        Parameters
-        ----------
-        paths : sequence of Path
-        tell : callable, optional
-            Called with the share done (0 to 1) and what is being done.
-
-        Returns
-        -------
-        list of Tensor, (n_windows, dim) float32 on the CPU
-            In the order of the paths.
-
-        Raises
-        ------
-        DataError
-            Clips that cannot be read, all of them with the reasons; the others are in the cache then.
+        DataError for clips that cannot be read, all of them with the reasons; the others are kept then.
         """
         unreadable: list[str] = []
         digests = read_all(clip_sha256, dict.fromkeys(paths), unreadable)
         names = {path: self._audio_name(sha256) for path, sha256 in digests}
         kept = self._kept(names.values())
         new = [path for path, name in names.items() if name not in kept]
-        clips = (clip for _, clip in read_all(self._read, new, unreadable))
+        clips = (clip for _, clip in read_all(self._hear, new, unreadable))
         for done, (sha256, rows) in enumerate(self.stream(clips), 1):
             kept[self._audio_name(sha256)] = rows
-            if tell:
-                tell(done / len(new), f"Embedding clip {done} of {len(new)}")
+            if progress:
+                progress(done / len(new), f"Embedding clip {done} of {len(new)}")
         stop_if_any(unreadable)
         return [kept[names[path]] for path in paths]
 
@@ -131,52 +115,49 @@ class EmbeddingCache:
         """Embed prompts, n of them, to (n, dim) float32 on the CPU."""
         names = {prompt: self._text_name(prompt) for prompt in prompts}
         kept = self._kept(names.values())
-        for batch in _batches((prompt for prompt in names if names[prompt] not in kept), self.batch):
+        for batch in _batches((prompt for prompt, name in names.items() if name not in kept), self.batch):
             with torch.no_grad(), self._autocast():
-                embedded = self._tower.embed_text(batch).cpu()
-            kept |= {
-                names[prompt]: self._keep(names[prompt], row[None])
-                for prompt, row in zip(batch, embedded, strict=True)
-            }
+                rows = self._tower.embed_text(batch).float().cpu()
+            for prompt, row in zip(batch, rows, strict=True):
+                kept[names[prompt]] = self._keep(names[prompt], row[None])
         return torch.cat([kept[names[prompt]] for prompt in prompts])
 
     def find(self, sha256: str) -> Tensor | None:
-        """Give the embeddings of a clip by the SHA-256 of its file; None where they are not in the folder."""
-        return self._find(self._audio_name(sha256))
+        """Return a clip's embeddings by the SHA-256 of its file; None where they are not in the folder."""
+        return self._read(self._audio_name(sha256)) if self._folder else None
 
-    def stream(self, clips: Iterable[tuple[str, NDArray[np.float32]]]) -> Iterator[tuple[str, Tensor]]:
-        """Embed clips as they come, and give them in that order; no more are held than a batch needs.
+    def stream(
+        self, clips: Iterable[tuple[str, Samples]], progress: Progress | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Embed clips as they come and yield them in that order; no more are held than a batch needs.
 
-        Parameters
-        ----------
-        clips : iterable of (str, (n,) float32)
-            SHA-256 of the file, and what `core.audio.condition` gives of its samples.
+        A clip is the SHA-256 of its file and its conditioned samples, (n,).
         """
         rows: list[Tensor] = []
-        for batch, embedded in self._embedded(_windows(clips)):
+        for batch, embedded in self._embed_windows(_windows(clips, progress)):
             for (sha256, _, is_last), row in zip(batch, embedded.cpu(), strict=True):
                 rows.append(row)
                 if is_last:
                     yield sha256, self._keep(self._audio_name(sha256), torch.stack(rows))
                     rows = []
 
-    def _embedded(self, windows: Iterable[_Window]) -> Iterator[tuple[list[_Window], Tensor]]:
+    def embed(self, features: Tensor) -> Tensor:
+        """Embed features of the tower at the cache's precision; nothing is kept."""
+        network = self._network
+        with torch.no_grad(), self._autocast():
+            return network(features).float()
+
+    def _embed_windows(self, windows: Iterable[_Window]) -> Iterator[tuple[list[_Window], Tensor]]:
         """Batches with their embeddings; a GPU computes one while the windows of the next are waited for."""
         behind: list[tuple[list[_Window], Tensor]] = []
         for batch in _batches(windows, self.batch):
             samples = np.stack([window for _, window, _ in batch])
-            behind.append((batch, self.embed(self._tower.log_mel(samples))))
+            behind.append((batch, self.embed(self._tower.features(samples))))
             if self._tower.device.type == "cpu" or len(behind) > 1:
                 yield behind.pop(0)
         yield from behind
 
-    def embed(self, log_mel: Tensor) -> Tensor:
-        """Embed spectrograms of the tower, (n, 1, 1001, 64), at the cache's precision; nothing is kept."""
-        network = self._network
-        with torch.no_grad(), self._autocast():
-            return network(log_mel)
-
-    def _read(self, path: Path) -> tuple[str, NDArray[np.float32]]:
+    def _hear(self, path: Path) -> tuple[str, Samples]:
         clip = read_clip(path, self._limits)
         return clip.sha256, condition(clip.samples, clip.sample_rate_hz, self._policy)
 
@@ -184,11 +165,15 @@ class EmbeddingCache:
     def _network(self) -> Callable[[Tensor], Tensor]:
         if self._precision == "bfloat16" and is_worth_compiling(self._tower):
             return CompiledAudio(self._tower, self.batch)
-        return self._tower.embed_log_mel
+        return self._tower.embed_features
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         is_lower = self._precision != "float32"
         return torch.autocast(self._tower.device.type, torch.bfloat16, enabled=is_lower)
+
+    @functools.cached_property
+    def _tower_sha256(self) -> str:
+        return tower_sha256(self._tower)
 
     def _audio_name(self, sha256: str) -> str:
         return self._name("audio", sha256, asdict(self._policy), dict(WINDOW_POLICY))
@@ -197,35 +182,83 @@ class EmbeddingCache:
         return self._name("text", prompt)
 
     def _name(self, *depends_on: object) -> str:
-        what = [FORMAT, self._tower_sha256, self._precision, *depends_on]
+        tower = self._tower_sha256 if self._folder else ""  # hashing a large tower takes a second
+        what = [FORMAT, tower, self._precision, *depends_on]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
     def _kept(self, names: Iterable[str]) -> dict[str, Tensor]:
-        """Those embeddings of the folder that are there and undamaged, by name."""
-        read = {name: self._find(name) for name in {*names}}
-        kept = {name: rows for name, rows in read.items() if rows is not None}
+        """Return those embeddings of the folder that are there and undamaged, by name."""
+        kept = {name: rows for name in {*names} if (rows := self._read(name)) is not None}
         self.found += len(kept)
         return kept
 
-    def _find(self, name: str) -> Tensor | None:
-        return self._files.read(name) if self._files else None
+    def _read(self, name: str) -> Tensor | None:
+        if not self._folder:
+            return None
+        try:
+            content = (self._folder / name[:2] / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unusable(error) from error
+        digest, rows = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+        if digest != _digest(name, rows):
+            return None
+        return torch.from_numpy(np.frombuffer(rows, "<f4").astype(np.float32).reshape(-1, self._tower.dim))
 
     def _keep(self, name: str, rows: Tensor) -> Tensor:
-        if self._files:
-            self._files.write(name, rows)
         self.computed += 1
+        if self._folder:
+            content, path = rows.numpy().astype("<f4").tobytes(), self._folder / name[:2] / name
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, _digest(name, content) + content)
+            except OSError as error:
+                raise self._unusable(error) from error
         return rows
 
+    def _unusable(self, error: OSError) -> DataError:
+        name = self._folder.name if self._folder else ""
+        why = f"The folder of embeddings {shown_name(name)} cannot be used: {error.strerror}."
+        return DataError(f"{why} Give another one.")
 
-def _windows(clips: Iterable[tuple[str, NDArray[np.float32]]]) -> Iterator[_Window]:
-    """Each window with its clip's hash, and whether it is the clip's last."""
+
+def embed_clips(clips: RatedClips, cache: EmbeddingCache, progress: Progress | None = None) -> EmbeddedClips:
+    """Embed rated clips and their prompts, in the order of the table; DataError as `EmbeddingCache.audio`."""
+    audio = cache.audio([Path(path) for path in clips.table["audio_path"]], progress)
+    return EmbeddedClips.of(audio, cache.text(list(clips.table["prompt"])))
+
+
+def pool(values: Tensor, owner: Tensor, n_clips: int) -> Tensor:
+    """Return the mean of the windows' values by clip, (n_windows, n) to (n_clips, n); differentiable.
+
+    Nothing is clamped. A clip without windows has no value (NaN).
+    """
+    sums = values.new_zeros(n_clips, values.shape[1]).index_add(0, owner, values)
+    return sums / torch.bincount(owner, minlength=n_clips).to(values)[:, None]
+
+
+def clip_values(heads: Heads, clips: EmbeddedClips) -> NDArray[np.float64]:
+    """Return what heads say of clips on their device, (n_clips, n_scales), not clamped."""
+    with torch.no_grad():
+        values = heads(clips.audio, clips.text[clips.owner])
+        return pool(values.cpu().double(), clips.owner.cpu(), len(clips)).numpy()
+
+
+def _windows(clips: Iterable[tuple[str, Samples]], progress: Progress | None) -> Iterator[_Window]:
     for sha256, samples in clips:
         starts = window_starts(samples.size)
-        for start in starts:
+        for number, start in enumerate(starts):
+            if progress:
+                progress(number / len(starts), f"Listening: window {number + 1} of {len(starts)}")
             yield sha256, cut_window(samples, start), start == starts[-1]
 
 
-def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def _batches(items: Iterable[Given], size: int) -> Iterator[list[Given]]:
     iterator = iter(items)
     while batch := list(itertools.islice(iterator, size)):
         yield batch
+
+
+def _digest(name: str, rows: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + rows).digest()

@@ -5,7 +5,9 @@
     ├── BatchError        a run over many clips cannot begin or go on
     ├── CheckpointError   the model folder is missing, incomplete or damaged
     ├── DataError         a table of rated clips cannot be read or used
+    ├── DeviceError       a device that this machine does not have
     ├── MetricError       scores that cannot be compared
+    ├── ScaleError        a rating scale that cannot be
     ├── SettingsError     an environment variable is unknown or has a bad value
     ├── StudyError        a listening test cannot be set up, changed or exported as asked
     │   ├── AccessError   whoever asks is not who they would have to be
@@ -40,8 +42,16 @@ class DataError(MusicEvalError):
     """A table of rated clips cannot be read or used."""
 
 
+class DeviceError(MusicEvalError):
+    """A device that this machine does not have."""
+
+
 class MetricError(MusicEvalError):
     """Scores that cannot be compared."""
+
+
+class ScaleError(MusicEvalError):
+    """A rating scale that cannot be."""
 
 
 class SettingsError(MusicEvalError):
@@ -65,18 +75,7 @@ class TrainingError(MusicEvalError):
 
 
 def shown_name(name: str) -> str:
-    """Give a file name that is safe in a one-line message: unprintable characters replaced, long names cut.
-
-    Parameters
-    ----------
-    name : str
-        A basename, as the user or the file system gave it.
-
-    Returns
-    -------
-    str
-        The name in double quotes, at most `MAX_NAME_LENGTH` characters of it.
-    """
+    """Return a basename in double quotes for a one-line message: printable, cut to `MAX_NAME_LENGTH`."""
     printable = "".join(character if character.isprintable() else "?" for character in name)
     cut = printable if len(printable) <= MAX_NAME_LENGTH else printable[: MAX_NAME_LENGTH - 1] + "…"
     return f'"{cut}"'

@@ -1,134 +1,116 @@
-"""How well predicted scores agree with rated ones: MSE, LCC, SRCC and KTAU, per clip and per system.
+"""How well predicted scores agree with rated ones: MSE, LCC, SRCC and KTAU, with bootstrap intervals.
 
 Conventions: two arrays of shape (n,), truth first. LCC is Pearson's linear correlation, SRCC Spearman's rank
-correlation, KTAU Kendall's tau-b (ties counted). *Utterance level* compares clips; *system level* compares
-the unweighted means over each system's clips (MusicEval, section V.B), or sets the predicted means against
-system scores that are given, as the AudioMOS Challenge does. Intervals are percentile bootstraps: clips are
-resampled at utterance level, systems at system level.
+correlation, KTAU Kendall's tau-b (ties counted). Intervals are 95 % percentile bootstraps over the points.
+Source: MusicEval, section V.B.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
 from core.errors import MetricError
 
 Values = NDArray[np.float64]
+Interval = tuple[float, float]
+
+_MOST_NUMBERS_AT_ONCE = 4_000_000  # that a bootstrap draws
 
 
 def mse(truth: Values, predicted: Values) -> float:
-    """Mean squared error."""
+    """Return the mean squared error."""
     return float(np.mean((truth - predicted) ** 2))
 
 
 def lcc(truth: Values, predicted: Values) -> float:
-    """Pearson's correlation, -1 to 1."""
+    """Return Pearson's correlation, -1 to 1; NaN where a side is constant."""
+    if np.ptp(truth) == 0 or np.ptp(predicted) == 0:
+        return float("nan")
     return float(np.corrcoef(truth, predicted)[0, 1])
 
 
 def srcc(truth: Values, predicted: Values) -> float:
-    """Spearman's rank correlation, -1 to 1; ties share their mean rank."""
+    """Return Spearman's rank correlation, -1 to 1; ties share their mean rank."""
     return lcc(stats.rankdata(truth), stats.rankdata(predicted))
 
 
 def ktau(truth: Values, predicted: Values) -> float:
-    """Kendall's tau-b, -1 to 1."""
+    """Return Kendall's tau-b, -1 to 1."""
     return float(stats.kendalltau(truth, predicted, variant="b").statistic)
 
 
-METRICS: Mapping[str, Callable[[Values, Values], float]] = {
-    "mse": mse,
-    "lcc": lcc,
-    "srcc": srcc,
-    "ktau": ktau,
-}
+METRICS: Mapping[str, Callable[[Values, Values], float]] = {"mse": mse, "lcc": lcc, "srcc": srcc, "ktau": ktau}
 
 
-def agreement(truth: Values, predicted: Values, resamples: int = 0, seed: int = 0) -> dict[str, object]:
-    """All four metrics, each with its 95 % bootstrap interval.
+@dataclass(frozen=True)
+class Agreement:
+    """How well one scale is predicted, on one level.
 
-    Parameters
-    ----------
-    truth, predicted : (n,)
-    resamples : int
-        0 leaves the intervals out. Resamples in which either side is constant are drawn again.
-    seed : int
+    `n` is the number of points, None where it is not known; `figures` are by metric, those of `METRICS` that
+    there are; `intervals` are the ends of the 95 % intervals by metric, where they were asked for.
+    """
 
-    Returns
-    -------
-    dict
-        ``n``, then ``mse``, ``mse_ci95``, ``lcc``, ...
+    n: int | None
+    figures: Mapping[str, float]
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
 
-    Raises
-    ------
-    MetricError
-        Fewer than three points, values that are not finite, or a side that is constant.
+    def to_json(self) -> dict[str, Any]:
+        """Return ``n``, then ``mse``, ``mse_ci95``, ``lcc``, ..."""
+        result: dict[str, Any] = {"n": self.n}
+        for name, figure in self.figures.items():
+            result[name] = figure
+            if name in self.intervals:
+                result[f"{name}_ci95"] = list(self.intervals[name])
+        return result
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Read what `to_json` gave; what else is in it is left alone."""
+        figures = {name: float(stored[name]) for name in METRICS if stored.get(name) is not None}
+        ends = {name: stored[f"{name}_ci95"] for name in figures if f"{name}_ci95" in stored}
+        return cls(stored.get("n"), figures, {name: (low, high) for name, (low, high) in ends.items()})
+
+
+def agreement(truth: Values, predicted: Values, resamples: int = 0, seed: int = 0) -> Agreement:
+    """Measure all four metrics of (n,) true and predicted scores; 0 resamples leave the intervals out.
+
+    A MetricError where there are fewer than three points, values that are not finite, or a constant side.
     """
     truth, predicted = np.asarray(truth, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
     _check(truth, predicted)
-    drawn = [
-        _resample(truth, predicted, random)
-        for random in [np.random.default_rng(seed)]
-        for _ in range(resamples)
-    ]
-    result: dict[str, object] = {"n": len(truth)}
-    for name, metric in METRICS.items():
-        result[name] = metric(truth, predicted)
-        if drawn:
-            low, high = np.percentile([metric(*pair) for pair in drawn], [2.5, 97.5])
-            result[f"{name}_ci95"] = [float(low), float(high)]
-    return result
-
-
-def both_levels(
-    truth: Values,
-    predicted: Values,
-    systems: Sequence[str],
-    resamples: int = 0,
-    seed: int = 0,
-    system_truth: Mapping[str, float] | None = None,
-) -> dict[str, dict[str, object]]:
-    """:func:`agreement` of one scale at utterance and at system level.
-
-    Parameters
-    ----------
-    truth, predicted : (n,)
-    systems : sequence of str, n of them
-        What made each clip.
-    resamples, seed : int
-        As in :func:`agreement`.
-    system_truth : mapping of str to float, optional
-        The systems' scores; without it the means of their clips.
-
-    Raises
-    ------
-    MetricError
-        As :func:`agreement`, naming the level; or a system has no score in `system_truth`.
-    """
-    means = (
-        pd.DataFrame({"truth": truth, "predicted": predicted, "system": list(systems)})
-        .groupby("system")
-        .mean()
-    )
-    if system_truth is not None:
-        unknown = [name for name in means.index if name not in system_truth]
-        if unknown:
-            raise MetricError(f"The given system scores have none for {', '.join(unknown)}.")
-        means["truth"] = [system_truth[name] for name in means.index]
-    pairs = {
-        "utterance": (truth, predicted),
-        "system": (means["truth"].to_numpy(), means["predicted"].to_numpy()),
+    figures = {name: metric(truth, predicted) for name, metric in METRICS.items()}
+    intervals = {
+        name: bootstrap_interval(metric, truth, predicted, resamples=resamples, seed=seed)
+        for name, metric in METRICS.items()
+        if resamples
     }
-    levels = {}
-    for level, pair in pairs.items():
-        try:
-            levels[level] = agreement(*pair, resamples, seed)
-        except MetricError as error:
-            raise MetricError(f"At {level} level: {error}") from error
-    return levels
+    return Agreement(len(truth), figures, intervals)
+
+
+def bootstrap_interval(statistic: Callable[..., Any], *samples: Values, resamples: int, seed: int = 0) -> Interval:
+    """Return the 95 % percentile bootstrap interval of a statistic of samples that are drawn together.
+
+    A statistic with an argument ``axis`` is computed of many resamples at once. Resamples that have no value
+    (NaN), as a correlation of equal numbers, are left out.
+    """
+    with warnings.catch_warnings():  # SciPy warns of resamples without a value: its own interval has none then
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        drawn = stats.bootstrap(
+            samples,
+            statistic,
+            paired=True,
+            n_resamples=resamples,
+            batch=max(1, _MOST_NUMBERS_AT_ONCE // len(samples[0])),
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).bootstrap_distribution
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def _check(truth: Values, predicted: Values) -> None:
@@ -140,10 +122,3 @@ def _check(truth: Values, predicted: Values) -> None:
         raise MetricError("Some scores are missing or not finite: remove these rows first.")
     if np.ptp(truth) == 0 or np.ptp(predicted) == 0:
         raise MetricError("All scores of one side are the same, so nothing can be correlated with them.")
-
-
-def _resample(truth: Values, predicted: Values, random: np.random.Generator) -> tuple[Values, Values]:
-    while True:
-        rows = random.integers(0, len(truth), len(truth))
-        if np.ptp(truth[rows]) > 0 and np.ptp(predicted[rows]) > 0:
-            return truth[rows], predicted[rows]

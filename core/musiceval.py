@@ -1,4 +1,6 @@
-"""The MusicEval release, read into rated clips.
+"""Rated clips from wherever they are: a release of MusicEval, the export of a study, a table; and back.
+
+The layout of a release:
 
     wav/                              the clips: audiomos2025-track1-S002_P051.wav
     sets/{train,dev,test}_mos_list.txt    wav,musical impression,textual alignment; no heading
@@ -12,12 +14,18 @@ prompts of their own: P051 of S013 is another text than P051 of S002, so the pro
 its whole name. Systems may be missing and prompts unused. Where there are lists of train and dev but none of
 test, the test part is what only the list of all clips has.
 
+Ratings that nobody gave are known by what lies beside them: a file ``SIMULATED`` in a composed data set, or
+``"demo": true`` in the ``manifest.json`` of an exported study.
+
 Source: the release of MusicEval for the AudioMOS Challenge 2025, track 1, https://arxiv.org/abs/2501.10811.
 """
 
 import hashlib
+import itertools
 import re
-from collections.abc import Iterator, Mapping
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -26,10 +34,13 @@ import numpy as np
 import pandas as pd
 
 from core.errors import DataError, shown_name
-from core.ratings import COLUMNS, SPLITS, RatedClips, unescape_cell
-from core.scales import SCALES
-from core.tables import Problems, line_place, parse_score, read_lines
+from core.files import Problems, line_place, parse_score, read_lines
+from core.rated_clips import RatedClips, columns_of, escape_cell, read_manifest, unescape_cell
+from core.scales import MUSICEVAL, Scales, keys
+from core.splits import SPLITS
 
+EXPORTED = "rated_clips.csv"
+SIMULATED = "SIMULATED"
 DEMO_SYSTEMS = frozenset({"S001", "S006", "S013", "S017", "S018", "S033"})
 TOTAL = "total"
 PROMPTS, DEMO_PROMPTS = "prompt_info.txt", "demo_prompt_info.txt"
@@ -43,15 +54,52 @@ _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 Scores = tuple[float, float]
 
 
+def read_source(path: Path) -> RatedClips:
+    """Read rated clips.
+
+    Parameters
+    ----------
+    path : Path
+        A release folder, the export of a study (with ``rated_clips.csv``), or a CSV file.
+
+    Raises
+    ------
+    DataError
+        It is none of these, or holds no clips, or something is wrong with it; the message says all of it.
+    """
+    if path.is_dir() and is_release(path):
+        return read_release(path)
+    file = path / EXPORTED if path.is_dir() else path
+    if not file.is_file():
+        raise DataError(
+            f"{shown_name(path.name)} is not rated clips. Give a release folder (with sets/), the export of "
+            f"a study (with {EXPORTED}), or a CSV file."
+        )
+    clips = RatedClips.from_csv(file)
+    if not len(clips):
+        raise DataError(f"{shown_name(path.name)} holds no rated clips.")
+    return clips
+
+
+def is_simulated(path: Path) -> bool:
+    """Return whether the ratings that `read_source` reads from a path are simulated."""
+    folder = path if path.is_dir() else path.parent
+    return (folder / SIMULATED).is_file() or read_manifest(path).get("demo") is True
+
+
+def is_published(clips: RatedClips) -> bool:
+    """Return whether clips have the train part that was published in 2025, with its scores."""
+    if clips.scales != MUSICEVAL:
+        return False
+    train = clips.table[clips.table["split"] == "train"]
+    rows = zip(train["clip_id"], *(train[key] for key in keys(MUSICEVAL)), strict=True)
+    lines = sorted(f"{clip_id}.wav,{impression},{alignment}\n" for clip_id, impression, alignment in rows)
+    return hashlib.sha256("".join(lines).encode()).hexdigest() == _PUBLISHED_TRAIN_SHA256
+
+
 @dataclass(frozen=True)
 class WavName:
-    """What a wav's name says.
-
-    Attributes
-    ----------
-    system, key : str
-        Such as S002 and P051.
-    """
+    """What a wav's name says: system and key, such as S002 and P051."""
 
     system: str
     key: str
@@ -73,31 +121,24 @@ class _Listed:
     place: str
 
 
+@dataclass(frozen=True)
+class _ScoreLine:
+    place: str
+    wav: str
+    scores: Scores
+
+
 def is_release(folder: Path) -> bool:
-    """Tell whether a folder has MOS lists as the release has them."""
-    return any((folder / "sets" / f"{part}_mos_list.txt").is_file() for part in (*SPLITS, TOTAL))
+    """Return whether a folder has MOS lists as the release has them."""
+    return any((folder / _list_name(part)).is_file() for part in (*SPLITS, TOTAL))
 
 
 def read_release(folder: Path) -> RatedClips:
-    """Read a release folder.
+    """Read a release folder; a DataError says all that is wrong, by file and line.
 
-    Parameters
-    ----------
-    folder : Path
-        In the layout above.
-
-    Returns
-    -------
-    RatedClips
-        A clip's id is its wav's name without ``.wav``; a demo prompt's id is system and key, as in S013_P051.
-        Numbers and deviations of ratings are there for clips of the person files: each line is a rating.
-
-    Raises
-    ------
-    DataError
-        With all that is wrong, by file and line: missing audio, unknown prompts, scores outside 1 to 5, a
-        clip listed twice or with two scores, lines that are not as above, means of a clip's ratings that are
-        not its listed scores.
+    A clip's id is its wav's name without ``.wav``; a demo prompt's id is system and key, as in S013_P051.
+    Numbers and deviations of ratings are there for clips of the person files: each line is a rating. The
+    means of a clip's ratings must be its listed scores.
     """
     if not is_release(folder):
         raise DataError(f"{shown_name(folder.name)} has no sets/total_mos_list.txt or lists of its parts.")
@@ -112,17 +153,10 @@ def read_release(folder: Path) -> RatedClips:
         prompt_id, prompt = _prompt(wav, clip, prompts, problems)
         row = {"clip_id": wav.removesuffix(".wav"), "audio_path": str(folder / "wav" / wav)}
         row |= {"prompt": prompt, "prompt_id": prompt_id, "system_id": clip.name.system, "split": clip.split}
-        rows.append(row | dict(zip(SCALES, clip.mos, strict=True)) | _rated(clip, ratings.get(wav), problems))
+        scores = dict(zip(keys(MUSICEVAL), clip.mos, strict=True))
+        rows.append(row | scores | _rated(clip, ratings.get(wav, []), problems))
     problems.stop_if_any()
-    return RatedClips(pd.DataFrame(rows, columns=list(COLUMNS)))
-
-
-def is_published(clips: RatedClips) -> bool:
-    """Tell whether clips have the train part that was published in 2025, with its scores."""
-    train = clips.table[clips.table["split"] == "train"]
-    rows = zip(train["clip_id"], *(train[scale] for scale in SCALES), strict=True)
-    lines = sorted(f"{clip_id}.wav,{impression},{alignment}\n" for clip_id, impression, alignment in rows)
-    return hashlib.sha256("".join(lines).encode()).hexdigest() == _PUBLISHED_TRAIN_SHA256
+    return RatedClips(pd.DataFrame(rows, columns=list(columns_of(MUSICEVAL))))
 
 
 def _listed(folder: Path, problems: Problems) -> dict[str, _Listed]:
@@ -153,43 +187,38 @@ def _list_name(part: str) -> str:
 def _mos_list(folder: Path, part: str, problems: Problems) -> dict[str, _Listed]:
     clips: dict[str, _Listed] = {}
     split = part if part in SPLITS else ""
-    for place, wav, mos in _score_lines(folder, _list_name(part), 3, problems):
-        name = WavName.parse(wav)
+    for line in _score_lines(folder, _list_name(part), 3, problems):
+        name = WavName.parse(line.wav)
         if name is None:
-            problems.add(place, f"{shown_name(wav)} is not a name such as S002_P051.wav")
-        elif wav in clips:
-            problems.add(place, f"the clip is in {clips[wav].place} already")
+            problems.add(line.place, f"{shown_name(line.wav)} is not a name such as S002_P051.wav")
+        elif line.wav in clips:
+            problems.add(line.place, f"the clip is in {clips[line.wav].place} already")
         else:
-            clips[wav] = _Listed(name, mos, split, place)
+            clips[line.wav] = _Listed(name, line.scores, split, line.place)
     return clips
 
 
 def _ratings(folder: Path, problems: Problems) -> dict[str, list[Scores]]:
     """All ratings by wav: of the file of all clips where it has the clip, else of another file."""
-    files = [path.name for path in sorted((folder / "person_mos").glob("*_person_mos.txt"))]
+    files = sorted(path.name for path in (folder / "person_mos").glob("*_person_mos.txt"))
     ratings: dict[str, list[Scores]] = {}
     for file in sorted(files, key=lambda name: not name.startswith(TOTAL)):
         of_file: dict[str, list[Scores]] = {}
-        for _, wav, scores in _score_lines(folder, f"person_mos/{file}", 4, problems):
-            of_file.setdefault(wav, []).append(scores)
+        for line in _score_lines(folder, f"person_mos/{file}", 4, problems):
+            of_file.setdefault(line.wav, []).append(line.scores)
         ratings = of_file | ratings
     return ratings
 
 
-def _score_lines(
-    folder: Path, file: str, cells: int, problems: Problems
-) -> Iterator[tuple[str, str, Scores]]:
-    """Place, wav and scores of each good line of a list."""
+def _score_lines(folder: Path, file: str, cells: int, problems: Problems) -> Iterator[_ScoreLine]:
+    """Each good line of a list: its first cell is a wav, its last two are scores."""
     for place, line in _lines(folder, file, problems):
         parts = [part.strip() for part in line.split(",")]
         try:
             if len(parts) != cells:
                 raise ValueError(f"{len(parts)} instead of {cells} cells")
-            yield (
-                place,
-                f"{parts[0].removesuffix('.wav')}.wav",
-                (parse_score(parts[-2]), parse_score(parts[-1])),
-            )
+            wav = f"{parts[0].removesuffix('.wav')}.wav"
+            yield _ScoreLine(place, wav, (parse_score(parts[-2]), parse_score(parts[-1])))
         except ValueError as error:
             problems.add(place, str(error))
 
@@ -224,27 +253,78 @@ def _lines(folder: Path, file: str, problems: Problems) -> Iterator[tuple[str, s
         problems.add(file, str(error).rstrip("."))
 
 
-def _prompt(
-    wav: str, clip: _Listed, prompts: Mapping[str, Mapping[str, str]], problems: Problems
-) -> tuple[str, str]:
+def _prompt(wav: str, clip: _Listed, prompts: Mapping[str, Mapping[str, str]], problems: Problems) -> tuple[str, str]:
     """Id and text of a clip's prompt."""
+    system, key = clip.name.system, clip.name.key
     if wav in prompts[DEMO_PROMPTS]:
-        return f"{clip.name.system}_{clip.name.key}", prompts[DEMO_PROMPTS][wav]
-    if clip.name.system in DEMO_SYSTEMS:
+        return f"{system}_{key}", prompts[DEMO_PROMPTS][wav]
+    if system in DEMO_SYSTEMS:
         problems.add(clip.place, f"{DEMO_PROMPTS} has no prompt {shown_name(wav)}")
-    elif clip.name.key not in prompts[PROMPTS]:
-        problems.add(clip.place, f"{PROMPTS} has no prompt {shown_name(clip.name.key)}")
-    return clip.name.key, prompts[PROMPTS].get(clip.name.key, "")
+    elif key not in prompts[PROMPTS]:
+        problems.add(clip.place, f"{PROMPTS} has no prompt {shown_name(key)}")
+    return key, prompts[PROMPTS].get(key, "")
 
 
-def _rated(clip: _Listed, ratings: list[Scores] | None, problems: Problems) -> dict[str, Any]:
+def _rated(clip: _Listed, ratings: list[Scores], problems: Problems) -> dict[str, Any]:
     """Number and deviations of a clip's ratings; their means must be the listed scores."""
-    given = np.array(ratings or [], dtype=np.float64).reshape(-1, len(SCALES))
-    if not len(given):
+    if not ratings:
         return {}
-    for scale, mean, mos in zip(SCALES, given.mean(axis=0), clip.mos, strict=True):
-        if abs(mean - mos) > MEAN_TOLERANCE:
-            what = f"the mean of {len(given)} ratings in person_mos is {mean:.3g}"
-            problems.add(clip.place, f"{scale} is {mos:g}, but {what}")
-    deviations = given.std(axis=0, ddof=1) if len(given) > 1 else [None] * len(SCALES)
-    return {"n_ratings": len(given), **dict(zip((f"{s}_sd" for s in SCALES), deviations, strict=True))}
+    rated: dict[str, Any] = {"n_ratings": len(ratings)}
+    for key, given, mos in zip(keys(MUSICEVAL), np.array(ratings).T, clip.mos, strict=True):
+        if abs(given.mean() - mos) > MEAN_TOLERANCE:
+            what = f"the mean of {len(given)} ratings in person_mos is {given.mean():.3g}"
+            problems.add(clip.place, f"{key} is {mos:g}, but {what}")
+        if len(given) > 1:
+            rated[f"{key}_sd"] = given.std(ddof=1)
+    return rated
+
+
+def wav_names(clips: Iterable[tuple[int, int]]) -> list[str]:
+    """Name the wavs of clips that are given by numbers of their systems and prompts, in this order.
+
+    Systems and prompts are numbered as they come, so that what is added later changes no name; numbers of the
+    demo systems are left out. A second clip of a system for a prompt gets another key, for the same text.
+    """
+    free = (f"S{number:03d}" for number in itertools.count(1) if f"S{number:03d}" not in DEMO_SYSTEMS)
+    systems: dict[int, str] = {}
+    prompts: dict[tuple[int, int], str] = {}
+    takes: Counter[tuple[int, int]] = Counter()
+    names = []
+    for system, prompt in clips:
+        if system not in systems:
+            systems[system] = next(free)
+        key = prompts.setdefault((prompt, takes[system, prompt]), f"P{len(prompts) + 1:03d}")
+        takes[system, prompt] += 1
+        names.append(f"{systems[system]}_{key}.wav")
+    return names
+
+
+def key_of(wav: str) -> str:
+    """Return the key of the prompt in one of `wav_names`."""
+    return wav.removesuffix(".wav").partition("_")[2]
+
+
+def write_release(
+    folder: Path, clips: pd.DataFrame, ratings: pd.DataFrame, systems: pd.DataFrame, scales: Scales
+) -> None:
+    """Write the layout above, with a file of the systems' MOS, ``system_mos/total_system_mos.csv``.
+
+    `clips` has columns ``wav`` (of `wav_names`), ``prompt`` and ``audio_path``; `ratings` has ``wav`` and
+    ``rater``; `systems` has ``system``; each has the scales. The lists have all of the scales, in order.
+    """
+    for name, table, subject in (
+        (_list_name(TOTAL), clips, ["wav"]),
+        ("person_mos/total_person_mos.txt", ratings, ["wav", "rater"]),
+        ("system_mos/total_system_mos.csv", systems, ["system"]),
+    ):
+        (folder / name).parent.mkdir(parents=True)
+        listed = table[[*subject, *keys(scales)]].sort_values(subject)
+        listed.to_csv(folder / name, header=False, index=False, lineterminator="\n")
+    texts = {key_of(wav): text for wav, text in zip(clips["wav"], clips["prompt"], strict=True)}
+    prompts = [f"{key}\t{escape_cell(' '.join(text.split()))}" for key, text in sorted(texts.items())]
+    for name, lines in ((PROMPTS, prompts), (DEMO_PROMPTS, [])):
+        text = "".join(f"{line}\n" for line in (HEADING, *lines))
+        (folder / name).write_text(text, encoding="utf-8", newline="")
+    (folder / "wav").mkdir()
+    for wav, audio in zip(clips["wav"], clips["audio_path"], strict=True):
+        shutil.copyfile(audio, folder / "wav" / wav)

@@ -1,67 +1,89 @@
-"""Clip and prompt in, two scores out.
+"""Clips and prompts in, scores out: the one path of page, API, tool, command line and batches.
 
-Each window of a clip gets a value for each scale; the clip's value is their mean, taken before values are
-clamped to the scale of 1 to 5. The interval around it is the checkpoint's held-out error, the same width
-for every clip.
+`Scorer.score_many` takes any number of clips; a single clip is a list of one (`Scorer.score`). Clips are
+read, checked and brought to the checkpoint's input policy in threads beside the tower; windows of several
+clips go through it together, each prompt once. Each window of a clip gets a value for each scale; the
+clip's value is their mean, taken before values are clamped to 1 to 5. The interval around it is the
+checkpoint's held-out error, the same width for every clip.
 
-Scoring draws no random number, keeps no state and may run in several threads. A clip gets the same bits
-each time: its windows go through the tower in the same batches, whatever else is being scored.
+Scoring draws no random number and may run in several threads. A clip gets the same score alone and in any
+company, within 1e-6 in float32.
 """
 
+import functools
+import itertools
+import logging
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 import core
 from core.audio import (
-    WINDOW_S,
+    WINDOW_POLICY,
     AudioLimits,
     Clip,
     ClipSource,
+    InputPolicy,
+    Samples,
     condition,
-    cut_window,
     read_clip,
-    window_starts,
     window_times,
 )
-from core.checkpoint import Checkpoint, load_checkpoint
-from core.faults import ScoreWarning, find_faults
-from core.held_out import HeldOut
-from core.scales import SCALES, clamp
+from core.checkpoint import Checkpoint, ErrorEstimate, load_checkpoint
+from core.embeddings import EmbeddedClips, EmbeddingCache, pool
+from core.errors import AudioError, shown_name
+from core.feed import Progress, in_order
+from core.scales import Scales, clamp, keys
+from core.warnings import ScoreWarning, find_faults
 
-DEMO_CHECKPOINT = Path(__file__).parent / "demo" / "checkpoint"
-WINDOWS_PER_BATCH = 8  # memory stays flat however long the clip
+EMBEDDED_JUDGE = Path(__file__).parent / "embedded_judge"
 MAX_KEPT_PROMPT_CHARACTERS = 1_000  # of a prompt in the provenance
-WINDOW_POLICY: Mapping[str, Any] = {
-    "window_s": WINDOW_S,
-    "grid": "every 10 s from the start, the last window aligned to the end",
-    "short_clips": "repeated to fill one window",
-    "pooling": "mean of the windows",
-}
+AT_ONCE = 32  # clips whose embeddings are held together: memory stays flat however many there are
+
+_READERS, _GPU_READERS = 2, 8  # threads that read beside a tower on the same cores, and beside a GPU
+_AHEAD = 2  # clips that are read ahead, for each thread
+_PACKAGES = ("torch", "laion_clap", "librosa", "soxr", "numpy")
 _ZERO_SHOT = (
     "These scores are zero-shot: CLAP's own similarities, put on the scale of 1 to 5 and calibrated by no "
     "rating. Use them to put clips in a rough order, not as the scores of experts."
 )
-_PACKAGES = ("torch", "laion_clap", "librosa", "soxr", "numpy")
 
-Progress = Callable[[float, str], None]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A clip to score.
+
+    Attributes
+    ----------
+    clip : Clip, or whatever `core.audio.read_clip` takes, or a function that returns that
+        A function is called when the clip's turn comes, in a thread; it may raise AudioError.
+    prompt : str
+        What the music was asked to be; may be empty.
+    name : str
+        What messages call it.
+    """
+
+    clip: "Clip | ClipSource | Callable[[], ClipSource]"
+    prompt: str
+    name: str = "The clip"
 
 
 @dataclass(frozen=True)
 class WindowScore:
-    """Both values of one window of a clip, clamped to the scale."""
+    """The values of one window of a clip by scale, clamped to 1 to 5."""
 
     start_s: float
     end_s: float
-    musical_impression: float
-    textual_alignment: float
+    values: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -74,13 +96,46 @@ class Intervals:
         That share, between 0 and 1.
     source : str
         Where the intervals come from, in words.
-    musical_impression, textual_alignment : (low, high)
+    bounds : mapping of scale to (low, high)
     """
 
     level: float
     source: str
-    musical_impression: tuple[float, float]
-    textual_alignment: tuple[float, float]
+    bounds: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """Which checkpoint scored."""
+
+    id: str
+    sha256: str
+    demo: bool
+    caveat: str
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """Which clip was scored, as it was given."""
+
+    sha256: str
+    duration_s: float
+    sample_rate_hz: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Everything that a score depends on; the prompt is cut to `MAX_KEPT_PROMPT_CHARACTERS`."""
+
+    checkpoint: CheckpointFacts
+    audio: ClipFacts
+    prompt: str
+    prompt_characters: int
+    window_policy: Mapping[str, Any]
+    input_policy: InputPolicy
+    held_out: ErrorEstimate | None
+    versions: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -89,36 +144,59 @@ class Score:
 
     Attributes
     ----------
-    musical_impression, textual_alignment : float
-        From 1 to 5, not rounded.
+    scales : tuple of Scale
+    values : mapping of scale to float
+        From 1 to 5, not rounded; ``score["musical_impression"]`` is the same.
     intervals : Intervals or None
         None where nothing is known of the model's error.
     windows : tuple of WindowScore
-        The course of both values over the clip.
+        The course of the values over the clip.
     warnings : tuple of ScoreWarning
-    provenance : dict
-        Everything the score depends on: checkpoint, clip, prompt, policies, versions.
+    provenance : Provenance
     """
 
-    musical_impression: float
-    textual_alignment: float
+    scales: Scales
+    values: Mapping[str, float]
     intervals: Intervals | None
     windows: tuple[WindowScore, ...]
     warnings: tuple[ScoreWarning, ...]
-    provenance: dict[str, Any]
+    provenance: Provenance
+
+    def __getitem__(self, scale: str) -> float:
+        return self.values[scale]
 
     def to_json(self) -> dict[str, Any]:
-        """Give the score as plain dicts, lists, strings and finite numbers."""
+        """Return the score as plain dicts, lists, strings and finite numbers."""
         around = self.intervals
-        bounds = {scale: list(getattr(around, scale)) for scale in SCALES} if around else {}
         return {
-            "musical_impression": self.musical_impression,
-            "textual_alignment": self.textual_alignment,
-            "intervals": {"level": around.level, "source": around.source, **bounds} if around else None,
-            "windows": [asdict(window) for window in self.windows],
+            **self.values,
+            "intervals": around
+            and {
+                "level": around.level,
+                "source": around.source,
+                **{scale: list(bounds) for scale, bounds in around.bounds.items()},
+            },
+            "windows": [{"start_s": window.start_s, "end_s": window.end_s, **window.values} for window in self.windows],
             "warnings": [asdict(warning) for warning in self.warnings],
-            "provenance": self.provenance,
+            "provenance": asdict(self.provenance),
         }
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """A clip without a score, and why: in a sentence for whoever gave it, and as it was raised."""
+
+    reason: str
+    error: Exception
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What is known of a clip beside its embeddings."""
+
+    facts: ClipFacts
+    faults: tuple[ScoreWarning, ...]
+    times: tuple[tuple[float, float], ...]  # of its windows
 
 
 class Scorer:
@@ -129,104 +207,112 @@ class Scorer:
     checkpoint : Checkpoint
     limits : AudioLimits, optional
         What clips may be.
-    device : torch.device, optional
+    device : torch.device or str, optional
         Where the tower goes; by default it stays where it is.
+    cache : Path, optional
+        Folder in which embeddings are kept; without one none are.
+    precision : str
+        Of the tower: ``float32``, or ``bfloat16``, which is faster and moves scores by up to 0.02.
+
+    Raises
+    ------
+    DataError
+        There is no such precision.
     """
 
     def __init__(
         self,
         checkpoint: Checkpoint,
         limits: AudioLimits | None = None,
-        device: torch.device | None = None,
+        device: torch.device | str | None = None,
+        cache: Path | None = None,
+        precision: str = "float32",
     ) -> None:
-        self.checkpoint = checkpoint
+        self.checkpoint, self.limits = checkpoint, limits or AudioLimits()
         if device is not None:
             checkpoint.tower.to(device)
-        self.limits = limits or AudioLimits()
+        self._cache = EmbeddingCache(cache, checkpoint.tower, checkpoint.policy, precision, self.limits)
+        self._readers = _READERS if checkpoint.tower.device.type == "cpu" else _GPU_READERS
 
     @classmethod
     def load(
         cls,
-        folder: Path | None = None,
+        folder: Path | str | None = None,
         limits: AudioLimits | None = None,
-        device: torch.device | None = None,
+        device: torch.device | str | None = None,
+        cache: Path | None = None,
+        precision: str = "float32",
     ) -> "Scorer":
-        """Make a scorer from a checkpoint folder; without one, from the embedded demo checkpoint.
+        """Make a scorer from a checkpoint folder; without one, from the embedded judge.
 
         Raises
         ------
         CheckpointError
+            The folder holds no checkpoint, or a damaged one.
+        DataError
+            There is no such precision.
         """
-        return cls(load_checkpoint(DEMO_CHECKPOINT if folder is None else Path(folder)), limits, device)
+        checkpoint = load_checkpoint(EMBEDDED_JUDGE if folder is None else Path(folder))
+        return cls(checkpoint, limits, device, cache, precision)
 
-    def score(self, source: ClipSource | Clip, prompt: str, progress: Progress | None = None) -> Score:
+    def score(self, clip: Clip | ClipSource, prompt: str, progress: Progress | None = None) -> Score:
         """Score a clip against its prompt.
 
         Parameters
         ----------
-        source : Clip, or whatever `core.audio.read_clip` takes
+        clip : Clip, or whatever `core.audio.read_clip` takes
         prompt : str
             What the music was asked to be. Empty is allowed: then textual alignment means nothing, and a
             warning says so.
         progress : callable, optional
             Called with the share done (0 to 1) and what is being done.
 
-        Returns
-        -------
-        Score
-
         Raises
         ------
         AudioError
             If the clip cannot be scored.
         """
-        tell = progress or _tell_nobody
-        tell(0.0, "Reading the clip")
-        clip = source if isinstance(source, Clip) else read_clip(source, self.limits)
-        prompt = prompt.encode("utf-8", "replace").decode(
-            "utf-8"
-        )  # lone surrogates cannot be written as JSON
-        samples = condition(clip.samples, clip.sample_rate_hz, self.checkpoint.policy)
-        values = self._values(samples, prompt, tell)
-        tell(1.0, "Done")
-        impression, alignment = (clamp(float(value)) for value in values.mean(axis=0))
-        return Score(
-            impression,
-            alignment,
-            intervals=intervals((impression, alignment), self.checkpoint.held_out),
-            windows=tuple(_window_scores(values, samples.size, clip.duration_s)),
-            warnings=(*self.model_warnings(), *find_faults(clip), *self.prompt_warnings(prompt)),
-            provenance=self._provenance(clip, prompt),
-        )
+        report = progress or (lambda *_: None)
+        report(0.0, "Reading the clip")
+        [result] = self.score_many([Item(clip, prompt)], report)
+        if isinstance(result, Unscored):
+            raise result.error
+        report(1.0, "Done")
+        return result
 
-    def _values(self, samples: NDArray[np.float32], prompt: str, tell: Progress) -> NDArray[np.float64]:
-        """Both values of each window, not clamped: shape (n_windows, 2)."""
-        starts = window_starts(samples.size)
-        values: list[NDArray[np.float64]] = []
-        with torch.inference_mode():
-            text = self.checkpoint.tower.embed_text([prompt]).cpu()
-            for first in range(0, len(starts), WINDOWS_PER_BATCH):
-                tell(first / len(starts), f"Listening: window {first + 1} of {len(starts)}")
-                batch = [cut_window(samples, start) for start in starts[first : first + WINDOWS_PER_BATCH]]
-                audio = self.checkpoint.tower.embed_audio(np.stack(batch)).cpu()
-                scored = self.checkpoint.heads(audio, text.expand(len(batch), -1))
-                values.append(scored.double().numpy())
-        return np.concatenate(values)
+    def score_many(self, items: Iterable[Item], progress: Progress | None = None) -> Iterator[Score | Unscored]:
+        """Score clips, in order; one result for each.
+
+        Parameters
+        ----------
+        items : iterable of Item
+            May be endless: `AT_ONCE` of them are held at a time.
+        progress : callable, optional
+            Called before each window, with the share of its clip that is done.
+
+        Yields
+        ------
+        Score or Unscored
+            A clip that cannot be scored ends nothing: the reason stands in its place.
+        """
+        rest = iter(items)
+        while some := list(itertools.islice(rest, AT_ONCE)):
+            yield from self._score(some, progress)
 
     def model_warnings(self) -> list[ScoreWarning]:
-        """What to know of the model, whatever it scores."""
-        warnings = [] if self.checkpoint.held_out else [ScoreWarning("zero_shot", _ZERO_SHOT)]
-        if not self.checkpoint.caveat:
-            return warnings
-        model = "the demo model" if self.checkpoint.demo else "a model"
-        message = (
-            f"These scores come from {model} ({self.checkpoint.caveat}): "
-            "use them to look around, not to report results."
-        )
-        return [*warnings, ScoreWarning("demo_model", message)]
+        """Return what to know of the model, whatever it scores."""
+        checkpoint = self.checkpoint
+        warnings = [] if checkpoint.error_estimate else [ScoreWarning("zero_shot", _ZERO_SHOT)]
+        if checkpoint.caveat:
+            message = (
+                f"These scores come from {'the demo model' if checkpoint.demo else 'a model'} "
+                f"({checkpoint.caveat}): use them to look around, not to report results."
+            )
+            warnings.append(ScoreWarning("demo_model", message))
+        return warnings
 
     def prompt_warnings(self, prompt: str) -> list[ScoreWarning]:
-        """What to know of a prompt."""
+        """Return what to know of a prompt."""
         if not prompt.strip():
             message = "There is no prompt, so the textual alignment means nothing."
             return [ScoreWarning("prompt_empty", message)]
@@ -235,54 +321,111 @@ class Scorer:
             return [ScoreWarning("prompt_cut", message)]
         return []
 
-    def _provenance(self, clip: Clip, prompt: str) -> dict[str, Any]:
+    def _score(self, items: Sequence[Item], progress: Progress | None) -> Iterator[Score | Unscored]:
+        heard, rows = self._hear(items, progress)
+        prompts = [_writable(item.prompt) for item in items]
+        known = [(clip, prompt) for clip, prompt in zip(heard, prompts, strict=True) if not isinstance(clip, Unscored)]
+        scores = self._judge(known, [rows[clip.facts.sha256] for clip, _ in known]) if known else iter(())
+        return (clip if isinstance(clip, Unscored) else next(scores) for clip in heard)
+
+    def _hear(
+        self, items: Sequence[Item], progress: Progress | None
+    ) -> tuple[list[_Heard | Unscored], dict[str, Tensor]]:
+        """What is known of each clip, and the clips' embeddings by SHA-256."""
+        heard: list[_Heard | Unscored] = []
+        rows: dict[str, Tensor] = {}
+
+        def new_clips() -> Iterator[tuple[str, Samples]]:
+            asked = set()
+            with ThreadPoolExecutor(self._readers) as threads:
+                for result in in_order(threads, self._read, items, _AHEAD * self._readers):
+                    if isinstance(result, Unscored):
+                        heard.append(result)
+                        continue
+                    clip, sound = result
+                    heard.append(clip)
+                    sha256 = clip.facts.sha256
+                    if isinstance(sound, Tensor):
+                        rows[sha256] = sound
+                    elif sha256 not in asked:
+                        asked.add(sha256)
+                        yield sha256, sound
+
+        computed = dict(self._cache.stream(new_clips(), progress))
+        return heard, rows | computed
+
+    def _read(self, item: Item) -> tuple[_Heard, Tensor | Samples] | Unscored:
+        """Read a clip, to its kept embeddings or its conditioned samples; runs in a thread."""
+        try:
+            given = item.clip() if callable(item.clip) else item.clip
+            clip = given if isinstance(given, Clip) else read_clip(given, self.limits)
+            facts = ClipFacts(clip.sha256, clip.duration_s, clip.sample_rate_hz, clip.channels)
+            policy = self.checkpoint.policy
+            heard = _Heard(facts, tuple(find_faults(clip)), tuple(window_times(clip, policy)))
+            kept = self._cache.find(clip.sha256)
+            if kept is not None:
+                return heard, kept
+            return heard, condition(clip.samples, clip.sample_rate_hz, policy)
+        except AudioError as error:
+            return Unscored(str(error), error)
+        except Exception as error:  # a fault of ours in one clip of a million must not end the run
+            logger.exception("%s cannot be scored", item.name)
+            what = f"{type(error).__name__}, a fault of this program"
+            return Unscored(f"{shown_name(item.name)} cannot be scored: {what}.", error)
+
+    def _judge(self, known: Sequence[tuple[_Heard, str]], rows: Sequence[Tensor]) -> Iterator[Score]:
+        clips = EmbeddedClips.of(rows, self._cache.text([prompt for _, prompt in known]))
+        with torch.inference_mode():
+            of_windows = self.checkpoint.heads(clips.audio, clips.text[clips.owner]).double()
+            of_clips = pool(of_windows, clips.owner, len(clips))
+        courses = torch.split(of_windows, [len(of_clip) for of_clip in rows])
+        for (clip, prompt), of_clip, course in zip(known, of_clips, courses, strict=True):
+            yield self._assemble(clip, prompt, of_clip, course)
+
+    def _assemble(self, clip: _Heard, prompt: str, of_clip: Tensor, course: Tensor) -> Score:
         checkpoint = self.checkpoint
-        return {
-            "checkpoint": {
-                "id": checkpoint.id,
-                "sha256": checkpoint.sha256,
-                "demo": checkpoint.demo,
-                "caveat": checkpoint.caveat,
-            },
-            "audio": {
-                "sha256": clip.sha256,
-                "duration_s": clip.duration_s,
-                "sample_rate_hz": clip.sample_rate_hz,
-                "channels": clip.channels,
-            },
-            "prompt": prompt[:MAX_KEPT_PROMPT_CHARACTERS],
-            "prompt_characters": len(prompt),
-            "window_policy": dict(WINDOW_POLICY),
-            "input_policy": asdict(checkpoint.policy),
-            "held_out": asdict(checkpoint.held_out) if checkpoint.held_out else None,
-            "versions": {
-                "musiceval": core.__version__,
-                **{package: version(package) for package in _PACKAGES},
-                "python": platform.python_version(),
-            },
-        }
+        values = self._by_scale(of_clip)
+        return Score(
+            checkpoint.scales,
+            values,
+            _intervals(values, checkpoint.error_estimate),
+            tuple(WindowScore(*span, self._by_scale(row)) for span, row in zip(clip.times, course, strict=True)),
+            (*self.model_warnings(), *clip.faults, *self.prompt_warnings(prompt)),
+            Provenance(
+                CheckpointFacts(checkpoint.id, checkpoint.sha256, checkpoint.demo, checkpoint.caveat),
+                clip.facts,
+                prompt[:MAX_KEPT_PROMPT_CHARACTERS],
+                len(prompt),
+                dict(WINDOW_POLICY),
+                checkpoint.policy,
+                checkpoint.error_estimate,
+                dict(_versions()),
+            ),
+        )
+
+    def _by_scale(self, values: Tensor) -> dict[str, float]:
+        return dict(zip(keys(self.checkpoint.scales), map(clamp, values.tolist()), strict=True))
 
 
-def _tell_nobody(share: float, doing: str) -> None:
-    pass
-
-
-def _window_scores(values: NDArray[np.float64], n_samples: int, duration_s: float) -> Iterator[WindowScore]:
-    for (start_s, end_s), row in zip(window_times(n_samples), values, strict=True):
-        yield WindowScore(start_s, min(end_s, duration_s), *(clamp(float(value)) for value in row))
-
-
-def intervals(clip_values: Sequence[float], held_out: HeldOut | None) -> Intervals | None:
-    """Intervals around a clip's two values, from the held-out error; None without one."""
-    if held_out is None:
+def _intervals(values: Mapping[str, float], error: ErrorEstimate | None) -> Intervals | None:
+    if error is None:
         return None
-    bounds = [
-        (clamp(value - held_out.absolute_error[scale]), clamp(value + held_out.absolute_error[scale]))
-        for scale, value in zip(SCALES, clip_values, strict=True)
-    ]
+    width = error.absolute_error
+    bounds = {scale: (clamp(value - width[scale]), clamp(value + width[scale])) for scale, value in values.items()}
     source = (
-        f"held-out error: for {held_out.level:.0%} of {held_out.n_clips} clips of {held_out.n_systems} "
-        f"systems that the model was not trained on ({held_out.data}), "
+        f"held-out error: for {error.level:.0%} of {error.n_clips} clips of {error.n_systems} "
+        f"systems that the model was not trained on ({error.data}), "
         "the raters' mean was at most this far away"
     )
-    return Intervals(held_out.level, source, *bounds)
+    return Intervals(error.level, source, bounds)
+
+
+def _writable(prompt: str) -> str:
+    """Replace lone surrogates, which cannot be written as JSON."""
+    return prompt.encode("utf-8", "replace").decode("utf-8")
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    packages = {package: version(package) for package in _PACKAGES}
+    return {"musiceval": core.__version__, **packages, "python": platform.python_version()}

@@ -1,18 +1,27 @@
-"""What can be set from outside, all of it through environment variables that begin with ``MUSICEVAL_``.
+"""What can be set from outside: environment variables that begin with ``MUSICEVAL_``, and the device.
 
-`SETTINGS` is the one table of them; the README shows the same. An unknown name is an error, so that a slip
-of the pen does not pass as a default.
+The fields of `Settings` are the one list of the variables; `SETTINGS`, the table in the docs and the
+messages come from it. pydantic reads the variables and not pydantic-settings, which passes over a name that
+it does not know: here it is an error, so that a slip of the pen does not count as a default.
 """
 
-import dataclasses
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from core.audio import AudioLimits
-from core.devices import DEVICES
-from core.errors import SettingsError
+from pydantic import AliasGenerator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from core.errors import DeviceError, SettingsError
+
+if TYPE_CHECKING:
+    import torch
+
+    from core.audio import AudioLimits
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("float32", "bfloat16")
 
 PREFIX = "MUSICEVAL_"
 ADMIN_PASSWORD = "MUSICEVAL_ADMIN_PASSWORD"
@@ -20,165 +29,110 @@ SHORTEST_PASSWORD = 8  # with the limit on attempts, enough that guessing takes 
 _MEGABYTE = 1_000_000
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One environment variable.
+def check_platform() -> None:
+    """Refuse Windows, which lacks what locks and limits are made with here."""
+    if os.name == "nt":
+        raise SettingsError(
+            "MusicEval runs on Linux and macOS. On Windows, run it in the Windows Subsystem for Linux (WSL)."
+        )
 
-    Attributes
-    ----------
-    name : str
-        The whole name, with prefix.
-    default : str
-        In words, for the table.
-    meaning : str
-    parse : callable
-        From the variable's text; raises ValueError.
-    field : str or None
-        The attribute of `Settings`; None for variables that only the tests read.
-    secret : bool
-        Whether no message may show its value.
+
+def pick_device(name: str) -> "torch.device":
+    """Return a device of this machine: ``auto`` is CUDA where there is one, else the CPU.
+
+    MPS (Apple) must be asked for by its name.
     """
+    import torch
 
-    name: str
-    default: str
-    meaning: str
-    parse: Callable[[str], Any]
-    field: str | None
-    secret: bool = False
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 < port < 65_536:
-        raise ValueError(port)
-    return port
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = "cuda" if there["cuda"] else "cpu"
+    known = [device for device, is_there in there.items() if is_there]
+    if name not in known:
+        raise DeviceError(f"There is no device {name!r} here. There is {', '.join(known)}; or give auto.")
+    return torch.device(name)
 
 
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0.0 < number < float("inf"):
-        raise ValueError(number)
-    return number
-
-
-def _name(text: str) -> str:
-    if not text.strip():
-        raise ValueError(text)
+def _not_blank(text: Any) -> Any:
+    if isinstance(text, str) and not text.strip():
+        raise ValueError("blank")
     return text
 
 
-def _device(text: str) -> str:
-    if text not in DEVICES:
-        raise ValueError(text)
-    return text
+def _setting(default: Any, meaning: str, shown: str = "", secret: bool = False) -> Any:
+    """Describe a setting; `shown` is its default in words, and no message repeats the value of a secret."""
+    words: Any = {"shown": shown or f"{default}"}
+    return Field(default, description=meaning, json_schema_extra=words, repr=not secret)
 
 
-def _password(text: str) -> str:
-    if len(text) < SHORTEST_PASSWORD:
-        raise ValueError(len(text))
-    return text
+_Folder = Annotated[Path, BeforeValidator(_not_blank)]
+_Name = Annotated[str, BeforeValidator(_not_blank)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-def _folder(text: str) -> Path:
-    return Path(_name(text))
+def _variable(field: str) -> str:
+    return "MUSICEVAL_DATABASE_URL" if field == "database" else PREFIX + field.upper()
 
 
-SETTINGS: tuple[Setting, ...] = (
-    Setting(
-        "MUSICEVAL_MODEL", "the embedded demo model", "folder of the model that scores", _folder, "model"
-    ),
-    Setting(
-        "MUSICEVAL_CLAP_CHECKPOINT",
-        "what `fetch-clap` fetched",
-        "file of the official CLAP checkpoint",
-        _folder,
-        "clap_checkpoint",
-    ),
-    Setting(
-        "MUSICEVAL_DEVICE", "auto", "where the app's models run: auto, cpu, cuda or mps", _device, "device"
-    ),
-    Setting("MUSICEVAL_HOST", "127.0.0.1", "address that the app listens on", _name, "host"),
-    Setting("MUSICEVAL_PORT", "7860", "port that the app listens on", _port, "port"),
-    Setting(
-        "MUSICEVAL_MIN_DURATION_S",
-        "0.5",
-        "shortest clip that is scored, in seconds",
-        _positive,
-        "min_duration_s",
-    ),
-    Setting(
-        "MUSICEVAL_MAX_DURATION_S",
-        "600",
-        "longest clip that is scored, in seconds",
-        _positive,
-        "max_duration_s",
-    ),
-    Setting(
-        "MUSICEVAL_MAX_FILE_MB", "100", "largest file that is read, in megabytes", _positive, "max_file_mb"
-    ),
-    Setting(
-        "MUSICEVAL_DATA",
-        "data",
+class Settings(BaseModel):
+    """What the app and the command line run with; a megabyte is 1,000,000 bytes."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        alias_generator=AliasGenerator(validation_alias=_variable),
+        populate_by_name=True,
+    )
+
+    model: _Folder | None = _setting(None, "folder of the model that scores", "the embedded judge")
+    clap_checkpoint: _Folder | None = _setting(
+        None, "file of the official CLAP checkpoint", "what `fetch-clap` fetched"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = _setting(
+        "auto", "where the app's models run: auto, cpu, cuda or mps"
+    )
+    host: _Name = _setting("127.0.0.1", "address that the app listens on")
+    port: Annotated[int, Field(gt=0, lt=65_536)] = _setting(7860, "port that the app listens on")
+    min_duration_s: _Positive = _setting(0.5, "shortest clip that is scored, in seconds")
+    max_duration_s: _Positive = _setting(600.0, "longest clip that is scored, in seconds", "600")
+    max_file_mb: _Positive = _setting(100.0, "largest file that is read, in megabytes", "100")
+    data: _Folder = _setting(
+        Path("data"),
         "folder of the listening tests (database, clips), of trained models and of embeddings; never served",
-        _folder,
-        "data",
-    ),
-    Setting(
-        "MUSICEVAL_DATABASE_URL",
-        "sqlite:///DATA/musiceval.sqlite",
-        "database of the listening tests, where it is not in that folder",
-        _name,
-        "database",
-    ),
-    Setting(
-        ADMIN_PASSWORD,
-        "none: only whoever sits at the machine of the app",
+    )
+    database: _Name = _setting(
+        "", "database of the listening tests, where it is not in that folder", "sqlite:///DATA/musiceval.sqlite"
+    )
+    admin_password: Annotated[str, Field(min_length=SHORTEST_PASSWORD)] = _setting(
+        "",
         f"password of the administrator, {SHORTEST_PASSWORD} characters or more",
-        _password,
-        "admin_password",
+        "none: only whoever sits at the machine of the app",
         secret=True,
-    ),
-    Setting("MUSICEVAL_REFERENCE_DATA", "none", "(tests only) folder of reference clips", _folder, None),
-    Setting("MUSICEVAL_CHROMIUM", "/usr/bin/chromium", "(tests only) browser to use", _folder, None),
-)
+    )
+    reference_data: _Folder | None = _setting(None, "(tests only) folder of reference clips", "none")
+    chromium: _Folder = _setting(Path("/usr/bin/chromium"), "(tests only) browser to use")
 
-
-@dataclass(frozen=True)
-class Settings:
-    """What the app and the command line run with.
-
-    Attributes
-    ----------
-    model : Path or None
-        Folder of the checkpoint; None is the embedded demo checkpoint.
-    clap_checkpoint : Path or None
-        The official CLAP checkpoint as it was published; None looks where `core.official.tower` keeps it.
-    host, port : str, int
-        Only this machine by default.
-    min_duration_s, max_duration_s : float
-    max_file_mb : float
-        In megabytes of 1,000,000 bytes.
-    data : Path
-        Folder of the listening tests.
-    database : str
-        URL of their database; empty for the one in `data`.
-    device : str
-        One of `core.devices.DEVICES`.
-    admin_password : str
-        Empty for none.
-    """
-
-    model: Path | None = None
-    host: str = "127.0.0.1"
-    port: int = 7860
-    min_duration_s: float = AudioLimits.min_duration_s
-    max_duration_s: float = AudioLimits.max_duration_s
-    max_file_mb: float = AudioLimits.max_bytes / _MEGABYTE
-    data: Path = Path("data")
-    database: str = ""
-    clap_checkpoint: Path | None = None
-    device: str = "auto"
-    admin_password: str = dataclasses.field(default="", repr=False)
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Read the settings."""
+        given = {name: value for name, value in sorted(environment.items()) if name.startswith(PREFIX)}
+        known = {setting.name: setting for setting in SETTINGS}
+        try:
+            settings = cls.model_validate(given)
+        except ValidationError as invalid:
+            name = str(invalid.errors()[0]["loc"][0])
+            if name not in known:
+                raise SettingsError(f"{name} is not a setting. The settings are {', '.join(known)}.") from None
+            setting = known[name]
+            value = "a value that is not shown here" if setting.secret else repr(given[name])
+            raise SettingsError(
+                f"{name} is {value}, which cannot be the {setting.meaning}. "
+                f"Correct it, or unset it for the default ({setting.default})."
+            ) from None
+        if settings.min_duration_s > settings.max_duration_s:
+            raise SettingsError("MUSICEVAL_MIN_DURATION_S is above MUSICEVAL_MAX_DURATION_S. Lower it.")
+        return settings
 
     @property
     def models(self) -> Path:
@@ -196,41 +150,29 @@ class Settings:
         return self.database or f"sqlite:///{self.data / 'musiceval.sqlite'}"
 
     @property
-    def limits(self) -> AudioLimits:
+    def limits(self) -> "AudioLimits":
         """What a clip may be."""
+        from core.audio import AudioLimits  # takes seconds to import, and most commands read no audio
+
         return AudioLimits(self.min_duration_s, self.max_duration_s, int(self.max_file_mb * _MEGABYTE))
 
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
-        """Read the settings.
 
-        Parameters
-        ----------
-        environment : mapping of str to str
-            Usually ``os.environ``.
+@dataclass(frozen=True)
+class Setting:
+    """One environment variable, as it stands in the docs; `default` is in words."""
 
-        Raises
-        ------
-        SettingsError
-            If a name that begins with ``MUSICEVAL_`` is unknown, or a value is not what it must be.
-        """
-        known = {setting.name: setting for setting in SETTINGS}
-        values: dict[str, Any] = {}
-        for name in sorted(name for name in environment if name.startswith(PREFIX)):
-            if name not in known:
-                raise SettingsError(f"{name} is not a setting. The settings are {', '.join(known)}.")
-            setting = known[name]
-            try:
-                value = setting.parse(environment[name])
-            except ValueError as error:
-                given = "a value that is not shown here" if setting.secret else repr(environment[name])
-                raise SettingsError(
-                    f"{name} is {given}, which cannot be the {setting.meaning}. "
-                    f"Correct it, or unset it for the default ({setting.default})."
-                ) from error
-            if setting.field is not None:
-                values[setting.field] = value
-        settings = cls(**values)
-        if settings.min_duration_s > settings.max_duration_s:
-            raise SettingsError("MUSICEVAL_MIN_DURATION_S is above MUSICEVAL_MAX_DURATION_S. Lower it.")
-        return settings
+    name: str
+    default: str
+    meaning: str
+    secret: bool
+
+
+def _table() -> tuple[Setting, ...]:
+    described = []
+    for field, info in Settings.model_fields.items():
+        words: Any = info.json_schema_extra
+        described.append(Setting(_variable(field), words["shown"], info.description or "", not info.repr))
+    return tuple(described)
+
+
+SETTINGS = _table()

@@ -5,23 +5,23 @@
     systems    all clips of a system go to the same part: how does the judge do on a model it never heard?
     prompts    all clips of a prompt go to the same part
 
-The dev part, which training stops on, is taken from the 85 % and split off in the same way; the paper names
-none, so without it (`dev_share` 0) the parts are the paper's. With folds, the clips, systems or prompts are
-dealt into so many parts of nearly equal size, each of them the test part of one split.
-
-A split follows from the data, its kind and its seed, whatever the order of the rows.
+The dev part, which training stops on, is taken from the 85 % in the same way; the paper names none, so
+without it (`dev_share` 0) the parts are the paper's. With folds, the clips, systems or prompts are dealt into
+so many parts of nearly equal size, each of them the test part of one split. A split follows from the data,
+its kind and its seed, whatever the order of the rows.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Self
 
 from core.errors import DataError
-from core.ratings import SPLITS, RatedClips
 
+if TYPE_CHECKING:  # so that command lines have the options of a split without pandas
+    from core.rated_clips import RatedClips
+
+SPLITS = ("train", "dev", "test")
 KINDS = ("official", "random", "systems", "prompts")
 _UNITS: Mapping[str, str] = {"random": "clip_id", "systems": "system_id", "prompts": "prompt"}
 
@@ -30,31 +30,15 @@ _UNITS: Mapping[str, str] = {"random": "clip_id", "systems": "system_id", "promp
 class Split:
     """How clips are split.
 
-    Attributes
-    ----------
-    kind : str
-        One of `KINDS`.
-    seed : int
-        Of the draw; the official split needs none.
-    test_share : float
-        Of all clips, systems or prompts; without folds.
-    dev_share : float
-        Of those that are not in the test part.
-    folds, fold : int
-        With two folds or more, fold number `fold`, counted from 0, is the test part.
-
-    Raises
-    ------
-    DataError
-        A value that cannot be; the message says which can.
+    A DataError says of a value that cannot be which can.
     """
 
-    kind: str = "random"
-    seed: int = 0
-    test_share: float = 0.15  # the paper's
-    dev_share: float = 0.1
-    folds: int = 0
-    fold: int = 0
+    kind: str = "random"  # one of `KINDS`
+    seed: int = 0  # of the draw; the official split needs none
+    test_share: float = 0.15  # of all clips, systems or prompts, without folds; the paper's
+    dev_share: float = 0.1  # of those that are not in the test part
+    folds: int = 0  # with two or more,
+    fold: int = 0  # this one, counted from 0, is the test part
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -68,23 +52,23 @@ class Split:
         if self.kind == "official":
             raise DataError("The official split has no folds. The others have: random, systems, prompts.")
         if self.folds < 2 or not 0 <= self.fold < self.folds:
-            raise DataError(
-                f"There is no fold {self.fold} of {self.folds}. Folds are two or more, counted from 0."
-            )
+            raise DataError(f"There is no fold {self.fold} of {self.folds}. Folds are two or more, counted from 0.")
+
+    def in_words(self) -> str:
+        """Return a few words for it."""
+        if self.kind == "official":
+            return "official"
+        what = "clips at random" if self.kind == "random" else f"{self.kind} held out"
+        fold = f", fold {self.fold} of {self.folds}" if self.folds else ""
+        return f"{what}{fold}, seed {self.seed}"
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """Return a JSON object."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_json` gave.
-
-        Raises
-        ------
-        DataError
-            There are other keys than the fields of a split.
-        """
+        """Read what `to_json` gave; other keys are a DataError."""
         known = [field.name for field in dataclasses.fields(cls)]
         unknown = [key for key in values if key not in known]
         if unknown:
@@ -92,24 +76,10 @@ class Split:
         return cls(**values)
 
 
-def split_clips(clips: RatedClips, split: Split) -> RatedClips:
-    """Split clips.
+def split_clips(clips: "RatedClips", split: Split) -> "RatedClips":
+    """Return the same clips with their parts; a DataError where they are too few, or not split officially."""
+    import numpy as np
 
-    Parameters
-    ----------
-    clips : RatedClips
-    split : Split
-
-    Returns
-    -------
-    RatedClips
-        The same rows, each with its part in the column `split`.
-
-    Raises
-    ------
-    DataError
-        There are too few clips, systems or prompts, or no official split.
-    """
     if split.kind == "official":
         _check_official(clips)
         return clips
@@ -118,7 +88,7 @@ def split_clips(clips: RatedClips, split: Split) -> RatedClips:
     shuffled = [names[i] for i in np.random.default_rng(split.seed).permutation(len(names))]
     test, dev = _held_out(shuffled, split)
     parts = {**dict.fromkeys(names, "train"), **dict.fromkeys(dev, "dev"), **dict.fromkeys(test, "test")}
-    return RatedClips(clips.table.assign(split=units.map(parts)))
+    return clips.with_parts([parts[unit] for unit in units])
 
 
 def _held_out(shuffled: list[str], split: Split) -> tuple[list[str], list[str]]:
@@ -138,13 +108,13 @@ def _held_out(shuffled: list[str], split: Split) -> tuple[list[str], list[str]]:
     return test, dev
 
 
-def _check_official(clips: RatedClips) -> None:
-    parts = clips.table["split"]
-    outside = int((parts == "").sum())
+def _check_official(clips: "RatedClips") -> None:
+    parts = list(clips.table["split"])
+    outside = parts.count("")
     if outside == len(parts):
         raise DataError("This data came without a split. Give another: random, systems or prompts.")
     if outside:
         raise DataError(f"{outside} of {len(parts)} clips are in no part of the official split.")
-    missing = [part for part in SPLITS if part not in set(parts)]
+    missing = [part for part in SPLITS if part not in parts]
     if "train" in missing or len(missing) > 1:
         raise DataError(f"The official split of this data has no {' and no '.join(missing)} part.")

@@ -12,17 +12,15 @@ carry the warning ``zero_shot``.
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn, stack
+from torch import Tensor, stack
 
-from core.audio import AudioLimits
-from core.checkpoint import Checkpoint
-from core.clap import ClapTower
-from core.heads import Heads
-from core.scales import MAX_SCORE, MIN_SCORE
+from core.checkpoint import Checkpoint, Heads
+from core.scales import MAX_SCORE, MIN_SCORE, MUSICEVAL
 from core.scorer import Scorer
-from core.towers import StartingTower, load_tower
+from core.towers import StartingTower, Tower, load_tower
 
 OPPOSITES = (  # better, worse
     ("high quality music", "low quality music"),
@@ -34,60 +32,37 @@ HIGHEST_COSINE = 0.5
 
 
 class ZeroShotHeads(Heads):
-    """Both values from embeddings alone; nothing in it is learned.
-
-    Parameters
-    ----------
-    tower : ClapTower
-        It embeds the descriptions.
-    """
+    """Both values from embeddings alone; nothing in it is learned. The tower embeds the descriptions."""
 
     contrasts: Tensor
 
-    def __init__(self, tower: ClapTower) -> None:
-        nn.Module.__init__(self)  # without the layers of trained heads
-        self.dim = tower.dim
+    def __init__(self, tower: Tower) -> None:
+        super().__init__(tower.dim, ())  # without the layers of trained heads
+        self.scales = MUSICEVAL
         with torch.no_grad():
-            texts = tower.embed_text([text for pair in OPPOSITES for text in pair])
-            steepness = tower.clap.logit_scale_a.exp() * (texts[0::2] - texts[1::2])
-        self.register_buffer("contrasts", steepness)
+            texts = tower.embed_text([text for pair in OPPOSITES for text in pair]).cpu()
+            self.register_buffer("contrasts", tower.cosine_scale * (texts[0::2] - texts[1::2]))
 
     def forward(self, audio: Tensor, text: Tensor) -> Tensor:
-        """Values of each pair of embeddings, (n, dim) each, to (n, 2), as of trained heads; not clamped."""
+        """Return the values of each pair of embeddings, (n, dim) each, as (n, 2); not clamped."""
         better = (audio @ self.contrasts.T).sigmoid().mean(dim=-1)
         fits = (audio * text).sum(dim=-1) / HIGHEST_COSINE
         return MIN_SCORE + (MAX_SCORE - MIN_SCORE) * stack([better, fits], dim=-1)
 
 
-def load_scorer(
-    model: Path | None,
-    zero_shot: str | None,
-    limits: AudioLimits | None = None,
-    device: torch.device | None = None,
-) -> Scorer:
-    """Load what judges.
+def load_scorer(model: Path | None, zero_shot: str | None, *options: Any, **named: Any) -> Scorer:
+    """Load what judges: the model of a folder, or a tower without trained heads.
 
-    Parameters
-    ----------
-    model : Path or None
-        As :meth:`core.scorer.Scorer.load` takes it; not looked at for a zero-shot scorer.
-    zero_shot : str or None
-        The tower that judges without trained heads, as `core.towers.load_tower` takes it.
-    limits, device
-        As `core.scorer.Scorer` takes them.
-
-    Raises
-    ------
-    CheckpointError
-        The model cannot be loaded, or the tower is unknown or not on this machine.
+    `model` and the options are those of `core.scorer.Scorer.load`; `zero_shot` names a tower of
+    `core.towers.TOWERS`, and then the model is not looked at. CheckpointError where it cannot be loaded.
     """
     if zero_shot:
-        return Scorer(zero_shot_checkpoint(load_tower(zero_shot)), limits, device)
-    return Scorer.load(model, limits, device)
+        return Scorer(zero_shot_checkpoint(load_tower(zero_shot)), *options, **named)
+    return Scorer.load(model, *options, **named)
 
 
 def zero_shot_checkpoint(start: StartingTower) -> Checkpoint:
-    """Put a tower and heads that learned nothing together; it has no held-out error."""
+    """Put a tower and heads that learned nothing together; it has no error estimate, so no intervals."""
     what = json.dumps([start.sha256, OPPOSITES, HIGHEST_COSINE])
     return Checkpoint(
         id=f"zero-shot {start.name}",
@@ -97,7 +72,7 @@ def zero_shot_checkpoint(start: StartingTower) -> Checkpoint:
         tower=start.tower,
         heads=ZeroShotHeads(start.tower).eval(),
         policy=start.policy,
-        held_out=None,
+        error_estimate=None,
         metrics={},
         config={},
     )

@@ -19,23 +19,12 @@ Build = Callable[[Path], tuple[Path, str]]
 
 @dataclass(frozen=True)
 class BadInput:
-    """One clip with its prompt.
-
-    Attributes
-    ----------
-    name : str
-    build : callable
-        From an empty folder to the clip's path and the prompt.
-    error : str or None
-        A part of the sentence that refuses it; None where it is scored.
-    warning : str or None
-        The code of a warning that the score must carry.
-    """
+    """One clip with its prompt."""
 
     name: str
-    build: Build
-    error: str | None = None
-    warning: str | None = None
+    build: Build  # from an empty folder to the clip's path and the prompt
+    error: str | None = None  # a part of the sentence that refuses it; None where it is scored
+    warning: str | None = None  # the code of a warning that the score must carry
 
 
 @dataclass(frozen=True)
@@ -98,9 +87,7 @@ BAD_INPUTS = (
     BadInput("missing file", lambda folder: (folder / "missing.wav", PROMPT), '"missing.wav" was not found'),
     BadInput("folder", _clip("folder.wav", lambda path: path.mkdir()), "is a folder"),
     BadInput("empty file", _clip("empty.wav", lambda path: path.touch()), "is empty (0 bytes)"),
-    BadInput(
-        "text", _clip("text.wav", lambda path: path.write_text("Dear reader,\n")), "cannot be read as audio"
-    ),
+    BadInput("text", _clip("text.wav", lambda path: path.write_text("Dear reader,\n")), "cannot be read as audio"),
     BadInput("playlist", _clip("list.m4a", _playlist), "cannot be read as audio"),
     BadInput("truncated MP3", _clip("half.mp3", _truncated(".mp3", 0.5)), warning="incomplete"),
     BadInput("MP3 header", _clip("head.mp3", _truncated(".mp3", 0.002)), "cannot be read as audio"),
@@ -108,9 +95,7 @@ BAD_INPUTS = (
     BadInput("zero samples", _clip("none.wav", lambda path: write_clip(path, pluck(0.0))), "has no samples"),
     BadInput("NaN", _clip("nan.wav", _samples(0.1, -0.1, float("nan"))), "not numbers (NaN or infinite)"),
     BadInput("infinity", _clip("inf.wav", _samples(0.1, float("inf"))), "not numbers (NaN or infinite)"),
-    BadInput(
-        "0.1 s", _clip("blip.wav", lambda path: write_clip(path, pluck(0.1))), "0.10 s long; at least 0.5 s"
-    ),
+    BadInput("0.1 s", _clip("blip.wav", lambda path: write_clip(path, pluck(0.1))), "0.10 s long; at least 0.5 s"),
     BadInput("2 hours", _clip("long.flac", _two_hours), "7200.0 s long; the limit is 600 s"),
     BadInput("200 MB", _clip("large.wav", _200_megabytes), "200.0 MB; the limit is 100 MB"),
     BadInput("96 kHz, 24 bits, 6 channels", _clip("master.wav", _studio_master)),
@@ -148,20 +133,12 @@ def _flip_last_byte(data: bytes) -> bytes:
 
 
 BAD_MODELS = (
-    BadModel(
-        "unknown folder", lambda folder: folder.with_name("elsewhere"), '"elsewhere" is not a model folder'
-    ),
+    BadModel("unknown folder", lambda folder: folder.with_name("elsewhere"), '"elsewhere" is not a model folder'),
     BadModel("file for a folder", lambda folder: folder / "README.md", '"README.md" is not a model folder'),
-    BadModel(
-        "damaged weights", _replaced("*.safetensors", _flip_last_byte), '.safetensors" of the model folder'
-    ),
+    BadModel("damaged weights", _replaced("*.safetensors", _flip_last_byte), '.safetensors" of the model folder'),
     BadModel("half the weights", _replaced("*.safetensors", lambda data: data[:999]), "is damaged"),
     BadModel("missing weights", _removed("*.safetensors"), "is missing or cannot be read"),
     BadModel("missing metrics", _removed("metrics.json"), '"metrics.json" of the model folder'),
-    BadModel(
-        "damaged config",
-        _replaced("config.json", lambda data: data[:40]),
-        '"config.json" of the model folder',
-    ),
+    BadModel("damaged config", _replaced("config.json", lambda data: data[:40]), '"config.json" of the model folder'),
     BadModel("empty config", _replaced("config.json", lambda _: b"{}"), '"config.json" of the model folder'),
 )

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from core.audio import InputPolicy
-from core.checkpoint import load_checkpoint, save_checkpoint
-from core.clap import ClapTower
-from core.heads import Heads
+from core.checkpoint import Heads, load_checkpoint, save_checkpoint
 from core.scorer import Scorer
+from core.towers.clap import ClapTower
 from tests.clips import write_clip
 
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # they share the cores, and so do their children

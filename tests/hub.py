@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from core.official.pinned import PinnedFile
+from core.towers.official import PinnedFile
 
 REPOSITORY, REVISION = "someone/tower", "b" * 40
 
@@ -22,34 +22,16 @@ def pinned(name: str, content: bytes) -> PinnedFile:
 
 
 class Hub:
-    """What the server gives out and what it was asked for.
-
-    Attributes
-    ----------
-    files : dict
-        Content by name.
-    requests : list
-        Method, name and ``Range`` of every request for a file of the revision.
-    tokens : list
-        Every ``Authorization`` that was sent.
-    cuts : list of int
-        For each of the next downloads, after how many bytes the connection breaks.
-    status : int
-        What requests are answered with; 200 for the file.
-    ranges : bool
-        Whether ``Range`` is honoured.
-    pause_s : float
-        Between two blocks of a download.
-    """
+    """What the server gives out and what it was asked for."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        self.requests: list[tuple[str, str, str | None]] = []
-        self.tokens: list[str] = []
-        self.cuts: list[int] = []
+        self.requests: list[tuple[str, str, str | None]] = []  # method, name and ``Range``
+        self.tokens: list[str] = []  # every ``Authorization`` that was sent
+        self.cuts: list[int] = []  # after how many bytes the next downloads break
         self.status = 200
-        self.ranges = True
-        self.pause_s = 0.0
+        self.ranges = True  # whether ``Range`` is honoured
+        self.pause_s = 0.0  # between two blocks of a download
         self.url = ""
 
     def downloads(self) -> list[str | None]:

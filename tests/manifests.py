@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from core.many.records import Cells, write_records
+from core.batch.manifest import Cells, write_records
 from tests.bad_inputs import BAD_INPUTS
 from tests.clips import pluck, write_clip
 
@@ -37,9 +37,7 @@ def manifest_rows(folder: Path, n_rows: int, n_bad: int = 0, n_clips: int = N_CL
         is_bad = n_bad and number % (n_rows // n_bad) == 1
         file = bad[number // (n_rows // n_bad) % len(bad)] if is_bad else f"clip{number % n_clips}.wav"
         prompt = PROMPTS[number // N_CLIPS % len(PROMPTS)]
-        rows.append(
-            {"id": f"row {number}", "file": file, "prompt": prompt, "system": f"S{number % 3}", "note": "é"}
-        )
+        rows.append({"id": f"row {number}", "file": file, "prompt": prompt, "system": f"S{number % 3}", "note": "é"})
     return rows
 
 
@@ -52,10 +50,7 @@ def write_manifest(path: Path, rows: Sequence[Cells]) -> Path:
 def nearly(records: Sequence[Cells]) -> list[Cells]:
     """Equal to records whose numbers are within 1e-5 of these."""
     return [
-        {
-            name: pytest.approx(cell, abs=1e-5) if isinstance(cell, float) else cell
-            for name, cell in record.items()
-        }
+        {name: pytest.approx(cell, abs=1e-5) if isinstance(cell, float) else cell for name, cell in record.items()}
         for record in records
     ]
 

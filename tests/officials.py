@@ -12,9 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.clap import ClapTower
-from core.laion import ROBERTA_VOCABULARY, SPECS, TowerSpec
-from core.official.tower import Official
+from core.towers.clap import ROBERTA_VOCABULARY, SPECS, ClapTower, TowerSpec
+from core.towers.official import Official
 from tests.hub import pinned
 
 SPEC = TowerSpec(
@@ -32,9 +31,7 @@ SPEC = TowerSpec(
 def vocabulary() -> bytes:
     """Bytes as tokens, RoBERTa's marks, and filling up to RoBERTa's size; no merges."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [
-        byte for byte in range(256) if byte not in printable
-    ]  # are shifted past the first 256 characters
+    others = [byte for byte in range(256) if byte not in printable]  # are shifted past the first 256 characters
     characters = [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(others))]
     words = ["<s>", "<pad>", "</s>", "<unk>", *characters]
     words += [f"filling{i}" for i in range(ROBERTA_VOCABULARY - len(words) - 1)]
@@ -71,7 +68,7 @@ def random_weights() -> dict[str, Tensor]:
     with torch.random.fork_rng(devices=[]), pytest.MonkeyPatch.context() as patch:
         torch.manual_seed(0)
         patch.setitem(SPECS, SPEC.name, SPEC)  # type: ignore[arg-type]
-        patch.setattr("core.clap.RobertaTokens", lambda _: None)
+        patch.setattr("core.towers.clap.RobertaTokens", lambda _: None)
         state = ClapTower.build(SPEC.name).clap.state_dict()
     return {key: 10 * value if ".attention." in key else value for key, value in state.items()}
 

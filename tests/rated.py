@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.ratings import RatedClips
+from core.rated_clips import RatedClips
 from tests.clips import pluck, write_clip
 
 SYSTEMS, PROMPTS = 4, 3

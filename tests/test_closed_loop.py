@@ -1,8 +1,9 @@
 """The loop closed: a study is rated, a judge is trained from it, and the score page uses it.
 
 Through the functions that the pages and the command line call: clips are ingested from a manifest, simulated
-raters take batch after batch, the Study tab's button starts the run in a process of its own, and the Training
-tab's makes its result the judge. Clips are composed and ratings simulated, and the new judge has to say so.
+raters take batch after batch, a button of the page Studies starts the run in a process of its own, and one of
+the page Training makes its result the judge. Clips are composed and ratings simulated, and the new judge has
+to say so.
 """
 
 import csv
@@ -18,25 +19,22 @@ import pytest
 from annotation.database import Database
 from annotation.material.ingest import ingest
 from annotation.protocol import Protocol
+from annotation.results.status import overview
 from annotation.schema import Clip
 from annotation.studies import create, find_rater, find_study, invite
 from core.audio import AudioLimits
-from core.demo import panel
-from core.demo.timbres import SAMPLE_RATE_HZ
 from core.scorer import Scorer
 from core.settings import Settings
-from core.training.run_status import DONE, RUNNING
-from core.training.runs import Runs
-from core.training.shelf import ModelShelf
+from core.training.manager import DONE, RUNNING, ModelRegistry, RunManager
 from tests.annotation.scripted import rate_all
 from tests.clips import pluck, write_clip
-from webapp.details import details
-from webapp.header import banner
+from tools.demo_judge import panel as panel
+from tools.demo_judge.timbres import SAMPLE_RATE_HZ
 from webapp.judge import Judge
-from webapp.study_desk import StudyDesk
-from webapp.study_export import Exports
-from webapp.training_desk import Desk, train_from_study
-from webapp.venues import Venue
+from webapp.listening_api import StudyStore
+from webapp.score import details
+from webapp.theme import banner
+from webapp.training import act, train_from_study
 
 SYSTEMS, CLIPS_EACH, RATERS, SEED = 4, 8, 2, 5
 CLIP_S = 0.5
@@ -50,29 +48,18 @@ class House:
     """The rooms as `webapp.build_app` puts them together."""
 
     settings: Settings
-    venue: Venue
-    runs: Runs
+    store: StudyStore
+    runs: RunManager
     judge: Judge
-
-    @property
-    def study_tab(self) -> StudyDesk:
-        def train(study: str) -> str:
-            return train_from_study(self.runs, self.venue, study)
-
-        return StudyDesk(self.venue, Exports(self.venue), train)
-
-    @property
-    def training_tab(self) -> Desk:
-        return Desk(self.judge, self.runs, self.venue)
 
 
 @pytest.fixture
 def house(tmp_path: Path, scorer: Scorer) -> Iterator[House]:
     settings = Settings(data=tmp_path / "data")
     database = Database(settings.database_url)
-    runs = Runs(settings.models, settings.cache)
-    judge = Judge(scorer, ModelShelf(settings.models))
-    yield House(settings, Venue(database, settings.data), runs, judge)
+    runs = RunManager(settings.models, settings.cache)
+    judge = Judge(scorer, ModelRegistry(settings.models))
+    yield House(settings, StudyStore(database, settings.data), runs, judge)
     if runs.running():
         runs.stop(str(runs.running()))
     database.close()
@@ -114,7 +101,7 @@ def compose(folder: Path) -> dict[str, tuple[float, float]]:
     return opinions
 
 
-def finished(runs: Runs) -> str:
+def finished(runs: RunManager) -> str:
     """Wait for the run that is going; give its name."""
     (run,) = runs.all()
     deadline_s = time.monotonic() + MOST_S
@@ -127,19 +114,20 @@ def finished(runs: Runs) -> str:
 
 def test_what_raters_said_becomes_the_judge(house: House, tmp_path: Path) -> None:
     first, clip = house.judge.scorer, write_clip(tmp_path / "clip.wav")
-    rated_study(house.venue.database, house.venue.data, tmp_path / "sources")
-    assert f"<span>{SYSTEMS * CLIPS_EACH} of {SYSTEMS * CLIPS_EACH}</span>" in house.study_tab.open("loop")[3]
+    rated_study(house.store.database, house.store.data, tmp_path / "sources")
+    progress = overview(house.store.database, "loop", BEGINS + timedelta(days=9)).status.progress
+    assert (progress.clips_done, progress.clips) == (SYSTEMS * CLIPS_EACH, SYSTEMS * CLIPS_EACH)
 
-    note = house.study_tab.train("loop")
+    note = train_from_study(house.runs, house.store, "loop")
     name = finished(house.runs)
     assert f"The run {name} has begun" in note
     assert house.judge.scorer is first  # nothing judges by having been trained
 
-    house.training_tab.act("use", name)
+    act(house.judge, house.runs, "use", name)
     score = house.judge.scorer.score(clip, "A calm piano")
     checkpoint = house.judge.scorer.checkpoint
-    assert (house.judge.name, score.provenance["checkpoint"]["id"]) == (name, checkpoint.id)
-    assert score.provenance["checkpoint"]["sha256"] == checkpoint.sha256 != first.checkpoint.sha256
+    assert (house.judge.name, score.provenance.checkpoint.id) == (name, checkpoint.id)
+    assert score.provenance.checkpoint.sha256 == checkpoint.sha256 != first.checkpoint.sha256
     assert checkpoint.id in details(score)
     assert checkpoint.demo
     assert "simulated ratings" in checkpoint.caveat
@@ -149,7 +137,7 @@ def test_what_raters_said_becomes_the_judge(house: House, tmp_path: Path) -> Non
     again = Judge.open(Settings(data=house.settings.data))
     assert again.scorer.checkpoint.sha256 == checkpoint.sha256  # a restart keeps it
 
-    house.training_tab.act("back", "")
+    act(house.judge, house.runs, "back", "")
     assert (house.judge.name, house.judge.scorer) == (None, first)
     assert house.judge.scorer.score(clip, "A calm piano").to_json() != score.to_json()
-    assert [model.name for model in house.training_tab.judge.shelf.models()] == [name]
+    assert [model.name for model in house.judge.registry.models()] == [name]

@@ -1,6 +1,5 @@
-"""The README against the code: every setting, command, option, warning, target and endpoint, both ways."""
+"""README and docs against the code: settings, commands, options, rules, warnings, routes, both ways."""
 
-import argparse
 import ast
 import dataclasses
 import re
@@ -8,28 +7,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
+import click
 import pytest
 from starlette.routing import Route
 
-import annotation.__main__
-import core.__main__
+import core
+import webapp.cli
 from annotation.protocol import Protocol
 from core.scorer import Scorer
 from core.settings import SETTINGS, Settings
-from webapp import build_app
-from webapp.batch_tab import batch_snippet
-from webapp.listening_api import PREFIX, listening_app
-from webapp.score_tab import snippet
-from webapp.venues import Venues
+from core.training.recipe import RECIPES, changeable_fields
+from tests.webapp.conftest import in_process, make_app
+from webapp.batch import batch_snippet
+from webapp.listening_api import PREFIX, StudyStores, listening_app
+from webapp.score import snippet
 
 ROOT = Path(__file__).parent.parent
-TORCHRUN = {"--nproc-per-node"}  # an option of another program
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
+TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+ALL = "\n".join(TEXTS.values())
+OTHERS = {"--nproc-per-node"}  # an option of another program
 
 
 def table(heading: str) -> list[list[str]]:
-    """Cells of the README's table whose first heading is the given one, without the heading."""
-    _, _, below = README.partition(f"\n| {heading} |")
+    """Cells of the table whose first heading is the given one, without the heading."""
+    _, _, below = ALL.partition(f"\n| {heading} |")
     assert below, f"no table with the heading {heading!r}"
     rows = below.split("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
@@ -40,14 +42,28 @@ def words(cells: list[str]) -> set[str]:
     return {word for cell in cells for word in re.findall(r"`([^`]+)`", cell)}
 
 
-def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """The parsers of all commands that can be given, without those that only group others."""
-    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    if not groups:
-        yield parser
-    for group in groups:
-        for inner in group.choices.values():
-            yield from commands(inner)
+def commands(group: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    """All commands that can be given, with their names."""
+    if not isinstance(group, click.Group):
+        yield name, group
+        return
+    for inner, command in group.commands.items():
+        yield from commands(command, f"{name} {inner}")
+
+
+def all_commands() -> dict[str, click.Command]:
+    import annotation.cli
+    import core.cli
+    import tools.bench
+    import tools.demo_judge.__main__ as demo_judge
+
+    entries = {
+        "python -m core": core.cli.app,
+        "python -m annotation": annotation.cli.app,
+        "python -m tools.demo_judge": demo_judge.app,
+        "python -m tools.bench": tools.bench.bench,
+    }
+    return dict(found for name, group in entries.items() for found in commands(group, name))
 
 
 def test_settings() -> None:
@@ -55,22 +71,27 @@ def test_settings() -> None:
     assert documented == [(setting.name, setting.default, setting.meaning) for setting in SETTINGS]
 
 
-def all_commands() -> list[argparse.ArgumentParser]:
-    return [*commands(core.__main__.build_parser()), *commands(annotation.__main__.build_parser())]
-
-
 def test_commands() -> None:
-    known = {parser.prog for parser in all_commands()}
-    assert [command for command in known if command not in README] == []
-    calls = re.findall(r"python -m (?:core|annotation) .*", README)
-    assert [call for call in calls if not call.startswith(tuple(known))] == []
+    known = set(all_commands())
+    assert [command for command in known if command not in ALL] == []
+    calls = re.findall(r"python -m (?:core|annotation|tools\.\w+)(?: .*)?", ALL)
+    assert [call for call in calls if not call.startswith((*known, "python -m tools.house"))] == []
+
+
+def test_the_installed_command_has_them_all() -> None:
+    installed = {name for name, _ in commands(webapp.cli.app, "musiceval")}
+    expected = {
+        name.replace("python -m core", "musiceval").replace("python -m annotation", "musiceval study")
+        for name in all_commands()
+        if "tools" not in name
+    }
+    assert installed == expected | {"musiceval app"}
 
 
 def test_options() -> None:
-    actions = [action for parser in all_commands() for action in parser._actions]
-    options = {option for action in actions for option in action.option_strings}
-    known = {option for option in options if option.startswith("--")} - {"--help"} | TORCHRUN
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README)) == known
+    options = {option for command in all_commands().values() for known in command.params for option in known.opts}
+    known = {option for option in options if option.startswith("--")} - {"--help"} | OTHERS
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", ALL)) == known
 
 
 def test_rules_of_a_study() -> None:
@@ -80,15 +101,23 @@ def test_rules_of_a_study() -> None:
         default = rule.default if isinstance(rule.default, str) else f"{rule.default:g}"
         expected.append((f"`--{rule.name.replace('_', '-')}`", default, rule.metadata["meaning"]))
     assert documented == expected
-    choices = {rule.name: set(rule.metadata["choices"]) for rule in dataclasses.fields(Protocol)}
-    assert [words([row[2]]) for row in table("rule")] == list(choices.values())
+
+
+def test_fields_of_recipes() -> None:
+    documented = {name.strip("`"): (paper, frozen) for name, paper, frozen, _ in table("field")}
+    assert list(documented) == [f"--{field.name.replace('_', '-')}" for field in changeable_fields()]
+    for field in changeable_fields():
+        shown = documented[f"--{field.name.replace('_', '-')}"]
+        for cell, recipe in zip(shown, (RECIPES["paper"], RECIPES["frozen"]), strict=True):
+            value = getattr(recipe, field.name)
+            assert cell.split(" ")[0] == (value if isinstance(value, str) else f"{value:g}")
 
 
 def test_routes_of_the_listening_test() -> None:
     documented = {tuple(route.strip("`").split(" ")) for route, *_ in table("route")}
     served = {
         (method, f"{PREFIX}{route.path}".replace("{token}", "TOKEN"))
-        for route in listening_app(cast(Venues, None)).routes
+        for route in listening_app(cast(StudyStores, None)).routes
         if isinstance(route, Route)
         for method in (route.methods or set()) - {"HEAD"}
     }
@@ -98,20 +127,18 @@ def test_routes_of_the_listening_test() -> None:
 def test_make_targets() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     known = set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE))
-    named = set(re.findall(r"(?:`|\$ )make ([a-z]+)", README))
+    named = set(re.findall(r"(?:`|\$ )make ([a-z]+)", ALL))
     assert named == known - {"help"}
 
 
 def test_warnings() -> None:
-    codes = set()
-    for path in (ROOT / "core").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id == "ScoreWarning"
-            ):
-                codes.add(ast.literal_eval(node.args[0]))
+    calls = (
+        node
+        for path in (ROOT / "core").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "ScoreWarning"
+    )
+    codes = {ast.literal_eval(call.args[0]) for call in calls}
     assert words([row[0] for row in table("warning")]) == codes
 
 
@@ -121,33 +148,48 @@ def test_json_keys(scorer: Scorer, clip_path: Path) -> None:
     assert words([row[0] for row in table("in `provenance`")]) == score["provenance"].keys()
 
 
+def test_names_for_python() -> None:
+    documented = words([row[0] for row in table("name in `core`")])
+    assert documented == core.PUBLIC.keys()
+    assert all(hasattr(core, name) for name in documented)
+
+
 def test_endpoints(scorer: Scorer, tmp_path: Path) -> None:
-    endpoints = build_app(scorer, Settings(data=tmp_path)).get_api_info()["named_endpoints"]
-    assert set(re.findall(r"`(/[a-z_]+)`", README)) == endpoints.keys()
-    assert snippet("http://127.0.0.1:7860/") in README
-    assert batch_snippet("http://127.0.0.1:7860/") in README
+    with in_process(make_app(scorer, Settings(data=tmp_path))) as asking:
+        named = asking.get("/gradio_api/info").json()["named_endpoints"].keys()
+    assert set(re.findall(r"`(/[a-z_]+)`", TEXTS["docs/api.md"])) == named
+    assert snippet("http://127.0.0.1:7860/") in TEXTS["docs/api.md"]
+    assert batch_snippet("http://127.0.0.1:7860/") in TEXTS["docs/api.md"]
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?://|#)([^)]+)\)", README))
-def test_links_lead_somewhere(target: str) -> None:
-    assert (ROOT / target).exists()
+LINKS = [(page, target) for page, text in TEXTS.items() for target in re.findall(r"\]\((?!https?://)([^)]+)\)", text)]
 
 
-@pytest.mark.parametrize("anchor", re.findall(r"\]\(#([^)]+)\)", README))
-def test_anchors_lead_somewhere(anchor: str) -> None:
-    assert anchor in [
-        title.lower().replace(" ", "-") for title in re.findall(r"^#+ (.*)", README, re.MULTILINE)
-    ]
+@pytest.mark.parametrize(("page", "target"), LINKS)
+def test_links_lead_somewhere(page: str, target: str) -> None:
+    name, _, anchor = target.partition("#")
+    path = (ROOT / page).parent / name if name else ROOT / page
+    assert path.exists()
+    if anchor:
+        titles = re.findall(r"^#+ (.*)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert anchor in [title.lower().replace(" ", "-") for title in titles]
+
+
+@pytest.mark.parametrize("picture", ["score", "trial"])
+def test_pictures_are_there_and_small(picture: str) -> None:
+    assert 0 < (ROOT / "docs" / "images" / f"{picture}.png").stat().st_size < 150_000
+
+
+def test_the_readme_is_a_shop_window() -> None:
+    assert TEXTS["README.md"].count("\n") < 250
 
 
 def test_front_matter_is_what_a_space_reads() -> None:
-    front = dict(re.findall(r'^(\w+): "?([^"\n]+)"?$', README.split("---\n")[1], re.MULTILINE))
+    front = dict(re.findall(r'^(\w+): "?([^"\n]+)"?$', TEXTS["README.md"].split("---\n")[1], re.MULTILINE))
     assert (front["sdk"], front["app_file"], front["license"]) == ("gradio", "app.py", "mit")
     assert front["python_version"] in ("3.11", "3.12")
     assert len(front["short_description"]) <= 60
-    required = re.search(
-        r"^gradio>=([\d.]+),<([\d.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE
-    )
+    required = re.search(r"^gradio>=([\d.]+),<([\d.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     assert required
     lowest, above = (release(version) for version in required.groups())
     assert lowest <= release(front["sdk_version"]) < above

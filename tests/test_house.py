@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -10,24 +11,29 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("app", "webapp", "annotation", "core")
 TOP_LEVEL = (
     ".ci/run",
     ".gitignore",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "CONTRIBUTING.md",
     "LICENSE",
     "Makefile",
     "README.md",
     "annotation",
     "app.py",
     "core",
+    "docs",
     "pyproject.toml",
     "requirements-cluster.txt",
+    "requirements-dev.txt",
     "requirements.txt",
     "tests",
+    "tools",
     "webapp",
 )
-# What each room may import of the others; annotation only the data contract, the audio reader, demo material,
-# and what every front door needs: settings, and how a command line behaves.
+# What each room may import of the others. annotation knows the data contract of core, how it reads audio and
+# writes files, and what every front door needs: settings, and how a command line behaves.
 MAY_IMPORT = {
     "app": ("webapp", "core"),
     "webapp": ("annotation", "core"),
@@ -35,14 +41,17 @@ MAY_IMPORT = {
         "core.__version__",
         "core.audio",
         "core.command",
-        "core.demo",
         "core.errors",
-        "core.ratings",
+        "core.files",
+        "core.musiceval",
+        "core.rated_clips",
         "core.scales",
         "core.settings",
     ),
     "core": (),
+    "tools": ("annotation", "core", "webapp"),
 }
+ROOMS = (*MAY_IMPORT,)
 UNMENTIONED = {
     "a path of one machine": re.compile(r"/(?:home|root|Users|work)/"),
     "a package registry": re.compile(r"pypi\.|pythonhosted\."),
@@ -70,16 +79,16 @@ def imported_modules(path: Path) -> set[str]:
     return modules
 
 
-def requirements() -> dict[str, str]:
-    """Distribution to version range, as requirements.txt and requirements-cluster.txt have them."""
+def requirements(*files: str) -> dict[str, str]:
+    """Distribution to version range, as files have them."""
     lines = (
-        line.split("#")[0].strip()
-        for file in ("requirements.txt", "requirements-cluster.txt")
-        for line in (ROOT / file).read_text(encoding="utf-8").splitlines()
+        line.split("#")[0].strip() for file in files for line in (ROOT / file).read_text(encoding="utf-8").splitlines()
     )
     return {
         plain(name): version
-        for name, version in (re.match(r"([\w-]+)(?:\[\w+\])?(.*)", line).groups() for line in lines if line)
+        for name, version in (
+            re.match(r"([\w-]+)(?:\[\w+\])?(.*)", line).groups() for line in lines if line and line[0] != "-"
+        )
     }
 
 
@@ -120,35 +129,48 @@ def test_no_file_mentions(what: str) -> None:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             continue  # weights and audio
-        mentions += [
-            f"{path.relative_to(ROOT)}: {found.group()}" for found in UNMENTIONED[what].finditer(text)
-        ]
+        mentions += [f"{path.relative_to(ROOT)}: {found.group()}" for found in UNMENTIONED[what].finditer(text)]
     assert mentions == []
 
 
-def test_what_is_imported_is_required() -> None:
-    paths = [path for room in (*ROOMS, "tests") for path in python_files(room)]
+RUNTIME, DEV = ("requirements.txt", "requirements-cluster.txt"), ("requirements-dev.txt",)
+
+
+@pytest.mark.parametrize(
+    ("rooms", "files"), [(ROOMS[:-1], RUNTIME), ((*ROOMS, "tests"), (*RUNTIME, *DEV))], ids=["product", "all"]
+)
+def test_what_is_imported_is_required(rooms: tuple[str, ...], files: tuple[str, ...]) -> None:
+    paths = [path for room in rooms for path in python_files(room)]
     modules = {module.split(".")[0] for path in paths for module in imported_modules(path)}
     distributions = packages_distributions()
     imported = {
         plain(distributions.get(module, [module])[0])  # what is optional may not be installed
         for module in modules - {*ROOMS, "tests"} - sys.stdlib_module_names
     }
-    assert imported - requirements().keys() == set()
+    assert imported - requirements(*files).keys() == set()
 
 
 def test_every_requirement_has_a_closed_range() -> None:
-    ranges = requirements()
-    assert {
-        "gradio",
-        "laion-clap",
-        "librosa",
-        "pandas",
-        "pytest",
-        "scipy",
-        "sqlalchemy",
-        "torch",
-    } <= ranges.keys()
-    assert [
-        name for name, version in ranges.items() if not re.fullmatch(r"==[\d.]+\*|>=[\d.]+,<[\d.]+", version)
-    ] == []
+    ranges = requirements(*RUNTIME, *DEV)
+    assert {"gradio", "laion-clap", "librosa", "pandas", "pytest", "ray", "torch"} <= ranges.keys()
+    assert [name for name, version in ranges.items() if not re.fullmatch(r"==[\d.]+\*|>=[\d.]+,<[\d.]+", version)] == []
+
+
+def test_a_space_installs_nothing_for_tests() -> None:
+    tests_alone = {"mypy", "playwright", "pytest", "ruff", "sureal"}
+    assert tests_alone <= requirements(*DEV).keys()
+    assert requirements("requirements.txt").keys().isdisjoint(requirements(*DEV))
+
+
+def test_the_package_has_every_file_that_is_no_code() -> None:
+    """Without a declaration a file is there in a clone and missing where the project is installed."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    packaged = {path for room, globs in declared.items() for glob in globs for path in (ROOT / room).glob(glob)}
+    packages = {path.parent for room in declared for path in (ROOT / room).rglob("__init__.py")}
+    missing = [
+        str(path.relative_to(ROOT))
+        for room in declared
+        for path in files_of(room)
+        if path not in packaged and not (path.suffix == ".py" and path.parent in packages)
+    ]
+    assert missing == []

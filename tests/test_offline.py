@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import httpx
 import numpy as np
 import soundfile
 
@@ -48,14 +49,12 @@ def run_guarded(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_guard_sees_an_attempt() -> None:
-    swallowed = (
-        "import socket\ntry: socket.create_connection(('192.0.2.1', 9), timeout=1)\nexcept OSError: pass"
-    )
+    swallowed = "import socket\ntry: socket.create_connection(('192.0.2.1', 9), timeout=1)\nexcept OSError: pass"
     assert run_guarded(swallowed).returncode == 99
 
 
 def test_importing_the_towers_downloads_nothing() -> None:
-    result = run_guarded("import core.clap; core.clap.ClapTower.build('small')")
+    result = run_guarded("import core.towers.clap; core.towers.clap.ClapTower.build('small')")
     assert result.returncode == 0, result.stderr
 
 
@@ -68,18 +67,27 @@ def test_scoring_downloads_nothing(tmp_path: Path) -> None:
     assert 1 <= json.loads(result.stdout)["musical_impression"] <= 5
 
 
-def test_serving_downloads_nothing(tmp_path: Path) -> None:
+def test_serving_downloads_nothing_and_a_signal_ends_it(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"MUSICEVAL_PORT": str(port), "MUSICEVAL_DATA": str(tmp_path)}
+        address = f"http://127.0.0.1:{free.getsockname()[1]}/"
+    temporary, log = tmp_path / "temporary", tmp_path / "log.txt"
+    temporary.mkdir()
+    named = {"MUSICEVAL_PORT": address[17:-1], "MUSICEVAL_DATA": str(tmp_path), "TMPDIR": str(temporary)}
     serve = guarded("runpy.run_path('app.py', run_name='__main__')")
-    log = tmp_path / "log.txt"
-    with log.open("w") as errors, subprocess.Popen(serve, cwd=ROOT, env=environment, stderr=errors) as server:
+    with log.open("w") as errors, subprocess.Popen(serve, cwd=ROOT, env=os.environ | named, stderr=errors) as server:
         try:
-            assert status_of(f"http://127.0.0.1:{port}/", server) == 200, log.read_text()
+            assert status_of(address, server) == 200, log.read_text()
+            httpx.post(f"{address}gradio_api/upload", files={"files": b"a clip"}).raise_for_status()
+            assert len(list(temporary.glob("musiceval-uploads-*/*"))) == 1
+            with httpx.stream("GET", f"{address}gradio_api/heartbeat/x") as page:  # as an open page has one
+                assert page.status_code == 200
+                server.terminate()
+                assert server.wait(timeout=20) == 0
         finally:
-            server.terminate()
+            server.kill()
+    assert log.read_text() == ""
+    assert list(temporary.glob("musiceval-*")) == []
 
 
 def status_of(url: str, server: subprocess.Popen[bytes]) -> int | None:

@@ -2,8 +2,8 @@
 
 Gradio serves more than these pages use, and can be opened further from outside the code. What closes it:
 
-- `shut_environment` takes away the ``GRADIO_*`` variables, some of which (``GRADIO_ALLOWED_PATHS``) win over
-  the arguments of ``launch()``. Uploads get a private folder; Gradio shares one among all apps on a machine.
+- `shut_environment` takes away the ``GRADIO_*`` variables, some of which win over the arguments that Gradio
+  is given. Uploads get a private folder; Gradio shares one among all apps on a machine.
 - `Guard` lets through only those of Gradio's routes that the pages need, and only bodies within the size
   limit: an upload may hold several files, each at most as large as the largest clip. Refused are, among
   others, the routes that fetch a URL for the caller, run ffmpeg on a posted file, show statistics of all
@@ -11,18 +11,22 @@ Gradio serves more than these pages use, and can be opened further from outside 
 - `GuardedBlocks` takes a clip as an upload only: an address is not fetched, a path not opened.
 - `drop_old_uploads` deletes what a killed server left behind; a running one deletes its uploads by itself.
 
-Source: ``gradio/routes.py`` and ``Blocks.launch`` of Gradio 6.31.
+`RateLimit` is the generic cell rate algorithm: all that is kept of a client is the time at which its attempts
+will have been paid off. It is kept in memory, so a restart forgives.
+
+Sources: ``gradio/routes.py`` of Gradio 6.31; ITU-T I.371, Annex A.
 """
 
 import atexit
+import ipaddress
 import logging
 import os
 import re
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Callable, MutableMapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, MutableMapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,15 +35,14 @@ import gradio as gr
 from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, traverse
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-_LOG = logging.getLogger(__name__)
-
+ADMIN = "/admin/"
 KEPT_S = 86_400  # uploads live for a day
 _UPLOADS_PREFIX = "musiceval-uploads-"
 _FILES_AT_ONCE = 5  # that an upload may hold of the largest size
-_FORM_OVERHEAD_BYTES = 1_000_000  # what a request may have beside the clip: form boundaries, a long prompt
+_FORM_BYTES = 1_000_000  # what a request may have beside the clip: form boundaries, a long prompt
+_SHARED_PREFIX_BITS = 64  # of IPv6: what one subscriber has
 _MISFIT = (
     "This call does not fit. Give the clip as an uploaded file (with gradio_client: clip=handle_file(path)) "
     "and the prompt as text."
@@ -54,16 +57,11 @@ _API = re.compile(
     r"|upload|upload_progress|user)(/.*)?|mcp/?|run/predict|file=(?![a-z0-9+.-]*:)[^\\]*)",
     re.IGNORECASE,
 )
+logger = logging.getLogger(__name__)
 
 
 def shut_environment(environ: MutableMapping[str, str]) -> None:
-    """Take away what could reopen the server, and name the folder for uploads.
-
-    Parameters
-    ----------
-    environ : mutable mapping
-        ``os.environ``. Every ``GRADIO_*`` variable is removed, then ``GRADIO_TEMP_DIR`` is set.
-    """
+    """Take away what could reopen the server, every ``GRADIO_*`` variable; name the folder for uploads."""
     for name in [name for name in environ if name.startswith("GRADIO_")]:
         del environ[name]
     environ["GRADIO_TEMP_DIR"] = _uploads_folder()
@@ -78,28 +76,19 @@ def _uploads_folder() -> str:
 
 
 def drop_old_uploads() -> None:
-    """Delete the folders of this user's earlier servers that have taken no upload for a day."""
+    """Delete the folders of earlier servers that have taken no upload for a day; other users' stay."""
     oldest_s = time.time() - KEPT_S
     for folder in Path(tempfile.gettempdir()).glob(f"{_UPLOADS_PREFIX}*"):
-        status = folder.stat()
-        if status.st_uid == os.getuid() and status.st_mtime < oldest_s:
+        if folder.stat().st_mtime < oldest_s and os.access(folder, os.W_OK):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 class Guard:
-    """ASGI middleware that answers refused requests itself and hands on the others.
-
-    Parameters
-    ----------
-    app : ASGI application
-    max_bytes : int
-        The largest clip; a request may be a little larger, an upload of several files `_FILES_AT_ONCE` times.
-    """
+    """ASGI middleware that answers refused requests itself; the largest clip has `max_bytes`."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app = app
-        self.max_body_bytes = max_bytes + _FORM_OVERHEAD_BYTES
-        self.max_upload_bytes = _FILES_AT_ONCE * max_bytes + _FORM_OVERHEAD_BYTES
+        self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or hand it on."""
@@ -107,50 +96,88 @@ class Guard:
         await (refusal or self.app)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
-        path = scope["path"]
+        path = scope["path"].removeprefix(ADMIN.rstrip("/"))
         if _REFUSED.match(path) or (path.startswith("/gradio_api") and not _API.fullmatch(path)):
             return PlainTextResponse("This address is not served.", 404)
         headers = Headers(scope=scope)
         if "transfer-encoding" in headers:
             return PlainTextResponse("Send the length of the request's body with it.", 411)
-        largest = self.max_upload_bytes if path == _UPLOAD else self.max_body_bytes
-        if int(headers.get("content-length", 0)) > largest:
+        clips = 0 if path != scope["path"] else _FILES_AT_ONCE if path == _UPLOAD else 1
+        if int(headers.get("content-length", 0)) > clips * self._max_bytes + _FORM_BYTES:
             return PlainTextResponse("The request is larger than what can be scored at once.", 413)
         return None
 
 
 class GuardedBlocks(gr.Blocks):
-    """Gradio's Blocks, which answers a call that does not fit with a sentence and fetches no address.
-
-    Attributes
-    ----------
-    own_routes : sequence of starlette.routing.BaseRoute
-        What is served beside Gradio's routes, and found before them.
-    own_lifespan : callable or None
-        Makes the context in which the server runs, as Starlette takes it.
-    """
-
-    own_routes: Sequence[BaseRoute] = ()
-    own_lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None
+    """Gradio's Blocks, which answers a call that does not fit with a sentence and fetches no address."""
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *state: Any) -> Any:
-        """Turn what a client sent into the arguments of a function; called by Gradio.
-
-        Raises
-        ------
-        gradio.Error
-            If the inputs are not what the page or `gradio_client` would send.
-        """
+        """Turn what a client sent into the arguments of a function; called by Gradio."""
         try:
-            traverse(inputs, _refuse_address, is_file_obj_with_meta)
+            traverse(inputs, _check_file, is_file_obj_with_meta)
             return await super().preprocess_data(block_fn, inputs, *state)
         except gr.Error:
             raise
         except Exception as error:
-            _LOG.info("a call was refused: %r", error)
+            logger.info("a call was refused: %r", error)
             raise gr.Error(_MISFIT, print_exception=False) from error
 
 
-def _refuse_address(file: dict[str, Any]) -> None:
+def _check_file(file: dict[str, Any]) -> None:
+    """Refuse what is not an upload; Gradio does too, but only once it takes itself for launched."""
     if is_http_url_like(file["path"]):
         raise gr.Error(_ADDRESS, print_exception=False)
+    if not Path(file["path"]).resolve().is_relative_to(Path(_uploads_folder()).resolve()):
+        raise gr.Error(_MISFIT, print_exception=False)
+
+
+class RateLimit:
+    """A limit on the attempts of each client: `burst` at once, then one more every `refill_s` seconds.
+
+    `clock` gives seconds that never run backwards. With more than `most_clients` known, those that owe
+    nothing are forgotten.
+    """
+
+    def __init__(
+        self, burst: int, refill_s: float, clock: Callable[[], float] = time.monotonic, most_clients: int = 10_000
+    ) -> None:
+        self._refill_s = refill_s
+        self._most_owed_s = (burst - 1) * refill_s
+        self._clock = clock
+        self._most_clients = most_clients
+        self._paid_at: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._paid_at)
+
+    def take(self, client: str) -> float:
+        """Make an attempt from an address; return 0 if it is allowed, else the seconds to wait."""
+        with self._lock:
+            now = self._clock()
+            if len(self._paid_at) > self._most_clients:
+                self._paid_at = {who: at for who, at in self._paid_at.items() if at > now}
+            key = _subscriber(client)
+            owed_s = max(self._paid_at.get(key, now) - now, 0.0)
+            if owed_s > self._most_owed_s:
+                return owed_s - self._most_owed_s
+            self._paid_at[key] = now + owed_s + self._refill_s
+            return 0.0
+
+    def give_back(self, client: str) -> None:
+        """Take an attempt off the account, because it was not one of those that are to be limited."""
+        with self._lock:
+            key = _subscriber(client)
+            if key in self._paid_at:
+                self._paid_at[key] -= self._refill_s
+
+
+def _subscriber(client: str) -> str:
+    """Return what stands for a client: its IPv4 address, or the network of its IPv6 address."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return client
+    if address.version == 4:
+        return client
+    return str(ipaddress.ip_network(f"{client.partition('%')[0]}/{_SHARED_PREFIX_BITS}", strict=False))

@@ -1,69 +1,58 @@
-"""The model that judges now, for all visitors; another one takes its place without a restart.
+"""The model that judges now, for all visitors, and what else a visitor may have judge a clip.
 
-A score that has begun goes on with the scorer that it began with. The new one is loaded and verified whole
-before it takes over, so there is never a moment without a judge.
+Another model takes its place without a restart. A score that has begun goes on with the scorer that it began
+with. The new one is loaded and verified whole before it takes over, so there is never a moment without a
+judge.
+
+The models that were trained here are the administrator's to choose among. A visitor may choose the official
+CLAP *zero-shot* (`core.zero_shot`) until a judge stands on it; it is loaded when it is asked for first, and
+kept.
 """
 
+import os
 import sys
 import threading
 
 import torch
 
 from core.audio import AudioLimits
-from core.devices import pick_device
 from core.errors import CheckpointError
 from core.scorer import Scorer
-from core.settings import Settings
-from core.training.shelf import ModelShelf
+from core.settings import Settings, pick_device
+from core.towers.official import OFFICIAL, find_official
+from core.training.manager import ModelRegistry
+from core.zero_shot import load_scorer
+from webapp.html import render
+
+JUDGE, ZERO_SHOT = "judge", "zero-shot"
+_NOTE = (
+    "Nobody’s ratings calibrated it: alignment comes from CLAP’s own similarity of clip and prompt, and "
+    "impression from comparing the clip with descriptions of good and bad music. Good for a rough order. "
+    "It is loaded when it is first used, which takes up to a minute."
+)
 
 
 class Judge:
-    """The active scorer.
+    """The active scorer; the app begins with the one given, and those in the registry may take its place."""
 
-    Parameters
-    ----------
-    scorer : Scorer
-        The one that the app begins with.
-    shelf : ModelShelf
-        The models that may take its place.
-
-    Attributes
-    ----------
-    scorer : Scorer
-        Ask for it once for each score.
-    name : str or None
-        Of the active model on the shelf; None for the one that the app begins with.
-    """
-
-    def __init__(self, scorer: Scorer, shelf: ModelShelf) -> None:
-        self.scorer = scorer
-        self.shelf = shelf
+    def __init__(self, scorer: Scorer, registry: ModelRegistry) -> None:
+        self.scorer, self.registry = scorer, registry
         self.name: str | None = None
         self._first = scorer
         self._changing = threading.Lock()
 
     @classmethod
     def open(cls, settings: Settings) -> "Judge":
-        """Begin with the model that the settings name, else with the one that judged last, else the demo's.
-
-        Raises
-        ------
-        CheckpointError
-            The named model, or the demo's, cannot be loaded. One that judged last and cannot be loaded is
-            told on stderr.
-        TrainingError
-            This machine has no such device.
-        """
-        first = Scorer.load(settings.model, settings.limits, pick_device(settings.device))
-        judge = cls(first, ModelShelf(settings.models))
+        """Begin with the model of the settings, else with the one that judged last, else the embedded one."""
+        judge = cls(
+            Scorer.load(settings.model, settings.limits, pick_device(settings.device)), ModelRegistry(settings.models)
+        )
         try:
-            last = judge.shelf.active()
-            if last is None:
-                return judge
-            if settings.model is None:
+            last = judge.registry.active()
+            if last is not None and settings.model is None:
                 judge.scorer, judge.name = judge._load(last), last
-            else:
-                judge.shelf.activate(None)
+            elif last is not None:
+                judge.registry.activate(None)
         except CheckpointError as error:
             sys.stderr.write(f"The model that judged last is not used; the demo model judges. {error}\n")
         return judge
@@ -84,38 +73,57 @@ class Judge:
         return self._first.checkpoint.tower.device
 
     def activate(self, name: str | None) -> None:
-        """Let a model judge from now on.
-
-        Parameters
-        ----------
-        name : str or None
-            On the shelf; None for the one that the app begins with.
-
-        Raises
-        ------
-        CheckpointError
-            It cannot be loaded; then nothing has changed.
-        """
+        """Let a model of the registry judge from now on; None for the one that the app begins with."""
         with self._changing:
             scorer = self._load(name)
-            self.shelf.activate(name)
+            self.registry.activate(name)
             self.scorer, self.name = scorer, name
 
     def back(self) -> None:
-        """Let the model before judge again.
-
-        Raises
-        ------
-        CheckpointError
-            There is none, or it cannot be loaded; then nothing has changed.
-        """
+        """Let the model before judge again."""
         with self._changing:
-            name = self.shelf.previous()
+            name = self.registry.previous()
             scorer = self._load(name)
-            self.shelf.back()
+            self.registry.back()
             self.scorer, self.name = scorer, name
 
     def _load(self, name: str | None) -> Scorer:
         if name is None:
             return self._first
-        return Scorer.load(self.shelf.model(name).folder, self.limits, self.device)
+        return Scorer.load(self.registry.model(name).folder, self.limits, self.device)
+
+
+class ModelMenu:
+    """What a visitor may choose to judge a clip."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._zero_shot: Scorer | None = None
+        self._loading = threading.Lock()
+
+    def choices(self) -> list[tuple[str, str]]:
+        """Return the title and the name of each choice; the first is taken without asking."""
+        judge = self._judge.scorer.checkpoint
+        choices = [(f"The judge of this page: {judge.id}", JUDGE)]
+        if judge.tower.name != OFFICIAL.tower:
+            choices.append(("Official CLAP, zero-shot (uncalibrated)", ZERO_SHOT))
+        return choices
+
+    def note(self, choice: str) -> str:
+        """Return as HTML what to know of a choice, or why it cannot be had; nothing for the judge."""
+        if choice != ZERO_SHOT:
+            return ""
+        try:
+            find_official(Settings.from_environment(os.environ))
+        except CheckpointError as error:
+            return render("notice.html", text=error)
+        return render("notice.html", text=_NOTE)
+
+    def scorer(self, choice: str | None) -> Scorer:
+        """Return what judges a clip."""
+        if choice != ZERO_SHOT:
+            return self._judge.scorer
+        with self._loading:
+            if self._zero_shot is None:
+                self._zero_shot = load_scorer(None, OFFICIAL.tower, self._judge.limits, self._judge.device)
+            return self._zero_shot

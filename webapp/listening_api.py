@@ -1,43 +1,46 @@
 """The listening test over HTTP: what the rater's page asks for, one route each, under ``/listening``.
 
-Conventions
------------
-Answers are JSON, but for the sounds; a refusal is ``{"error": sentence}``. A rater is known by
+Conventions: answers are JSON, but for the sounds; a refusal is ``{"error": sentence}``. A rater is known by
 ``Authorization: Bearer VISIT``, checked at every route in the transaction that acts. Each request is one
-small write transaction, and the time is read inside it, so that times run in the order of the writes.
+small write transaction, and the time is read inside it, so that times run in the order of the writes. Types
+are checked here, strictly; what the values may be is the business of `annotation.session`.
 
 Blindness: no answer may be told from another but by what its rater is to see. All carry ``no-store`` and the
 same headers; none a validator, a range or a file name, because a clip that comes twice would share them.
 Source: RFC 9110, sections 8.8 and 14; RFC 9111, section 5.2.2.5.
 """
 
-import json
+import atexit
 import logging
 import math
-from collections.abc import Callable
-from dataclasses import asdict
+import shutil
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy.orm import Session
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-from annotation import access
-from annotation.material.demo_study import new_visitor, sound_check
-from annotation.protocol import Protocol
+from annotation import studies
+from annotation.database import Database
+from annotation.material.demo_study import new_visitor, open_demo, sound_check
 from annotation.schema import Rater
 from annotation.session import listening
-from annotation.session.questionnaire import CONSENT, QUESTIONS
-from annotation.session.reply import Reply
-from annotation.studies import clip_path
+from annotation.session.answers import CONSENT, QUESTIONS, Reply
 from core.errors import AccessError, MusicEvalError, RatingError, StudyError
-from webapp.rate_limit import RateLimit
-from webapp.venues import Venue, Venues
+from core.settings import Settings
+from webapp.guard import RateLimit
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,6 +49,7 @@ MAX_BODY_BYTES = 64_000
 # A class of raters behind one address may mistype; a machine that guesses gets 2 tries a minute.
 _CODES = (20, 30.0)
 _VISITORS = (20, 30.0)  # who tries the demo study
+_DEMO_SIGN = "demo."
 _NO_VISIT = "You are not signed in. Enter your access code."
 _TOO_OFTEN = "Too many attempts. Wait {} s, then try again."
 _MISFIT = "The request is not what the page would send."
@@ -54,212 +58,279 @@ _UNEXPECTED = "Something went wrong on the server; it has been logged there. Try
 _STATUS = {AccessError: 404, RatingError: 400, StudyError: 409}
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
-Given = dict[str, Any]
-Action = Callable[[Session, Rater, Given, datetime], dict[str, Any]]
+
+@dataclass(frozen=True)
+class StudyStore:
+    """A database of listening tests, and the data folder of their clips."""
+
+    database: Database
+    data: Path
+    sign: str = ""  # what visits here begin with, as the browser holds them
 
 
-def listening_app(venues: Venues) -> Starlette:
-    """Make the ASGI application that is mounted at `PREFIX`.
+class StudyStores:
+    """The store of the settings, and the demo's.
 
-    Parameters
-    ----------
-    venues : Venues
-        Where the listening tests are, and the demo.
+    The demo has a database and a folder of its own, temporary and made when someone first asks, so that
+    nothing of it can mix with an expert's study; its visits begin with ``demo.``.
     """
-    doors = _Doors(venues)
-    actions: dict[str, tuple[str, Action]] = {
-        "place": ("GET", _place),
-        "about": ("POST", _about),
-        "start": ("POST", _start),
-        "rate": ("POST", _rate),
-        "problem": ("POST", _problem),
-    }
-    routes = [
-        Route(f"/{name}", _endpoint(doors.acting(action)), methods=[method])
-        for name, (method, action) in actions.items()
-    ]
-    routes += [
-        Route("/enter", _endpoint(doors.enter), methods=["POST"]),
-        Route("/try", _endpoint(doors.try_demo), methods=["POST"]),
-        Route("/leave", _endpoint(doors.leave), methods=["POST"]),
-        Route("/clip/{token}", _endpoint(doors.clip), methods=["GET"]),
-        Route("/sound-check", _endpoint(doors.sound_check), methods=["GET"]),
-    ]
-    app = Starlette(routes=routes, exception_handlers=dict.fromkeys((HTTPException, *_STATUS), _refused))
-    app.router.redirect_slashes = False
+
+    def __init__(self, settings: Settings) -> None:
+        self.real = StudyStore(Database(settings.database_url), settings.data)
+        self._demo: StudyStore | None = None
+        self._opening = threading.Lock()
+
+    def demo(self) -> StudyStore:
+        """Return the demo's store; the first call makes it, which takes seconds."""
+        with self._opening:
+            if self._demo is None:
+                folder = tempfile.mkdtemp(prefix="musiceval-demo-study-")
+                atexit.register(shutil.rmtree, folder, ignore_errors=True)
+                self._demo = StudyStore(*open_demo(Path(folder)), _DEMO_SIGN)
+            return self._demo
+
+    def of(self, visit: str) -> StudyStore | None:
+        """Return the store of a visit; None where that is not open."""
+        return self._demo if visit.startswith(_DEMO_SIGN) else self.real
+
+    def close(self) -> None:
+        """Let go of the databases."""
+        for store in (self.real, self._demo):
+            if store is not None:
+                store.database.close()
+
+
+def listening_app(stores: StudyStores) -> FastAPI:
+    """Return the ASGI application that is mounted at `PREFIX`."""
+    app = FastAPI(
+        openapi_url=None,
+        redirect_slashes=False,
+        exception_handlers=dict.fromkeys((HTTPException, RequestValidationError, *_STATUS), _refused),
+    )
+    app.state.stores = stores
+    app.state.codes, app.state.visitors = RateLimit(*_CODES), RateLimit(*_VISITORS)
+    app.router.routes.extend(_routes.routes)  # where they are seen, and held against the docs
     return app
 
 
-class _Doors:
-    """The routes that need more than a session of the database."""
+class _Route(APIRoute):
+    """Refuses large bodies; logs what nobody foresaw and answers it plainly."""
 
-    def __init__(self, venues: Venues) -> None:
-        self._venues = venues
-        self._codes = RateLimit(*_CODES)
-        self._visitors = RateLimit(*_VISITORS)
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
+        answer = super().get_route_handler()
 
-    def acting(self, action: Action) -> Callable[[Request, Given], Response]:
-        """Make a route of something that a signed-in rater does."""
-
-        def act(request: Request, given: Given) -> Response:
-            venue, visit = self._visit(request)
-            with venue.database.write() as session:
-                at = datetime.now(UTC)
-                return _json(action(session, _rater(session, visit), given, at))
-
-        return act
-
-    def enter(self, request: Request, given: Given) -> Response:
-        """Sign in with a code; only wrong codes count against the limit."""
-        code = given.get("code")
-        if not isinstance(code, str):
-            _refuse(400, _MISFIT)
-        _limit(self._codes, request)
-        with self._venues.real.database.write() as session:
+        async def handle(request: Request) -> Response:
+            if int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
+                _refuse(413, f"The request is larger than {MAX_BODY_BYTES} bytes.")
+            # A body is JSON, whatever it is called: browsers call it text.
+            named = [header for header in request.scope["headers"] if header[0] != b"content-type"]
+            scope = {**request.scope, "headers": [*named, (b"content-type", b"application/json")]}
             try:
-                visit = access.enter(session, code, datetime.now(UTC))
-            except AccessError as error:
-                _refuse(401, str(error))
-        self._codes.give_back(_client(request))
-        return _json({"visit": visit})
+                return await answer(Request(scope, request.receive))
+            except (MusicEvalError, HTTPException, RequestValidationError):
+                raise
+            except Exception as error:
+                _LOG.exception("a request of the listening test failed")
+                raise HTTPException(500, _UNEXPECTED) from error
 
-    def try_demo(self, request: Request, _given: Given) -> Response:
-        """Sign in to the demo study as someone new."""
-        _limit(self._visitors, request)
-        venue = self._venues.demo()
-        with venue.database.write() as session:
+        return handle
+
+
+_routes = APIRouter(route_class=_Route)
+
+
+# What the page sends
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+# A token that is no text is of nobody's trial, like any that is made up.
+_Token = Annotated[str, BeforeValidator(lambda token: token if isinstance(token, str) else "")]
+_Stretch = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class _Code(_Body):
+    code: str
+
+
+class _About(_Body):
+    answers: dict[str, str]
+
+
+class _Rating(_Body):
+    """An answer to a trial; the scores stand beside the rest under the keys of the study's scales."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, int]
+    token: _Token
+    comment: str
+    played: list[_Stretch]
+
+
+class _Problem(_Body):
+    token: _Token
+    comment: str = ""
+
+
+# Who asks
+
+
+@dataclass(frozen=True)
+class _Visitor:
+    """A device that says it is signed in; only `write` looks whether that is so."""
+
+    store: StudyStore
+    visit: str
+
+    @contextmanager
+    def write(self) -> Iterator[tuple[Session, Rater, datetime]]:
+        with self.store.database.write() as session:
             at = datetime.now(UTC)
-            visit = access.open_visit(session, new_visitor(session, at), at)
-        return _json({"visit": venue.sign + visit})
+            yield session, self.rater(session), at
 
-    def leave(self, request: Request, _given: Given) -> Response:
-        """Sign out."""
-        venue, visit = self._visit(request)
-        with venue.database.write() as session:
-            at = datetime.now(UTC)
-            _rater(session, visit)
-            access.leave(session, visit, at)
-        return _json({})
-
-    def clip(self, request: Request, _given: Given) -> Response:
-        """Send the clip of a trial, whole."""
-        venue, visit = self._visit(request)
-        with venue.database.write() as session:
-            at = datetime.now(UTC)
-            rater = _rater(session, visit)
-            name = listening.serve(session, rater, request.path_params["token"], at)
-            path = clip_path(venue.data, rater.study, name)
-        return _sound(path.read_bytes())
-
-    def sound_check(self, request: Request, _given: Given) -> Response:
-        """Send the music by which raters set their volume."""
-        venue, visit = self._visit(request)
-        with venue.database.read() as session:
-            protocol = Protocol.from_json(_rater(session, visit).study.protocol)
-        return _sound(sound_check(protocol))
-
-    def _visit(self, request: Request) -> tuple[Venue, str]:
-        scheme, _, visit = request.headers.get("authorization", "").partition(" ")
-        found = self._venues.of(visit)
-        if scheme.lower() != "bearer" or found is None:
-            _refuse(401, _NO_VISIT)
-        return found
+    def rater(self, session: Session) -> Rater:
+        try:
+            return studies.authorise(session, self.visit)
+        except AccessError as error:
+            _refuse(401, str(error))
 
 
-def _place(session: Session, rater: Rater, _given: Given, at: datetime) -> dict[str, Any]:
-    return _shown(listening.place(session, rater, at), rater)
+# The session is no dependency: it would hold the write lock while its route waits for a thread of the pool,
+# and with the pool full of those who wait for the lock, none would ever go on.
+async def _visitor(request: Request) -> _Visitor:
+    scheme, _, visit = request.headers.get("authorization", "").partition(" ")
+    store = request.app.state.stores.of(visit)
+    if scheme.lower() != "bearer" or store is None:
+        _refuse(401, _NO_VISIT)
+    return _Visitor(store, visit.removeprefix(store.sign))
 
 
-def _about(session: Session, rater: Rater, given: Given, at: datetime) -> dict[str, Any]:
-    return _shown(listening.about(session, rater, given.get("answers"), at), rater)
+_Signed = Annotated[_Visitor, Depends(_visitor)]
 
 
-def _start(session: Session, rater: Rater, _given: Given, at: datetime) -> dict[str, Any]:
-    return _shown(listening.start(session, rater, at), rater)
+# The routes
 
 
-def _rate(session: Session, rater: Rater, given: Given, at: datetime) -> dict[str, Any]:
-    keys = ("musical_impression", "textual_alignment", "comment", "played")
-    reply = Reply(**{key: given.get(key) for key in keys})
-    done = listening.submit(session, rater, given.get("token"), reply, at)
-    feedback = None if done.feedback is None else asdict(done.feedback)
-    return {"outcome": done.outcome, "place": _shown(done.place, rater), "feedback": feedback}
+@_routes.post("/enter")
+def _enter(request: Request, body: _Code) -> Response:
+    """Sign in with a code; only wrong codes count against the limit."""
+    limit: RateLimit = request.app.state.codes
+    _take(limit, request)
+    with request.app.state.stores.real.database.write() as session:
+        try:
+            visit = studies.enter(session, body.code, datetime.now(UTC))
+        except AccessError as error:
+            _refuse(401, str(error))
+    limit.give_back(_client(request))
+    return _json({"visit": visit})
 
 
-def _problem(session: Session, rater: Rater, given: Given, at: datetime) -> dict[str, Any]:
-    return _shown(listening.problem(session, rater, given.get("token"), given.get("comment", ""), at), rater)
+@_routes.post("/try")
+def _try(request: Request) -> Response:
+    """Sign in to the demo study as someone new."""
+    _take(request.app.state.visitors, request)
+    store = request.app.state.stores.demo()
+    with store.database.write() as session:
+        at = datetime.now(UTC)
+        visit = studies.open_visit(session, new_visitor(session, at), at)
+    return _json({"visit": store.sign + visit})
 
 
-def _shown(place: listening.Place, rater: Rater) -> dict[str, Any]:
-    shown = asdict(place) | {"demo": rater.study.demo}
-    if place.step == "about":
+@_routes.post("/leave")
+def _leave(visitor: _Signed) -> Response:
+    with visitor.write() as (session, _, at):
+        studies.leave(session, visitor.visit, at)
+    return _json({})
+
+
+@_routes.get("/place")
+def _place(visitor: _Signed) -> Response:
+    with visitor.write() as (session, rater, at):
+        return _json(_shown(listening.current_step(session, rater, at), rater))
+
+
+@_routes.post("/about")
+def _about(visitor: _Signed, body: _About) -> Response:
+    with visitor.write() as (session, rater, at):
+        return _json(_shown(listening.about(session, rater, body.answers, at), rater))
+
+
+@_routes.post("/start")
+def _start(visitor: _Signed) -> Response:
+    with visitor.write() as (session, rater, at):
+        return _json(_shown(listening.start(session, rater, at), rater))
+
+
+@_routes.post("/rate")
+def _rate(visitor: _Signed, body: _Rating) -> Response:
+    reply = Reply(body.model_extra or {}, body.comment, body.played)
+    with visitor.write() as (session, rater, at):
+        done = listening.submit(session, rater, body.token, reply, at)
+        told = done.feedback
+        feedback = told and {**told.expected, "explanation": told.explanation}
+        return _json({"outcome": done.outcome, "place": _shown(done.place, rater), "feedback": feedback})
+
+
+@_routes.post("/problem")
+def _problem(visitor: _Signed, body: _Problem) -> Response:
+    with visitor.write() as (session, rater, at):
+        return _json(_shown(listening.problem(session, rater, body.token, body.comment, at), rater))
+
+
+@_routes.get("/clip/{token}")
+def _clip(visitor: _Signed, token: str) -> Response:
+    """Send the clip of a trial, whole."""
+    with visitor.write() as (session, rater, at):
+        name = listening.serve(session, rater, token, at)
+        path = studies.clip_path(visitor.store.data, rater.study, name)
+    return _sound(path.read_bytes())
+
+
+@_routes.get("/sound-check")
+def _sound_check(visitor: _Signed) -> Response:
+    """Send the music by which raters set their volume."""
+    with visitor.store.database.read() as session:
+        protocol = visitor.rater(session).study.protocol
+    return _sound(sound_check(protocol))
+
+
+def _shown(step: listening.RaterStep, rater: Rater) -> dict[str, Any]:
+    shown = asdict(step) | {"demo": rater.study.demo}
+    if step.step == "about":
         shown |= {"consent": CONSENT, "questions": [asdict(question) for question in QUESTIONS]}
+    if step.step == "task":
+        shown["scales"] = [scale.to_json() for scale in rater.study.scales]
     return shown
-
-
-def _rater(session: Session, visit: str) -> Rater:
-    try:
-        return access.authorise(session, visit)
-    except AccessError as error:
-        _refuse(401, str(error))
-
-
-def _limit(limit: RateLimit, request: Request) -> None:
-    wait_s = math.ceil(limit.take(_client(request)))
-    if wait_s:
-        raise HTTPException(429, _TOO_OFTEN.format(wait_s), {"Retry-After": str(wait_s)})
 
 
 def _client(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _endpoint(answer: Callable[[Request, Given], Response]) -> Callable[[Request], Any]:
-    """Make an endpoint of a function that waits for the database: it runs in the pool of threads."""
-
-    async def endpoint(request: Request) -> Response:
-        given = await _body(request)
-        try:
-            return await run_in_threadpool(answer, request, given)
-        except (MusicEvalError, HTTPException):
-            raise
-        except Exception as error:
-            _LOG.exception("a request of the listening test failed")
-            raise HTTPException(500, _UNEXPECTED) from error
-
-    return endpoint
-
-
-async def _body(request: Request) -> Given:
-    if int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
-        _refuse(413, f"The request is larger than {MAX_BODY_BYTES} bytes.")
-    try:
-        given = json.loads(await request.body() or b"{}", parse_constant=_no_number)
-        json.dumps(given, ensure_ascii=False).encode()  # half a surrogate pair is no text
-    except (ValueError, RecursionError):
-        _refuse(400, _MISFIT)
-    if not isinstance(given, dict):
-        _refuse(400, _MISFIT)
-    return given
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+def _take(limit: RateLimit, request: Request) -> None:
+    wait_s = math.ceil(limit.take(_client(request)))
+    if wait_s:
+        raise HTTPException(429, _TOO_OFTEN.format(wait_s), {"Retry-After": str(wait_s)})
 
 
 def _refuse(status: int, sentence: str) -> NoReturn:
     raise HTTPException(status, sentence)
 
 
-def _refused(_request: Request, error: Exception) -> Response:
+async def _refused(_request: Request, error: Any) -> Response:
     """Answer what was raised: a status and its sentence."""
-    if isinstance(error, HTTPException):
-        return _json({"error": error.detail}, error.status_code, error.headers)
+    if isinstance(error, RequestValidationError):
+        return _json({"error": _MISFIT}, 400)
+    if isinstance(error, HTTPException):  # of status 400 is what FastAPI cannot read as JSON
+        sentence = _MISFIT if error.status_code == 400 else error.detail
+        return _json({"error": sentence}, error.status_code, error.headers)
     status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
     return _json({"error": str(error)}, status)
 
 
-def _json(content: Given, status: int = 200, headers: Any = None) -> Response:
+def _json(content: dict[str, Any], status: int = 200, headers: Any = None) -> Response:
     return JSONResponse(content, status, {**_HEADERS, **(headers or {})})
 
 

@@ -10,7 +10,6 @@ Source: https://modelcontextprotocol.io/specification/2025-06-18
 import asyncio
 import base64
 import binascii
-import logging
 import os
 import re
 from collections.abc import AsyncIterator
@@ -22,21 +21,20 @@ from urllib.parse import unquote
 from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.types import Tool
+from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 import core
-from core.errors import AudioError, MusicEvalError
+from core.errors import AudioError
+from webapp.handlers import sentence_of
 from webapp.judge import Judge
-
-logger = logging.getLogger(__name__)
 
 ADDRESS = "/gradio_api/mcp/"
 _FILE_ADDRESS = "/gradio_api/file="
 _MOST_WAITING = 16
 _TEXT_BYTES = 1_000_000  # of a call, beside the clip
 _DATA = re.compile(r"data:[^,]*;base64,")
-_UNEXPECTED = "Something went wrong on the server; it has been logged there."
 _TOOL = Tool(
     name="score",
     title="Score generated music",
@@ -50,16 +48,11 @@ _TOOL = Tool(
         "properties": {
             "clip": {
                 "type": "string",
-                "description": (
-                    "The audio file: its bytes in base64, or as a data: URI; or the address of a file that "
-                    "was uploaded to this server before (POST it as the form field files to "
-                    "/gradio_api/upload, which answers with a list of paths). No other address is fetched."
-                ),
+                "description": "The audio file: its bytes in base64, or as a data: URI; or the address of a "
+                "file that was uploaded to this server before (POST it as the form field files to "
+                "/gradio_api/upload, which answers with a list of paths). No other address is fetched.",
             },
-            "prompt": {
-                "type": "string",
-                "description": "What the music was asked to be.",
-            },
+            "prompt": {"type": "string", "description": "What the music was asked to be."},
         },
         "required": ["clip", "prompt"],
         "additionalProperties": False,
@@ -68,12 +61,7 @@ _TOOL = Tool(
 
 
 class ScoreTool:
-    """The tool's server.
-
-    Parameters
-    ----------
-    judge : Judge
-    """
+    """The tool's server."""
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
@@ -92,7 +80,7 @@ class ScoreTool:
     @property
     def routes(self) -> list[BaseRoute]:
         """What serves the tool."""
-        return [Route(path, self, methods=["POST"]) for path in (ADDRESS, ADDRESS.rstrip("/"))]
+        return [Route(path, self) for path in (ADDRESS, ADDRESS.rstrip("/"))]
 
     @asynccontextmanager
     async def lifespan(self, _: object) -> AsyncIterator[None]:
@@ -101,8 +89,11 @@ class ScoreTool:
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        await self._manager.handle_request(scope, receive, send)
+        """Answer a request; what follows behind this route would answer other methods with 404."""
+        if scope["method"] == "POST":
+            await self._manager.handle_request(scope, receive, send)
+        else:
+            await PlainTextResponse("Calls are sent by POST.", 405)(scope, receive, send)
 
     async def _list(self) -> list[Tool]:
         return [_TOOL]
@@ -123,21 +114,12 @@ class ScoreTool:
     def _score(self, clip: str, prompt: str) -> dict[str, Any]:
         try:
             return self._judge.scorer.score(_source(clip), prompt).to_json()
-        except MusicEvalError as error:
-            raise ValueError(str(error)) from error
         except Exception as error:
-            logger.exception("a clip could not be scored")
-            raise ValueError(_UNEXPECTED) from error
+            raise ValueError(sentence_of(error)) from error
 
 
 def _source(clip: str) -> Path | bytes:
-    """Give the upload that an address names, or the bytes.
-
-    Raises
-    ------
-    AudioError
-        It is neither.
-    """
+    """Return the upload that an address names, or the bytes; AudioError where it is neither."""
     _, found, path = clip.rpartition(_FILE_ADDRESS)
     uploads = Path(os.environ["GRADIO_TEMP_DIR"]).resolve()
     if found or clip.startswith(f"{uploads}/"):

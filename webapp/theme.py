@@ -6,36 +6,27 @@ computes it.
 """
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import gradio as gr
 from gradio.themes.utils import colors, sizes
+from markupsafe import Markup
+
+from core.checkpoint import Checkpoint
+from webapp.html import render
 
 
 @dataclass(frozen=True)
 class Palette:
-    """The colours of one mode.
-
-    Attributes
-    ----------
-    page, surface, sunken : str
-        Backgrounds: the page, what lies on it, what lies in that (fields, code).
-    line, control : str
-        Borders: those that only divide, and those that show where something can be operated (3 to 1).
-    ink, quiet : str
-        Text, and text that may be overlooked.
-    accent, accent_hover, on_accent, accent_soft : str
-        The one accent colour, pointed at, text on it, and a wash of it.
-    warn, error : str
-        Text of warnings and errors.
-    """
+    """The colours of one mode."""
 
     page: str
-    surface: str
-    sunken: str
-    line: str
-    control: str
+    surface: str  # what lies on the page
+    sunken: str  # what lies in that: fields, code
+    line: str  # a border that only divides
+    control: str  # one that shows where something can be operated
     ink: str
-    quiet: str
+    quiet: str  # text that may be overlooked
     accent: str
     accent_hover: str
     on_accent: str
@@ -80,12 +71,7 @@ MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono"
 
 
 def build_theme() -> gr.themes.Base:
-    """Make Gradio's theme from the two palettes.
-
-    Returns
-    -------
-    gradio.themes.Base
-    """
+    """Return Gradio's theme, made from the two palettes."""
     theme = gr.themes.Base(
         primary_hue=colors.teal,
         neutral_hue=colors.stone,
@@ -101,15 +87,19 @@ def build_theme() -> gr.themes.Base:
     return theme.set(**light, **dark, **_SHAPE)
 
 
-def palette_css() -> str:
-    """Give the palettes to `style.css` as its variables ``--me-page``, ``--me-ink`` and so on."""
-    rules = []
-    for selector, palette in ((":root", LIGHT), (":root.dark, :root .dark", DARK)):
-        lines = "".join(
-            f"--me-{name.replace('_', '-')}:{colour};" for name, colour in asdict(palette).items()
-        )
-        rules.append(f"{selector}{{{lines}}}")
-    return "\n".join(rules)
+def palette_css(alone: bool = False) -> str:
+    """Return the palettes as the variables of `style.css`: ``--me-page``, ``--me-ink`` and so on.
+
+    Gradio's script says when it is dark; a page that stands `alone` asks the browser.
+    """
+    light, dark = (
+        "".join(f"--me-{name.replace('_', '-')}:{colour};" for name, colour in asdict(palette).items())
+        for palette in (LIGHT, DARK)
+    )
+    light += f"--me-sans:{', '.join(SANS)};"
+    if alone:
+        return f":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}}}"
+    return f":root{{{light}}}\n:root.dark, :root .dark{{{dark}}}"
 
 
 # Palette colour -> the variables of Gradio that take it.
@@ -165,3 +155,18 @@ _SHAPE = {
     "button_large_text_weight": "600",
     "layout_gap": "24px",
 }
+
+
+STYLE = (Path(__file__).parent / "static" / "style.css").read_text(encoding="utf-8")
+
+
+def banner(checkpoint: Checkpoint) -> str:
+    """Say what was not real in what a model learned from, and how to get a real one; "" for a real one."""
+    if not checkpoint.caveat:
+        return ""
+    return render("banner.html", demo=checkpoint.demo, caveat=checkpoint.caveat)
+
+
+def login_page(said: str, off: bool) -> str:
+    """Return the page on which the administrator signs in, or reads why that is not possible."""
+    return render("login.html", css=Markup(f"{palette_css(alone=True)}\n{STYLE}"), said=said, off=off)

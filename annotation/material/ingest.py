@@ -1,9 +1,13 @@
-"""Clips into a study: a manifest's rows, each to one normalised file and one row.
+"""Clips into a study: a clip list's rows, each to one normalised file and one row of the database.
 
-A manifest is a CSV file in UTF-8 with the columns ``file,prompt,system`` and, where wanted, ``kind``
-(stimulus, anchor or training; stimulus where it is empty), ``expected_musical_impression``,
-``expected_textual_alignment`` and ``explanation`` (what practice tells the rater). Paths are relative to the
-manifest. Ingesting it again adds what is new; a row that fails is reported and stops nothing else.
+A clip list is a CSV file in UTF-8 with the columns ``file,prompt,system`` and, where wanted, ``kind``
+(stimulus, anchor or practice; stimulus where it is empty), ``expected_<scale>`` for each scale of the study
+and ``explanation`` (what practice tells the rater). Paths are relative to the list. Ingesting it again adds
+what is new; a row that fails is reported and stops nothing else.
+
+What a clip *is* (its kind, system, prompt and the source's bytes) decides whether the study has it already.
+The file is on disk, whole and under an opaque name, before the row says so: whatever interrupts, no row is
+without its file.
 
 Anchors must not be known by anything but the music. They go through the same form as the clips
 (`annotation.material.sound`), and a recording longer than the longest clip is cut to a length drawn from
@@ -11,8 +15,8 @@ those of the clips; so the clips come first. What still differs is said in `Inge
 """
 
 import csv
-import hashlib
 import math
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,21 +24,33 @@ from pathlib import Path
 
 import numpy as np
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from annotation.database import Database
-from annotation.material.clips import Entry, add_clip, find_clip
-from annotation.material.parity import parity
-from annotation.material.sound import Normalised, normalise
-from annotation.protocol import Protocol
-from annotation.schema import CLIP_KINDS, Clip, Study
-from annotation.studies import find_study
+from annotation.material.sound import Normalised, normalise, parity, to_wav
+from annotation.schema import CLIP_KINDS, Clip, Prompt, Study, System
+from annotation.studies import clip_path, find_study
 from core.audio import AudioLimits, read_clip
 from core.errors import AudioError, StudyError, shown_name
-from core.scales import MAX_SCORE, MIN_SCORE, SCALES
+from core.files import sha256_of, write_atomically
+from core.scales import MAX_SCORE, MIN_SCORE, Scales, keys
 
 REQUIRED = ("file", "prompt", "system")
-OPTIONAL = ("kind", *(f"expected_{scale}" for scale in SCALES), "explanation")
+_OLD_KINDS = {"training": "practice"}  # in lists of older studies
+_NAME_BYTES = 16
 _MOST_NAMES = 10
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a clip list says of a clip; `file` is the source as it is named there."""
+
+    file: str
+    prompt: str
+    system: str
+    kind: str = "stimulus"
+    expected: dict[str, float] = field(default_factory=dict)  # scores by scale
+    explanation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,36 +64,18 @@ class Failure:
 
 @dataclass
 class IngestReport:
-    """What came of a manifest.
-
-    Attributes
-    ----------
-    added : dict of str to int
-        Clips by kind.
-    already_there : int
-    failed : list of Failure
-    lowered : list of str
-        Sources whose peak allowed less gain than the loudness asked for: they are quieter than the others.
-    silent : list of str
-        Sources without sound; they were added as they are.
-    unexplained : list of str
-        Practice clips that lack an expected score or the explanation.
-    unused_columns : list of str
-        Columns of the manifest that mean nothing here.
-    parity : list of str
-        Where anchors differ from the clips, a sentence each.
-    """
+    """What came of a clip list."""
 
     added: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CLIP_KINDS, 0))
     already_there: int = 0
     failed: list[Failure] = field(default_factory=list)
-    lowered: list[str] = field(default_factory=list)
-    silent: list[str] = field(default_factory=list)
-    unexplained: list[str] = field(default_factory=list)
+    lowered: list[str] = field(default_factory=list)  # quieter than the others, because of their peaks
+    silent: list[str] = field(default_factory=list)  # added as they are
+    unexplained: list[str] = field(default_factory=list)  # practice without an answer on each scale, or why
     unused_columns: list[str] = field(default_factory=list)
-    parity: list[str] = field(default_factory=list)
+    parity: list[str] = field(default_factory=list)  # where anchors differ from the clips, a sentence each
 
-    def count(self, entry: Entry, sound: Normalised | None) -> None:
+    def count(self, entry: Entry, sound: Normalised | None, scales: Scales) -> None:
         """Note what came of a row that did not fail; without a sound, the study had it already."""
         if sound is None:
             self.already_there += 1
@@ -87,9 +85,27 @@ class IngestReport:
             self.lowered.append(entry.file)
         if sound.loudness_lufs is None:
             self.silent.append(entry.file)
-        taught = (entry.expected_musical_impression, entry.expected_textual_alignment, entry.explanation)
-        if entry.kind == "training" and None in taught:
+        explained = entry.explanation and entry.expected.keys() >= {*keys(scales)}
+        if entry.kind == "practice" and not explained:
             self.unexplained.append(entry.file)
+
+    def __str__(self) -> str:
+        words = {"stimulus": "clip", "anchor": "anchor", "practice": "practice clip"}
+        counts = [(count, words[kind]) for kind, count in self.added.items() if count]
+        added = ", ".join(f"{count} {word}{'s' if count > 1 else ''}" for count, word in counts)
+        there = f" There already: {self.already_there}." if self.already_there else ""
+        lines = [f"Added: {added or 'nothing'}.{there}"]
+        lines += [f"! Row {failure.row}: {failure.reason}" for failure in self.failed]
+        for meaning, names in (
+            ("Quieter than the rest, because more gain would pass the peak limit", self.lowered),
+            ("Silent", self.silent),
+            ("Practice clips without scores or explanation, so practice explains nothing", self.unexplained),
+            ("Columns that were not used", self.unused_columns),
+        ):
+            if names:
+                more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+                lines.append(f"! {meaning}: {', '.join(names[:_MOST_NAMES])}{more}.")
+        return "\n".join([*lines, *(f"! {sentence}" for sentence in self.parity)])
 
 
 @dataclass(frozen=True)
@@ -103,49 +119,26 @@ def ingest(
     database: Database,
     data: Path,
     study_name: str,
-    manifest: Path,
+    clip_list: Path,
     at: datetime,
     limits: AudioLimits | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> IngestReport:
-    """Add the clips of a manifest to a study.
-
-    Parameters
-    ----------
-    database : Database
-    data : Path
-        Folder of the listening tests.
-    study_name : str
-    manifest : Path
-    at : datetime
-        Now.
-    limits : AudioLimits, optional
-        What a source may be.
-    progress : callable, optional
-        Told the number of rows that are done, and of all.
-
-    Returns
-    -------
-    IngestReport
-
-    Raises
-    ------
-    StudyError
-        If there is no such study, or the manifest cannot be read as one.
-    """
+    """Add the clips of a clip list to a study."""
     with database.read() as session:
         study = find_study(session, study_name)
-    columns, rows = _read(manifest)
-    report = IngestReport(unused_columns=[name for name in columns if name not in (*REQUIRED, *OPTIONAL)])
+    optional = ("kind", *(f"expected_{key}" for key in keys(study.scales)), "explanation")
+    columns, rows = _read(clip_list, optional)
+    report = IngestReport(unused_columns=[name for name in columns if name not in (*REQUIRED, *optional)])
     rows.sort(key=lambda row: row.cells.get("kind") == "anchor")  # stable: the others keep their order
     for done, row in enumerate(rows, 1):
         try:
-            entry = _entry(row)
-            sound = _take(database, data, study, entry, manifest.parent / entry.file, at, limits)
+            entry = _entry(row, study.scales)
+            sound = _take(database, data, study, entry, clip_list.parent / entry.file, at, limits)
         except (AudioError, StudyError) as error:
             report.failed.append(Failure(row.number, row.cells.get("file", ""), str(error)))
         else:
-            report.count(entry, sound)
+            report.count(entry, sound, study.scales)
         if progress is not None:
             progress(done, len(rows))
     report.failed.sort(key=lambda failure: failure.row)
@@ -153,79 +146,14 @@ def ingest(
     return report
 
 
-def report_text(report: IngestReport) -> str:
-    """Put a report into words."""
-    kinds = {"stimulus": "clip", "anchor": "anchor", "training": "practice clip"}
-    counts = [(count, kinds[kind]) for kind, count in report.added.items() if count]
-    added = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for count, kind in counts)
-    there = f" There already: {report.already_there}." if report.already_there else ""
-    said = [f"Added: {added or 'nothing'}.{there}"]
-    said += [f"! Row {failure.row}: {failure.reason}" for failure in report.failed]
-    for meaning, names in (
-        ("Quieter than the rest, because more gain would pass the peak limit", report.lowered),
-        ("Silent", report.silent),
-        ("Practice clips without scores or explanation, so practice explains nothing", report.unexplained),
-        ("Columns that were not used", report.unused_columns),
-    ):
-        if names:
-            more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-            said.append(f"! {meaning}: {', '.join(names[:_MOST_NAMES])}{more}.")
-    return "\n".join([*said, *(f"! {sentence}" for sentence in report.parity)])
+def _read(clip_list: Path, optional: tuple[str, ...]) -> tuple[list[str], list[_Row]]:
+    """Return the columns and the rows of a clip list, without the empty rows.
 
-
-def _take(
-    database: Database,
-    data: Path,
-    study: Study,
-    entry: Entry,
-    source: Path,
-    at: datetime,
-    limits: AudioLimits | None,
-) -> Normalised | None:
-    """Add one clip; None where the study has it already."""
-    if source.is_file():
-        with database.read() as session:
-            if find_clip(session, study, entry, _digest(source)) is not None:
-                return None
-    clip = read_clip(source, limits)
-    if clip.missing_s:
-        raise AudioError(
-            f"{shown_name(source.name)} breaks off: {clip.missing_s:.1f} s of it are missing. "
-            "Export or download it again."
-        )
-    longest_s = _drawn_length_s(database, study, clip.sha256) if entry.kind == "anchor" else math.inf
-    sound = normalise(clip, Protocol.from_json(study.protocol), longest_s)
-    return sound if add_clip(database, data, study, entry, clip.sha256, sound, at) else None
-
-
-def _digest(source: Path) -> str:
+    Not by pandas, which knows no row numbers, and reads past a row that is too long.
+    """
+    name = shown_name(clip_list.name)
     try:
-        with source.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise AudioError(
-            f"{shown_name(source.name)} cannot be opened. Check that you may read it."
-        ) from error
-
-
-def _drawn_length_s(database: Database, study: Study, source_sha256: str) -> float:
-    """Draw an anchor's greatest length from the clips' lengths, the same for the same recording."""
-    of_clips = select(Clip.duration_s).where(Clip.study_id == study.id, Clip.kind == "stimulus")
-    with database.read() as session:
-        lengths_s = session.scalars(of_clips.order_by(Clip.duration_s)).all()
-    if not lengths_s:
-        raise StudyError(
-            "An anchor is cut to the length of a clip, and the study has no clips yet. "
-            "Add clips first, or in the same manifest."
-        )
-    return float(np.random.default_rng([study.seed, int(source_sha256[:8], 16)]).choice(lengths_s))
-
-
-def _read(manifest: Path) -> tuple[list[str], list[_Row]]:
-    """Columns and rows of a manifest, without the empty rows."""
-    name = shown_name(manifest.name)
-    try:
-        with manifest.open(encoding="utf-8-sig", newline="") as file:
+        with clip_list.open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.reader(file, strict=True))
     except OSError as error:
         raise StudyError(f"{name} cannot be opened. Check the path.") from error
@@ -236,7 +164,7 @@ def _read(manifest: Path) -> tuple[list[str], list[_Row]]:
     if missing:
         raise StudyError(
             f"{name} has no column {', '.join(missing)}. It needs {', '.join(REQUIRED)} "
-            f"and may have {', '.join(OPTIONAL)}, with commas between them."
+            f"and may have {', '.join(optional)}, with commas between them."
         )
     rows = []
     for number, line in enumerate(lines[1:], 2):
@@ -246,38 +174,130 @@ def _read(manifest: Path) -> tuple[list[str], list[_Row]]:
     return columns, rows
 
 
-def _entry(row: _Row) -> Entry:
-    """Check a row's cells."""
+def _entry(row: _Row, scales: Scales) -> Entry:
     if row.too_long:
         raise StudyError("The row has more cells than the heading. Put a text with commas in double quotes.")
     for column in REQUIRED:
         if not row.cells.get(column):
             raise StudyError(f"The cell {column} is empty. Fill it in.")
-    kind = row.cells.get("kind") or "stimulus"
+    named = row.cells.get("kind") or "stimulus"
+    kind = _OLD_KINDS.get(named, named)
     if kind not in CLIP_KINDS:
         raise StudyError(f"The kind is {shown_name(kind)}. It can be {', '.join(CLIP_KINDS)}.")
+    expected = {key: text for key in keys(scales) if (text := row.cells.get(f"expected_{key}"))}
     return Entry(
-        file=row.cells["file"],
-        prompt=row.cells["prompt"],
-        system=row.cells["system"],
-        kind=kind,
-        expected_musical_impression=_expected(row, "expected_musical_impression"),
-        expected_textual_alignment=_expected(row, "expected_textual_alignment"),
-        explanation=row.cells.get("explanation") or None,
+        row.cells["file"],
+        row.cells["prompt"],
+        row.cells["system"],
+        kind,
+        {key: _expected(key, text) for key, text in expected.items()},
+        row.cells.get("explanation") or None,
     )
 
 
-def _expected(row: _Row, column: str) -> float | None:
-    text = row.cells.get(column)
-    if not text:
-        return None
+def _expected(scale: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not MIN_SCORE <= value <= MAX_SCORE:
         raise StudyError(
-            f"{column} is {shown_name(text)}. "
+            f"expected_{scale} is {shown_name(text)}. "
             f"It must be a number from {MIN_SCORE:g} to {MAX_SCORE:g}, or empty."
         )
     return value
+
+
+def _take(
+    database: Database, data: Path, study: Study, entry: Entry, source: Path, at: datetime, limits: AudioLimits | None
+) -> Normalised | None:
+    """Add one clip; None where the study has it already."""
+    if source.is_file():
+        try:
+            digest = sha256_of(source)
+        except OSError as error:
+            raise AudioError(f"{shown_name(source.name)} cannot be opened. Check that you may read it.") from error
+        with database.read() as session:
+            if find_clip(session, study, entry, digest) is not None:
+                return None
+    clip = read_clip(source, limits)
+    if clip.missing_s:
+        raise AudioError(
+            f"{shown_name(source.name)} breaks off: {clip.missing_s:.1f} s of it are missing. "
+            "Export or download it again."
+        )
+    longest_s = _drawn_length_s(database, study, clip.sha256) if entry.kind == "anchor" else math.inf
+    sound = normalise(clip, study.protocol, longest_s)
+    return sound if add_clip(database, data, study, entry, clip.sha256, sound, at) else None
+
+
+def _drawn_length_s(database: Database, study: Study, source_sha256: str) -> float:
+    """Draw an anchor's greatest length from the clips' lengths, the same for the same recording."""
+    of_clips = select(Clip.duration_s).where(Clip.study_id == study.id, Clip.kind == "stimulus")
+    with database.read() as session:
+        lengths_s = session.scalars(of_clips.order_by(Clip.duration_s)).all()
+    if not lengths_s:
+        raise StudyError(
+            "An anchor is cut to the length of a clip, and the study has no clips yet. "
+            "Add clips first, or in the same clip list."
+        )
+    return float(np.random.default_rng([study.seed, int(source_sha256[:8], 16)]).choice(lengths_s))
+
+
+def find_clip(session: Session, study: Study, entry: Entry, source_sha256: str) -> Clip | None:
+    """Return a clip that the study has already."""
+    return session.scalar(
+        select(Clip)
+        .join(System)
+        .join(Prompt)
+        .where(
+            Clip.study_id == study.id,
+            Clip.kind == entry.kind,
+            Clip.source_sha256 == source_sha256,
+            System.name == entry.system,
+            Prompt.text == entry.prompt,
+        )
+    )
+
+
+def add_clip(
+    database: Database, data: Path, study: Study, entry: Entry, source_sha256: str, sound: Normalised, at: datetime
+) -> bool:
+    """Write a clip's file, then its row.
+
+    Returns False if another process has added the clip meanwhile; then its file stays the only one. Raises
+    `StudyError` if the file cannot be written.
+    """
+    name = secrets.token_hex(_NAME_BYTES)
+    path = clip_path(data, study, name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, to_wav(sound.samples, sound.sample_rate_hz), durable=True)
+    except OSError as error:
+        raise StudyError(f"The clip cannot be written to the data folder: {error.strerror}.") from error
+    with database.write() as session:
+        if find_clip(session, study, entry, source_sha256) is not None:
+            path.unlink()
+            return False
+        of_study, system, prompt = study.id, entry.system, entry.prompt
+        made_by = select(System).where(System.study_id == of_study, System.name == system)
+        asked_for = select(Prompt).where(Prompt.study_id == of_study, Prompt.text == prompt)
+        session.add(
+            Clip(
+                study_id=of_study,
+                kind=entry.kind,
+                system=session.scalar(made_by) or System(study_id=of_study, name=system),
+                prompt=session.scalar(asked_for) or Prompt(study_id=of_study, text=prompt),
+                name=name,
+                source_file=entry.file,
+                source_sha256=source_sha256,
+                duration_s=sound.duration_s,
+                loudness_lufs=sound.loudness_lufs,
+                gain_db=sound.gain_db,
+                gain_lowered=sound.gain_lowered,
+                expected=entry.expected,
+                explanation=entry.explanation,
+                added_at=at,
+            )
+        )
+    return True

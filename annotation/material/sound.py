@@ -5,11 +5,18 @@ loudness (ITU-R BS.1770-4, by pyloudnorm). A clip whose true peak would pass the
 of a limiter: it is quieter than the others, and not altered. The true peak is the largest magnitude at four
 times the rate (BS.1770-4, annex 2). Files are WAV, 16 bits, with the plain header of 44 bytes: a compressed
 file's size would tell a clip from its neighbours.
+
+So rate, channels, container and fades are the same by construction. By what a source brings along, hidden
+anchors could still be told from the clips; `parity` compares the files as they stand on disk: length,
+loudness (a clip with high peaks is quieter) and bandwidth (a recording at a low rate, or from a strong codec,
+is duller).
 """
 
 import io
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pyloudnorm
@@ -17,8 +24,13 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 from scipy import signal
+from sqlalchemy import select
 
+from annotation.database import Database
 from annotation.protocol import Protocol
+from annotation.schema import Clip as ClipRow
+from annotation.schema import Study
+from annotation.studies import clip_path
 from core.audio import SILENCE_PEAK, Clip
 from core.errors import AudioError
 
@@ -28,32 +40,24 @@ _OVERSAMPLING = 4
 _BAND_FLOOR_DB = 70.0  # a band this far below the strongest is empty, as above the cut of a codec
 _SPECTRUM_SAMPLES = 1024
 _HOP_S = 0.1
+LENGTH_TOLERANCE_S = 0.1
+LOUDNESS_TOLERANCE_LU = 0.5
+BANDWIDTH_TOLERANCE = 0.1  # of the whole band, which is half the rate
+_MOST_SPECTRA = 200  # clips whose bandwidth is measured; evenly spread over a larger study
+_MOST_NAMES = 5
 
 Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Normalised:
-    """A clip in the study's form.
+    """A clip in the study's form."""
 
-    Attributes
-    ----------
-    samples : ndarray of shape (n,)
-        Mono, full scale at 1.0.
-    sample_rate_hz : int
-    loudness_lufs : float or None
-        Integrated loudness as it is now; None for silence.
-    gain_db : float
-        What was added; 0 for silence.
-    gain_lowered : bool
-        The peak allowed less gain than the loudness asked for.
-    """
-
-    samples: Samples = field(repr=False)
+    samples: Samples = field(repr=False)  # mono, full scale at 1.0
     sample_rate_hz: int
-    loudness_lufs: float | None
-    gain_db: float
-    gain_lowered: bool
+    loudness_lufs: float | None  # integrated, as it is now; None for silence
+    gain_db: float  # what was added; 0 for silence
+    gain_lowered: bool  # the peak allowed less gain than the loudness asked for
 
     @property
     def duration_s(self) -> float:
@@ -64,22 +68,9 @@ class Normalised:
 def normalise(clip: Clip, protocol: Protocol, longest_s: float = math.inf) -> Normalised:
     """Bring a clip to the form that the protocol asks for.
 
-    Parameters
-    ----------
-    clip : Clip
-    protocol : Protocol
-    longest_s : float
-        A longer clip is cut to its loudest stretch of this length: no pause, no fade and no last applause,
-        which would give a human-made recording away.
-
-    Returns
-    -------
-    Normalised
-
-    Raises
-    ------
-    AudioError
-        If less than `MIN_DURATION_S` is left.
+    A clip longer than `longest_s` is cut to its loudest stretch of that length: no pause, no fade and no last
+    applause, which would give a human-made recording away. Raises `AudioError` if less than `MIN_DURATION_S`
+    is left.
     """
     excerpt = _excerpt(clip, protocol)
     if excerpt.size < MIN_DURATION_S * clip.sample_rate_hz:
@@ -108,18 +99,10 @@ def normalise(clip: Clip, protocol: Protocol, longest_s: float = math.inf) -> No
 
 
 def loudness_lufs(samples: Samples, sample_rate_hz: int) -> float | None:
-    """Measure integrated loudness.
+    """Return the integrated loudness; None for silence (a peak under -60 dBFS).
 
-    Parameters
-    ----------
-    samples : ndarray of shape (n,)
-    sample_rate_hz : int
-
-    Returns
-    -------
-    float or None
-        None for silence (a peak under -60 dBFS). A clip shorter than one block of the meter is measured
-        repeated. Measured at a peak of 1, so that the meter's absolute gate does not depend on the level.
+    A clip shorter than one block of the meter is measured repeated. Measured at a peak of 1, so that the
+    meter's absolute gate does not depend on the level.
     """
     peak = float(np.abs(samples).max(initial=0.0))
     if peak < SILENCE_PEAK:
@@ -131,14 +114,14 @@ def loudness_lufs(samples: Samples, sample_rate_hz: int) -> float | None:
 
 
 def true_peak_dbtp(samples: Samples) -> float:
-    """Measure the true peak in decibels relative to full scale; -inf for digital silence."""
+    """Return the true peak in decibels relative to full scale; -inf for digital silence."""
     oversampled = soxr.resample(samples, 1, _OVERSAMPLING, quality="HQ")
     peak = max(float(np.abs(oversampled).max(initial=0.0)), float(np.abs(samples).max(initial=0.0)))
     return 20.0 * math.log10(peak) if peak else -math.inf
 
 
 def bandwidth_hz(samples: Samples, sample_rate_hz: int) -> float:
-    """Find the highest frequency that a clip fills: where its mean spectrum last stands above the floor."""
+    """Return the highest frequency that a clip fills: where its mean spectrum is last above the floor."""
     frequency_hz, power = signal.welch(
         samples.astype(np.float64), sample_rate_hz, nperseg=min(_SPECTRUM_SAMPLES, samples.size)
     )
@@ -147,7 +130,7 @@ def bandwidth_hz(samples: Samples, sample_rate_hz: int) -> float:
 
 
 def to_wav(samples: Samples, sample_rate_hz: int) -> bytes:
-    """Give a clip as a WAV file of 16 bits, mono; 44 bytes, then the samples."""
+    """Return a WAV file of 16 bits, mono: 44 bytes, then the samples."""
     steps = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
     file = io.BytesIO()
     soundfile.write(file, steps, sample_rate_hz, format="WAV", subtype="PCM_16")
@@ -176,3 +159,62 @@ def _faded(samples: Samples, fade_samples: int) -> Samples:
     faded[:length] *= slope
     faded[faded.size - length :] *= slope[::-1]
     return faded
+
+
+def parity(database: Database, data: Path, study: Study) -> list[str]:
+    """Return where anchors differ from the clips, a sentence each; empty where nothing is to compare."""
+    of_study = select(ClipRow).where(ClipRow.study_id == study.id).order_by(ClipRow.id)
+    with database.read() as session:
+        clips = session.scalars(of_study.where(ClipRow.kind == "stimulus")).all()
+        anchors = session.scalars(of_study.where(ClipRow.kind == "anchor")).all()
+    if not clips or not anchors:
+        return []
+    dull = BANDWIDTH_TOLERANCE * study.protocol.sample_rate_hz / 2000
+    spectra = clips[:: math.ceil(len(clips) / _MOST_SPECTRA)]
+    return [
+        *_apart("length", "s", anchors, clips, lambda clip: clip.duration_s, LENGTH_TOLERANCE_S, 1.0),
+        *_apart("loudness", "LUFS", anchors, clips, lambda clip: clip.loudness_lufs, LOUDNESS_TOLERANCE_LU),
+        *_apart("bandwidth", "kHz", anchors, spectra, lambda clip: _bandwidth_khz(data, study, clip), dull),
+    ]
+
+
+def _apart(
+    what: str,
+    unit: str,
+    anchors: Sequence[ClipRow],
+    clips: Sequence[ClipRow],
+    measure: Callable[[ClipRow], float | None],
+    tolerance: float,
+    middle: float = 0.9,
+) -> list[str]:
+    """Name the anchors outside the range of the middle share of the clips, if there are any.
+
+    An anchor like the one dull clip in twenty is easier to know than one like all the rest. Lengths are drawn
+    from all clips, so there the middle is all of them.
+    """
+    known = [value for clip in clips if (value := measure(clip)) is not None]
+    if not known:
+        return []
+    low, high = np.quantile(known, ((1 - middle) / 2, (1 + middle) / 2))
+    outside = [
+        f"{Path(anchor.source_file).name} ({value:.1f} {unit})"
+        for anchor in anchors
+        if (value := measure(anchor)) is not None and not low - tolerance <= value <= high + tolerance
+    ]
+    if not outside:
+        return []
+    more = f" and {len(outside) - _MOST_NAMES} more" if len(outside) > _MOST_NAMES else ""
+    named = f"{', '.join(outside[:_MOST_NAMES])}{more}"
+    clips_have = f"{low:.1f} {unit}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f} {unit}"
+    return [
+        f"{len(outside)} of {len(anchors)} anchors may be known by their {what}: {named}. "
+        f"{'The' if middle == 1 else 'Most'} clips have {clips_have}."
+    ]
+
+
+def _bandwidth_khz(data: Path, study: Study, clip: ClipRow) -> float | None:
+    """Measure the normalised file; None for silence."""
+    if clip.loudness_lufs is None:
+        return None
+    samples, sample_rate_hz = soundfile.read(clip_path(data, study, clip.name), dtype="float32")
+    return bandwidth_hz(samples, sample_rate_hz) / 1000

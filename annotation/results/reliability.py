@@ -1,217 +1,441 @@
-"""How far a study's ratings can be trusted: the panel, the scales, and each rater.
+"""How far a study's ratings can be trusted: the panel on each scale, and each rater.
+
+Conventions: a rating is one element of arrays of equal length; `clip` and `rater` are numbered from 0 without
+gaps; scores are points from 1 to 5; intervals are 95 %; what so few ratings cannot tell is None.
 
 The panel: Krippendorff's alpha, intraclass correlation, repeats of the same clip, change with time and place.
-A rater: bias and inconsistency as ITU-T P.910 models them, and signs of not listening. These signs are
-reported and exclude nobody: whoever sets all clips to "good" passes both of the paper's checks.
+A rater: bias and inconsistency as ITU-T P.910 models them, beside their signs of not listening.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import krippendorff
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
 
-from annotation.results import agreement, rater_model
-from annotation.results.ratings import STATUSES, mos_table
-from core.scales import SCALE_TITLES, SCALES
+from annotation.results import Figure, Table, number
+from annotation.results.ratings import STATUSES, listening_signs, mos_table
+from core.scales import Scales, keys
 
-LEAST_RATINGS = 10  # in a batch, or of a rater, before a sign is read into them
-SAME_ANSWER_SHARE = 0.9  # honest raters of 20 clips give one answer to half of them at most
-FAST_S = 1.0  # from the end of a clip to the answer; the server accepts none before its end
-FAST_SHARE = 0.5
-UNHEARD_S = 1.0  # of the clip, by what the browser says was played
-UNHEARD_SHARE = 0.1
+Numbers = NDArray[np.float64]
+Codes = NDArray[np.intp]
+
+SCREENS = (2.0, 3.29)  # standard deviations from a clip's mean beyond which ratings go: commonly, and in P.808
+LEAST_INCONSISTENCY = 0.1  # points; answering in whole points alone makes one of 0.29
+
+_MOST_STEPS = 1000
+_CONVERGED = 1e-8  # change of all qualities in a step, as a Euclidean norm
+_SMALLEST_VARIANCE = 1e-8  # of a rater whom the fit meets exactly
 
 
-def report(ratings: pd.DataFrame, scales: Sequence[str] = SCALES) -> dict[str, Any]:
-    """Everything that can be told of a study's reliability.
+@dataclass(frozen=True)
+class Trend:
+    """Points that scores change by, for each step of what they are compared with."""
 
-    Parameters
-    ----------
-    ratings : DataFrame
-        As of `annotation.results.ratings.ratings_table`. Agreement is that of the valid ratings; repeats and
-        signs of not listening are those of all ratings but practice.
-    scales : sequence of str
-        Columns with scores.
+    slope: float
+    low: float
+    high: float
 
-    Returns
-    -------
-    dict
-        Ready for JSON; what so few ratings cannot tell is None.
+
+@dataclass(frozen=True)
+class OutlierScreen:
+    """A screen for ratings far from their clip's mean; it can fire where a clip has enough ratings."""
+
+    threshold: float
+    ratings_needed: int
+    clips_screened: int
+    can_fire: bool
+    ratings_outside: int | None
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How much raters differ from themselves on clips that they heard twice.
+
+    `mean_difference` is absolute, `inconsistency_sd` that of one answer, and `share_over` has, by a tolerance
+    in points, the share of pairs that differ by more.
+    """
+
+    pairs: int
+    mean_difference: float
+    inconsistency_sd: float
+    share_over: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RaterModel:
+    """A fit, in points: quality by clip, and a table of the raters.
+
+    The table has the bias and the inconsistency (a standard deviation), each with ``_low`` and ``_high``: the
+    bias as a mean of so many ratings, the inconsistency by the chi-squared law.
+    """
+
+    quality: Numbers
+    raters: pd.DataFrame
+
+
+def alpha(clip: Codes, score: Numbers) -> float | None:
+    """Krippendorff's alpha with the interval metric: 1 is perfect agreement, 0 that of chance."""
+    values, value = np.unique(score, return_inverse=True)
+    if len(values) < 2 or np.bincount(clip).max() < 2:
+        return None
+    counts = np.zeros((clip.max() + 1, len(values)), int)
+    np.add.at(counts, (clip, value), 1)
+    return float(krippendorff.alpha(value_counts=counts, value_domain=values, level_of_measurement="interval"))
+
+
+def icc(clip: Codes, score: Numbers) -> tuple[float, float] | None:
+    """Intraclass correlation of one rating, and of a clip's mean of as many as clips have on average.
+
+    One-way random effects, since each clip has raters of its own. Source: P. E. Shrout and J. L. Fleiss,
+    "Intraclass correlations", Psychological Bulletin 86(2), 1979, case 1; for unequal numbers of ratings, the
+    average of A. Donner, "A review of inference procedures", International Statistical Review 54, 1986.
+    """
+    n, clips = np.bincount(clip), clip.max() + 1
+    if clips < 2 or len(score) <= clips:
+        return None
+    means = np.bincount(clip, score) / n
+    between = (n * (means - score.mean()) ** 2).sum() / (clips - 1)
+    within = ((score - means[clip]) ** 2).sum() / (len(score) - clips)
+    average = (len(score) - (n**2).sum() / len(score)) / (clips - 1)
+    if between == 0:
+        return None
+    single = (between - within) / (between + (average - 1) * within)
+    return float(single), float((between - within) / between)
+
+
+def trend(clip: Codes, rater: Codes, score: Numbers, step: Numbers) -> Trend | None:
+    """Change of the scores with a step (number of the batch, place in the batch), all clips and raters alike.
+
+    Least squares with an effect for every clip and every rater: what is left when both were taken from the
+    scores and from the steps.
+    """
+    free = len(score) - (clip.max() + 1) - (rater.max() + 1)
+    residual_score, residual_step = _without_effects(score, clip, rater), _without_effects(step, clip, rater)
+    spread = residual_step @ residual_step
+    if free < 1 or spread < 1e-6:
+        return None
+    slope = residual_step @ residual_score / spread
+    rest = residual_score - slope * residual_step
+    reach = stats.t.ppf(0.975, free) * np.sqrt(rest @ rest / free / spread)
+    return Trend(float(slope), float(slope - reach), float(slope + reach))
+
+
+def _without_effects(values: Numbers, clip: Codes, rater: Codes) -> Numbers:
+    """Take the means of all clips and of all raters away, in turns until both are zero."""
+    for _ in range(_MOST_STEPS):
+        before = values
+        for group in (clip, rater):
+            values = values - (np.bincount(group, values) / np.bincount(group))[group]
+        if np.abs(values - before).max() < 1e-9:
+            break
+    return values
+
+
+def repeats(first: Numbers, second: Numbers) -> Repeats | None:
+    """Compare both scores of the clips that were presented twice to the same rater."""
+    if len(first) == 0:
+        return None
+    difference = np.abs(second - first)
+    return Repeats(
+        len(difference),
+        float(difference.mean()),
+        float(np.sqrt((difference**2).mean() / 2)),
+        {str(points): float((difference > points).mean()) for points in range(4)},
+    )
+
+
+def outlier_screen(clip: Codes, score: Numbers, threshold: float) -> OutlierScreen:
+    """Count the ratings that lie so many standard deviations from their clip's mean; say whether any can.
+
+    Of n values none lies over sqrt(n - 1) standard deviations (of all n) from their mean, so that at five
+    ratings a clip a screen for more than 2 passes everybody.
+    """
+    needed = int(threshold**2) + 2
+    n = np.bincount(clip)
+    possible = (n >= needed)[clip]
+    residual = score - (np.bincount(clip, score) / n)[clip]
+    sd = np.sqrt(np.bincount(clip, residual**2) / n)[clip]
+    outside = int((np.abs(residual[possible]) > threshold * sd[possible]).sum())
+    fires = bool(possible.any())
+    return OutlierScreen(threshold, needed, int((n >= needed).sum()), fires, outside if fires else None)
+
+
+def fit(clip: Codes, rater: Codes, score: Numbers) -> RaterModel:
+    """Model raters: a score is quality(clip) + bias(rater) + inconsistency(rater) * noise.
+
+    The maximum-likelihood fit alternates between the three, weighting each rater by 1 / inconsistency²;
+    biases are shifted to a mean of zero at the end. Any rater may have rated any clips, some of them twice.
+    The steps are those of the reference implementation (`sureal.P910AnnexEModel`), which fills a table of all
+    clips by all raters for each of them. Source: ITU-T P.910, Annex E; Z. Li et al., "A simple model for
+    subject behavior in subjective experiments", HVEI 2020.
+
+    With n ratings a clip the inconsistency comes out low by a factor of about sqrt(1 - 1/n): 0.89 at five.
+    And the likelihood has no upper bound: where clips have few ratings, the fit may come to follow one rater
+    exactly, whose inconsistency then falls to zero; below `LEAST_INCONSISTENCY` it says that, and nothing
+    about the rater.
+    """
+    of_clip, of_rater = np.bincount(clip), np.bincount(rater)
+    quality = np.bincount(clip, score) / of_clip
+    bias = np.bincount(rater, score - quality[clip]) / of_rater
+    for _ in range(_MOST_STEPS):
+        before = quality
+        residual = score - quality[clip] - bias[rater]
+        residual -= (np.bincount(rater, residual) / of_rater)[rater]
+        variance = np.bincount(rater, residual**2) / of_rater
+        weight = 1.0 / (variance[rater] + _SMALLEST_VARIANCE)
+        quality = np.bincount(clip, weight * (score - bias[rater])) / np.bincount(clip, weight)
+        bias = np.bincount(rater, score - quality[clip]) / of_rater
+        if np.linalg.norm(before - quality) < _CONVERGED:
+            break
+    shift, inconsistency = bias.mean(), np.sqrt(variance)
+    reach = stats.norm.ppf(0.975) * inconsistency / np.sqrt(of_rater)
+    raters = {
+        "bias": bias - shift,
+        "bias_low": bias - shift - reach,
+        "bias_high": bias - shift + reach,
+        "inconsistency": inconsistency,
+        "inconsistency_low": inconsistency * np.sqrt(of_rater / stats.chi2.ppf(0.975, of_rater)),
+        "inconsistency_high": inconsistency * np.sqrt(of_rater / stats.chi2.ppf(0.025, of_rater)),
+    }
+    return RaterModel(quality + shift, pd.DataFrame(raters))
+
+
+@dataclass(frozen=True)
+class ScaleReliability:
+    """One scale of a study; `interval_half_width` is that of the middling clip's MOS."""
+
+    mean: float | None
+    interval_half_width: float | None
+    repeats: Repeats | None
+    alpha: float | None = None
+    icc_one_rating: float | None = None
+    icc_mos: float | None = None
+    change_per: dict[str, Trend | None] = field(default_factory=dict)
+    screens: list[OutlierScreen] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures; those of agreement only where a rating is valid."""
+        figures = asdict(self)
+        names = figures if self.mean is not None else ("mean", "interval_half_width", "repeats")
+        return {name: figures[name] for name in names}
+
+
+@dataclass(frozen=True)
+class RaterFigures:
+    """One rater on one scale: mean, P.910 model, correlation with the others' mean."""
+
+    mean: float
+    bias: float
+    bias_low: float
+    bias_high: float
+    inconsistency: float | None
+    inconsistency_low: float | None
+    inconsistency_high: float | None
+    correlation_with_others: float | None
+
+
+@dataclass(frozen=True)
+class RaterReliability:
+    """One rater: a row of `listening_signs`; figures on the scales where they have valid ratings."""
+
+    rater: str
+    ratings: int
+    batches: int
+    batches_excluded: int
+    straight_lined_batches: int
+    fast_ratings: int
+    unheard_ratings: int
+    flags: list[str]
+    scales: dict[str, RaterFigures | None]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures, those of a scale under its key."""
+        figures = asdict(self)
+        of_scales: dict[str, Any] = figures.pop("scales")
+        return figures | of_scales
+
+
+def _change(found: Trend | None) -> str:
+    return f"{found.slope:+.4f} [{found.low:+.4f}, {found.high:+.4f}]" if found else "–"
+
+
+def _outliers(scale: ScaleReliability, index: int) -> str:
+    if not scale.screens:
+        return "–"
+    screen = scale.screens[index]
+    if not screen.can_fire:
+        return f"none is possible before a clip has {screen.ratings_needed} ratings"
+    return f"{screen.ratings_outside} in {screen.clips_screened} clips that have enough ratings"
+
+
+SCALE_FIGURES: tuple[Figure[ScaleReliability], ...] = (
+    Figure("Mean of all clips", lambda scale: number(scale.mean)),
+    Figure("95 % interval of the middling clip: its MOS ±", lambda scale: number(scale.interval_half_width)),
+    Figure("Krippendorff’s alpha (agreement: 0 chance, 1 perfect)", lambda scale: number(scale.alpha)),
+    Figure("Intraclass correlation of one rating", lambda scale: number(scale.icc_one_rating)),
+    Figure(
+        "Intraclass correlation of a clip’s MOS (how well it would come again with other raters)",
+        lambda scale: number(scale.icc_mos),
+    ),
+    Figure("Change from batch to batch, in points", lambda scale: _change(scale.change_per.get("batch"))),
+    Figure("Change from place to place in a batch", lambda scale: _change(scale.change_per.get("position"))),
+    Figure(f"Outliers beyond {SCREENS[0]} standard deviations", lambda scale: _outliers(scale, 0)),
+    Figure(f"Outliers beyond {SCREENS[1]} standard deviations", lambda scale: _outliers(scale, 1)),
+    Figure("Clips heard twice", lambda scale: str(scale.repeats.pairs if scale.repeats else 0)),
+    Figure(
+        "The two answers differ by, on average",
+        lambda scale: number(scale.repeats.mean_difference if scale.repeats else None),
+    ),
+    Figure(
+        "The two answers differ by more than 1",
+        lambda scale: number(scale.repeats.share_over["1"] if scale.repeats else None, ".1%"),
+    ),
+    Figure(
+        "A rater’s own standard deviation, by these answers",
+        lambda scale: number(scale.repeats.inconsistency_sd if scale.repeats else None),
+    ),
+)
+RATER_FIGURES: tuple[Figure[RaterFigures], ...] = (
+    Figure("bias", lambda rater: number(rater.bias)),
+    Figure("inconsistency", lambda rater: number(rater.inconsistency)),
+    Figure("r", lambda rater: number(rater.correlation_with_others)),
+)
+RATER_FIGURES_MEAN = (
+    "Bias: points that a rater gives above the others; inconsistency: standard deviation of their own "
+    "answers (both by ITU-T P.910); r: correlation with the mean of the others."
+)
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Everything that can be told of a study's reliability; ratings are counted by status."""
+
+    of: Scales
+    ratings: dict[str, int]
+    clips: int
+    ratings_per_clip: dict[str, int] | None
+    scales: dict[str, ScaleReliability]
+    raters: list[RaterReliability]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``reliability --json`` prints."""
+        return {
+            "ratings": self.ratings,
+            "clips": self.clips,
+            "ratings_per_clip": self.ratings_per_clip,
+            "scales": {key: scale.to_json() for key, scale in self.scales.items()},
+            "raters": [rater.to_json() for rater in self.raters],
+        }
+
+    @property
+    def counts(self) -> str:
+        """How many ratings and clips there are, in a sentence each."""
+        ratings = ", ".join(f"{count} {status}" for status, count in self.ratings.items())
+        n = self.ratings_per_clip
+        each = f", {n['min']} to {n['max']} valid ratings each" if n else ""
+        return f"Ratings: {ratings}. Clips with valid ratings: {self.clips}{each}."
+
+    @property
+    def scales_table(self) -> Table:
+        """The figures by scale."""
+        found = [self.scales[key] for key in keys(self.of)]
+        rows = [(figure.name, *map(figure.say, found)) for figure in SCALE_FIGURES]
+        return Table("Scales", ("Figure", *(scale.title for scale in self.of)), rows)
+
+    @property
+    def raters_table(self) -> Table:
+        """The figures by rater."""
+        figures = [(scale, figure) for scale in self.of for figure in RATER_FIGURES]
+        of_scales = (f"{scale.short} {figure.name}" for scale, figure in figures)
+        rows = []
+        for rater in self.raters:
+            said = [figure.say(of_scale) if (of_scale := rater.scales[scale.key]) else "–" for scale, figure in figures]
+            counts = (rater.rater, rater.ratings, rater.batches, rater.batches_excluded)
+            rows.append((*counts, *said, ", ".join(rater.flags) or "–"))
+        return Table("Raters", ("Rater", "Ratings", "Batches", "Excluded", *of_scales, "Signs"), rows)
+
+    def text(self) -> str:
+        """Lay the figures out for a terminal."""
+        return "\n\n".join((self.counts, self.scales_table.text(), self.raters_table.text(), RATER_FIGURES_MEAN))
+
+
+def reliability(ratings: pd.DataFrame, scales: Scales) -> Reliability:
+    """Tell how far ratings can be trusted.
+
+    Agreement is that of the valid ratings; repeats and signs of not listening are those of all ratings but
+    practice. The table is one of `annotation.results.ratings.ratings_table`.
     """
     valid = ratings[ratings["status"] == "valid"]
-    counts = ratings["status"].value_counts()
-    n = valid.groupby("clip").size()
-    models = {scale: _rater_figures(valid, scale) for scale in scales}
-    return {
-        "ratings": {status: int(counts.get(status, 0)) for status in STATUSES},
-        "clips": len(n),
-        "ratings_per_clip": {"min": int(n.min()), "max": int(n.max())} if len(n) else None,
-        "scales": {scale: _scale_figures(ratings, valid, scale) for scale in scales},
-        "raters": [
-            {**figures, **{scale: models[scale].get(figures["rater"]) for scale in scales}}
-            for figures in flags(ratings).to_dict("records")
+    counts, n = ratings["status"].value_counts(), valid.groupby("clip").size()
+    figures = {key: _rater_figures(valid, key) for key in keys(scales)}
+    return Reliability(
+        of=scales,
+        ratings={status: int(counts.get(status, 0)) for status in STATUSES},
+        clips=len(n),
+        ratings_per_clip={"min": int(n.min()), "max": int(n.max())} if len(n) else None,
+        scales={key: scale_reliability(ratings, valid, key) for key in keys(scales)},
+        raters=[
+            RaterReliability(**row, scales={key: figures[key].get(row["rater"]) for key in keys(scales)})
+            for row in listening_signs(ratings, keys(scales)).to_dict("records")
         ],
-    }
+    )
 
 
-def flags(ratings: pd.DataFrame) -> pd.DataFrame:
-    """Signs of not listening, for each rater who has rated anything but practice.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``rater``, ``ratings``, ``batches``, ``batches_excluded``, ``straight_lined_batches`` (nearly
-        all answers on one of the scales are the same), ``fast_ratings`` (right at the end of the clip),
-        ``unheard_ratings`` (less was played than the clip is long) and ``flags``: a list of
-        ``straight-lining``, ``too fast`` and ``not heard``.
-    """
-    rated = ratings[ratings["status"] != "practice"]
-    began = rated[["shown_at", "served_at"]].max(axis=1)
-    answered_s = (rated["given_at"] - began).dt.total_seconds() - rated["duration_s"]
-    rated = rated.assign(fast=answered_s < FAST_S, unheard=rated["heard_s"] < rated["duration_s"] - UNHEARD_S)
-    groups = rated.groupby("rater")
-    table = pd.DataFrame({"ratings": groups.size(), "batches": groups["batch"].nunique()})
-    excluded = rated[rated["status"] == "excluded"].groupby("rater")["batch"].nunique()
-    straight = _straight_lined(rated).groupby("rater").sum()
-    table["batches_excluded"] = excluded.reindex(table.index, fill_value=0)
-    table["straight_lined_batches"] = straight.reindex(table.index, fill_value=0)
-    table["fast_ratings"], table["unheard_ratings"] = groups["fast"].sum(), groups["unheard"].sum()
-    enough = table["ratings"] >= LEAST_RATINGS
-    signs = {
-        "straight-lining": table["straight_lined_batches"] > 0,
-        "too fast": enough & (table["fast_ratings"] > FAST_SHARE * table["ratings"]),
-        "not heard": enough & (table["unheard_ratings"] > UNHEARD_SHARE * table["ratings"]),
-    }
-    table["flags"] = [[sign for sign, shown in signs.items() if shown[rater]] for rater in table.index]
-    return table.reset_index()
-
-
-def _straight_lined(rated: pd.DataFrame) -> pd.Series:
-    """Tell of each rater's batches whether nearly all answers on one of the scales are the same."""
-    batches = rated.groupby(["rater", "batch"])
-    commonest = pd.Series(0, index=batches.size().index)
-    for scale in SCALES:
-        of_scale = rated.groupby(["rater", "batch", scale]).size().groupby(["rater", "batch"]).max()
-        commonest = commonest.combine(of_scale, max)
-    n = batches.size()
-    return (n >= LEAST_RATINGS) & (commonest >= SAME_ANSWER_SHARE * n)
-
-
-def _scale_figures(ratings: pd.DataFrame, valid: pd.DataFrame, scale: str) -> dict[str, Any]:
+def scale_reliability(ratings: pd.DataFrame, valid: pd.DataFrame, scale: str) -> ScaleReliability:
+    """Say what all ratings, and those that are valid, tell of one scale."""
     both = ratings[ratings["role"] == "stimulus"].merge(
         ratings[ratings["role"] == "duplicate"], on=["rater", "batch", "clip"], suffixes=("", "_again")
     )
-    again = agreement.repeats(both[scale].to_numpy(float), both[f"{scale}_again"].to_numpy(float))
+    again = repeats(both[scale].to_numpy(float), both[f"{scale}_again"].to_numpy(float))
     if valid.empty:
-        return {"mean": None, "interval_half_width": None, "repeats": again}
+        return ScaleReliability(None, None, again)
     mos = mos_table(valid, [scale])
     reach = (mos[f"{scale}_high"] - mos[scale]).median()
-    return {
-        "mean": float(mos[scale].mean()),
-        "interval_half_width": None if np.isnan(reach) else float(reach),
-        **agreement.of_scale(valid, scale),
-        "repeats": again,
-    }
+    clip, rater = pd.factorize(valid["clip"])[0], pd.factorize(valid["rater"])[0]
+    score = valid[scale].to_numpy(float)
+    single, mean = icc(clip, score) or (None, None)
+    return ScaleReliability(
+        float(mos[scale].mean()),
+        None if np.isnan(reach) else float(reach),
+        again,
+        alpha(clip, score),
+        single,
+        mean,
+        {step: trend(clip, rater, score, valid[step].to_numpy(float)) for step in ("batch", "position")},
+        [outlier_screen(clip, score, threshold) for threshold in SCREENS],
+    )
 
 
-def _rater_figures(valid: pd.DataFrame, scale: str) -> dict[str, dict[str, float | None]]:
-    """Mean, P.910 model and correlation with the others of each rater who has valid ratings."""
+def _rater_figures(valid: pd.DataFrame, scale: str) -> dict[str, RaterFigures]:
+    """Return the figures of each rater who has valid ratings."""
     if valid.empty:
         return {}
     (clip, _), (rater, raters) = pd.factorize(valid["clip"]), pd.factorize(valid["rater"])
     score = valid[scale].to_numpy(float)
-    model = rater_model.fit(clip, rater, score)
-    n = np.bincount(clip)
+    model = fit(clip, rater, score).raters.astype(object)
+    followed = model["inconsistency"] < LEAST_INCONSISTENCY
+    model.loc[followed, ["inconsistency", "inconsistency_low", "inconsistency_high"]] = None
+    n = np.bincount(clip)[clip]
     others = np.full(len(score), np.nan)
-    np.divide(np.bincount(clip, score)[clip] - score, n[clip] - 1, out=others, where=n[clip] > 1)
+    np.divide(np.bincount(clip, score)[clip] - score, n - 1, out=others, where=n > 1)
     figures = {}
-    for index, name in enumerate(raters):
+    for index, (name, row) in enumerate(zip(raters, model.to_dict("records"), strict=True)):
         mine = (rater == index) & ~np.isnan(others)
-        steady = model.inconsistency[index] >= rater_model.LEAST_INCONSISTENCY
-        figures[name] = {
-            "mean": float(score[rater == index].mean()),
-            "bias": float(model.bias[index]),
-            "bias_low": float(model.bias_low[index]),
-            "bias_high": float(model.bias_high[index]),
-            "inconsistency": float(model.inconsistency[index]) if steady else None,
-            "inconsistency_low": float(model.inconsistency_low[index]) if steady else None,
-            "inconsistency_high": float(model.inconsistency_high[index]) if steady else None,
-            "correlation_with_others": _correlation(score[mine], others[mine]),
-        }
+        figures[name] = RaterFigures(
+            mean=float(score[rater == index].mean()),
+            correlation_with_others=correlation(score[mine], others[mine]),
+            **row,
+        )
     return figures
 
 
-def _correlation(one: rater_model.Numbers, other: rater_model.Numbers) -> float | None:
+def correlation(one: Sequence[float] | Numbers, other: Sequence[float] | Numbers) -> float | None:
+    """Pearson's correlation; None for fewer than three values, or for values that are all the same."""
     if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
         return None
     return float(np.corrcoef(one, other)[0, 1])
-
-
-def report_text(report: dict[str, Any]) -> str:
-    """Lay the report out for a terminal.
-
-    Parameters
-    ----------
-    report : dict
-        As of `report`, of both scales.
-    """
-    counts = ", ".join(f"{count} {status}" for status, count in report["ratings"].items())
-    n = report["ratings_per_clip"]
-    per_clip = f", {n['min']} to {n['max']} valid ratings each" if n else ""
-    lines = [f"Ratings: {counts}.", f"Clips with valid ratings: {report['clips']}{per_clip}."]
-    for scale in SCALES:
-        lines += ["", SCALE_TITLES[scale], *_scale_lines(report["scales"][scale])]
-    return "\n".join([*lines, "", *_rater_lines(report["raters"])])
-
-
-def _scale_lines(figures: dict[str, Any]) -> list[str]:
-    lines = []
-    if figures["mean"] is not None:
-        changes = {name: _with_interval(found) for name, found in figures["change_per"].items()}
-        lines = [
-            f"  mean {figures['mean']:.2f}; 95 % interval of the middling clip: its MOS ± "
-            f"{_shown(figures['interval_half_width'])}",
-            f"  Krippendorff's alpha {_shown(figures['alpha'])}",
-            f"  intraclass correlation: of one rating {_shown(figures['icc_one_rating'])}, "
-            f"of a clip's MOS {_shown(figures['icc_mos'])}",
-            f"  change: {changes['batch']} a batch, {changes['position']} a place within it",
-            *(_screen_line(screen) for screen in figures["screens"]),
-        ]
-    again = figures["repeats"]
-    if again:
-        lines.append(
-            f"  {again['pairs']} clips heard twice: answers differ by {again['mean_difference']:.2f}, "
-            f"{again['share_over']['1']:.1%} of them by more than 1; a rater's own standard deviation is "
-            f"{again['inconsistency_sd']:.2f}"
-        )
-    return lines or ["  nothing yet"]
-
-
-def _screen_line(screen: dict[str, Any]) -> str:
-    says = f"  outliers beyond {screen['threshold']} standard deviations: "
-    if not screen["can_fire"]:
-        return f"{says}there can be none before a clip has {screen['ratings_needed']} ratings"
-    return f"{says}{screen['ratings_outside']} in {screen['clips_screened']} clips that have enough ratings"
-
-
-def _rater_lines(raters: list[dict[str, Any]]) -> list[str]:
-    heads = ["rater", "ratings", "batches", "excluded"]
-    heads += [f"{name} {short}" for short in ("MI", "TA") for name in ("bias", "inconsistency", "r")]
-    rows = [[*heads, "signs"]]
-    for rater in raters:
-        row = [rater["rater"], str(rater["ratings"]), str(rater["batches"]), str(rater["batches_excluded"])]
-        for scale in SCALES:
-            figures = rater[scale] or dict.fromkeys(("bias", "inconsistency", "correlation_with_others"))
-            row += [_shown(figures[name]) for name in ("bias", "inconsistency", "correlation_with_others")]
-        rows.append([*row, ", ".join(rater["flags"])])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [("  ".join(map(str.rjust, row[:-1], widths)) + f"  {row[-1]}").rstrip() for row in rows]
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _with_interval(found: dict[str, float] | None) -> str:
-    return f"{found['slope']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]" if found else "unknown"

@@ -1,19 +1,24 @@
 """Batches: which clips a rater gets next, with which hidden checks, in which order.
 
-Clips with the fewest claims come first; among equals, systems take turns in proportion to what is left of
-them. Nobody gets a clip again that they rated, reported or were sent. Anchors come at random, none again to
-the same rater before the pool is used up, then the least recent. All is drawn from the seed of the study, the
-rater and the number of the batch, and stored as positions.
+Clips with the fewest claims come first; among equals, systems follow each other in proportion to what is left
+of them. Nobody gets a clip again that they rated, reported or were sent. Anchors come at random, none again
+to the same rater before the pool is used up, then the least recent. All is drawn from the seed of the study,
+the rater and the number of the batch, and stored as positions.
+
+The order is mixed, everything at random; or by prompt, the clips of a prompt in a row and the rest between
+such rows. Either way at least `Protocol.duplicate_distance` other trials lie between the two presentations of
+a clip, and no place is likelier for an anchor than another as far as that allows.
 
 Source: the MusicEval paper, sections IV.A to IV.C; what it leaves open stands in `annotation.protocol`.
 """
 
 import secrets
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from itertools import groupby
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from sqlalchemy import exists, insert, select
@@ -21,11 +26,111 @@ from sqlalchemy.orm import Session
 
 from annotation.protocol import Protocol
 from annotation.schema import Batch, Clip, Problem, Rater, Trial
-from annotation.session import ledger, screening
-from annotation.session.layout import Item, arrange
+from annotation.session import ledger
+from annotation.session.exclusions import is_excluded
 from core.errors import StudyError
 
+_ATTEMPTS = 100
 _TOKEN_BYTES = 24
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A clip to present, and what for."""
+
+    clip_id: int
+    prompt_id: int
+    role: str
+
+
+def arrange(
+    stimuli: Sequence[Item], anchors: Sequence[Item], protocol: Protocol, random: np.random.Generator
+) -> list[Item]:
+    """Put a batch in order, with the duplicates that the protocol asks for, as far as their distance fits."""
+    distance = protocol.duplicate_distance
+    count = min(protocol.duplicates, len(stimuli)) if len(stimuli) + len(anchors) > distance else 0
+    if protocol.presentation == "mixed":
+        return _mixed(stimuli, anchors, count, distance, random)
+    return _by_prompt(stimuli, anchors, count, distance, random)
+
+
+def _mixed(
+    stimuli: Sequence[Item], anchors: Sequence[Item], count: int, distance: int, random: np.random.Generator
+) -> list[Item]:
+    clips = _shuffled(stimuli, random)
+    repeated, rest = clips[:count], _shuffled([*clips[count:], *anchors], random)
+    order: list[Item | None] = [None] * (len(clips) + len(anchors) + count)
+    for item, (first, second) in zip(repeated, _pairs(count, len(order), distance, random), strict=True):
+        order[first], order[second] = item, _again(item)
+    others = iter(rest)
+    return [next(others) if item is None else item for item in order]
+
+
+def _pairs(count: int, total: int, distance: int, random: np.random.Generator) -> list[tuple[int, int]]:
+    """Draw places for the two presentations of each repeated clip.
+
+    Every arrangement that keeps the distance is as likely as any other, unless hardly any does: then it is
+    the one that keeps the most.
+    """
+    for _ in range(_ATTEMPTS):
+        places = np.sort(random.permutation(total)[: 2 * count].reshape(count, 2), axis=1)
+        if np.all(places[:, 1] - places[:, 0] > distance):
+            return [(int(first), int(second)) for first, second in places]
+    return [(place, total - count + place) for place in range(count)]
+
+
+def _by_prompt(
+    stimuli: Sequence[Item], anchors: Sequence[Item], count: int, distance: int, random: np.random.Generator
+) -> list[Item]:
+    order = [item for block in _blocks(stimuli, random) for item in block]
+    for anchor in _shuffled(anchors, random):
+        order.insert(int(random.choice(_gaps(order))), anchor)
+    for _ in range(count):
+        order = _with_duplicate(order, distance, random)
+    return order
+
+
+def _with_duplicate(order: list[Item], distance: int, random: np.random.Generator) -> list[Item]:
+    """Present one more clip twice; where anchors in front leave no room for that, move them to the end."""
+    again = {item.clip_id for item in order if item.role == "duplicate"}
+    places = [
+        (first, gap)
+        for first, item in enumerate(order)
+        if item.role == "stimulus" and item.clip_id not in again
+        for gap in _gaps(order)
+        if gap - first > distance
+    ]
+    if not places:
+        front = next(place for place, item in enumerate(order) if item.role == "stimulus")
+        return _with_duplicate(order[front:] + order[:front], distance, random) if front else order
+    first, gap = places[int(random.integers(len(places)))]
+    return [*order[:gap], _again(order[first]), *order[gap:]]
+
+
+def _blocks(stimuli: Sequence[Item], random: np.random.Generator) -> list[list[Item]]:
+    clips = sorted(_shuffled(stimuli, random), key=lambda item: item.prompt_id)
+    return _shuffled([list(block) for _, block in groupby(clips, lambda item: item.prompt_id)], random)
+
+
+def _gaps(order: Sequence[Item]) -> list[int]:
+    """Return the places where something can be put without parting the clips of a prompt."""
+    return [
+        place for place in range(len(order) + 1) if place in (0, len(order)) or _parts(order[place - 1], order[place])
+    ]
+
+
+def _parts(before: Item, after: Item) -> bool:
+    return before.prompt_id != after.prompt_id or (before.role, after.role) != ("stimulus", "stimulus")
+
+
+def _again(item: Item) -> Item:
+    return Item(item.clip_id, item.prompt_id, "duplicate")
+
+
+def _shuffled(items: Iterable[_T], random: np.random.Generator) -> list[_T]:
+    found = list(items)
+    return [found[place] for place in random.permutation(len(found))]
 
 
 class Candidate(NamedTuple):
@@ -48,27 +153,12 @@ class History:
 
 
 def open_batch(session: Session, rater: Rater, at: datetime) -> Batch | None:
-    """Give a rater their next batch; practice comes first, where the study has any.
+    """Open the next batch of a rater who has none open; None when there is nothing that they could rate now.
 
-    Parameters
-    ----------
-    session : Session
-        In a write transaction.
-    rater : Rater
-        Without an open batch.
-    at : datetime
-
-    Returns
-    -------
-    Batch or None
-        None when there is nothing that this rater could rate now.
-
-    Raises
-    ------
-    StudyError
-        If the study has no stimuli, or fewer anchors than its protocol asks for in a batch.
+    Practice comes first, where the study has any. Raises `StudyError` if the study has no stimuli, or fewer
+    anchors than its protocol asks for in a batch.
     """
-    protocol = Protocol.from_json(rater.study.protocol)
+    protocol = rater.study.protocol
     anchors = _clips(session, rater.study_id, "anchor")
     if len(anchors) < protocol.anchors or not _clips(session, rater.study_id, "stimulus", limit=1):
         raise StudyError("This listening test is not ready yet. Whoever runs it can see in its status why.")
@@ -115,10 +205,10 @@ def history_of(session: Session, rater: Rater) -> History:
 
 
 def candidates(session: Session, rater: Rater, history: History, at: datetime) -> list[Candidate]:
-    """Give the clips that a rater could get now; none for a rater who is excluded."""
-    if screening.is_excluded(session, rater):
+    """Return the clips that a rater could get now; none for a rater who is excluded."""
+    if is_excluded(session, rater):
         return []
-    limit = Protocol.from_json(rater.study.protocol).raters_per_clip
+    limit = rater.study.protocol.raters_per_clip
     count = ledger.claims(session, rater.study_id, at)
     return [
         Candidate(clip_id, prompt_id, system_id, count.get(clip_id, 0))
@@ -128,35 +218,29 @@ def candidates(session: Session, rater: Rater, history: History, at: datetime) -
 
 
 def may_come_free(session: Session, rater: Rater, history: History) -> bool:
-    """Tell whether a rater who can get nothing now may get something later.
+    """Return whether a rater who can get nothing now may get something later.
 
     That is so while others hold clips, or may lose their ratings of them, or the study has no clips yet.
     """
-    if screening.is_excluded(session, rater):
+    if is_excluded(session, rater):
         return False
-    limit = Protocol.from_json(rater.study.protocol).raters_per_clip
+    limit = rater.study.protocol.raters_per_clip
     valid = ledger.valid(session, rater.study_id)
     clips = [clip_id for clip_id, _, _ in _clips(session, rater.study_id, "stimulus")]
-    return not clips or any(
-        valid.get(clip_id, 0) < limit and clip_id not in history.stimuli for clip_id in clips
-    )
+    return not clips or any(valid.get(clip_id, 0) < limit and clip_id not in history.stimuli for clip_id in clips)
 
 
 def practice_clips(session: Session, rater: Rater, history: History) -> list[Item]:
-    """Give the practice that a rater has before them, in the manifest's order; empty when it is done."""
-    count = Protocol.from_json(rater.study.protocol).training
+    """Return the practice that a rater has before them, in the clip list's order; empty when it is done."""
+    count = rater.study.protocol.training
     if history.practised or count == 0:
         return []
-    found = _clips(session, rater.study_id, "training", limit=count)
-    return [Item(clip_id, prompt_id, "training") for clip_id, prompt_id, _ in found]
+    found = _clips(session, rater.study_id, "practice", limit=count)
+    return [Item(clip_id, prompt_id, "practice") for clip_id, prompt_id, _ in found]
 
 
-def _clips(
-    session: Session, study_id: int, kind: str, limit: int | None = None
-) -> Sequence[tuple[int, int, int]]:
-    query = select(Clip.id, Clip.prompt_id, Clip.system_id).where(
-        Clip.study_id == study_id, Clip.kind == kind
-    )
+def _clips(session: Session, study_id: int, kind: str, limit: int | None = None) -> Sequence[tuple[int, int, int]]:
+    query = select(Clip.id, Clip.prompt_id, Clip.system_id).where(Clip.study_id == study_id, Clip.kind == kind)
     return session.execute(query.order_by(Clip.id).limit(limit)).all()
 
 
@@ -211,7 +295,7 @@ def _store(
         state="open",
         short=short,
         opened_at=at,
-        lease_until=ledger.lease(Protocol.from_json(rater.study.protocol), at),
+        lease_until=ledger.lease(rater.study.protocol, at),
     )
     session.add(batch)
     session.flush()

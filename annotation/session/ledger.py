@@ -16,48 +16,34 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from annotation.protocol import Protocol
-from annotation.schema import Batch, Rater, Trial
+from annotation.schema import Batch, Trial
 
 
-def claims(
-    session: Session, study_id: int, at: datetime, clip_ids: Collection[int] | None = None
-) -> dict[int, int]:
-    """Count the claims of each clip.
+def claims(session: Session, study_id: int, at: datetime, clip_ids: Collection[int] | None = None) -> dict[int, int]:
+    """Return the number of claims by clip; a clip that has none is absent.
 
-    Parameters
-    ----------
-    session : Session
-    study_id : int
-    at : datetime
-        Decides which leases run.
-    clip_ids : collection of int or None
-        Count those of these clips only; quicker than all when they are few.
-
-    Returns
-    -------
-    dict of int to int
-        Claims by clip; a clip that has none is absent.
+    Counting those of a few clips alone is quicker.
     """
     return _count(session, study_id, or_(rated(), leased(at)), clip_ids)
 
 
 def valid(session: Session, study_id: int) -> dict[int, int]:
-    """Count the valid ratings of each clip; one that has none is absent."""
+    """Return the number of valid ratings by clip; a clip that has none is absent."""
     return _count(session, study_id, and_(Trial.state == "rated", Batch.state == "valid"))
 
 
 def rated() -> ColumnElement[bool]:
-    """Tell whether a trial, joined to its batch, is pending or valid."""
+    """Hold for a trial, joined to its batch, that is pending or valid."""
     return and_(Trial.state == "rated", Batch.state != "excluded")
 
 
 def leased(at: datetime) -> ColumnElement[bool]:
-    """Tell whether a trial, joined to its batch, is held open by a lease that runs."""
+    """Hold for a trial, joined to its batch, that is open under a lease that runs."""
     return and_(Trial.state == "open", Batch.state == "open", Batch.lease_until > at)
 
 
 def lease(protocol: Protocol, at: datetime) -> datetime:
-    """Give the end of a lease that begins or is renewed now."""
+    """Return the end of a lease that begins or is renewed now."""
     return at + timedelta(minutes=protocol.lease_minutes)
 
 
@@ -68,7 +54,7 @@ def reclaim(session: Session, batch: Batch, at: datetime) -> None:
     """
     if batch.lease_until > at:
         return
-    protocol = Protocol.from_json(session.get_one(Rater, batch.rater_id).study.protocol)
+    protocol = batch.rater.study.protocol
     held = open_trials(session, batch)
     count = claims(session, batch.study_id, at, [trial.clip_id for trial in held])  # ours have lapsed
     release(
@@ -83,7 +69,7 @@ def reclaim(session: Session, batch: Batch, at: datetime) -> None:
 
 
 def open_trials(session: Session, batch: Batch) -> list[Trial]:
-    """Give the trials of a batch that wait for an answer, in their order."""
+    """Return the trials of a batch that wait for an answer, in their order."""
     query = select(Trial).where(Trial.batch_id == batch.id, Trial.state == "open")
     return list(session.scalars(query.order_by(Trial.position)))
 
@@ -108,22 +94,11 @@ def keep_duplicate(session: Session, trial: Trial, distance: int) -> None:
 
     Otherwise the batch would shrink by two where a rater reports one clip, and so tell that it comes twice.
     The second presentation keeps its place if some clip before it keeps the distance, or changes places with
-    a later clip; where nothing fits, or it is on its way already, nothing changes.
-
-    Parameters
-    ----------
-    session : Session
-    trial : Trial
-        Of any role.
-    distance : int
-        Fewest trials between the two presentations.
+    a later clip; where nothing fits, or it is on its way already, nothing changes. `distance` is the fewest
+    trials between the two presentations.
     """
-    batch = list(
-        session.scalars(select(Trial).where(Trial.batch_id == trial.batch_id).order_by(Trial.position))
-    )
-    stimuli = [
-        one for one in batch if one.role == "stimulus" and one is not trial and one.state != "released"
-    ]
+    batch = list(session.scalars(select(Trial).where(Trial.batch_id == trial.batch_id).order_by(Trial.position)))
+    stimuli = [one for one in batch if one.role == "stimulus" and one is not trial and one.state != "released"]
     twice = {one.clip_id for one in batch if one.role == "duplicate"}
     for second in batch:
         if second.role != "duplicate" or second.clip_id != trial.clip_id or second.served_at is not None:
@@ -142,23 +117,11 @@ def keep_duplicate(session: Session, trial: Trial, distance: int) -> None:
 
 
 def make_room(session: Session, study_id: int, clip_ids: Collection[int], at: datetime, limit: int) -> None:
-    """Release the latest leased trials of clips that have more claims than they need.
-
-    Parameters
-    ----------
-    session : Session
-    study_id : int
-    clip_ids : collection of int
-    at : datetime
-    limit : int
-        Raters per clip.
-    """
+    """Release the latest leased trials of clips that have more claims than `limit`."""
     query = select(Trial).join(Batch).where(Trial.role == "stimulus", leased(at)).order_by(Trial.id.desc())
     for clip_id, count in claims(session, study_id, at, clip_ids).items():
         if count > limit:
-            release(
-                session, session.scalars(query.where(Trial.clip_id == clip_id).limit(count - limit)).all()
-            )
+            release(session, session.scalars(query.where(Trial.clip_id == clip_id).limit(count - limit)).all())
 
 
 def _count(

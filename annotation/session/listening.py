@@ -1,32 +1,70 @@
 """The rater's session: where a rater stands, what comes next, what they answer. It knows no web page.
 
-Progress lives in the database alone. `place` tells where a rater stands, as often as it is asked, on any
-device; it never hands out anything new: `start` does. `serve` names the file of a clip that may be sent now.
-`submit` and `problem` take answers, once.
+Progress lives in the database alone. `current_step` says where a rater stands, as often as it is asked, on
+any device; it never hands out anything new: `start` does. `serve` names the file of a clip that may be sent
+now. `submit` and `problem` take answers, once.
 
 What reaches a rater's device is the prompt, the clip's duration, a position and a random token per trial:
 nothing that tells an anchor or a second presentation from the rest. Every function takes the session of a
 write transaction, which is all of one action, and a time that was read inside it: writers wait for each
 other, and a time from before the wait would let a lease run that another writer saw lapse.
+
+The time that a batch will take is read from the rater's own answers, so it is honest for the quick and for
+the careful. Practice counts too: it is the first that is known of a rater.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from statistics import median
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session, aliased, joinedload
+from sqlalchemy import bindparam, func, select, update
+from sqlalchemy.orm import Session, joinedload
 
-from annotation.protocol import Protocol
-from annotation.schema import Batch, Clip, Problem, Prompt, Rater, Rating, Trial
-from annotation.session import assignment, ledger, pace, questionnaire, screening
-from annotation.session.reply import MAX_COMMENT_LENGTH, Reply, check, checked_text
+from annotation.schema import Batch, Clip, Problem, Prompt, Rater, Rating, Response, Trial
+from annotation.session import assignment, ledger
+from annotation.session.answers import MAX_COMMENT_LENGTH, Reply, check_reply, check_text, has_agreed, record_about
+from annotation.session.exclusions import close, close_stale
 from core.errors import AccessError, RatingError
 
-Step = Literal["about", "ready", "task", "done"]
-Message = Literal["", "complete", "wait"]
-# Stored by this call; stored by an earlier one, and not again; not stored, because the clip is not needed.
-Outcome = Literal["saved", "already", "released"]
+DEFAULT_OVERHEAD_S = 15.0  # that a trial takes besides the clip, until the rater's own is known
+
+
+# What every rating asks, built once: putting a statement together takes longer than SQLite needs to run it.
+_THEIRS = (Batch.rater_id == bindparam("rater"), Batch.number > 0)
+_OPEN_BATCH = select(Batch).where(Batch.rater_id == bindparam("rater"), Batch.state == "open")
+_OWN_TRIAL = (
+    select(Trial)
+    .where(Trial.token == bindparam("token"), Trial.rater_id == bindparam("rater"))
+    .options(joinedload(Trial.batch), joinedload(Trial.clip))
+)
+_AHEAD = select(func.count()).where(
+    Trial.batch_id == bindparam("batch"), Trial.state == "open", Trial.position < bindparam("position")
+)
+_DONE = select(
+    select(func.count()).where(*_THEIRS, Batch.state != "open").scalar_subquery(),
+    select(func.count()).select_from(Trial).join(Batch).where(*_THEIRS, Trial.state == "rated").scalar_subquery(),
+)
+_RECENT = (
+    select(
+        Trial.id,
+        Trial.batch_id,
+        Trial.role,
+        Trial.state,
+        Trial.token,
+        Trial.shown_at,
+        Clip.duration_s,
+        Prompt.text,
+        Response.given_at,
+    )
+    .join(Batch, Trial.batch_id == Batch.id)
+    .join(Clip, Trial.clip_id == Clip.id)
+    .join(Prompt, Clip.prompt_id == Prompt.id)
+    .outerjoin(Response, Response.trial_id == Trial.id)
+    .where(Batch.rater_id == bindparam("rater"), Batch.number >= bindparam("since"), Trial.state != "released")
+    .order_by(Trial.batch_id, Trial.position)
+)
 
 
 @dataclass(frozen=True)
@@ -44,184 +82,140 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Place:
+class RaterStep:
     """Where a rater stands."""
 
-    step: Step
+    step: Literal["about", "ready", "task", "done"]
     task: Task | None = None
     batches_done: int = 0
     clips_rated: int = 0  # hidden checks too: a number that skips them would tell them
     practice_next: bool = False
     estimate_s: float = 0.0  # of the next batch, at step "ready"
-    message: Message = ""  # at step "done": nothing is left, or clips that others hold may come free
+    # At step "done": nothing is left, or clips that others hold may come free.
+    message: Literal["", "complete", "wait"] = ""
 
 
 @dataclass(frozen=True)
 class Feedback:
     """What practice tells after an answer."""
 
-    musical_impression: float | None
-    textual_alignment: float | None
+    expected: Mapping[str, float | None]  # by scale
     explanation: str
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """What became of an answer."""
+    """What became of an answer.
 
-    place: Place
-    outcome: Outcome
+    It was stored by this call; or by an earlier one, and not again; or the clip is not needed any more.
+    """
+
+    place: RaterStep
+    outcome: Literal["saved", "already", "released"]
     feedback: Feedback | None = None
 
-    @property
-    def saved(self) -> bool:
-        """Whether this call stored it."""
-        return self.outcome == "saved"
 
-
-def place(session: Session, rater: Rater, at: datetime) -> Place:
-    """Tell where a rater stands.
+def current_step(session: Session, rater: Rater, at: datetime) -> RaterStep:
+    """Return where a rater stands.
 
     A batch whose lease has lapsed is taken up again as far as its clips are still needed, and one in which
     nothing is left to answer is ended.
     """
-    if not questionnaire.has_agreed(session, rater):
-        return Place("about")
+    if not has_agreed(session, rater):
+        return RaterStep("about")
     batch = _open_batch(session, rater)
     return _between(session, rater, at) if batch is None else _inside(session, rater, batch, at)
 
 
-def about(session: Session, rater: Rater, answers: object, at: datetime) -> Place:
+def about(session: Session, rater: Rater, answers: Mapping[str, str], at: datetime) -> RaterStep:
     """Take a rater's consent, which the call itself gives, and their answers about themselves.
 
-    Raises
-    ------
-    RatingError
-        If an answer cannot be taken.
+    Raises `RatingError` if an answer cannot be taken.
     """
-    questionnaire.record(session, rater, answers, at)
-    return place(session, rater, at)
+    record_about(session, rater, answers, at)
+    return current_step(session, rater, at)
 
 
-def start(session: Session, rater: Rater, at: datetime) -> Place:
+def start(session: Session, rater: Rater, at: datetime) -> RaterStep:
     """Begin the next batch; a rater who is in one stays there.
 
-    Raises
-    ------
-    StudyError
-        If the study is not ready.
+    Raises `StudyError` if the study is not ready.
     """
-    if questionnaire.has_agreed(session, rater) and _open_batch(session, rater) is None:
-        screening.close_stale(session, rater.study, at)
+    if has_agreed(session, rater) and _open_batch(session, rater) is None:
+        close_stale(session, rater.study, at)
         assignment.open_batch(session, rater, at)
-    return place(session, rater, at)
+    return current_step(session, rater, at)
 
 
-def serve(session: Session, rater: Rater, token: object, at: datetime) -> str:
-    """Give the name of the clip that may be sent for a token: of the rater's current trial or the one after.
+def serve(session: Session, rater: Rater, token: str, at: datetime) -> str:
+    """Return the name of the clip that may be sent for a token: of the current trial or the one after.
 
-    Raises
-    ------
-    AccessError
-        If the token is of no such trial, or the lease has lapsed; `place` renews it.
+    Raises `AccessError` if the token is of no such trial, or the lease has lapsed; `current_step` renews it.
     """
     trial = _own_trial(session, rater, token)
-    before = aliased(Trial)
-    ahead = select(func.count()).where(
-        before.batch_id == trial.batch_id, before.state == "open", before.position < trial.position
-    )
+    ahead = session.execute(_AHEAD, {"batch": trial.batch_id, "position": trial.position}).scalar_one()
     leased = trial.state == "open" and trial.batch.state == "open" and trial.batch.lease_until > at
-    if not leased or session.execute(ahead).scalar_one() > 1:
+    if not leased or ahead > 1:
         raise _refusal()
     if trial.served_at is None:
         trial.served_at = at
     return trial.clip.name
 
 
-def submit(session: Session, rater: Rater, token: object, reply: Reply, at: datetime) -> Submitted:
-    """Take a rater's answer to their current trial.
+def submit(session: Session, rater: Rater, token: str, reply: Reply, at: datetime) -> Submitted:
+    """Take a rater's answer to their current trial; the first counts.
 
-    Parameters
-    ----------
-    session : Session
-    rater : Rater
-    token : object
-        From outside, like the reply.
-    reply : Reply
-    at : datetime
-
-    Returns
-    -------
-    Submitted
-        With nothing stored where the trial has an answer already, or is not needed any more.
-
-    Raises
-    ------
-    AccessError
-        If the token is not of a trial of this rater in a batch that is open.
-    RatingError
-        If the reply cannot be taken, or comes before the clip can have been heard.
+    Raises `AccessError` if the token is of no trial of this rater in an open batch, `RatingError` if the
+    reply cannot be taken, or comes before the clip can have been heard.
     """
     trial = _trial_in_hand(session, rater, token, at)
     if trial.state == "released":
-        return Submitted(place(session, rater, at), "released")
+        return Submitted(current_step(session, rater, at), "released")
     if trial.state == "rated":
-        return Submitted(place(session, rater, at), "already", _feedback(trial))
+        return Submitted(current_step(session, rater, at), "already", _feedback(rater, trial))
     _refuse_unheard(trial, at)
-    said = check(reply, trial.clip.duration_s)
+    check_reply(reply, rater.study.scales, trial.clip.duration_s)
     session.add(
-        Rating(
+        Response(
             trial_id=trial.id,
-            **said.scores,
-            comment=said.comment,
-            played=said.played,
-            heard_s=said.heard_s,
+            ratings=[Rating(scale=scale, score=score) for scale, score in reply.scores.items()],
+            comment=reply.comment,
+            played=[list(stretch) for stretch in reply.played],
+            heard_s=reply.heard_s,
             given_at=at,
         )
     )
     trial.state = "rated"
-    _renew(rater, trial.batch, at)
-    return Submitted(_inside(session, rater, trial.batch, at), "saved", _feedback(trial))
+    trial.batch.lease_until = ledger.lease(rater.study.protocol, at)
+    return Submitted(_inside(session, rater, trial.batch, at), "saved", _feedback(rater, trial))
 
 
-def problem(session: Session, rater: Rater, token: object, comment: object, at: datetime) -> Place:
-    """Note that a rater cannot hear a clip; let go of it, and go on.
-
-    Raises
-    ------
-    AccessError, RatingError
-        As `submit` does.
-    """
+def problem(session: Session, rater: Rater, token: str, comment: str, at: datetime) -> RaterStep:
+    """Note that a rater cannot hear a clip; let go of it, and go on. Raises as `submit` does."""
     trial = _trial_in_hand(session, rater, token, at)
     if trial.state != "open":
-        return place(session, rater, at)
+        return current_step(session, rater, at)
     _refuse_later(trial)
-    text = checked_text(comment, "The comment", MAX_COMMENT_LENGTH)
-    session.add(Problem(trial_id=trial.id, comment=text, reported_at=at))
-    protocol = Protocol.from_json(rater.study.protocol)
-    ledger.keep_duplicate(session, trial, protocol.duplicate_distance)
+    check_text(comment, "The comment", MAX_COMMENT_LENGTH)
+    session.add(Problem(trial_id=trial.id, comment=comment, reported_at=at))
+    ledger.keep_duplicate(session, trial, rater.study.protocol.duplicate_distance)
     ledger.release(session, [trial])
-    _renew(rater, trial.batch, at)
+    trial.batch.lease_until = ledger.lease(rater.study.protocol, at)
     return _inside(session, rater, trial.batch, at)
 
 
 def _open_batch(session: Session, rater: Rater) -> Batch | None:
-    return session.scalar(select(Batch).where(Batch.rater_id == rater.id, Batch.state == "open"))
+    return session.scalar(_OPEN_BATCH, {"rater": rater.id})
 
 
-def _inside(session: Session, rater: Rater, batch: Batch, at: datetime) -> Place:
+def _inside(session: Session, rater: Rater, batch: Batch, at: datetime) -> RaterStep:
     ledger.reclaim(session, batch, at)
-    query = (
-        select(Trial.id, Trial.role, Trial.state, Trial.token, Trial.shown_at, Clip.duration_s, Prompt.text)
-        .join(Clip, Trial.clip_id == Clip.id)
-        .join(Prompt, Clip.prompt_id == Prompt.id)
-        .where(Trial.batch_id == batch.id, Trial.state != "released")
-    )
-    trials = session.execute(query.order_by(Trial.position)).all()
+    recent = _recent_trials(session, rater, batch.number)
+    trials = [trial for trial in recent if trial.batch_id == batch.id]
     waiting = [trial for trial in trials if trial.state == "open"]
     # Where every clip found other raters, its checks have nothing to check.
     if not waiting or all(trial.role in ("anchor", "duplicate") for trial in trials):
-        screening.close(session, batch, at)
+        close(session, batch, at)
         return _between(session, rater, at)
     now = waiting[0]
     if now.shown_at is None:
@@ -234,45 +228,75 @@ def _inside(session: Session, rater: Rater, batch: Batch, at: datetime) -> Place
         count=len(trials),
         practice=batch.number == 0,
         next_token=waiting[1].token if len(waiting) > 1 else None,
-        time_left_s=sum(trial.duration_s for trial in waiting)
-        + len(waiting) * pace.overhead_s(session, rater),
+        time_left_s=sum(trial.duration_s for trial in waiting) + len(waiting) * _overhead_s(recent),
     )
-    return Place("task", task, *_done(session, rater))
-
-
-def _between(session: Session, rater: Rater, at: datetime) -> Place:
-    screening.close_stale(session, rater.study, at)
-    history = assignment.history_of(session, rater)
     done = _done(session, rater)
-    if assignment.candidates(session, rater, history, at):
-        practice = assignment.practice_clips(session, rater, history)
-        estimate_s = pace.next_batch_s(session, rater, practice=len(practice))
-        return Place("ready", None, *done, practice_next=bool(practice), estimate_s=estimate_s)
-    waits = assignment.may_come_free(session, rater, history)
-    return Place("done", None, *done, message="wait" if waits else "complete")
+    return RaterStep("task", task, batches_done=done.batches, clips_rated=done.clips)
 
 
-def _done(session: Session, rater: Rater) -> tuple[int, int]:
-    """Count the batches that a rater has ended, and the trials that they answered."""
-    theirs = (Batch.rater_id == rater.id, Batch.number > 0)
-    batches = select(func.count()).where(*theirs, Batch.state != "open").scalar_subquery()
-    trials = select(func.count()).select_from(Trial).join(Batch).where(*theirs, Trial.state == "rated")
-    return session.execute(select(batches, trials.scalar_subquery())).one()
+def _between(session: Session, rater: Rater, at: datetime) -> RaterStep:
+    close_stale(session, rater.study, at)
+    history, done = assignment.history_of(session, rater), _done(session, rater)
+    if not assignment.candidates(session, rater, history, at):
+        waits = assignment.may_come_free(session, rater, history)
+        return RaterStep(
+            "done", batches_done=done.batches, clips_rated=done.clips, message="wait" if waits else "complete"
+        )
+    practice = len(assignment.practice_clips(session, rater, history))
+    return RaterStep(
+        "ready",
+        batches_done=done.batches,
+        clips_rated=done.clips,
+        practice_next=practice > 0,
+        estimate_s=_next_batch_s(session, rater, practice, history.batches),
+    )
 
 
-def _own_trial(session: Session, rater: Rater, token: object) -> Trial:
-    """Give the trial of a token; one that is made up, misspelt or another rater's makes no difference."""
+class _Done(NamedTuple):
+    batches: int  # that a rater has ended
+    clips: int  # that they answered
+
+
+def _done(session: Session, rater: Rater) -> _Done:
+    return _Done(*session.execute(_DONE, {"rater": rater.id}).one())
+
+
+def _recent_trials(session: Session, rater: Rater, latest: int) -> list[Any]:
+    """Return the trials of a rater's latest batch and the one before, without those that were released."""
+    return list(session.execute(_RECENT, {"rater": rater.id, "since": latest - 1}))
+
+
+def _overhead_s(trials: Iterable[Any]) -> float:
+    """Return what a trial takes besides its clip: the median of those that were answered."""
+    overheads = [
+        max((trial.given_at - trial.shown_at).total_seconds() - trial.duration_s, 0.0)
+        for trial in trials
+        if trial.given_at is not None and trial.shown_at is not None
+    ]
+    return median(overheads) if overheads else DEFAULT_OVERHEAD_S
+
+
+def _next_batch_s(session: Session, rater: Rater, practice: int, latest: int) -> float:
+    """Estimate a rater's next batch: practice of so many clips, or else a full batch."""
+    kind = "practice" if practice else "stimulus"
+    duration = select(func.avg(Clip.duration_s)).where(Clip.study_id == rater.study_id, Clip.kind == kind)
+    duration_s: float = session.execute(duration).scalar_one()
+    trials = practice or rater.study.protocol.trials_per_batch
+    return trials * (duration_s + _overhead_s(_recent_trials(session, rater, latest)))
+
+
+def _own_trial(session: Session, rater: Rater, token: str) -> Trial:
+    """Return the trial of a token; one that is made up, misspelt or another rater's makes no difference."""
     trial = None
-    if isinstance(token, str) and token.isascii():
-        query = select(Trial).where(Trial.token == token, Trial.rater_id == rater.id)
-        trial = session.scalar(query.options(joinedload(Trial.batch), joinedload(Trial.clip)))
+    if token.isascii():
+        trial = session.scalar(_OWN_TRIAL, {"token": token, "rater": rater.id})
     if trial is None:
         raise _refusal()
     return trial
 
 
-def _trial_in_hand(session: Session, rater: Rater, token: object, at: datetime) -> Trial:
-    """Give the trial of a token whose batch lives, or that was answered; a lapsed lease is renewed."""
+def _trial_in_hand(session: Session, rater: Rater, token: str, at: datetime) -> Trial:
+    """Return the trial of a token whose batch lives, or that was answered; a lapsed lease is renewed."""
     trial = _own_trial(session, rater, token)
     if trial.state != "rated":
         if trial.batch.state != "open":
@@ -294,15 +318,11 @@ def _refuse_unheard(trial: Trial, at: datetime) -> None:
         raise RatingError("The clip cannot have been heard yet. Listen to it to its end once.")
 
 
-def _renew(rater: Rater, batch: Batch, at: datetime) -> None:
-    batch.lease_until = ledger.lease(Protocol.from_json(rater.study.protocol), at)
-
-
-def _feedback(trial: Trial) -> Feedback | None:
-    if trial.role != "training":
+def _feedback(rater: Rater, trial: Trial) -> Feedback | None:
+    if trial.role != "practice":
         return None
     clip = trial.clip
-    return Feedback(clip.expected_musical_impression, clip.expected_textual_alignment, clip.explanation or "")
+    return Feedback({scale.key: clip.expected.get(scale.key) for scale in rater.study.scales}, clip.explanation or "")
 
 
 def _refusal() -> AccessError:

@@ -1,1 +1,1 @@
-"""Training of judges: recipes, the loop, the folder of a run, runs as processes, the shelf of models."""
+"""Training of judges: recipes, the loop, runs and their folders, the registry of models."""

@@ -12,8 +12,8 @@ from annotation.database import Database
 from annotation.protocol import Protocol
 from annotation.schema import Batch, Clip, Prompt, Rater, Study, System, Trial
 from annotation.session import listening
-from annotation.session.listening import Place, Submitted
-from annotation.session.reply import Reply
+from annotation.session.answers import Reply
+from annotation.session.listening import RaterStep, Submitted
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DURATION_S = 10.0
@@ -32,6 +32,11 @@ def deaf(role: str, clip_id: int) -> tuple[int, int]:
     return 2, 2
 
 
+def said(impression: object, alignment: object, played_s: float = DURATION_S) -> Reply:
+    """Answer after listening from the start."""
+    return Reply({"musical_impression": impression, "textual_alignment": alignment}, played=[[0.0, played_s]])
+
+
 @dataclass
 class Room:
     """A study with its raters, at a time of its own."""
@@ -39,6 +44,7 @@ class Room:
     database: Database
     study_id: int
     rater_ids: list[int]
+    protocol: Protocol = field(default_factory=Protocol)
     at: datetime = NOW
     answers: dict[int, Answer] = field(default_factory=dict)  # of raters who are not fair
 
@@ -57,18 +63,17 @@ class Room:
     ) -> "Room":
         with database.write() as session:
             rules = Protocol(**{**SMALL, **protocol})
-            study = Study(name=name, demo=False, seed=7, protocol=rules.to_json(), created_at=NOW)
+            study = Study(name=name, demo=False, seed=7, protocol=rules, created_at=NOW)
             session.add(study)
             session.flush()
             makers = [System(study_id=study.id, name=f"S{number}") for number in range(systems)]
             texts = [Prompt(study_id=study.id, text=f"Prompt {number}") for number in range(prompts)]
             people = [
-                Rater(study_id=study.id, pseudonym=f"R{number + 1:02}", invited_at=NOW)
-                for number in range(raters)
+                Rater(study_id=study.id, pseudonym=f"R{number + 1:02}", invited_at=NOW) for number in range(raters)
             ]
             session.add_all([*makers, *texts, *people])
             session.flush()
-            kinds = ["stimulus"] * clips + ["anchor"] * anchors + ["training"] * training
+            kinds = ["stimulus"] * clips + ["anchor"] * anchors + ["practice"] * training
             session.execute(
                 insert(Clip),
                 [
@@ -83,14 +88,14 @@ class Room:
                         "duration_s": DURATION_S,
                         "gain_db": 0.0,
                         "gain_lowered": False,
-                        "expected_musical_impression": 4.2 if kind == "training" else None,
-                        "explanation": "In tune." if kind == "training" else None,
+                        "expected": {"musical_impression": 4.2} if kind == "practice" else {},
+                        "explanation": "In tune." if kind == "practice" else None,
                         "added_at": NOW,
                     }
                     for number, kind in enumerate(kinds)
                 ],
             )
-            room = cls(database, study.id, [rater.id for rater in people])
+            room = cls(database, study.id, [rater.id for rater in people], rules)
             for rater in people:
                 listening.about(session, rater, {}, NOW)
         return room
@@ -103,27 +108,25 @@ class Room:
         with self.database.write() as session:
             return action(session, session.get_one(Rater, self.rater_ids[number]), *given, self.at)
 
-    def place(self, number: int) -> Place:
-        return self.call(number, listening.place)  # type: ignore[no-any-return]
+    def place(self, number: int) -> RaterStep:
+        return self.call(number, listening.current_step)  # type: ignore[no-any-return]
 
-    def start(self, number: int) -> Place:
+    def start(self, number: int) -> RaterStep:
         return self.call(number, listening.start)  # type: ignore[no-any-return]
 
-    def rate(self, number: int, here: Place) -> Submitted:
+    def rate(self, number: int, here: RaterStep) -> Submitted:
         """Hear the current clip to its end and answer."""
         assert here.task is not None
         token = here.task.token
         self.call(number, listening.serve, token)
         self.wait(seconds=DURATION_S + 5)
         with self.database.read() as session:
-            role, clip_id = session.execute(
-                select(Trial.role, Trial.clip_id).where(Trial.token == token)
-            ).one()
+            role, clip_id = session.execute(select(Trial.role, Trial.clip_id).where(Trial.token == token)).one()
         impression, alignment = self.answers.get(number, fair)(role, clip_id)
-        reply = Reply(impression, alignment, "", [[0.0, DURATION_S]])
+        reply = said(impression, alignment)
         return self.call(number, listening.submit, token, reply)  # type: ignore[no-any-return]
 
-    def rate_batch(self, number: int, trials: int = 10_000) -> Place:
+    def rate_batch(self, number: int, trials: int = 10_000) -> RaterStep:
         """Begin a batch if there is one, and answer so many of its trials."""
         here = self.start(number)
         for _ in range(trials):
@@ -140,11 +143,7 @@ class Room:
     def trials(self, number: int, batch: int = 1) -> list[Trial]:
         """Give the trials of a rater's batch, in their order."""
         with self.database.read() as session:
-            query = (
-                select(Trial)
-                .join(Batch)
-                .where(Batch.rater_id == self.rater_ids[number], Batch.number == batch)
-            )
+            query = select(Trial).join(Batch).where(Batch.rater_id == self.rater_ids[number], Batch.number == batch)
             return list(session.scalars(query.order_by(Trial.position)))
 
     def batch(self, number: int, batch: int = 1) -> Batch:

@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 from annotation.database import Database
 from annotation.schema import Clip, Rater, Trial
 from annotation.session import listening
-from annotation.session.reply import Reply
+from annotation.session.answers import Reply
+from core.scales import keys
 
-Answer = Callable[[Clip, str], tuple[int, int]]  # the clip and the trial's role -> both scores
+Answer = Callable[[Clip, str], tuple[int, ...]]  # the clip and the trial's role -> its scores
 
 
 ABOUT = {"training": "student of music", "instrument": "=cello()"}
@@ -33,9 +34,11 @@ def rate_all(database: Database, rater_id: int, answer: Answer, at: datetime) ->
                 trial = session.scalars(select(Trial).where(Trial.token == token)).one()
                 scores = answer(trial.clip, trial.role)
             at += timedelta(seconds=duration_s + 5)
-            reply = Reply(*scores, played=[[0.0, duration_s]])
             with database.write() as session:
-                place = listening.submit(session, _rater(session, rater_id), token, reply, at).place
+                rater = _rater(session, rater_id)
+                scored = dict(zip(keys(rater.study.scales), scores, strict=True))
+                reply = Reply(scored, played=[[0.0, duration_s]])
+                place = listening.submit(session, rater, token, reply, at).place
 
 
 def _rater(session: Session, rater_id: int) -> Rater:

@@ -1,10 +1,13 @@
 """The database as it is opened: durable, migrated, append-only where it must be, SQLite alone."""
 
+import json
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -12,15 +15,24 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, StatementError
 
+from annotation import rules
 from annotation.database import Database
+from annotation.protocol import Protocol
+from annotation.results.ratings import mos_table, ratings_table
 from annotation.schema import Base, Rater, Study
+from annotation.session import listening
+from annotation.session.exclusions import change_log, possible_changes
+from annotation.studies import authorise, find_study
 from core.errors import StudyError
+from core.scales import MUSICEVAL, keys
+from tests.annotation.rooms import NOW, said
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DATA = Path(__file__).parent / "data"
+OLD: dict[str, Any] = json.loads((DATA / "old_study.json").read_text(encoding="utf-8"))
 
 
 def study(name: str = "one", created_at: datetime = NOW) -> Study:
-    return Study(name=name, demo=False, seed=1, protocol={}, created_at=created_at)
+    return Study(name=name, demo=False, seed=1, protocol=Protocol(), created_at=created_at)
 
 
 def test_pragmas(database: Database) -> None:
@@ -39,14 +51,12 @@ def test_the_migrations_make_the_tables_of_the_schema(database: Database) -> Non
 
 def test_a_database_is_opened_again(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new folder' / 'a.sqlite'}"
-    first = Database(url)
-    with first.write() as session:
-        session.add(study())
-    first.close()
-    second = Database(url)
-    with second.read() as session:
-        assert session.query(Study).one().created_at == NOW
-    second.close()
+    for number in range(2):
+        database = Database(url)
+        with database.write() as session:
+            assert session.query(Study).count() == number
+            session.add(study(f"study {number}"))
+        database.close()
 
 
 def test_times_are_utc(database: Database) -> None:
@@ -62,26 +72,26 @@ def test_times_are_utc(database: Database) -> None:
 def test_a_failed_write_leaves_nothing(database: Database) -> None:
     with pytest.raises(IntegrityError), database.write() as session:
         session.add_all([study(), study()])
-    with database.read() as session:
-        assert session.query(Study).count() == 0
-
-
-def test_foreign_keys_are_enforced(database: Database) -> None:
     with pytest.raises(IntegrityError), database.write() as session:
-        session.add(Rater(study_id=99, pseudonym="R01", invited_at=NOW))
+        session.add(Rater(study_id=99, pseudonym="R01", invited_at=NOW))  # foreign keys are enforced
+    with database.read() as session:
+        assert session.query(Study).count() == session.query(Rater).count() == 0
 
 
-@pytest.mark.parametrize("table", ["ratings", "problems", "exclusions"])
-@pytest.mark.parametrize("change", ["UPDATE {} SET id = 2", "DELETE FROM {}"])
+@pytest.mark.parametrize("table", ["responses", "ratings", "problems", "exclusions"])
+@pytest.mark.parametrize("change", ["UPDATE {} SET {} = 2", "DELETE FROM {}"])
 def test_what_is_append_only_refuses_changes(tmp_path: Path, table: str, change: str) -> None:
     Database(f"sqlite:///{tmp_path / 'a.sqlite'}").close()
     with sqlite3.connect(tmp_path / "a.sqlite") as connection:  # foreign keys are off here
-        columns = [row[1:4] for row in connection.execute(f"PRAGMA table_info({table})")]
-        values = [3 if kind in ("INTEGER", "FLOAT") else "exclude" for _, kind, _ in columns]
+        columns = [row[1:3] for row in connection.execute(f"PRAGMA table_info({table})")]
+        values = [3 if kind in ("INTEGER", "FLOAT", "DOUBLE") else "exclude" for _, kind in columns]
         connection.execute(f"INSERT INTO {table} VALUES ({','.join('?' * len(values))})", values)
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-            connection.execute(change.format(table))
+            connection.execute(change.format(table, columns[0][0]))
     connection.close()
+
+
+# Writers and readers
 
 
 def test_writers_wait_for_each_other(database: Database) -> None:
@@ -131,6 +141,9 @@ def test_reading_does_not_wait_for_a_writer(database: Database) -> None:
             assert reading.query(Study).count() == 0
 
 
+# What is no database of ours
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [
@@ -157,3 +170,85 @@ def test_partial_indexes_hold_on_other_dialects_too() -> None:
         options = index.dialect_options
         assert str(options["postgresql"]["where"]) == str(options["sqlite"]["where"])
     assert {index.name for index in indexes} == {"one_open_batch", "one_stimulus_trial"}
+
+
+# A database of the first release, of two studies; the figures are what that release said of them
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Iterator[Database]:
+    connection = sqlite3.connect(tmp_path / "old.sqlite")
+    connection.executescript((DATA / "old_study.sql").read_text(encoding="utf-8"))
+    connection.close()
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    yield database
+    database.close()
+
+
+@pytest.mark.parametrize("name", OLD["studies"])
+def test_an_old_study_says_the_same(old: Database, name: str) -> None:
+    expected = OLD["studies"][name]
+    with old.read() as session:
+        found = find_study(session, name)
+        assert found.scales == MUSICEVAL
+        ratings, log = ratings_table(session, found), change_log(session, found)
+        assert ratings["status"].value_counts().to_dict() == expected["statuses"]
+        table = mos_table(ratings, keys(found.scales)).set_index("clip")
+        scores = ["n_ratings", "musical_impression", "textual_alignment"]
+        rated = {clip: said for clip, said in expected["clips"].items() if said[0]}
+        assert table[scores].T.to_dict("list") == {clip: pytest.approx(said) for clip, said in rated.items()}
+        entries = log.drop(columns="at").assign(evidence=log["evidence"].map(json.loads))
+        assert entries.to_numpy().tolist() == expected["log"]
+        changes = possible_changes(session, found)
+        assert [[one.action, one.rater, one.batch] for one in changes] == expected["changes"]
+        for _, entry in entries.iterrows():  # old figures can be said
+            assert bool(rules.words(entry["evidence"], found.scales)) == (entry["author"] == "protocol")
+
+
+def test_an_old_rater_goes_on_in_the_middle_of_a_batch(old: Database) -> None:
+    expected = OLD["open"]
+    with old.write() as session:
+        rater = authorise(session, expected["visit"])
+        step = listening.current_step(session, rater, datetime.fromisoformat(expected["at"]))
+        assert step.task == listening.Task(**expected["task"])
+    for now in expected["steps"]:
+        answered_at = datetime.fromisoformat(now["answered_at"])
+        with old.write() as session:
+            rater = authorise(session, expected["visit"])
+            assert step.task is not None
+            assert [step.task.token, step.task.position] == [now["token"], now["position"]]
+            shown_at = answered_at - timedelta(seconds=step.task.duration_s + 5)
+            listening.current_step(session, rater, shown_at)
+            listening.serve(session, rater, now["token"], shown_at)
+            done = listening.submit(session, rater, now["token"], said(*now["answer"], played_s=4.0), answered_at)
+            assert done.outcome == now["outcome"]
+            step = done.place
+    assert step == listening.RaterStep("done", batches_done=1, clips_rated=9, message="complete")
+
+
+def test_nothing_of_an_old_database_is_lost(old: Database, tmp_path: Path) -> None:
+    before = sqlite3.connect(":memory:")
+    before.executescript((DATA / "old_study.sql").read_text(encoding="utf-8"))
+    after = sqlite3.connect(tmp_path / "old.sqlite")
+
+    def rows(connection: sqlite3.Connection, query: str) -> list[Any]:
+        return connection.execute(query).fetchall()
+
+    tables = {name for (name,) in rows(before, "SELECT name FROM sqlite_master WHERE type = 'table'")}
+    for table in tables - {"alembic_version", "studies", "clips", "trials", "ratings"}:
+        assert rows(after, f"SELECT * FROM {table}") == rows(before, f"SELECT * FROM {table}"), table
+    same = "id, trial_id, comment, played, heard_s, given_at"
+    assert rows(after, f"SELECT {same} FROM responses") == rows(before, f"SELECT {same} FROM ratings")
+    flat = "SELECT {} AS scale, trial_id, {} FROM ratings"
+    scores = " UNION ALL ".join(flat.format(f"'{scale.key}'", scale.key) for scale in MUSICEVAL)
+    assert sorted(rows(after, "SELECT scale, trial_id, score FROM ratings")) == sorted(rows(before, scores))
+    for table in ("clips", "trials"):
+        kind = "kind" if table == "clips" else "role"
+        words = dict(rows(before, f"SELECT id, {kind} FROM {table}"))
+        renamed = {key: "practice" if word == "training" else word for key, word in words.items()}
+        assert dict(rows(after, f"SELECT id, {kind} FROM {table}")) == renamed
+    told = "SELECT expected ->> 'musical_impression', expected ->> 'textual_alignment' FROM clips"
+    flat = "SELECT expected_musical_impression, expected_textual_alignment FROM clips"
+    assert rows(after, told) == rows(before, flat)
+    for connection in (before, after):
+        connection.close()

@@ -1,4 +1,8 @@
+"""Clips: read, decoded, conditioned, cut into windows; and the faults that are seen in them."""
+
 import hashlib
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +21,20 @@ from core.audio import (
     read_clip,
     split_windows,
     window_starts,
+    window_times,
 )
 from core.errors import AudioError
-from tests.clips import pluck
+from core.warnings import ScoreWarning, find_faults
+from tests.clips import pluck, write_clip
 
 POLICY = InputPolicy()
+RATE_HZ = 16_000
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+
+
+def encode(source: Path, target: Path, *options: str) -> bytes:
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(source), *options, str(target)], check=True)
+    return target.read_bytes()
 
 
 def decibels(samples: NDArray[np.float32]) -> float:
@@ -100,6 +113,96 @@ def test_limits_are_those_given(clip_path: Path) -> None:
             read_clip(clip_path.read_bytes(), limits)
 
 
+# Decoding
+
+
+@pytest.mark.parametrize(("suffix", "tolerance"), [(".wav", 1e-4), (".flac", 1e-4), (".aiff", 1e-4), (".ogg", 0.05)])
+def test_formats(suffix: str, tolerance: float, tmp_path: Path) -> None:
+    decoded = read_clip(write_clip(tmp_path / f"clip{suffix}").read_bytes())
+    assert (decoded.sample_rate_hz, decoded.channels, decoded.missing_s) == (16_000, 1, 0.0)
+    np.testing.assert_allclose(decoded.samples, pluck(), atol=tolerance)
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".opus"])
+def test_formats_that_move_samples(suffix: str, tmp_path: Path) -> None:
+    decoded = read_clip(write_clip(tmp_path / f"clip{suffix}").read_bytes())
+    assert decoded.samples.size == pytest.approx(64_000, abs=1_200)
+    assert np.abs(decoded.samples).max() == pytest.approx(np.abs(pluck()).max(), rel=0.1)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", [".m4a", ".aac"])
+def test_aac_by_ffmpeg(suffix: str, tmp_path: Path) -> None:
+    decoded = read_clip(encode(write_clip(tmp_path / "clip.wav"), tmp_path / f"clip{suffix}"))
+    assert (decoded.sample_rate_hz, decoded.channels) == (16_000, 1)
+    assert decoded.samples.size == pytest.approx(64_000, abs=3_000)
+
+
+def test_aac_without_ffmpeg_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(AudioError, match=r"M4A/AAC where ffmpeg is installed"):
+        read_clip(b"\0\0\0\x20ftypM4A " + bytes(100))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("text", ["#EXTM3U\n#EXTINF:4,\n{}\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile '{}'\n"])
+def test_a_playlist_opens_no_other_file(text: str, tmp_path: Path) -> None:
+    encode(write_clip(tmp_path / "clip.wav"), tmp_path / "private.aac")
+    with pytest.raises(AudioError, match="cannot be read as audio"):
+        read_clip(text.format(tmp_path / "private.aac").encode())
+
+
+@needs_ffmpeg
+def test_an_mp3_that_does_not_tell_its_length_is_read_to_the_end(tmp_path: Path) -> None:
+    samples = np.concatenate([np.random.default_rng(0).normal(0, 0.1, 80_000), np.zeros(240_000)])
+    source = write_clip(tmp_path / "clip.wav", samples.astype(np.float32))
+    data = encode(source, tmp_path / "clip.mp3", "-write_xing", "0", "-q:a", "4")
+    assert soundfile.info(tmp_path / "clip.mp3").duration < 19.0  # guessed from the loud beginning
+    assert read_clip(data).samples.size / 16_000 == pytest.approx(20.0, abs=0.2)
+
+
+@needs_ffmpeg
+def test_a_flac_stream_of_unknown_length(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "clip.wav")
+    command = ["ffmpeg", "-v", "error", "-i", str(source), "-f", "flac", "pipe:1"]
+    data = subprocess.run(command, check=True, capture_output=True).stdout
+    decoded = read_clip(data)
+    assert (decoded.samples.size, decoded.missing_s) == (64_000, 0.0)
+    with pytest.raises(AudioError, match=r"is longer than 3 s"):
+        read_clip(data, AudioLimits(max_duration_s=3.0))
+
+
+@needs_ffmpeg
+def test_the_duration_limit_holds_for_ffmpeg(tmp_path: Path) -> None:
+    data = encode(write_clip(tmp_path / "clip.wav", pluck(9.0)), tmp_path / "clip.m4a")
+    with pytest.raises(AudioError, match=r"is longer than 3 s"):
+        read_clip(data, AudioLimits(max_duration_s=3.0))
+
+
+def test_mono_is_the_mean_and_peaks_the_loudest_channel(tmp_path: Path) -> None:
+    stereo = np.stack([pluck(), -0.5 * pluck()], axis=1)
+    soundfile.write(tmp_path / "clip.wav", stereo, 16_000, subtype="FLOAT")
+    decoded = read_clip((tmp_path / "clip.wav").read_bytes())
+    np.testing.assert_allclose(decoded.samples, 0.25 * pluck(), atol=1e-7)
+    np.testing.assert_array_equal(decoded.peaks, np.abs(pluck()))
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".flac"])
+def test_a_file_that_breaks_off_tells_what_is_missing(suffix: str, tmp_path: Path) -> None:
+    whole = write_clip(tmp_path / f"clip{suffix}", pluck(20.0)).read_bytes()
+    decoded = read_clip(whole[: len(whole) // 2])
+    read_s = decoded.samples.size / 16_000
+    assert 7.0 < read_s < 13.0
+    assert read_s + decoded.missing_s == pytest.approx(20.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("rate", "channels", "message"), [(1_000, 1, "rate of 1000 Hz"), (16_000, 17, "17 channels")])
+def test_layouts_out_of_range(rate: int, channels: int, message: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "clip.wav", np.zeros((rate, channels), np.float32), rate)
+    with pytest.raises(AudioError, match=message):
+        read_clip((tmp_path / "clip.wav").read_bytes())
+
+
 # Conditioning
 
 
@@ -114,9 +217,7 @@ def test_loudness_and_rate_are_the_policys() -> None:
 @pytest.mark.parametrize("gain_db", [-40.0, -12.0, 5.0])
 def test_a_copy_at_another_level_is_heard_the_same(gain_db: float) -> None:
     copy = pluck(8.0) * np.float32(10 ** (gain_db / 20))
-    np.testing.assert_allclose(
-        condition(copy, 16_000, POLICY), condition(pluck(8.0), 16_000, POLICY), atol=1e-5
-    )
+    np.testing.assert_allclose(condition(copy, 16_000, POLICY), condition(pluck(8.0), 16_000, POLICY), atol=1e-5)
 
 
 def test_a_full_band_copy_is_heard_the_same() -> None:
@@ -161,16 +262,26 @@ def test_clips_below_the_meters_block_get_the_loudness_of_their_repetition() -> 
 )
 def test_windows_cover_the_clip(duration_s: float, times: list[tuple[float, float]]) -> None:
     samples = np.arange(round(duration_s * MODEL_SAMPLE_RATE_HZ), dtype=np.float32)
-    given, windows = split_windows(samples)
-    np.testing.assert_allclose(given, times, atol=1e-9)
+    windows = split_windows(samples)
+    np.testing.assert_allclose(window_times(read_clip((samples, 48_000)), POLICY), times, atol=1e-9)
     assert windows.shape == (len(times), WINDOW_SAMPLES)
     assert set(samples.tolist()) == set(windows.ravel().tolist())
     assert windows[-1][min(samples.size, WINDOW_SAMPLES) - 1] == samples[-1]
 
 
+@pytest.mark.parametrize("rate_hz", [8_000, 11_025, 22_050, 44_100, 96_000])
+def test_times_are_those_of_the_conditioned_clip(rate_hz: int) -> None:
+    for n_samples in range(11 * rate_hz, 11 * rate_hz + 7):
+        clip = read_clip((np.zeros(n_samples, np.float32), rate_hz))
+        heard = condition(clip.samples, rate_hz, POLICY)
+        last_s = (heard.size - WINDOW_SAMPLES) / MODEL_SAMPLE_RATE_HZ
+        end_s = min(heard.size / MODEL_SAMPLE_RATE_HZ, clip.duration_s)
+        assert window_times(clip, POLICY) == [(0.0, 10.0), (last_s, min(last_s + 10.0, end_s))]
+
+
 def test_a_short_clip_is_repeated() -> None:
     samples = np.arange(200_000, dtype=np.float32)
-    _, windows = split_windows(samples)
+    windows = split_windows(samples)
     np.testing.assert_array_equal(windows[0], np.concatenate([samples, samples, samples[:80_000]]))
 
 
@@ -209,3 +320,87 @@ def test_a_bandwidth_of_the_whole_rate_cuts_nothing() -> None:
     whole = condition(noise, 16_000, InputPolicy(bandwidth_hz=8_000.0))
     band = np.abs(np.fft.rfft(whole))[7_050:7_250]
     assert band.mean() > 0.5 * np.abs(np.fft.rfft(whole))[1_000:7_000].mean()
+
+
+# Faults
+
+
+def faults(samples: NDArray[np.generic], sample_rate_hz: int = RATE_HZ) -> list[ScoreWarning]:
+    return find_faults(read_clip((samples, sample_rate_hz)))
+
+
+def clipped_at(*places_s: float, duration_s: float = 90.0, gain: float = 1.0) -> NDArray[np.float32]:
+    """Plucks of which half a second from each place is driven into a limit of 0.9."""
+    samples = pluck(duration_s)
+    for place_s in places_s:
+        where = slice(int(place_s * RATE_HZ), int((place_s + 0.4) * RATE_HZ))
+        samples[where] = np.clip(samples[where] * 10, -0.9, 0.9)
+    return samples * np.float32(gain)
+
+
+def silent_at(*spans_s: tuple[float, float]) -> NDArray[np.float32]:
+    samples = pluck(20.0)
+    for start_s, end_s in spans_s:
+        samples[int(start_s * RATE_HZ) : int(end_s * RATE_HZ)] = 0.0
+    return samples
+
+
+def tone(pitch_hz: float, amplitude: float, sample_rate_hz: int, limit: float = 1.0) -> NDArray[np.int16]:
+    wave = np.sin(2 * np.pi * pitch_hz * np.arange(4 * sample_rate_hz) / sample_rate_hz)
+    return (np.clip(wave, -limit, limit) * amplitude * 32_767).astype(np.int16)
+
+
+def test_a_sound_clip_has_no_fault() -> None:
+    assert faults(pluck(20.0)) == []
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.25])
+@pytest.mark.parametrize(
+    ("places_s", "shown"),
+    [
+        ((4.0,), "1 place (0:04)"),
+        ((4.0, 11.0, 79.5), "3 places (0:04, 0:11, 1:19)"),
+        ((1.0, 4.0, 11.0, 19.0, 30.0), "5 places (0:01, 0:04, 0:11 and 2 more)"),
+        ((4.0, 4.5, 5.0, 5.5), "1 place (0:04 to 0:05)"),
+    ],
+)
+def test_clipping_and_its_places(places_s: tuple[float, ...], shown: str, gain: float) -> None:
+    expected = ScoreWarning("clipping", f"This clip is clipped in {shown}.")
+    assert faults(clipped_at(*places_s, gain=gain)) == [expected]
+
+
+def test_clipping_in_one_of_two_channels() -> None:
+    stereo = np.stack([clipped_at(4.0), pluck(90.0)], axis=1)
+    assert [warning.message for warning in faults(stereo)] == ["This clip is clipped in 1 place (0:04)."]
+
+
+@pytest.mark.parametrize("pitch_hz", [20.0, 50.0, 440.0])
+@pytest.mark.parametrize("amplitude", [0.02, 0.1, 1.0])
+@pytest.mark.parametrize("sample_rate_hz", [16_000, 48_000, 192_000])
+def test_rounded_tops_are_not_clipping(pitch_hz: float, amplitude: float, sample_rate_hz: int) -> None:
+    assert faults(tone(pitch_hz, amplitude, sample_rate_hz), sample_rate_hz) == []
+    clipped = faults(tone(pitch_hz, amplitude, sample_rate_hz, limit=0.97), sample_rate_hz)
+    assert [warning.code for warning in clipped] == ["clipping"]
+
+
+def test_resampling_hides_clipping() -> None:
+    assert faults(soxr.resample(clipped_at(4.0), RATE_HZ, 44_100), 44_100) == []
+
+
+def test_silence_throughout() -> None:
+    expected = [ScoreWarning("silence", "This clip is silent, so its scores mean nothing.")]
+    assert faults(np.zeros(10 * RATE_HZ)) == expected
+    assert faults(np.resize(np.array([3, -3], np.int16), 10 * RATE_HZ)) == expected
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.1])
+def test_silent_stretches(gain: float) -> None:
+    samples = silent_at((4.0, 7.0), (9.0, 10.5), (18.0, 20.0)) * np.float32(gain)
+    message = "This clip is silent in 2 places (0:04 to 0:07, 0:18 to 0:20)."
+    assert faults(samples) == [ScoreWarning("silence", message)]
+
+
+def test_very_short() -> None:
+    expected = ScoreWarning("very_short", "This clip is only 2.9 s long; below 3 s there is little to judge.")
+    assert faults(pluck(2.9)) == [expected]
+    assert faults(pluck(3.0)) == []

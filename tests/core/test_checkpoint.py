@@ -1,3 +1,5 @@
+"""Checkpoints, and the heads in them."""
+
 import hashlib
 import json
 import shutil
@@ -9,9 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.audio import InputPolicy
-from core.checkpoint import HeldOut, load_checkpoint, save_checkpoint
+from core.checkpoint import ErrorEstimate, Heads, load_checkpoint, save_checkpoint
 from core.errors import CheckpointError
+from core.scales import MUSICEVAL, Scale, keys
 from core.scorer import Scorer
+from tests.clips import pluck
 from tests.conftest import METRICS
 
 
@@ -23,6 +27,11 @@ def model(tmp_path: Path, random_checkpoint: Path) -> Path:
 def edit_config(folder: Path, **changes: Any) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def rehash(folder: Path, path: Path) -> None:
+    hashes = json.loads((folder / "config.json").read_text())["weights_sha256"]
+    edit_config(folder, weights_sha256=hashes | {path.name: hashlib.sha256(path.read_bytes()).hexdigest()})
 
 
 def save(folder: Path, scorer: Scorer, **changes: Any) -> None:
@@ -46,7 +55,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path, scorer: Scorer) -> None:
     assert copy.config["provenance"] == {"seed": 7}
     assert copy.metrics == METRICS
     errors = {"musical_impression": 0.5, "textual_alignment": 0.75}
-    assert copy.held_out == HeldOut(0.9, errors, 40, 4, "nothing: random weights")
+    assert copy.error_estimate == ErrorEstimate(0.9, errors, 40, 4, "nothing: random weights")
     assert copy.sha256 == hashlib.sha256((tmp_path / "new" / "copy" / "config.json").read_bytes()).hexdigest()
     assert (tmp_path / "new" / "copy" / "README.md").read_text() == "# Copy\n"
     for given, loaded in (
@@ -66,9 +75,7 @@ def test_a_caveat_is_kept_and_a_demo_is_never_without(tmp_path: Path, scorer: Sc
     assert load_checkpoint(tmp_path / "demo").caveat == "trained on composed music and simulated raters"
 
 
-@pytest.mark.parametrize(
-    ("demo", "caveat"), [(True, "trained on composed music and simulated raters"), (False, "")]
-)
+@pytest.mark.parametrize(("demo", "caveat"), [(True, "trained on composed music and simulated raters"), (False, "")])
 def test_folders_from_before_caveats(demo: bool, caveat: str, model: Path) -> None:
     config = json.loads((model / "config.json").read_text())
     del config["caveat"]
@@ -76,23 +83,16 @@ def test_folders_from_before_caveats(demo: bool, caveat: str, model: Path) -> No
     assert load_checkpoint(model).caveat == caveat
 
 
-def test_the_config_is_written_last(tmp_path: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_not_whole_does_not_load(tmp_path: Path, scorer: Scorer) -> None:
     save(tmp_path, scorer)
-    (tmp_path / "metrics.json").unlink()
-
-    def break_off(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("core.checkpoint._write_json", break_off)
-    with pytest.raises(KeyboardInterrupt):
-        save(tmp_path, scorer)
+    with pytest.raises(TypeError):  # after the weights, and before the configuration
+        save(tmp_path, scorer, metrics=METRICS | {"cannot be written": object()})
+    assert list(tmp_path.glob("*.safetensors"))
     with pytest.raises(CheckpointError, match="is not a model folder"):
         load_checkpoint(tmp_path)
 
 
-def test_the_tokenizer_goes_with_the_weights(
-    tmp_path: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_tokenizer_goes_with_the_weights(tmp_path: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("vocab.json", "merges.txt"):
         (tmp_path / name).write_text(name)
     files = [tmp_path / "vocab.json", tmp_path / "merges.txt"]
@@ -134,7 +134,7 @@ def test_loading_leaves_the_random_state(random_checkpoint: Path) -> None:
     ("changes", "message"),
     [
         ({"format": 2}, "format 2; this version of MusicEval reads format 1"),
-        ({"tower": "huge"}, "Unknown tower 'huge'"),
+        ({"tower": "huge"}, "There is no tower 'huge'"),
         ({"input_policy": {"bandwidth": 1}}, '"config.json" of the model folder "model" is damaged'),
         ({"weights_sha256": []}, '"config.json" of the model folder "model" is damaged'),
         ({"weights_sha256": {"../secret": "0"}}, '"secret" of the model folder "model" is missing'),
@@ -152,24 +152,16 @@ def test_weights_that_are_not_finite_are_refused(model: Path) -> None:
     weights = load_file(path)
     key = next(key for key, value in weights.items() if value.is_floating_point())
     save_file(weights | {key: torch.full_like(weights[key], torch.nan)}, path)
-    hashes = json.loads((model / "config.json").read_text())["weights_sha256"]
-    edit_config(model, weights_sha256=hashes | {path.name: hashlib.sha256(path.read_bytes()).hexdigest()})
+    rehash(model, path)
     with pytest.raises(CheckpointError, match="weights that are not finite"):
         load_checkpoint(model)
 
 
 def test_weights_of_other_heads_are_refused(model: Path) -> None:
-    (name,) = (
-        path.name
-        for path in model.glob("*.safetensors")
-        if any(k.startswith("heads.") for k in load_file(path))
-    )
-    weights = {key: value for key, value in load_file(model / name).items() if "heads.textual" not in key}
-    save_file(weights, model / name)
-    hashes = json.loads((model / "config.json").read_text())["weights_sha256"]
-    edit_config(
-        model, weights_sha256=hashes | {name: hashlib.sha256((model / name).read_bytes()).hexdigest()}
-    )
+    for path in model.glob("*.safetensors"):
+        weights = {key: value for key, value in load_file(path).items() if "heads.textual" not in key}
+        save_file(weights, path)
+        rehash(model, path)
     with pytest.raises(CheckpointError, match="do not fit its heads"):
         load_checkpoint(model)
 
@@ -178,3 +170,43 @@ def test_metrics_without_held_out_error_are_refused(tmp_path: Path, scorer: Scor
     with pytest.raises(CheckpointError, match="lacks the held-out error"):
         save(tmp_path / "copy", scorer, metrics={"held_out": {"n_clips": 3}})
     assert not (tmp_path / "copy").exists()
+
+
+def test_scales_are_stored_and_folders_from_before_have_musicevals(tmp_path: Path, scorer: Scorer, model: Path) -> None:
+    sound = Scale("sound_quality", "Sound quality", "How does it sound?", tuple("12345"))
+    scales = (*MUSICEVAL[::-1], sound)
+    errors = dict.fromkeys(keys(scales), 0.5)
+    metrics = {"held_out": METRICS["held_out"] | {"absolute_error_quantile": errors}}
+    heads = Heads(scorer.checkpoint.tower.dim, scales)
+    save(tmp_path / "three", scorer, heads=heads, metrics=metrics, policy=InputPolicy())
+    loaded = load_checkpoint(tmp_path / "three")
+    assert loaded.scales == scales
+    assert loaded.error_estimate is not None
+    assert loaded.error_estimate.absolute_error == errors
+    score = Scorer(loaded).score((pluck(), 16_000), "A calm guitar line")
+    assert list(score.to_json())[:3] == list(score.values) == keys(scales)
+    config = json.loads((model / "config.json").read_text())
+    del config["scales"]
+    (model / "config.json").write_text(json.dumps(config))
+    assert load_checkpoint(model).scales == MUSICEVAL
+
+
+def test_impression_hears_only_the_audio_and_alignment_both() -> None:
+    torch.manual_seed(0)
+    heads = Heads(8)
+    audio, text = torch.randn(4, 8), torch.randn(4, 8)
+    values, other = heads(audio, text), heads(audio, text.flip(0))
+    assert values.shape == (4, 2)
+    assert torch.equal(values[:, 0], other[:, 0])
+    assert not torch.allclose(values[:, 1], other[:, 1])
+
+
+def test_heads_are_three_layers_and_not_one_affine_map() -> None:
+    torch.manual_seed(0)
+    head = Heads(8)["musical_impression"]
+    layers = [layer for layer in head.modules() if isinstance(layer, torch.nn.Linear)]
+    assert [layer.out_features for layer in layers] == [256, 64, 1]
+    a, b = torch.randn(8), torch.randn(8)
+    with torch.inference_mode():
+        ends = head(torch.stack([a, b, (a + b) / 2]))[:, 0]
+    assert abs(float(ends[2] - (ends[0] + ends[1]) / 2)) > 1e-4

@@ -1,12 +1,17 @@
-"""Embeddings: what they are, when they are computed, and how windows become a clip's value."""
+"""Embeddings: what they are, when they are computed and found, how windows become a clip's value."""
 
 import dataclasses
+import hashlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
@@ -14,25 +19,38 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
-from core.audio import InputPolicy, condition, read_clip, split_windows
+from core.audio import WINDOW_SAMPLES, InputPolicy, condition, read_clip, split_windows
 from core.checkpoint import load_checkpoint
-from core.clap import ClapTower
-from core.embedded_clips import EmbeddedClips, clip_values, data_sha256, embed_clips, pool, predict_table
-from core.embeddings import EmbeddingCache
-from core.errors import DataError
-from core.ratings import RatedClips
+from core.embeddings import EmbeddedClips, EmbeddingCache, clip_values, embed_clips, pool
+from core.errors import AudioError, CheckpointError, DataError
+from core.evaluation import judged
+from core.feed import READERS, clip_sha256, in_order, read_all, stop_if_any
+from core.musiceval import read_source
+from core.rated_clips import RatedClips, data_sha256
+from core.scales import MUSICEVAL
 from core.scorer import Scorer
-from core.sources import read_source
+from core.towers import Tower, tower_sha256
+from core.towers.clap import ClapTower
+from core.towers.compiled import CompiledAudio, is_worth_compiling
+from core.training.loop import fit_heads
+from core.training.recipe import RECIPES
 from tests.clips import pluck, write_clip
 from tests.rated import rated_table, write_rated
+from tools.bench import official_tower
+from tools.demo_judge.composer import compose, draw_attributes
+from tools.demo_judge.rendering import render
+from tools.demo_judge.timbres import SAMPLE_RATE_HZ
 
 ROOT = Path(__file__).parents[2]
 CLIPS = 4
+COMPOSED, HELD_OUT = 48, 12
 
 
 @pytest.fixture
-def tower(scorer: Scorer) -> ClapTower:
+def tower(scorer: Scorer) -> Tower:
     return scorer.checkpoint.tower
 
 
@@ -60,7 +78,7 @@ def folder(kept: Path, tmp_path: Path) -> Path:
     return shutil.copytree(kept, tmp_path / "cache")
 
 
-def test_a_gpu_is_a_batch_ahead(tower: ClapTower, paths: list[Path]) -> None:
+def test_a_gpu_is_a_batch_ahead(tower: Tower, paths: list[Path]) -> None:
     """What it computes is fetched after the next batch has been sent, and comes to the same."""
     sent = []
 
@@ -68,41 +86,39 @@ def test_a_gpu_is_a_batch_ahead(tower: ClapTower, paths: list[Path]) -> None:
         """A tower that says that it is on a GPU, and is not."""
 
         device, training = torch.device("cuda"), False
-        spec, dim, weights = tower.spec, tower.dim, tower.weights
+        name, dim, weights = tower.name, tower.dim, tower.weights
 
-        def log_mel(self, windows: NDArray[np.float32]) -> torch.Tensor:
+        def features(self, windows: NDArray[np.float32]) -> torch.Tensor:
             sent.append(len(windows))
-            return tower.log_mel(windows)
+            return tower.features(windows)
 
-        def embed_log_mel(self, log_mel: torch.Tensor) -> torch.Tensor:
-            return tower.embed_log_mel(log_mel)
+        def embed_features(self, features: torch.Tensor) -> torch.Tensor:
+            return tower.embed_features(features)
 
-    cache = EmbeddingCache(None, cast("ClapTower", OnGpu()), InputPolicy())
+    cache = EmbeddingCache(None, cast("Tower", OnGpu()), InputPolicy())
     cache.batch = 2
     clips = [read_clip(path) for path in paths]
     heard = [(clip.sha256, condition(clip.samples, clip.sample_rate_hz, InputPolicy())) for clip in clips]
     n_sent = [(rows, len(sent)) for _, rows in cache.stream(heard)]
     assert [n for _, n in n_sent] == [2, 3, 3]
-    for (rows, _), (_, expected) in zip(
-        n_sent, EmbeddingCache(None, tower, InputPolicy()).stream(heard), strict=True
-    ):
+    for (rows, _), (_, expected) in zip(n_sent, EmbeddingCache(None, tower, InputPolicy()).stream(heard), strict=True):
         assert torch.allclose(rows, expected, atol=1e-6)
 
 
-def test_embeddings_are_the_towers(tower: ClapTower, paths: list[Path], tmp_path: Path) -> None:
+def test_embeddings_are_the_towers(tower: Tower, paths: list[Path], tmp_path: Path) -> None:
     cache = EmbeddingCache(tmp_path / "a", tower, InputPolicy())
     together = cache.audio(paths)
     assert [tuple(rows.shape) for rows in together] == [(1, tower.dim), (2, tower.dim), (3, tower.dim)]
     for path, rows in zip(paths, together, strict=True):
         clip = read_clip(path)
-        windows = split_windows(condition(clip.samples, clip.sample_rate_hz, InputPolicy()))[1]
+        windows = split_windows(condition(clip.samples, clip.sample_rate_hz, InputPolicy()))
         assert torch.allclose(rows[-1], tower.embed_audio(windows[-1:])[0], atol=1e-6)
         assert not rows.requires_grad
     alone = EmbeddingCache(tmp_path / "b", tower, InputPolicy()).audio(paths[1:2])[0]
     assert torch.allclose(alone, together[1], atol=1e-6)
 
 
-def test_prompts_are_embedded_once_each(tower: ClapTower, tmp_path: Path) -> None:
+def test_prompts_are_embedded_once_each(tower: Tower, tmp_path: Path) -> None:
     cache = EmbeddingCache(tmp_path, tower, InputPolicy())
     prompts = [f"A piece in {n} parts" for n in range(9)] + ["A piece in 0 parts"]
     rows = cache.text(prompts)
@@ -114,9 +130,9 @@ def test_prompts_are_embedded_once_each(tower: ClapTower, tmp_path: Path) -> Non
 
 
 def test_a_second_run_computes_nothing(
-    tower: ClapTower, paths: list[Path], folder: Path, monkeypatch: pytest.MonkeyPatch
+    tower: Tower, paths: list[Path], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ClapTower, "log_mel", None)
+    monkeypatch.setattr(ClapTower, "features", None)
     cache = EmbeddingCache(folder, tower, InputPolicy())
     told: list[str] = []
     again = cache.audio([paths[2], paths[0], paths[2]], lambda _, doing: told.append(doing))
@@ -124,7 +140,7 @@ def test_a_second_run_computes_nothing(
     assert (cache.computed, cache.found, told) == (0, 2, [])
 
 
-def test_a_copy_of_a_clip_is_known(tower: ClapTower, paths: list[Path], folder: Path, tmp_path: Path) -> None:
+def test_a_copy_of_a_clip_is_known(tower: Tower, paths: list[Path], folder: Path, tmp_path: Path) -> None:
     cache = EmbeddingCache(folder, tower, InputPolicy())
     copy = shutil.copy(paths[0], tmp_path / "another_name.wav")
     assert torch.equal(cache.audio([copy])[0], cache.audio(paths[:1])[0])
@@ -133,7 +149,7 @@ def test_a_copy_of_a_clip_is_known(tower: ClapTower, paths: list[Path], folder: 
 
 @pytest.mark.parametrize("other", ["policy", "precision", "weights"])
 def test_whatever_counts_is_in_the_key(
-    other: str, tower: ClapTower, random_checkpoint: Path, paths: list[Path], folder: Path
+    other: str, tower: Tower, random_checkpoint: Path, paths: list[Path], folder: Path
 ) -> None:
     policy, precision = InputPolicy(), "float32"
     if other == "policy":
@@ -150,25 +166,81 @@ def test_whatever_counts_is_in_the_key(
     assert (cache.computed, cache.found) == ((1, 1) if other == "policy" else (2, 0))
 
 
-def test_lower_precision_is_near(tower: ClapTower, paths: list[Path], folder: Path) -> None:
+def test_lower_precision_is_near(tower: Tower, paths: list[Path], folder: Path) -> None:
     exact = EmbeddingCache(folder, tower, InputPolicy()).audio(paths[:1])[0]
     near = EmbeddingCache(folder, tower, InputPolicy(), "bfloat16").audio(paths[:1])[0]
     assert near.dtype == torch.float32
     assert 0.999 < float((exact * near).sum()) < 1.0
 
 
-def test_a_damaged_file_is_computed_again(tower: ClapTower, paths: list[Path], folder: Path) -> None:
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "another"])
+def test_a_damaged_file_is_computed_again(tower: Tower, paths: list[Path], folder: Path, damage: str) -> None:
     whole = EmbeddingCache(folder, tower, InputPolicy()).audio(paths[:1])[0]
-    for path in [path for path in folder.rglob("*") if path.is_file()]:
-        path.write_bytes(path.read_bytes()[:-1])
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    contents = [bytearray(path.read_bytes()) for path in files]
+    for path, content, other in zip(files, contents, [*contents[1:], contents[0]], strict=True):
+        flipped = content[:-1] + bytes([content[-1] ^ 1])
+        path.write_bytes({"cut": content[:-12], "flipped": flipped, "empty": b""}.get(damage, other))
     cache = EmbeddingCache(folder, tower, InputPolicy())
     assert torch.allclose(cache.audio(paths[:1])[0], whole, atol=1e-6)
     assert (cache.computed, cache.found) == (1, 0)
+    again = EmbeddingCache(folder, tower, InputPolicy())
+    assert torch.allclose(again.audio(paths[:1])[0], whole, atol=1e-6)
+    assert (again.computed, again.found) == (0, 1)
 
 
-def test_all_unreadable_clips_are_told_and_the_others_kept(
-    tower: ClapTower, paths: list[Path], tmp_path: Path
-) -> None:
+def test_the_names_and_the_format_of_files_stay(folder: Path, tower: Tower, paths: list[Path]) -> None:
+    """Folders from before are found: FORMAT 1."""
+    policy = {"sample_rate_hz": 16_000, "bandwidth_hz": 7_000.0, "loudness_lufs": -23.0}
+    sha256 = hashlib.sha256(paths[1].read_bytes()).hexdigest()
+    windows = {
+        "window_s": 10.0,
+        "grid": "every 10 s from the start, the last window aligned to the end",
+        "short_clips": "repeated to fill one window",
+        "pooling": "mean of the windows",
+    }
+    for key in (["audio", sha256, policy, windows], ["text", "A calm piano"]):
+        what = json.dumps([1, tower_sha256(tower), "float32", *key], sort_keys=True)
+        name = hashlib.sha256(what.encode()).hexdigest()
+        content = (folder / name[:2] / name).read_bytes()
+        assert content[:32] == hashlib.sha256(name.encode() + content[32:]).digest()
+        rows = np.frombuffer(content[32:], "<f4").reshape(-1, tower.dim)
+        assert len(rows) == (2 if key[0] == "audio" else 1)
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
+
+
+def test_readers_beside_writers_see_whole_files(tower: Tower, paths: list[Path], tmp_path: Path) -> None:
+    samples = [(hashlib.sha256(b"a").hexdigest(), np.zeros(480_000 * 3, np.float32))]
+    writer, reader = (EmbeddingCache(tmp_path / "cache", tower, InputPolicy()) for _ in range(2))
+    [(sha256, rows)] = writer.stream(samples)
+    seen: list[bool] = []
+
+    def write() -> None:
+        for _ in range(2):
+            list(EmbeddingCache(tmp_path / "cache", tower, InputPolicy()).stream(samples))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    while thread.is_alive():
+        found = reader.find(sha256)
+        seen.append(found is not None and torch.equal(found, rows))
+    thread.join()
+    assert seen
+    assert all(seen)
+    assert [path.suffix for path in (tmp_path / "cache").rglob("*/*")] == [""]
+
+
+def test_a_folder_that_cannot_be_used(tower: Tower, paths: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    expected = r'^The folder of embeddings "taken" cannot be used: Not a directory\. Give another one\.$'
+    cache = EmbeddingCache(tmp_path / "taken", tower, InputPolicy())
+    with pytest.raises(DataError, match=expected):
+        cache.audio(paths[:1])
+    with pytest.raises(DataError, match=expected.replace("Not a directory", "(File exists|Not a directory)")):
+        list(cache.stream([("0" * 64, np.zeros(480_000, np.float32))]))
+
+
+def test_all_unreadable_clips_are_told_and_the_others_kept(tower: Tower, paths: list[Path], tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no audio")
     (tmp_path / "empty.wav").touch()
     bad = [tmp_path / name for name in ("text.wav", "missing.wav", "empty.wav")]
@@ -183,14 +255,14 @@ def test_all_unreadable_clips_are_told_and_the_others_kept(
     assert (cache.computed, cache.found) == (1, 1)
 
 
-def test_what_cannot_be_cached(random_checkpoint: Path, tower: ClapTower, tmp_path: Path) -> None:
+def test_what_cannot_be_cached(random_checkpoint: Path, tower: Tower, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^There is no precision 'int8'\. It is float32 or bfloat16\.$"):
         EmbeddingCache(tmp_path, tower, InputPolicy(), "int8")
     with pytest.raises(ValueError, match="eval mode"):
         EmbeddingCache(tmp_path, load_checkpoint(random_checkpoint).tower.train(), InputPolicy())
 
 
-def test_samples_as_they_come(tower: ClapTower, paths: list[Path], folder: Path) -> None:
+def test_samples_as_they_come(tower: Tower, paths: list[Path], folder: Path) -> None:
     kept = EmbeddingCache(folder, tower, InputPolicy())
     nowhere = EmbeddingCache(None, tower, InputPolicy())
     clips = [read_clip(path) for path in paths[:2]]
@@ -204,7 +276,7 @@ def test_samples_as_they_come(tower: ClapTower, paths: list[Path], folder: Path)
     assert kept.find("0" * 64) is None
 
 
-def test_clips_with_their_windows(tower: ClapTower, paths: list[Path], folder: Path) -> None:
+def test_clips_with_their_windows(tower: Tower, paths: list[Path], folder: Path) -> None:
     table = rated_table(3).table.assign(audio_path=[str(path) for path in paths])
     cache = EmbeddingCache(folder, tower, InputPolicy())
     embedded = embed_clips(RatedClips(table), cache)
@@ -227,16 +299,16 @@ def test_a_clips_values_are_the_scorers(scorer: Scorer, paths: list[Path], folde
     clips = RatedClips(rated_table(3).table.assign(audio_path=[str(path) for path in paths]))
     cache = EmbeddingCache(folder, scorer.checkpoint.tower, scorer.checkpoint.policy)
     values = clip_values(scorer.checkpoint.heads, embed_clips(clips, cache))
-    predictions = predict_table(clips, values)
+    predictions = judged(clips, values, scorer.checkpoint.scales).table
     for path, prompt, row in zip(paths, clips.table["prompt"], predictions.itertuples(), strict=True):
         score = scorer.score(path, prompt)
-        assert row.predicted_musical_impression == pytest.approx(score.musical_impression, abs=1e-5)
-        assert row.predicted_textual_alignment == pytest.approx(score.textual_alignment, abs=1e-5)
+        assert row.predicted_musical_impression == pytest.approx(score["musical_impression"], abs=1e-5)
+        assert row.predicted_textual_alignment == pytest.approx(score["textual_alignment"], abs=1e-5)
 
 
 def test_predictions_are_clamped() -> None:
     clips = RatedClips(rated_table(6).table.tail(2))
-    table = predict_table(clips, np.array([[0.0, 2.5], [7.0, 5.5]]))
+    table = judged(clips, np.array([[0.0, 2.5], [7.0, 5.5]]), MUSICEVAL).table
     assert table["clip_id"].tolist() == ["c04", "c05"]
     assert table["predicted_musical_impression"].tolist() == [1.0, 5.0]
     assert table["predicted_textual_alignment"].tolist() == [2.5, 5.0]
@@ -272,6 +344,153 @@ def test_several_heads_hear_the_same(scorer: Scorer) -> None:
     with torch.no_grad():
         windows = scorer.checkpoint.heads(clips.audio, clips.text[[0, 0, 1]]).double().numpy()
     assert np.array_equal(values, [windows[:2].mean(axis=0), windows[2]])
+
+
+# Compiled
+
+
+@pytest.fixture(scope="module")
+def spectrograms(scorer: Scorer) -> Tensor:
+    random = np.random.default_rng(1)
+    envelope = np.exp(-4.0 * (np.arange(WINDOW_SAMPLES) / 48_000 % np.array([[0.3], [0.5], [2.0]])))
+    noise = random.normal(0.0, 0.1, (3, WINDOW_SAMPLES)) * envelope
+    return scorer.checkpoint.tower.features(noise.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def compiled(scorer: Scorer) -> CompiledAudio:
+    return CompiledAudio(scorer.checkpoint.tower, batch=3)
+
+
+def test_it_embeds_as_the_tower_does(scorer: Scorer, compiled: CompiledAudio, spectrograms: Tensor) -> None:
+    with torch.no_grad():
+        expected = scorer.checkpoint.tower.embed_features(spectrograms)
+    given = compiled(spectrograms)
+    assert given.shape == expected.shape
+    assert float(functional.cosine_similarity(given, expected).min()) > 0.9995
+    assert torch.allclose(given.norm(dim=1), torch.ones(3), atol=1e-3)
+
+
+def test_a_window_is_the_same_in_any_company(compiled: CompiledAudio, spectrograms: Tensor) -> None:
+    together = compiled(spectrograms)
+    assert float(torch.pdist(together).min()) > 0.01
+    for place in range(3):
+        alone = compiled(spectrograms[place : place + 1])[0]
+        torch.testing.assert_close(alone, together[place], rtol=0, atol=1e-3)
+    torch.testing.assert_close(compiled(spectrograms.flip(0)), together.flip(0), rtol=0, atol=1e-3)
+
+
+def test_a_wrong_result_is_seen_before_it_is_used(random_checkpoint: Path) -> None:
+    tower = load_checkpoint(random_checkpoint).tower
+    right = tower.embed_features
+    calls = iter(range(9))
+    tower.embed_features = lambda features: right(features) * (-1.0 if next(calls) == 0 else 1.0)  # as traced
+    with pytest.raises(CheckpointError, match=r"OpenVINO computes other embeddings .* use float32"):
+        CompiledAudio(tower, batch=1)
+
+
+def test_nothing_is_reported_to_anyone(compiled: CompiledAudio) -> None:
+    assert sys.modules["openvino_telemetry"] is None
+    assert "openvino.tools.ovc.telemetry_stub" in sys.modules
+
+
+def test_a_small_tower_is_not_worth_it(scorer: Scorer) -> None:
+    assert not is_worth_compiling(scorer.checkpoint.tower)
+
+
+def _windows() -> Tensor:
+    """A composed window for each clip."""
+    windows = []
+    for seed in range(COMPOSED):
+        random = np.random.default_rng(seed)
+        sound = render(compose(draw_attributes(random), 10.0, random), random)
+        windows.append(split_windows(condition(sound, SAMPLE_RATE_HZ, InputPolicy()))[0])
+    return torch.from_numpy(np.stack(windows))
+
+
+def _embedded(tower: Tower, features: Tensor, precision: str) -> EmbeddedClips:
+    cache = EmbeddingCache(None, tower, InputPolicy(), precision)
+    audio = torch.cat([cache.embed(batch) for batch in features.split(cache.batch)])
+    return EmbeddedClips(audio, torch.arange(len(audio)), audio[:1].expand(len(audio), -1))  # a prompt like any
+
+
+@pytest.mark.slow
+def test_scores_of_the_official_size_stay_within_two_hundredths() -> None:
+    tower = official_tower(torch.device("cpu"))
+    assert is_worth_compiling(tower)
+    log_mel = torch.cat([tower.features(batch) for batch in _windows().split(8)])
+    exact, fast = (_embedded(tower, log_mel, precision) for precision in ("float32", "bfloat16"))
+    order = log_mel[..., 32:].mean(dim=(1, 2, 3)).argsort().argsort()  # how bright a clip is can be learned
+    mos = 1.5 + 3.0 * order[:, None].expand(-1, 2) / COMPOSED
+    rows = list(range(COMPOSED))
+    heads = fit_heads(exact, mos, rows[HELD_OUT:], rows[:HELD_OUT], RECIPES["frozen"], seed=0)
+    expected, given = (clip_values(heads, clips) for clips in (exact, fast))
+    assert expected.std(axis=0).min() > 0.2  # the heads do tell the clips apart
+    assert np.abs(given - expected).max() <= 0.02  # 0.012 was measured
+
+
+# Reading files beside a model
+
+
+def test_in_order_and_not_far_ahead() -> None:
+    begun: list[Path] = []
+    gate = threading.Event()
+
+    def read(path: Path) -> str:
+        begun.append(path)
+        gate.wait(5)
+        if path.name == "3":
+            raise AudioError("3 is no clip.")
+        return path.name * 2
+
+    paths = [Path(str(n)) for n in range(8)]
+    unreadable: list[str] = []
+    results = read_all(read, paths, unreadable)
+    threading.Timer(0.05, gate.set).start()
+    assert next(results) == (Path("0"), "00")
+    assert len(begun) <= READERS + 2
+    assert [found for _, found in results] == ["11", "22", "44", "55", "66", "77"]
+    assert unreadable == ["3 is no clip."]
+
+
+def test_never_more_in_flight() -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        while taken < 10:
+            taken += 1
+            yield taken
+
+    with ThreadPoolExecutor(4) as threads:
+        for done, result in enumerate(in_order(threads, lambda n: n * n, items(), 3), 1):
+            assert result == done * done
+            assert taken <= done + 3
+    assert taken == 10
+
+
+def test_another_error_is_not_held_back() -> None:
+    def read(path: Path) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(read_all(read, [Path("a")], []))
+
+
+def test_hash_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert clip_sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+    with pytest.raises(AudioError, match=r'^"b" cannot be opened: No such file or directory\.$'):
+        clip_sha256(tmp_path / "b")
+
+
+def test_all_of_them_are_told() -> None:
+    stop_if_any([])
+    with pytest.raises(DataError, match=r"^1 clip cannot be read:\n  A$"):
+        stop_if_any(["A"])
+    with pytest.raises(DataError) as stopped:
+        stop_if_any([f"{n} is bad." for n in range(50)])
+    assert str(stopped.value).splitlines() == ["50 clips cannot be read:", *(f"  {n} is bad." for n in range(50))]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.errors import DataError
-from core.musiceval import WavName, is_published, read_release
+from core.musiceval import WavName, is_published, is_simulated, read_release, read_source
 from tests.releases import DEV, FILES, RATINGS, TEST, TRAIN, write_release
 
 PREFIX = "audiomos2025-track1-"
@@ -97,8 +97,7 @@ def test_everything_wrong_is_told_together_with_file_and_line(tmp_path: Path) ->
     }
     lines = refusal(write_release(tmp_path / "full", changes))
     train, dev, person = (
-        f"{name}.txt, line"
-        for name in ("sets/train_mos_list", "sets/dev_mos_list", "person_mos/total_person_mos")
+        f"{name}.txt, line" for name in ("sets/train_mos_list", "sets/dev_mos_list", "person_mos/total_person_mos")
     )
     assert lines[0] == '"full" cannot be used, it has 15 problems:'
     assert sorted(lines[1:]) == sorted(
@@ -154,9 +153,7 @@ def test_names(name: str) -> None:
     assert WavName.parse(name) == WavName("S002", "P051")
 
 
-@pytest.mark.parametrize(
-    "name", ["../S002_P051.wav", "S002_P051.mp3", "S002P051.wav", "a/x-S002_P051.wav", ""]
-)
+@pytest.mark.parametrize("name", ["../S002_P051.wav", "S002_P051.mp3", "S002P051.wav", "a/x-S002_P051.wav", ""])
 def test_other_names(name: str) -> None:
     assert WavName.parse(name) is None
 
@@ -172,12 +169,8 @@ def test_the_real_labels(reference_data: Path, tmp_path: Path) -> None:
     for wav in wavs:
         (tmp_path / "wav" / wav).touch()
     (tmp_path / "sets" / "train_mos_list.txt").write_text("\n".join(labels))
-    (tmp_path / "demo_prompt_info.txt").write_text(
-        "\n".join(["id\ttext", *(d for d in demo if "S002" not in d)])
-    )
-    (tmp_path / "prompt_info.txt").write_text(
-        "\n".join(["id\ttext", *(f"{key}\tprompt {key}" for key in keys)])
-    )
+    (tmp_path / "demo_prompt_info.txt").write_text("\n".join(["id\ttext", *(d for d in demo if "S002" not in d)]))
+    (tmp_path / "prompt_info.txt").write_text("\n".join(["id\ttext", *(f"{key}\tprompt {key}" for key in keys)]))
     rated = read_release(tmp_path)
     assert is_published(rated)
     table = rated.table
@@ -189,3 +182,38 @@ def test_the_real_labels(reference_data: Path, tmp_path: Path) -> None:
         0.789, abs=0.0005
     )
     assert ((table["musical_impression"] * 5).round(9) % 1 == 0).all()
+
+
+def test_a_release_and_its_table_are_the_same_clips(tmp_path: Path) -> None:
+    release = read_source(write_release(tmp_path / "release"))
+    export = tmp_path / "export"
+    export.mkdir()
+    release.to_csv(export / "rated_clips.csv")
+    for path in (export, export / "rated_clips.csv"):
+        again = read_source(path).table
+        assert again.drop(columns="audio_path").equals(release.table.drop(columns="audio_path"))
+        assert all(Path(audio).is_file() for audio in again["audio_path"])
+
+
+def test_what_holds_no_clips(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for name in ("folder", "nowhere"):
+        with pytest.raises(DataError, match=f'"{name}" is not rated clips. Give a release folder'):
+            read_source(tmp_path / name)
+    read_source(write_release(tmp_path / "release")).table.head(0).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=r'"t.csv" holds no rated clips'):
+        read_source(tmp_path / "t.csv")
+
+
+def test_simulated_ratings_are_known_by_what_lies_beside_them(tmp_path: Path) -> None:
+    table = tmp_path / "rated_clips.csv"
+    table.touch()
+    assert not is_simulated(tmp_path)
+    for text, expected in (('{"demo": true}', True), ('{"demo": false}', False), ("{}", False), ("[]", False)):
+        (tmp_path / "manifest.json").write_text(text)
+        assert is_simulated(tmp_path) is is_simulated(table) is expected
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(DataError, match=r"^manifest\.json beside the rated clips is damaged\. Export the study"):
+        is_simulated(table)
+    (tmp_path / "SIMULATED").touch()
+    assert is_simulated(tmp_path) is is_simulated(table) is True

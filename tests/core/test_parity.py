@@ -17,9 +17,8 @@ import torch
 from torch.nn import functional
 
 from core.audio import MODEL_SAMPLE_RATE_HZ, WINDOW_SAMPLES
-from core.clap import RECOMPUTED, ClapTower
-from core.official.pinned import verify
-from core.official.tower import OFFICIAL, check_tower
+from core.towers.clap import RECOMPUTED, ClapTower
+from core.towers.official import OFFICIAL, check_tower, verify
 
 pytestmark = [
     pytest.mark.reference,
@@ -100,9 +99,7 @@ def test_audio_of_ten_seconds(theirs: Any, ours: ClapTower, files: SimpleNamespa
         unrounded = theirs.get_audio_embedding_from_data(torch.from_numpy(files.windows), use_tensor=True)
     cosine = functional.cosine_similarity(given, expected)
     assert float(cosine.min()) >= 0.99999, cosine  # laion-clap rounds what it reads down to 16 bits once more
-    torch.testing.assert_close(
-        given, unrounded, rtol=0, atol=5e-6
-    )  # its spectra are no FFT: rounded otherwise
+    torch.testing.assert_close(given, unrounded, rtol=0, atol=5e-6)  # its spectra are no FFT: rounded otherwise
     assert float(functional.cosine_similarity(given[0], given[1], dim=0)) < 0.999  # and it tells clips apart
 
 

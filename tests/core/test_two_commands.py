@@ -1,13 +1,11 @@
 """From a release on the disk to Table I: two commands, which agree on the figures."""
 
-import functools
 from pathlib import Path
 
 import pytest
 
-from core import metrics
-from core.__main__ import main
-from core.demo.release import write_release
+from core.cli import main
+from tools.demo_judge.release import write_release
 
 
 def figures(out: str) -> list[str]:
@@ -17,11 +15,8 @@ def figures(out: str) -> list[str]:
     return lines[start : start + 16]
 
 
-def test_train_and_evaluate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    few = functools.partial(metrics.agreement, resamples=20)
-    monkeypatch.setattr(metrics, "agreement", lambda truth, scores, *_: few(truth, scores))
+def test_train_and_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("core.evaluation.RESAMPLES", 20)
     monkeypatch.setenv("MUSICEVAL_DATA", str(tmp_path / "own"))
     release, model = tmp_path / "release", tmp_path / "model"
     write_release(release, clips=40, duration_s=0.5, systems=8, seed=2)

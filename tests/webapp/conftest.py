@@ -1,21 +1,32 @@
-"""One running server for all tests of the pages, with the scorer that has random weights; one browser."""
+"""One running server for all tests of the pages, with the scorer that has random weights; one browser.
+
+What needs neither a browser nor `gradio_client` asks an app `in_process`.
+"""
 
 import os
 import shutil
 import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from gradio_client import Client
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from annotation.database import Database
 from core.scorer import Scorer
 from core.settings import Settings
+from core.training.manager import ModelRegistry
 from tests.webapp.studies import RemoteRater, SmallStudy, make_study, rows
-from webapp import build_app, serve
+from webapp.app import build_app
+from webapp.judge import Judge
 
 # Gradio's own statistics use what pandas 3 deprecates; raised as an error it would stop Gradio's queue.
 GRADIO_AND_PANDAS = "ignore::pandas.errors.Pandas4Warning"
@@ -33,6 +44,43 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+def make_app(scorer: Scorer, settings: Settings) -> FastAPI:
+    return build_app(Judge(scorer, ModelRegistry(settings.models)), settings)
+
+
+@contextmanager
+def running(app: FastAPI, settings: Settings) -> Iterator[str]:
+    """Serve an app in a thread; give its address, which ends with a slash."""
+    config = uvicorn.Config(app, port=settings.port, log_level="critical", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{settings.port}/"
+    server.should_exit = True
+    thread.join()
+
+
+@contextmanager
+def in_process(app: FastAPI) -> Iterator[TestClient]:
+    """Ask an app without a server, as if from its own machine; redirections are not followed."""
+    local = {"base_url": "http://127.0.0.1:7860", "client": ("127.0.0.1", 50_000)}
+    with TestClient(app, follow_redirects=False, **local) as one:
+        yield one
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _gradios_variables() -> Iterator[None]:
+    """`build_app` changes the environment of its process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("GRADIO_")]:
+            patch.delenv(name)
+        patch.setenv("GRADIO_TEMP_DIR", "")
+        yield
+
+
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """What the server runs with: a port of its own, and an empty data folder."""
@@ -42,12 +90,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="session")
 def address(scorer: Scorer, settings: Settings) -> Iterator[str]:
     """Where the pages are served."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("GRADIO_")]:
-            patch.delenv(name)
-        app = build_app(scorer, settings)
-        yield serve(app, settings, block=False)
-        app.close(verbose=False)
+    with running(make_app(scorer, settings), settings) as one:
+        yield one
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Page, expect
 
 CLIP_S = 1.0  # clips that are played take as long
-IMPRESSION, ALIGNMENT = "Overall musical impression", "Alignment with the prompt"
+IMPRESSION, ALIGNMENT = "Musical impression", "Textual alignment"
 
 
 def title(page: Page, text: str | re.Pattern[str]) -> None:
@@ -35,6 +35,7 @@ def set_up(page: Page) -> None:
 
 def hear(page: Page) -> None:
     """Play the clip to its end."""
+    expect(page.locator(".me-seek:visible")).to_be_enabled()  # it is loaded
     play = page.locator(".me-play:visible")
     play.click()
     expect(play).to_have_attribute("aria-label", "Pause")
@@ -45,11 +46,15 @@ def choose(page: Page, scale: str, point: int) -> None:
     page.get_by_role("group", name=scale).get_by_role("radio").nth(point - 1).check()
 
 
-def rate(page: Page, impression: int = 3, alignment: int = 4) -> None:
-    """With the mouse."""
+def decide(page: Page, impression: int = 3, alignment: int = 4) -> None:
+    """Hear the clip and choose, with the mouse."""
     hear(page)
     choose(page, IMPRESSION, impression)
     choose(page, ALIGNMENT, alignment)
+
+
+def rate(page: Page, impression: int = 3, alignment: int = 4) -> None:
+    decide(page, impression, alignment)
     expect(page.get_by_text("Heard to the end ✓")).to_be_visible()
     press(page, "Next")
     expect(page.get_by_text("Saved ✓")).to_be_visible()

@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import func, select, update
 
 from annotation.database import Database
-from annotation.material.clips import Entry, add_clip
+from annotation.material.ingest import Entry, add_clip
 from annotation.material.sound import Normalised
 from annotation.protocol import Protocol
 from annotation.schema import Base, Clip, Trial
@@ -50,19 +50,16 @@ def make_study(
     random = np.random.default_rng(1)
     with database.write() as session:
         study = create(session, name, Protocol(**{**SMALL, **protocol}), 7, at)
-    kinds = ["stimulus"] * stimuli + ["anchor"] * anchors + ["training"] * training
+    kinds = ["stimulus"] * stimuli + ["anchor"] * anchors + ["practice"] * training
     for number, kind in enumerate(kinds):
-        samples = (random.standard_normal(round((duration_s + number / 1000) * SAMPLE_RATE_HZ)) / 20).astype(
-            "f4"
-        )
+        samples = (random.standard_normal(round((duration_s + number / 1000) * SAMPLE_RATE_HZ)) / 20).astype("f4")
         entry = Entry(
             file=f"{CANARY}-folder/{CANARY}-{kind}-{number}.flac",
             prompt=prompt.format(number),
             system=f"{CANARY}-system-{number % 2}",
             kind=kind,
-            expected_musical_impression=4.0 if kind == "training" else None,
-            expected_textual_alignment=2.0 if kind == "training" else None,
-            explanation="Noise, as it should be." if kind == "training" else None,
+            expected={"musical_impression": 4.0, "textual_alignment": 2.0} if kind == "practice" else {},
+            explanation="Noise, as it should be." if kind == "practice" else None,
         )
         sound = Normalised(samples, SAMPLE_RATE_HZ, -23.0, 0.0, False)
         add_clip(database, data, study, entry, f"{CANARY}-{number}", sound, at)

@@ -1,22 +1,25 @@
 """The front door: what starts it, what stops it with one line, and what nobody can set from outside."""
 
 import os
+import re
 import shutil
 import socket
 import tempfile
 import time
 from pathlib import Path
 
-import httpx
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
 import app as front_door
 from core.scorer import Scorer
 from core.settings import Settings
 from tests.bad_inputs import BAD_MODELS, BadModel
-from tests.webapp.conftest import free_port
-from webapp import build_app, serve
+from tests.webapp.conftest import free_port, in_process, make_app
+from webapp.app import serve
 from webapp.guard import KEPT_S, drop_old_uploads, shut_environment
+from webapp.score import EXAMPLES, load_examples
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,10 +65,7 @@ def test_a_bad_model_is_one_line_and_exit_code_2(
 
 
 def test_a_port_in_use_is_one_line_and_exit_code_2(
-    random_checkpoint: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    random_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -86,6 +86,39 @@ def test_gradios_variables_are_taken_away() -> None:
     assert Path(environment["GRADIO_TEMP_DIR"]).stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize(
+    ("environment", "host", "listening", "shown"),
+    [
+        ({}, "127.0.0.1", "127.0.0.1", "127.0.0.1"),
+        ({"SPACE_ID": "someone/musiceval"}, "127.0.0.1", "0.0.0.0", "localhost"),
+        ({}, "::1", "::1", "[::1]"),
+    ],
+    ids=str,
+)
+def test_the_server_listens_where_it_is_told_to(
+    environment: dict[str, str],
+    host: str,
+    listening: str,
+    shown: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = []
+
+    def run(_: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        places.extend(one.getsockname()[:2] for one in sockets)
+        raise KeyboardInterrupt  # as uvicorn does after SIGINT and SIGTERM
+
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("uvicorn.Server.run", run)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    settings = Settings(host=host, port=free_port())
+    serve(FastAPI(), settings)
+    assert places == [(listening, settings.port)]
+    assert capsys.readouterr().out == f"MusicEval is at http://{shown}:{settings.port}/ (Ctrl+C stops it)\n"
+
+
 def test_gradios_variables_cannot_reopen_the_server(
     scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,8 +130,6 @@ def test_gradios_variables_cannot_reopen_the_server(
         "NUM_WORKERS": "2",
         "ROOT_PATH": "/elsewhere",
         "RUN_HISTORY": "true",
-        "SERVER_NAME": "0.0.0.0",
-        "SERVER_PORT": "1",
         "SHARE": "true",
         "SSR_MODE": "true",
         "TEMP_DIR": "/",
@@ -107,29 +138,36 @@ def test_gradios_variables_cannot_reopen_the_server(
     }
     for name, value in hostile.items():
         monkeypatch.setenv(f"GRADIO_{name}", value)
-    settings = Settings(port=free_port(), data=tmp_path)
-    app = build_app(scorer, settings)
-    address = serve(app, settings, block=False)
-    try:
-        assert address == f"http://127.0.0.1:{settings.port}/"
-        assert (app.allowed_paths, app.root_path, app.server_name) == ([], "", "127.0.0.1")
-        assert (app.share, app.ssr_mode, app.pwa, app.run_history) == (False, False, False, False)
-        assert (app.analytics_enabled, app.mcp_server, app.vibe_mode) == (False, False, False)
-        assert app.enable_monitoring is False
-        assert httpx.get(f"{address}gradio_api/file=/etc/passwd").status_code == 403
-    finally:
-        app.close(verbose=False)
+    app = make_app(scorer, Settings(data=tmp_path))
+    pages = [route.app.get_blocks() for route in app.routes if route.path in ("/admin", "") and route.app]
+    assert len(pages) == 2
+    for page in pages:
+        assert (page.allowed_paths, page.blocked_paths, page.root_path) == ([str(EXAMPLES)], [], "")
+        assert (page.share, page.ssr_mode, page.pwa, page.run_history) == (False, False, False, False)
+        assert (page.analytics_enabled, page.mcp_server, page.vibe_mode) == (False, False, False)
+        assert (page.enable_monitoring, page.show_error) == (False, False)
+        assert page.max_file_size == 100_000_000
+    with in_process(app) as one:
+        assert one.get("/gradio_api/file=/etc/passwd").status_code == 403
+        for path in ("docs", "redoc", "openapi.json", "admin/openapi.json"):
+            assert one.get(f"/{path}").status_code == 404
 
 
-def test_a_space_is_reached_from_outside(
+def test_examples_are_given_wherever_the_app_was_started(
     scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SPACE_ID", "someone/musiceval")
-    settings = Settings(port=free_port(), data=tmp_path)
-    app = build_app(scorer, settings)
-    serve(app, settings, block=False)
-    assert app.server_name == "0.0.0.0"
-    app.close(verbose=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # Gradio gives files from both untold
+    with in_process(make_app(scorer, Settings(data=tmp_path))) as one:
+        config = one.get("/config").json()
+        (choice,) = (fn["id"] for fn in config["dependencies"] if fn["targets"][0][1] == "select")
+        body = {"data": [], "fn_index": choice, "session_hash": "test", "event_data": {"number": 0}}
+        one.post("/gradio_api/queue/join", json=body).raise_for_status()
+        said = one.get("/gradio_api/queue/data", params={"session_hash": "test"}).text
+        (uploaded,) = re.findall(r'"path":"([^"]+)"', said)
+        first = load_examples()[0]
+        assert one.get(f"/gradio_api/file={uploaded}").content == first.path.read_bytes()
+        assert first.prompt in said
 
 
 def test_what_killed_servers_left_is_deleted_after_a_day() -> None:

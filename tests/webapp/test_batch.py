@@ -1,21 +1,26 @@
-"""The endpoint ``/score_batch``, as `gradio_client` sees it, and what a batch may not do."""
+"""The endpoint ``/score_batch``, as `gradio_client` sees it, and what a visitor's clip list may not do."""
 
 import io
+import re
 import zipfile
 from contextlib import redirect_stdout
+from dataclasses import replace
+from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from gradio_client import Client, handle_file
 
+from core.batch.manifest import table_columns
 from core.errors import BatchError
+from core.scales import Scale, keys
 from core.scorer import Scorer
-from core.training.shelf import ModelShelf
+from core.training.manager import ModelRegistry
 from tests.manifests import manifest_rows, nearly, write_manifest
 from tests.webapp.test_guard import FILE, call, handlers
-from webapp.batch_run import Batches, tables
-from webapp.batch_tab import batch_snippet
+from webapp.batch import ListRun, ListRuns, batch_snippet, board, rows_table, state, tables
 from webapp.judge import Judge
 
 N_ROWS, N_BAD = 20, 2
@@ -40,8 +45,8 @@ def result(client: Client, folder: Path) -> dict[str, Any]:
     return found
 
 
-def batches(scorer: Scorer, tmp_path: Path) -> Batches:
-    return Batches(Judge(scorer, ModelShelf(tmp_path / "models")))
+def runs(scorer: Scorer, tmp_path: Path) -> ListRuns:
+    return ListRuns(Judge(scorer, ModelRegistry(tmp_path / "models")))
 
 
 def test_a_row_comes_out_for_each_that_goes_in(
@@ -52,7 +57,7 @@ def test_a_row_comes_out_for_each_that_goes_in(
     assert sum(row["status"] == "failed" for row in rows) == N_BAD
     assert all(row["reason"] for row in rows if row["status"] == "failed")
     alone = scorer.score(folder / rows[0]["file"], rows[0]["prompt"])
-    assert [rows[0]] == nearly([{**rows[0], "musical_impression": alone.musical_impression}])
+    assert [rows[0]] == nearly([{**rows[0], "musical_impression": alone["musical_impression"]}])
     assert [warning["code"] for warning in result["warnings"]] == ["demo_model"]
 
 
@@ -83,7 +88,7 @@ def test_the_snippet_runs_as_it_stands(address: str, folder: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("manifest", "files", "part"),
     [
-        (None, ["clips.zip"], "There is no manifest"),
+        (None, ["clips.zip"], "There is no clip list"),
         ("clips.csv", [], "There are no clips"),
         ("bad.csv", ["clips.zip"], "has no column prompt"),
         ("clips.csv", ["bad.zip"], "cannot be read as a ZIP archive"),
@@ -108,32 +113,108 @@ def test_a_path_of_the_server_is_no_upload(address: str, folder: Path) -> None:
         assert "MI" not in said
 
 
-def test_a_visitor_has_one_batch_at_a_time(scorer: Scorer, folder: Path, tmp_path: Path) -> None:
-    own = batches(scorer, tmp_path)
+def test_a_visitor_has_one_list_at_a_time(scorer: Scorer, folder: Path, tmp_path: Path) -> None:
+    own = runs(scorer, tmp_path)
     given = (str(folder / "clips.csv"), [str(folder / "clips.zip")])
     first = own.run("one", *given)
     next(first)
-    with pytest.raises(BatchError, match="A batch of yours is being scored already"):
+    with pytest.raises(BatchError, match="A clip list of yours is being scored already"):
         next(own.run("one", *given))
     assert next(own.run("another", *given)).records == []
     first.close()
     assert next(own.run("one", *given)).records == []
 
 
-def test_a_stopped_batch_keeps_what_is_finished(scorer: Scorer, folder: Path, tmp_path: Path) -> None:
-    own = batches(scorer, tmp_path)
-    courses = own.run("one", str(folder / "clips.csv"), [str(folder / "clips.zip")])
-    next(courses)
+def test_a_stopped_list_keeps_what_is_finished(scorer: Scorer, folder: Path, tmp_path: Path) -> None:
+    own = runs(scorer, tmp_path)
+    steps = own.run("one", str(folder / "clips.csv"), [str(folder / "clips.zip")])
+    next(steps)
     own.stop("one")
     own.stop("nobody")
-    (last,) = courses
+    (last,) = steps
     assert last.ended
     assert 0 < len(last.records) < N_ROWS
+    said = text(state("ended", last))
+    assert f"{N_ROWS - len(last.records)} rows were not begun." in said
+    assert f"of {N_ROWS} rows scored" in said
 
 
 def test_the_tables_go_when_they_were_given(scorer: Scorer, folder: Path, tmp_path: Path) -> None:
-    *_, last = batches(scorer, tmp_path).run("one", str(folder / "clips.csv"), [str(folder / "clips.zip")])
-    with tables(last.batch, last.records) as paths:
+    *_, last = runs(scorer, tmp_path).run("one", str(folder / "clips.csv"), [str(folder / "clips.zip")])
+    with tables(last) as paths:
         assert {path.suffix for path in paths.values()} == {".csv", ".jsonl", ".parquet"}
         assert all(path.stat().st_size > 1000 for path in paths.values())
     assert not any(path.exists() for path in paths.values())
+
+
+def text(html: str) -> str:
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", html)))
+
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def run(scorer: Scorer) -> ListRun:
+    """Three clips of two systems, one of which failed, by a judge with a third scale."""
+    mood = Scale("mood", "Mood", "How sad?", ("glad", "2", "3", "4", "sad"))
+    scales = (*scorer.checkpoint.scales, mood)
+    judge = SimpleNamespace(
+        checkpoint=SimpleNamespace(id="random", sha256="0" * 64, scales=scales), model_warnings=scorer.model_warnings
+    )
+    columns = table_columns(scales, [])
+    rows = [("1", "A", 2.0), ("2", HOSTILE, 4.0), ("3", HOSTILE, 3.0)]
+    records = [
+        {
+            **dict.fromkeys(columns),
+            **dict.fromkeys(keys(scales), value),
+            "id": name,
+            "file": f"{name}.wav",
+            "system": system,
+            "warnings": "demo_model;prompt_cut",
+            "status": "ok",
+            "reason": "",
+        }
+        for name, system, value in rows
+    ]
+    failed = {**dict.fromkeys(columns), "id": "4", "file": HOSTILE, "system": "", "status": "failed"}
+    return ListRun(5, (), judge, 1, [*records, {**failed, "reason": "It is empty."}], 4.0)
+
+
+def test_progress_counts_rows_and_time(run: ListRun) -> None:
+    shown = state("scoring", run)
+    assert 'aria-valuenow="80"' in shown
+    assert "4 of 5 rows, about 0:01 left 1 cannot be scored; the table says why. Keep this page" in text(shown)
+    assert "0 of 5 rows Keep" in text(state("scoring", replace(run, records=[])))
+
+
+def test_the_end_says_what_came_of_it(run: ListRun) -> None:
+    said = text(state("ended", run))
+    assert "3 of 5 rows scored Stopped: 1 row was not begun. 1 cannot be scored" in said
+    assert "One file is in no row of the clip list. Scored by random (" in said
+
+
+def test_each_scale_has_a_plot_and_a_column(run: ListRun) -> None:
+    shown = board(run)
+    assert shown.count("<svg") == 3
+    assert f"{HOSTILE} 2 3.50 [3.00, 4.00] 1. 3.50 [3.00, 4.00] 1. 3.50 [3.00, 4.00] 1." in text(shown)
+    assert "2.00 (one clip) 2." in text(shown)
+    assert "These scores come from the demo model" in text(shown)
+    assert "<img" not in shown
+    table = rows_table(run)
+    assert list(table.columns)[3:6] == ["Musical impression", "Textual alignment", "Mood"]
+    assert table["What to know"].to_list() == ["prompt cut"] * 3 + ["It is empty."]
+
+
+def test_without_systems_it_says_how_to_get_them(run: ListRun) -> None:
+    shown = board(replace(run, records=run.records[3:]))
+    assert "<svg" not in shown
+    assert "With a column system in the clip list" in text(shown)
+
+
+def test_why_there_are_no_scores_is_shown_line_by_line() -> None:
+    shown = state("failed", message=f"It has 2 problems:\n  line 1: {HOSTILE}\n  line 2: y")
+    assert 'role="alert"' in shown
+    assert "<p>It has 2 problems:</p>" in shown
+    assert "<img" not in shown
+    assert f"line 1: {HOSTILE}" in text(shown)

@@ -1,4 +1,4 @@
-"""The Batch tab as a visitor meets it, in Chromium."""
+"""Several clips, as a visitor meets the tab, in Chromium."""
 
 import zipfile
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from core.many.records import read_records
-from core.tables import Problems
+from core.batch.manifest import read_records
+from core.files import Problems
 from tests.manifests import manifest_rows, write_manifest
 from tests.webapp.browsing import open_page, overflow
 
@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(browser: Browser, address: str, look: tuple[int, str]) -> Iterator[Page]:
     """The tab, open and ready. Whatever a test does, the page logs no error and asks nobody else."""
-    with open_page(browser, look, f"{address}#batch") as opened:
+    with open_page(browser, look, f"{address}#several") as opened:
         expect(opened.get_by_role("button", name="Score all")).to_be_visible()
         yield opened
 
@@ -47,8 +47,8 @@ def state(page: Page) -> str:
 
 
 @pytest.mark.parametrize("look", [(1280, "light"), (390, "dark")], ids=lambda look: f"{look[0]} {look[1]}")
-def test_a_batch_is_scored(page: Page, folder: Path, look: tuple[int, str]) -> None:
-    assert "A manifest names the clips" in state(page)
+def test_a_clip_list_is_scored(page: Page, folder: Path, look: tuple[int, str]) -> None:
+    assert "A clip list names the clips" in state(page)
     assert overflow(page) == 0
     give(page, folder / "clips.csv", folder / "clips.zip")
     page.get_by_role("button", name="Score all").click()
@@ -69,7 +69,7 @@ def test_a_batch_is_scored(page: Page, folder: Path, look: tuple[int, str]) -> N
     expect(page.get_by_role("button", name="Score all")).to_be_enabled()
 
 
-def test_a_batch_is_stopped(page: Page, tmp_path: Path) -> None:
+def test_a_clip_list_is_stopped(page: Page, tmp_path: Path) -> None:
     n_rows = 800
     manifest = write_manifest(tmp_path / "long.csv", manifest_rows(tmp_path, n_rows, n_clips=1))
     give(page, manifest, tmp_path / "clip0.wav")
@@ -81,10 +81,10 @@ def test_a_batch_is_stopped(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#batch-rows")).to_contain_text("row 0")
 
 
-def test_why_there_is_no_batch_is_told(page: Page, folder: Path, tmp_path: Path) -> None:
+def test_why_there_are_no_scores_is_told(page: Page, folder: Path, tmp_path: Path) -> None:
     page.get_by_role("button", name="Score all").focus()
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("There is no manifest")
+    expect(page.get_by_role("alert")).to_contain_text("There is no clip list")
     (tmp_path / "twice.csv").write_text("id,file,prompt\n1,<b>,x\n1,a.wav,x\n")
     give(page, tmp_path / "twice.csv", folder / "clips.zip")
     page.get_by_role("button", name="Score all").click()

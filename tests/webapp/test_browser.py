@@ -8,12 +8,12 @@ import pytest
 from gradio_client import Client, handle_file
 from playwright.sync_api import Browser, Page, expect
 
-from core.scales import describe
+from core.scales import TEXTUAL_ALIGNMENT
 from core.scorer import Scorer
 from tests.bad_inputs import BAD_INPUTS
 from tests.clips import pluck, write_clip
 from tests.webapp.browsing import open_page, overflow
-from webapp.score_tab import snippet
+from webapp.score import snippet
 from webapp.theme import DARK, LIGHT
 
 pytestmark = pytest.mark.browser
@@ -48,19 +48,17 @@ def clip(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "look",
-    [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")],
-    ids=lambda look: f"{look[0]} {look[1]}",
+    "look", [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")], ids=lambda look: f"{look[0]} {look[1]}"
 )
 def test_a_clip_from_disk_is_scored(page: Page, clip: Path, scorer: Scorer, look: tuple[int, str]) -> None:
     assert overflow(page) == 0
     expect(page.locator("#result")).to_contain_text("Two scores will stand here")
     score(page, clip)
     expected = scorer.score(clip, PROMPT)
-    values = (expected.musical_impression, expected.textual_alignment)
+    values = (expected["musical_impression"], expected["textual_alignment"])
     assert page.locator("#result .me-value b").all_inner_texts() == [f"{value:.1f}" for value in values]
-    low, high = expected.intervals.textual_alignment
-    word = describe("textual_alignment", expected.textual_alignment)
+    low, high = expected.intervals.bounds["textual_alignment"]
+    word = TEXTUAL_ALIGNMENT.describe(expected["textual_alignment"])
     expect(page.locator("#result .me-range").last).to_have_text(
         f"{word}; 90\u202f% of similar clips lie between {low:.1f} and {high:.1f}"
     )
@@ -73,6 +71,47 @@ def test_a_clip_from_disk_is_scored(page: Page, clip: Path, scorer: Scorer, look
     palette = {"light": LIGHT, "dark": DARK}[look[1]]
     background = page.evaluate("getComputedStyle(document.querySelector('.me-result')).backgroundColor")
     assert background == f"rgb({', '.join(str(int(palette.surface[at : at + 2], 16)) for at in (1, 3, 5))})"
+
+
+@pytest.mark.parametrize("look", [(1280, "light"), (390, "light")], ids=str)
+def test_the_address_names_the_open_tab(page: Page, address: str) -> None:
+    tabs = {name: page.get_by_role("tab", name=name) for name in ("Listening test", "Score", "Several clips")}
+    for name, url, shown in (
+        ("Listening test", "#listening", "#listening-tab"),
+        ("Score", "", "#one-tab"),
+        ("Several clips", "#several", "#several-tab"),
+    ):
+        tabs[name].click()
+        expect(page).to_have_url(f"{address}{url}")
+        expect(page.locator(shown)).to_be_visible()
+    page.reload()
+    expect(page.locator("#several-tab")).to_be_visible()
+    for name in ("listening", "batch"):  # the second as it was called once
+        page.evaluate("name => { location.hash = name; }", name)
+        expect(page.locator("#listening-tab")).to_be_visible(visible=name == "listening")
+    expect(page).to_have_url(f"{address}#several")
+
+
+def test_old_links_lead_to_the_administrators_page(page: Page, address: str) -> None:
+    for name, url, title in (("study", "admin/", "Studies"), ("training", "admin/#training", "Training")):
+        page.goto("about:blank")
+        page.goto(f"{address}#{name}")
+        expect(page).to_have_url(f"{address}{url}")
+        expect(page.get_by_role("tab", name=title)).to_have_attribute("aria-selected", "true")
+
+
+@pytest.mark.parametrize("look", [(1280, "light"), (390, "light")], ids=str)
+def test_an_invited_rater_sees_the_listening_test_alone(page: Page, address: str) -> None:
+    page.goto("about:blank")
+    page.goto(f"{address}#listening")
+    expect(page.locator("#rater")).to_be_visible()
+    expect(page.get_by_role("tab").locator("visible=true")).to_have_count(0)
+    for text in ("Demo judge:", "How would experts rate this music"):
+        expect(page.get_by_text(text)).to_be_hidden()
+    page.get_by_role("link", name="All of MusicEval").click()
+    expect(page.get_by_role("tab", name="Score")).to_be_visible()
+    expect(page).to_have_url(address)
+    expect(page.get_by_role("link", name="All of MusicEval")).to_be_hidden()
 
 
 def test_the_banner_tells_of_the_demo_model(page: Page) -> None:
@@ -129,9 +168,7 @@ def test_a_click_in_the_plot_goes_there(page: Page, clip: Path) -> None:
     plot.click(position={"x": box["width"] / 2, "y": 20})
     expect(plot).to_have_attribute("aria-valuetext", "0:11 of 0:23")
     expect(page.locator(".me-clock")).to_have_text("0:11 / 0:23")
-    assert page.evaluate("document.querySelector('#result audio').currentTime") == pytest.approx(
-        11.5, abs=0.1
-    )
+    assert page.evaluate("document.querySelector('#result audio').currentTime") == pytest.approx(11.5, abs=0.1)
     page.locator("#result summary").click()
     page.get_by_role("button", name="0:13 to 0:23").click()
     expect(plot).to_have_attribute("aria-valuenow", "13.0")

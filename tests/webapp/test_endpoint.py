@@ -12,7 +12,7 @@ from gradio_client import Client, handle_file
 from core.scorer import Scorer
 from tests.bad_inputs import BAD_INPUTS, BadInput
 from tests.clips import pluck, write_clip
-from webapp.score_tab import snippet
+from webapp.score import snippet
 
 PROMPT = "A calm guitar line"
 # gradio_client refuses these before it sends anything.
@@ -53,7 +53,7 @@ def test_the_snippet_runs_as_it_stands(
         exec(snippet(address), variables)
     expected = scorer.score(tmp_path / "clip.wav", "A calm piano ballad in a minor key")
     last = printed.getvalue().splitlines()[-1]
-    assert last == f"{expected.musical_impression} {expected.textual_alignment}"
+    assert last == f"{expected['musical_impression']} {expected['textual_alignment']}"
 
 
 @pytest.mark.parametrize("case", BAD_INPUTS, ids=lambda case: case.name)
@@ -99,11 +99,7 @@ def test_no_clip_is_refused_in_words(client: Client) -> None:
 
 
 def test_an_unexpected_error_is_logged_and_told_plainly(
-    client: Client,
-    clip_path: Path,
-    scorer: Scorer,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    client: Client, clip_path: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("a detail of the server")

@@ -1,4 +1,4 @@
-"""Nothing of the machine can be read or reached through the server, whatever is asked and whatever is set."""
+"""Nothing of the machine can be read or reached through the server, whatever is asked."""
 
 import http.client
 import json
@@ -17,10 +17,11 @@ import pytest
 from gradio_client import Client
 
 from tests.clips import write_clip
+from webapp.guard import RateLimit
 
 ROOT = Path(__file__).parents[2]
 SECRETS = ("/etc/passwd", str(ROOT / "app.py"), str(ROOT / "pyproject.toml"))
-CONTENTS = ("root:", "EXIT_MISTAKE", "[tool.ruff]")
+CONTENTS = ("root:x:", "EXIT_MISTAKE", "[tool.ruff]")
 UP = "../" * 12
 FILE = {"meta": {"_type": "gradio.FileData"}}
 
@@ -71,20 +72,13 @@ def call(address: str, fn_index: int, data: list[Any], **more: Any) -> str:
 
 
 def handlers(address: str, of: str = "") -> list[dict[str, Any]]:
-    """All handlers that strangers may call, or those of them that an element has to do with.
-
-    `tests.webapp.test_administration` calls the administrator's.
-    """
+    """All handlers of the visitors' page, or those of them that an element has to do with."""
     config = httpx.get(f"{address}config").json()
     names = {part["id"]: part["props"].get("elem_id") or part["type"] for part in config["components"]}
     found = []
     for handler in config["dependencies"]:
-        inputs = [names[part] for part in handler["inputs"]]
-        if inputs[:1] != ["browserstate"] and of in [
-            "",
-            *inputs,
-            *(names.get(t[0]) for t in handler["targets"]),
-        ]:
+        parts = [*handler["inputs"], *(part for part, _ in handler["targets"])]
+        if not of or of in [names.get(part) for part in parts]:
             found.append(handler)
     return found
 
@@ -118,6 +112,9 @@ def handlers(address: str, of: str = "") -> list[dict[str, Any]]:
         "/svelte/" + UP + "{0}",
         "/custom_component/../../{0}",
         "/monitoring/summary",
+        "/admin/monitoring/summary",
+        "/admin/gradio_api/file={0}",
+        "/admin/assets/" + UP + "{0}",
         "//{0}",
         "/" + UP + "{0}",
     ],
@@ -146,9 +143,11 @@ def test_no_address_reads_a_file(address: str, pattern: str) -> None:
         "profiling/traces",
     ],
 )
-def test_what_the_pages_do_not_need_is_not_served(address: str, path: str) -> None:
-    for answer in (httpx.post(f"{address}gradio_api/{path}"), httpx.get(f"{address}gradio_api/{path}")):
-        assert (answer.status_code, answer.text) == (404, "This address is not served.")
+def test_what_the_pages_do_not_need_is_not_served(http: httpx.Client, path: str) -> None:
+    for page in ("", "admin/"):
+        for method in ("GET", "POST"):
+            answer = http.request(method, f"/{page}gradio_api/{path}")
+            assert (answer.status_code, answer.text) == (404, "This address is not served.")
 
 
 def test_no_handler_takes_a_path_for_a_clip(address: str, private_clip: Path) -> None:
@@ -183,7 +182,7 @@ def test_no_handler_takes_a_path_for_a_prompt(address: str, client: Client, priv
     assert list(Path(os.environ["GRADIO_TEMP_DIR"]).rglob(private_clip.name)) == []
 
 
-@pytest.mark.parametrize("number", [-1, 6, 10**12, "0", None, [0]], ids=str)
+@pytest.mark.parametrize("number", [-1, 12, 10**12, "0", None, [0]], ids=str)
 def test_only_examples_can_be_chosen(address: str, number: object) -> None:
     (choice,) = handlers(address, of="examples")
     said = call(address, choice["id"], [], event_data={"number": number})
@@ -216,16 +215,7 @@ def test_no_address_is_fetched(address: str, neighbour: tuple[str, list[str]]) -
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "../../escaped.wav",
-        "/tmp/escaped.wav",
-        "..\\escaped.wav",
-        "a\x00b.wav",
-        "..",
-        ".",
-        "%2e%2e%2fa",
-        "a" * 5000,
-    ],
+    ["../../escaped.wav", "/tmp/escaped.wav", "..\\escaped.wav", "a\x00b.wav", "..", ".", "%2e%2e%2fa", "a" * 5000],
 )
 def test_an_upload_stays_in_its_folder(address: str, name: str) -> None:
     answer = httpx.post(f"{address}gradio_api/upload", files={"files": (name, b"content")})
@@ -242,11 +232,19 @@ def test_an_upload_that_claims_another_type_is_not_run_by_the_browser(address: s
     assert answer.headers["content-disposition"].startswith("attachment")
 
 
-@pytest.mark.parametrize(("path", "n_bytes"), [("upload", 600_000_000), ("queue/join", 200_000_000)])
+@pytest.mark.parametrize(
+    ("path", "n_bytes"),
+    [
+        ("gradio_api/upload", 600_000_000),
+        ("gradio_api/queue/join", 200_000_000),
+        ("admin/", 2_000_000),
+        ("admin/gradio_api/upload", 2_000_000),
+    ],
+)
 def test_a_body_over_the_limit_is_refused_before_it_is_read(address: str, path: str, n_bytes: int) -> None:
     place = urlsplit(address)
     connection = http.client.HTTPConnection(place.hostname or "", place.port or 0, timeout=20)
-    connection.putrequest("POST", f"/gradio_api/{path}")
+    connection.putrequest("POST", f"/{path}")
     connection.putheader("Content-Length", str(n_bytes))
     connection.putheader("Content-Type", "multipart/form-data; boundary=x")
     connection.endheaders()
@@ -261,8 +259,56 @@ def test_a_body_of_unknown_length_is_refused(address: str) -> None:
 
 
 def test_the_page_tells_nothing_of_the_machine(address: str) -> None:
-    for path in ("", "config", "gradio_api/info"):
+    for path in ("", "config", "gradio_api/info", "admin/", "admin/config"):
         text = httpx.get(f"{address}{path}").text
         assert str(ROOT) not in text
         assert tempfile.gettempdir() + "/" not in text
         assert os.uname().nodename not in json.dumps(text)
+
+
+class Clock:
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def limit(clock: Clock) -> RateLimit:
+    return RateLimit(3, 10.0, clock, most_clients=10)
+
+
+def test_a_burst_then_one_each_refill(limit: RateLimit, clock: Clock) -> None:
+    assert [limit.take("192.0.2.1") for _ in range(5)] == [0, 0, 0, 10, 10]
+    clock.now_s += 4
+    assert limit.take("192.0.2.1") == 6
+    clock.now_s += 6
+    assert [limit.take("192.0.2.1") for _ in range(2)] == [0, 10]
+    clock.now_s += 30
+    assert [limit.take("192.0.2.1") for _ in range(4)] == [0, 0, 0, 10]
+
+
+def test_what_is_given_back_does_not_count(limit: RateLimit) -> None:
+    for _ in range(20):
+        assert limit.take("192.0.2.1") == 0
+        limit.give_back("192.0.2.1")
+    limit.give_back("192.0.2.2")
+    assert [limit.take("192.0.2.2") for _ in range(4)] == [0, 0, 0, 10]
+
+
+def test_each_client_for_itself_and_an_ipv6_network_is_one(limit: RateLimit) -> None:
+    assert [limit.take(f"192.0.2.{number}") for number in range(2) for _ in range(3)] == [0] * 6
+    assert [limit.take(f"2001:db8:0:1::{number}") for number in range(1, 5)] == [0, 0, 0, 10]
+    assert [limit.take(one) for one in ("2001:db8:0:2::1", "fe80::1%eth0", "no address")] == [0, 0, 0]
+
+
+def test_memory_is_bounded(limit: RateLimit, clock: Clock) -> None:
+    for number in range(100):
+        clock.now_s += 10
+        limit.take(f"client {number}")
+    assert len(limit) <= 11

@@ -15,13 +15,13 @@ from sqlalchemy import func, select, text
 
 import app
 from annotation.database import Database
-from annotation.schema import Batch, Rating, Trial
+from annotation.schema import Batch, Rating, Response, Trial
 from core.settings import Settings
 from tests.webapp.conftest import free_port
 from tests.webapp.studies import RemoteRater, make_study
 
 RATERS = 4
-START_S = 60
+START_S = 120
 RESUME_S = 30
 LONGEST_LIFE_S = 0.6  # from when every rater is back at work to the next kill
 
@@ -115,9 +115,7 @@ def scores_of(token: str) -> tuple[int, int]:
 
 @pytest.fixture
 def server(tmp_path: Path, random_checkpoint: Path) -> Iterator[KilledServer]:
-    one = KilledServer(
-        Settings(port=free_port(), data=tmp_path / "data"), random_checkpoint, tmp_path / "log.txt"
-    )
+    one = KilledServer(Settings(port=free_port(), data=tmp_path / "data"), random_checkpoint, tmp_path / "log.txt")
     one.start()
     yield one
     one.kill()
@@ -160,17 +158,19 @@ def wait_for_all(raters: list[ScriptedRater]) -> None:
 def compare(database: Database, raters: list[ScriptedRater]) -> None:
     """Hold what the raters know against what is stored."""
     with database.read() as session:
-        query = select(Trial.token, Rating.musical_impression, Rating.textual_alignment).join(Rating)
-        stored = {token: (impression, alignment) for token, impression, alignment in session.execute(query)}
+        query = select(Trial.token, Rating.score).join(Rating, Rating.trial_id == Trial.id)
+        stored: dict[str, tuple[int, ...]] = {}
+        for token, score in session.execute(query.order_by(Trial.id, Rating.scale)):
+            stored[token] = (*stored.get(token, ()), score)
         twice = (
             select(Trial.rater_id, Trial.clip_id)
-            .join(Rating)
+            .join(Response)
             .where(Trial.role == "stimulus")
             .group_by(Trial.rater_id, Trial.clip_id)
             .having(func.count() > 1)
         )
         assert session.execute(twice).all() == []
-        assert session.execute(select(func.count()).select_from(Rating)).scalar_one() == len(stored)
+        assert session.execute(select(func.count()).select_from(Response)).scalar_one() == len(stored)
         assert session.execute(text("PRAGMA integrity_check")).scalar_one() == "ok"
         assert session.execute(select(Batch).where(Batch.state == "excluded")).all() == []
     acknowledged = {token: scores for rater in raters for token, scores in rater.acknowledged.items()}

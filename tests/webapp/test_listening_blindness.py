@@ -12,9 +12,7 @@ from core.settings import Settings
 from tests.webapp.studies import RemoteRater, SmallStudy
 
 
-def test_every_answer_is_kept_nowhere_and_has_no_validator(
-    rater: RemoteRater, code: str, http: httpx.Client
-) -> None:
+def test_every_answer_is_kept_nowhere_and_has_no_validator(rater: RemoteRater, code: str, http: httpx.Client) -> None:
     task = rater.begin()
     answers = [
         http.post("/listening/enter", json={"code": code}),
@@ -30,14 +28,7 @@ def test_every_answer_is_kept_nowhere_and_has_no_validator(
         rater.get("nothing"),
     ]
     for said in answers:
-        names = {
-            "date",
-            "server",
-            "cache-control",
-            "x-content-type-options",
-            "content-length",
-            "content-type",
-        }
+        names = {"date", "server", "cache-control", "x-content-type-options", "content-length", "content-type"}
         assert said.headers.keys() == names, said.url
         assert said.headers["cache-control"] == "no-store"
 
@@ -45,11 +36,7 @@ def test_every_answer_is_kept_nowhere_and_has_no_validator(
 def test_no_part_of_a_clip_is_sent(rater: RemoteRater) -> None:
     task = rater.begin()
     whole = rater.get(f"clip/{task['token']}")
-    conditions = {
-        "Range": "bytes=0-9",
-        "If-None-Match": "*",
-        "If-Modified-Since": "Sun, 01 Jan 2090 00:00:00 GMT",
-    }
+    conditions = {"Range": "bytes=0-9", "If-None-Match": "*", "If-Modified-Since": "Sun, 01 Jan 2090 00:00:00 GMT"}
     said = rater.client.get(f"/listening/clip/{task['token']}", headers=rater.headers | conditions)
     assert (said.status_code, said.content) == (200, whole.content)
 
@@ -79,15 +66,7 @@ def test_the_roles_of_a_batch_cannot_be_told_apart(database: Database, rater: Re
 
 @pytest.mark.parametrize(
     "pattern",
-    [
-        "{0}",
-        "file={0}",
-        "gradio_api/file={0}",
-        "gradio_api/file={1}",
-        "gradio_api/file/{0}",
-        "static/{0}",
-        "data/{2}",
-    ],
+    ["{0}", "file={0}", "gradio_api/file={0}", "gradio_api/file={1}", "gradio_api/file/{0}", "static/{0}", "data/{2}"],
 )
 def test_the_data_folder_is_not_served(
     address: str, study: SmallStudy, database: Database, settings: Settings, pattern: str

@@ -15,8 +15,7 @@ from annotation.session import listening
 from annotation.studies import clip_path, find_study
 from core.settings import Settings
 from tests.webapp.studies import CANARY, RemoteRater, SmallStudy, make_study, rows, state
-from webapp.listening_api import MAX_BODY_BYTES, listening_app
-from webapp.venues import Venues
+from webapp.listening_api import MAX_BODY_BYTES, StudyStores, listening_app
 
 NOT_SIGNED_IN = {"error": "You are not signed in. Enter your access code."}
 
@@ -24,33 +23,19 @@ NOT_SIGNED_IN = {"error": "You are not signed in. Enter your access code."}
 @pytest.mark.usefixtures("nothing_stored")
 @pytest.mark.parametrize(
     "body",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"5",
-        b"null",
-        b'"rate"',
-        b"[" * 60_000,
-        b"\xff\xfe",
-        b"1" * 5000,
-        b'{"token": "\\ud800"}',
-    ],
+    [b"", b"{", b"[]", b"5", b"null", b'"rate"', b"[" * 60_000, b"\xff\xfe", b"1" * 5000, b'{"token": "\\ud800"}'],
     ids=lambda body: repr(body[:9]),
 )
 def test_a_body_that_does_not_fit(rater: RemoteRater, body: bytes) -> None:
     said = rater.client.post("/listening/rate", content=body, headers=rater.headers)
-    assert said.status_code == (404 if body == b"" else 400)
+    assert said.status_code == 400
     assert said.json().keys() == {"error"}
 
 
 def test_a_body_that_is_too_large(rater: RemoteRater) -> None:
     body = b'{"token": "%s"}' % (b"x" * MAX_BODY_BYTES)
     said = rater.client.post("/listening/rate", content=body, headers=rater.headers)
-    assert (said.status_code, said.json()) == (
-        413,
-        {"error": f"The request is larger than {MAX_BODY_BYTES} bytes."},
-    )
+    assert (said.status_code, said.json()) == (413, {"error": f"The request is larger than {MAX_BODY_BYTES} bytes."})
     assert rater.client.post("/listening/rate", content=iter([b"{}"])).status_code == 411
 
 
@@ -80,7 +65,7 @@ def test_what_fails_unexpectedly_is_logged_and_told_plainly(
     def fail(*_: object) -> None:
         raise RuntimeError("a detail of the server")
 
-    monkeypatch.setattr(listening, "place", fail)
+    monkeypatch.setattr(listening, "current_step", fail)
     said = rater.get("place")
     assert (said.status_code, said.json()) == (
         500,
@@ -106,15 +91,15 @@ def test_a_clip_whose_file_is_gone(
 
 
 @pytest.fixture
-def venues(tmp_path: Path) -> Iterator[Venues]:
-    both = Venues(Settings(data=tmp_path / "data"))
+def stores(tmp_path: Path) -> Iterator[StudyStores]:
+    both = StudyStores(Settings(data=tmp_path / "data"))
     yield both
     both.close()
 
 
-def test_wrong_codes_are_limited_by_address(venues: Venues) -> None:
-    study = make_study(venues.real.database, venues.real.data, stimuli=1, anchors=1)
-    app = listening_app(venues)
+def test_wrong_codes_are_limited_by_address(stores: StudyStores) -> None:
+    study = make_study(stores.real.database, stores.real.data, stimuli=1, anchors=1)
+    app = listening_app(stores)
 
     def enter(client: TestClient, code: str) -> httpx.Response:
         return client.post("/enter", json={"code": code})
@@ -125,14 +110,12 @@ def test_wrong_codes_are_limited_by_address(venues: Venues) -> None:
     refused = enter(one, study.codes[0])
     assert refused.status_code == 429
     assert 0 < int(refused.headers["retry-after"]) <= 30
-    assert refused.json() == {
-        "error": f"Too many attempts. Wait {refused.headers['retry-after']} s, then try again."
-    }
+    assert refused.json() == {"error": f"Too many attempts. Wait {refused.headers['retry-after']} s, then try again."}
     assert enter(other, study.codes[0]).status_code == 200
 
 
-def test_visitors_of_the_demo_are_limited_by_address(venues: Venues, address: str) -> None:
-    app = listening_app(venues)
+def test_visitors_of_the_demo_are_limited_by_address(stores: StudyStores, address: str) -> None:
+    app = listening_app(stores)
     client = TestClient(app, client=("192.0.2.1", 1))
     assert [client.post("/try").status_code for _ in range(21)] == [200] * 20 + [429]
 
@@ -156,8 +139,8 @@ def test_the_demo_is_apart(http: httpx.Client, database: Database, settings: Set
     assert [path.name for path in settings.data.rglob("*demo*")] == []
 
 
-def test_the_demo_of_another_run_is_over(venues: Venues) -> None:
-    client = TestClient(listening_app(venues))
+def test_the_demo_of_another_run_is_over(stores: StudyStores) -> None:
+    client = TestClient(listening_app(stores))
     said = client.get("/place", headers={"Authorization": "Bearer demo.x"})
     assert (said.status_code, said.json()) == (401, NOT_SIGNED_IN)
 

@@ -50,9 +50,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def upload(address: str, clip: Path) -> str:
     """Path of an upload."""
-    (path,) = httpx.post(
-        f"{address}gradio_api/upload", files={"files": (clip.name, clip.read_bytes())}
-    ).json()
+    (path,) = httpx.post(f"{address}gradio_api/upload", files={"files": (clip.name, clip.read_bytes())}).json()
     return str(path)
 
 
@@ -81,16 +79,12 @@ def test_a_clip_is_scored_as_by_the_scorer(address: str, scorer: Scorer, clip: P
 @pytest.mark.parametrize(
     "form", ["{path}", "{address}gradio_api/file={path}", "https://x.example/gradio_api/file={path}"]
 )
-def test_an_upload_is_scored_by_its_address(
-    address: str, scorer: Scorer, clip: Path, upload: str, form: str
-) -> None:
+def test_an_upload_is_scored_by_its_address(address: str, scorer: Scorer, clip: Path, upload: str, form: str) -> None:
     result = call(address, clip=form.format(path=upload, address=address), prompt=PROMPT)
     assert result.structuredContent == scorer.score(clip, PROMPT).to_json()
 
 
-@pytest.mark.parametrize(
-    "form", ["{0}", "http://x/gradio_api/file={0}", "{1}/../../../../..{0}", "file://{0}"]
-)
+@pytest.mark.parametrize("form", ["{0}", "http://x/gradio_api/file={0}", "{1}/../../../../..{0}", "file://{0}"])
 def test_no_other_file_is_read(address: str, clip: Path, upload: str, form: str) -> None:
     result = call(address, clip=form.format(clip, Path(upload).parent), prompt=PROMPT)
     assert result.isError

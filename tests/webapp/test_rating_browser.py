@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import select
 
 from annotation.database import Database
-from annotation.schema import Batch, Clip, Rating, Trial
+from annotation.schema import Batch, Clip, Response, Trial
 from core.settings import Settings
 from tests.webapp.rating_page import (
     CLIP_S,
@@ -75,9 +75,7 @@ def test_a_whole_batch_from_code_to_break(
     title(page, "Practice 1 of 1")
     rate(page, 2, 2)
     title(page, "Practice 1 of 1: the answer")
-    expect(page.get_by_role("row", name="Overall musical impression")).to_have_text(
-        "Overall musical impression24"
-    )
+    expect(page.get_by_role("row", name=IMPRESSION)).to_have_text(f"{IMPRESSION}24")
     expect(page.get_by_text("Noise, as it should be.")).to_be_visible()
     page.keyboard.press("Enter")
     title(page, "Now the clips that count")
@@ -103,26 +101,22 @@ def test_a_whole_batch_from_code_to_break(
     with database.read() as session:
         query = select(Trial).join(Batch).where(Batch.number == 1, Trial.token.in_(tokens))
         trials = session.scalars(query.order_by(Trial.position)).all()
-        of_batch = Rating.trial_id.in_([trial.id for trial in trials])
-        given = session.scalars(select(Rating).where(of_batch).order_by(Rating.id)).all()
-    assert [(rating.musical_impression, rating.textual_alignment) for rating in given] == said
-    assert [rating.heard_s for rating in given] == [pytest.approx(CLIP_S, abs=0.1)] * 6
+        of_batch = Response.trial_id.in_([trial.id for trial in trials])
+        given = session.scalars(select(Response).where(of_batch).order_by(Response.id)).all()
+        assert [tuple(response.scores.values()) for response in given] == said
+    assert [response.heard_s for response in given] == [pytest.approx(CLIP_S, abs=0.1)] * 6
     assert received.errors == []
     # The second presentation of a clip is to the browser a clip like any other.
     (again,) = (trial for trial in trials if trial.role == "duplicate")
     twice = [trial for trial in trials if trial.clip_id == again.clip_id]
     assert len({trial.token for trial in twice}) == 2
     assert tokens[twice[0].token] == tokens[twice[1].token]
-    but_length = [
-        [header for header in headers if header[0] != "content-length"] for headers in tokens.values()
-    ]
+    but_length = [[header for header in headers if header[0] != "content-length"] for headers in tokens.values()]
     assert but_length == but_length[:1] * len(tokens)
     assert_nothing_told(received, database, study, settings)
 
 
-def assert_nothing_told(
-    received: Received, database: Database, study: SmallStudy, settings: Settings
-) -> None:
+def assert_nothing_told(received: Received, database: Database, study: SmallStudy, settings: Settings) -> None:
     """No answer names a system, a role, a file, a folder or a clip."""
     with database.read() as session:
         names = [name.encode() for name in session.scalars(select(Clip.name))]

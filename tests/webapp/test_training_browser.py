@@ -1,4 +1,4 @@
-"""The administrator's tabs in Chromium: the door, and the way from a table of ratings to a new judge."""
+"""The page Training in Chromium, and the way from a table of ratings to a new judge."""
 
 import json
 import os
@@ -14,11 +14,11 @@ from playwright.sync_api import Browser, Page, expect
 
 from core.scorer import Scorer
 from core.settings import Settings
-from core.training.shelf import ModelShelf
+from core.training.manager import ModelRegistry
 from tests.rated import write_rated
 from tests.webapp.browsing import open_page, overflow
-from tests.webapp.conftest import free_port
-from webapp import build_app, serve
+from tests.webapp.conftest import free_port, make_app, running
+from webapp.app import build_app
 from webapp.judge import Judge
 
 pytestmark = pytest.mark.browser
@@ -69,9 +69,8 @@ def locked(data: Path, scorer: Scorer) -> Iterator[str]:
         for name in [name for name in os.environ if name.startswith("GRADIO_")]:
             patch.delenv(name)
         settings = Settings(port=free_port(), data=data, admin_password=PASSWORD)
-        app = build_app(scorer, settings)
-        yield serve(app, settings, block=False)
-        app.close(verbose=False)
+        with running(make_app(scorer, settings), settings) as address:
+            yield address
 
 
 @pytest.fixture
@@ -93,35 +92,28 @@ def open_tab(page: Page, name: str) -> None:
 @pytest.mark.parametrize("look", LOOKS, ids=str)
 def test_the_tab_fits_the_screen(page: Page, locked: str, look: tuple[int, str]) -> None:
     page.goto(f"{locked}#training")
-    expect(page.get_by_text("Sign in with the password of this server.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     assert overflow(page) == 0
     sign_in(page)
     expect(page.get_by_role("heading", name="broken broke off")).to_be_visible()
     expect(page.get_by_role("heading", name="Result of measured")).to_be_visible()
     expect(page.locator("#training-curves canvas, #training-curves svg.marks").first).to_be_visible()
-    expect(page.locator("#scatter-musical_impression")).to_contain_text("")
-    expect(page.locator("#scatter-textual_alignment")).to_be_hidden()
+    expect(page.locator("#scatter-0")).to_contain_text("")
+    expect(page.locator("#scatter-1")).to_be_hidden()
     assert overflow(page) == 0
 
 
-def test_the_door(page: Page, locked: str) -> None:
-    page.goto(locked)
-    open_tab(page, "Training")
-    sign_in(page, "a wrong password")
-    expect(page.get_by_role("alert")).to_contain_text("This is not the administrator's password.")
+def test_a_sign_in_lasts_for_both_pages(page: Page, locked: str) -> None:
+    page.goto(f"{locked}admin/")
     sign_in(page)
-    expect(page.locator("#models")).to_contain_text("measured")
-    open_tab(page, "Study")
     expect(page.get_by_text("There is no study yet").first).to_be_visible()
     page.reload()
     expect(page.get_by_text("There is no study yet").first).to_be_visible()
     open_tab(page, "Training")
     expect(page.locator("#models")).to_contain_text("measured")
     page.get_by_role("button", name="Sign out").first.click()
-    expect(page.get_by_text("Sign in with the password of this server.").first).to_be_visible()
-    expect(page.locator("#models")).to_be_hidden()
-    open_tab(page, "Study")
-    expect(page.get_by_text("There is no study yet")).to_be_hidden()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(page.locator("#models")).to_have_count(0)
 
 
 def test_an_unfinished_run_is_deleted_and_brought_back(page: Page, locked: str) -> None:
@@ -136,22 +128,17 @@ def test_an_unfinished_run_is_deleted_and_brought_back(page: Page, locked: str) 
 
 @pytest.fixture(params=["stand-in", pytest.param("real", marks=pytest.mark.slow)])
 def unlocked(
-    request: pytest.FixtureRequest,
-    data: Path,
-    scorer: Scorer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest, data: Path, scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """Address of a server without a password, and with training of either kind."""
     if request.param == "stand-in":
         script = tmp_path / "trainer.py"
         given = {"model": str(data / "models" / "measured"), "sign": str(tmp_path / "go")}
         script.write_text(TRAINER.format(**given))
-        monkeypatch.setattr("core.training.runs.TRAINER", (sys.executable, "-S", str(script)))
+        monkeypatch.setattr("core.training.manager.TRAINER", (sys.executable, "-S", str(script)))
     settings = Settings(port=free_port(), data=tmp_path / "data")
-    app = build_app(scorer, settings)
-    yield serve(app, settings, block=False)
-    app.close(verbose=False)
+    with running(make_app(scorer, settings), settings) as address:
+        yield address
 
 
 @pytest.mark.timeout(300)
@@ -175,29 +162,25 @@ def test_from_ratings_to_a_new_judge(unlocked: str, page: Page, tmp_path: Path) 
     back = page.get_by_role("button", name="Back to the previous model")
     expect(back).to_be_visible()
     expect(page.locator("#models li", has_text="fresh")).to_contain_text("judges now")
-    open_tab(page, "Score")
-    expect(page.locator(".me-banner")).to_contain_text("composed music")
-    open_tab(page, "Training")
     back.click()
     expect(back).to_be_hidden()
 
 
 def test_the_note_on_the_judge_follows(page: Page, scorer: Scorer, tmp_path: Path) -> None:
     settings = Settings(port=free_port(), data=tmp_path)
-    judge = Judge(scorer, ModelShelf(settings.models))
-    app = build_app(judge, settings)
-    page.goto(serve(app, settings, block=False))
-    expect(page.locator(".me-banner")).to_contain_text("Demo judge: trained on composed music")
-    judge.scorer = Scorer(replace(scorer.checkpoint, demo=False, caveat="its towers heard <b>little</b>"))
-    page.locator("#examples button").first.click()
-    expect(page.locator("#clip #duration")).to_have_text("0:16")
-    page.get_by_role("button", name="Score", exact=True).click()
-    expect(page.locator(".me-banner")).to_contain_text("This judge: its towers heard <b>little</b>.")
-    expect(page.locator("#result .me-value b")).to_have_count(2, timeout=20_000)
-    expect(page.locator("#result .me-warnings")).to_contain_text("its towers heard <b>little</b>")
-    judge.scorer = Scorer(replace(scorer.checkpoint, demo=False, caveat=""))
-    page.reload()
-    expect(page.locator("#result")).to_contain_text("Two scores will stand here")
-    expect(page.locator(".me-banner")).to_have_count(0)
-    page.goto("about:blank")
-    app.close(verbose=False)
+    judge = Judge(scorer, ModelRegistry(settings.models))
+    with running(build_app(judge, settings), settings) as address:
+        page.goto(address)
+        expect(page.locator(".me-banner")).to_contain_text("Demo judge: trained on composed music")
+        judge.scorer = Scorer(replace(scorer.checkpoint, demo=False, caveat="its towers heard <b>little</b>"))
+        page.locator("#examples button").first.click()
+        expect(page.locator("#clip #duration")).to_have_text("0:16")
+        page.get_by_role("button", name="Score", exact=True).click()
+        expect(page.locator(".me-banner")).to_contain_text("This judge: its towers heard <b>little</b>.")
+        expect(page.locator("#result .me-value b")).to_have_count(2, timeout=20_000)
+        expect(page.locator("#result .me-warnings")).to_contain_text("its towers heard <b>little</b>")
+        judge.scorer = Scorer(replace(scorer.checkpoint, demo=False, caveat=""))
+        page.reload()
+        expect(page.locator("#result")).to_contain_text("Two scores will stand here")
+        expect(page.locator(".me-banner")).to_have_count(0)
+        page.goto("about:blank")

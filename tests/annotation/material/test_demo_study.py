@@ -12,7 +12,7 @@ import soundfile
 from annotation.database import Database
 from annotation.material.demo_study import CLIP_S, PROTOCOL, new_visitor, open_demo, sound_check
 from annotation.protocol import Protocol
-from annotation.results.progress import progress
+from annotation.results.status import progress
 from annotation.schema import Clip, Rater
 from annotation.session import listening
 from annotation.studies import clip_path, find_study
@@ -36,17 +36,16 @@ def test_what_is_in_it(demo: tuple[Database, Path]) -> None:
         assert study.demo
         found = session.query(Clip).all()
         kinds = [clip.kind for clip in found]
-        assert [kinds.count(kind) for kind in ("stimulus", "anchor", "training")] == [8, 3, 2]
+        assert [kinds.count(kind) for kind in ("stimulus", "anchor", "practice")] == [8, 3, 2]
         assert len({clip.system_id for clip in found if clip.kind == "stimulus"}) == 4
         assert all("stand-in" in clip.source_file for clip in found if clip.kind == "anchor")
         assert all(clip.source_file.startswith("composed") for clip in found)
         assert {clip.duration_s for clip in found} == {CLIP_S}
         for clip in found:
             assert clip_path(data, study, clip.name).is_file()
-            if clip.kind == "training":
+            if clip.kind == "practice":
                 assert clip.explanation
-                assert 1 <= (clip.expected_musical_impression or 0) <= 5
-                assert 1 <= (clip.expected_textual_alignment or 0) <= 5
+                assert [1 <= clip.expected[scale.key] <= 5 for scale in study.scales] == [True, True]
         assert progress(session, study, NOW).anchors >= PROTOCOL.anchors
 
 
@@ -57,11 +56,9 @@ def test_visitors_rate_it_all_and_do_not_disturb_each_other(demo: tuple[Database
         assert first.pseudonym != second.pseudonym
         assert first.code_sha256 is None
     for visitor in (first, second):
-        at = rate_all(
-            database, visitor.id, lambda clip, _role: (5, 4) if clip.kind == "anchor" else (3, 3), NOW
-        )
+        at = rate_all(database, visitor.id, lambda clip, _role: (5, 4) if clip.kind == "anchor" else (3, 3), NOW)
         with database.write() as session:
-            place = listening.place(session, session.get_one(Rater, visitor.id), at)
+            place = listening.current_step(session, session.get_one(Rater, visitor.id), at)
         assert (place.step, place.message, place.batches_done) == ("done", "complete", 2)
 
 
@@ -69,7 +66,5 @@ def test_the_sound_check_is_as_loud_as_the_clips() -> None:
     for protocol in (Protocol(), Protocol(sample_rate_hz=44_100, loudness_lufs=-30)):
         samples, rate_hz = soundfile.read(io.BytesIO(sound_check(protocol)))
         assert rate_hz == protocol.sample_rate_hz
-        assert pyloudnorm.Meter(rate_hz).integrated_loudness(samples) == pytest.approx(
-            protocol.loudness_lufs, abs=0.1
-        )
+        assert pyloudnorm.Meter(rate_hz).integrated_loudness(samples) == pytest.approx(protocol.loudness_lufs, abs=0.1)
     assert sound_check() == sound_check(PROTOCOL)

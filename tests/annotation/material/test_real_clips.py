@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from annotation import access
-from annotation.__main__ import main
+from annotation import studies as access
+from annotation.cli import main
 from annotation.database import Database
 from annotation.schema import Clip
 from core.audio import read_clip
-from core.ratings import RatedClips
-from core.scales import SCALES
+from core.rated_clips import RatedClips
+from core.scales import MUSICEVAL, keys
 from tests.annotation.scripted import rate_all
 
 CAPTIONS = {
@@ -42,10 +42,7 @@ def write_manifest(audio: Path, folder: Path) -> Path:
 
 @pytest.mark.reference
 def test_the_exported_scores_are_those_given(
-    reference_data: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    reference_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(*arguments: str) -> str:
         capsys.readouterr()
@@ -54,18 +51,7 @@ def test_the_exported_scores_are_those_given(
 
     monkeypatch.setenv("MUSICEVAL_DATA", str(tmp_path / "data"))
     manifest = write_manifest(reference_data / "audio", tmp_path)
-    rules = (
-        "--raters-per-clip",
-        "2",
-        "--batch-size",
-        "5",
-        "--anchors",
-        "2",
-        "--training",
-        "0",
-        "--seed",
-        "1",
-    )
+    rules = ("--raters-per-clip", "2", "--batch-size", "5", "--anchors", "2", "--training", "0", "--seed", "1")
     run("create", "real", *rules)
     report = run("ingest", "real", str(manifest))
     assert report.splitlines() == [
@@ -85,7 +71,7 @@ def test_the_exported_scores_are_those_given(
     assert len(rated) == 12
     assert {len(scores) for scores in given.values()} == {2}
     for name, scores in given.items():
-        assert rated.loc[name, list(SCALES)].tolist() == np.mean(scores, axis=0).tolist()
+        assert rated.loc[name, keys(MUSICEVAL)].tolist() == np.mean(scores, axis=0).tolist()
     for path in rated["audio_path"]:
         assert soundfile.info(path).frames == 29 * 16_000
         assert read_clip(path).sample_rate_hz == 16_000

@@ -1,4 +1,4 @@
-"""Exports: what they say, that they say it safely, that they are whole."""
+"""What a study gives out: exports that are whole and safe, and what a judge learns from."""
 
 import contextlib
 import csv
@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 
 from annotation.database import Database
-from annotation.material.clips import Entry, add_clip
+from annotation.export import export, rated_clips, write_training_data
+from annotation.material.ingest import Entry, add_clip
 from annotation.material.sound import normalise
-from annotation.output.export import export
 from annotation.protocol import Protocol
 from annotation.schema import Clip
-from annotation.session.screening import exclude
-from annotation.studies import clip_path, create, find_batch, find_rater, find_study, invite
+from annotation.session.exclusions import Change
+from annotation.studies import clip_path, create, find_rater, find_study, invite
 from core.audio import read_clip
 from core.errors import StudyError
-from core.ratings import RatedClips
-from core.scales import SCALES
-from core.sources import read_source
+from core.musiceval import read_source, wav_names
+from core.rated_clips import RatedClips
+from core.scales import MUSICEVAL, Scale, keys
 from tests.annotation.rooms import NOW
 from tests.annotation.scripted import rate_all
 from tests.clips import pluck
@@ -34,6 +34,8 @@ HOSTILE = '=HYPERLINK("http://x")\ttab\r\nline <b>'
 PROMPTS = (HOSTILE, "A calm piano", '-loud, "fast"')
 RULES = Protocol(raters_per_clip=2, batch_size=3, anchors=1, duplicate_distance=1, training=0)
 GIVEN = {("R01", 0): (5, 1), ("R01", 1): (4, 2), ("R02", 0): (4, 4), ("R02", 1): (4, 1)}  # rater, clip % 2
+SCALES = keys(MUSICEVAL)
+CLARITY = Scale("clarity", "Clarity", "How clear is it?", ("a", "b", "c", "d", "e"))
 
 
 @dataclass
@@ -46,6 +48,10 @@ class Done:
     clips: list[Clip]  # stimuli
     says: dict[tuple[str, str], tuple[int, int]]  # (rater, clip) -> scores
 
+    def original(self, name: str) -> Path:
+        with self.database.read() as session:
+            return clip_path(self.data, find_study(session, "one"), name)
+
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
@@ -53,6 +59,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     database = Database(f"sqlite:///{data / 'musiceval.sqlite'}")
     with database.write() as session:
         study = create(session, "one", RULES, 3, NOW)
+        create(session, "none-yet", RULES, 3, NOW, demo=True)
     entries = [Entry(f"{number}.wav", PROMPTS[number % 3], f"=sys{number // 3}") for number in range(6)]
     entries += [Entry("take.wav", PROMPTS[1], "=sys0")]
     entries += [Entry(f"anchor{number}.wav", "Played by people", "human", "anchor") for number in range(2)]
@@ -70,6 +77,19 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
         at = rate_all(database, rater.id, lambda clip, _role, said=said: said.get(clip.name, (5, 5)), at)
     yield Done(database, data, at, clips, says)
     database.close()
+
+
+@pytest.fixture
+def copy(done: Done, tmp_path: Path) -> Iterator[Database]:
+    """A copy of the study's database, to change."""
+    with (
+        contextlib.closing(sqlite3.connect(done.data / "musiceval.sqlite")) as source,
+        contextlib.closing(sqlite3.connect(tmp_path / "copy.sqlite")) as target,
+    ):
+        source.backup(target)
+    copy = Database(f"sqlite:///{tmp_path / 'copy.sqlite'}")
+    yield copy
+    copy.close()
 
 
 @pytest.fixture
@@ -94,7 +114,7 @@ def test_every_rating_is_there(done: Done, out: Path) -> None:
     assert (first["heard_s"], first["batch"], first["position"]) == ("1.0", "1", "1")
 
 
-def test_raters(done: Done, out: Path) -> None:
+def test_raters(out: Path) -> None:
     for rater in rows(out / "raters.csv"):
         assert rater["agreed_at"] >= "2026-03-01T12:00:00.000000Z"
         assert (rater["training"], rater["instrument"]) == ("student of music", "'=cello()")
@@ -109,20 +129,15 @@ def test_mos(done: Done, out: Path) -> None:
             assert float(mos[clip.name][scale]) == np.mean(said)
             assert float(mos[clip.name][f"{scale}_sd"]) == pytest.approx(np.std(said, ddof=1), abs=1e-12)
         assert mos[clip.name]["n_ratings"] == "2"
-    systems = rows(out / "systems.csv")
-    assert [(row["system"], row["n_clips"], row["n_ratings"]) for row in systems] == [
-        ("'=sys0", "4", "8"),
-        ("'=sys1", "3", "6"),
-    ]
+    systems = [(row["system"], row["n_clips"], row["n_ratings"]) for row in rows(out / "systems.csv")]
+    assert systems == [("'=sys0", "4", "8"), ("'=sys1", "3", "6")]
 
 
 def test_clips_lead_back_to_their_sources(done: Done, out: Path) -> None:
     clips = {row["clip"]: row for row in rows(out / "clips.csv")}
     assert len(clips) == 9
-    assert [clips[clip.name]["source_file"] for clip in done.clips] == [
-        *(f"{number}.wav" for number in range(6)),
-        "take.wav",
-    ]
+    sources = [clips[clip.name]["source_file"] for clip in done.clips]
+    assert sources == [*(f"{number}.wav" for number in range(6)), "take.wav"]
     assert [clips[clip.name]["musiceval"] for clip in done.clips] == [
         "S002_P001.wav", "S002_P002.wav", "S002_P003.wav", "S003_P001.wav", "S003_P002.wav", "S003_P003.wav",
         "S002_P004.wav",
@@ -144,27 +159,21 @@ def test_rated_clips(done: Done, out: Path) -> None:
         row = rated.loc[clip.name]
         assert row["musical_impression"] == np.mean([done.says[r, clip.name][0] for r in ("R01", "R02")])
         assert (row["n_ratings"], row["split"]) == (2, "")
-        with done.database.read() as session:
-            original = clip_path(done.data, find_study(session, "one"), clip.name)
-        assert Path(row["audio_path"]).read_bytes() == original.read_bytes()
-    assert rated["prompt"].map(PROMPTS.index).groupby(rated["prompt_id"]).nunique().to_dict() == {
-        "P001": 1,
-        "P002": 1,
-        "P003": 1,
-    }
+        assert Path(row["audio_path"]).read_bytes() == done.original(clip.name).read_bytes()
+    numbers = rated["prompt"].map(PROMPTS.index).groupby(rated["prompt_id"]).nunique()
+    assert numbers.to_dict() == {"P001": 1, "P002": 1, "P003": 1}
     assert set(rated["system_id"]) == {"=sys0", "=sys1"}
 
 
-def test_both_forms_are_read_as_the_same_clips(done: Done, out: Path) -> None:
+def test_both_forms_are_read_as_the_same_clips(out: Path) -> None:
     names = {row["clip"]: row["musiceval"] for row in rows(out / "clips.csv")}
-    export, layout = read_source(out).table, read_source(out / "musiceval").table
-    ours = export.set_index(export["clip_id"].map(names).str.removesuffix(".wav")).sort_index()
+    exported, layout = read_source(out).table, read_source(out / "musiceval").table
+    ours = exported.set_index(exported["clip_id"].map(names).str.removesuffix(".wav")).sort_index()
     theirs = layout.set_index("clip_id").sort_index()
     assert ours.index.tolist() == theirs.index.tolist()
     for column in (*SCALES, "n_ratings", *(f"{scale}_sd" for scale in SCALES)):
         assert ours[column].tolist() == pytest.approx(theirs[column].tolist())
-    one_line = [" ".join(prompt.split()) for prompt in ours["prompt"]]
-    assert theirs["prompt"].tolist() == one_line
+    assert theirs["prompt"].tolist() == [" ".join(prompt.split()) for prompt in ours["prompt"]]
 
 
 def test_the_musiceval_layout(done: Done, out: Path) -> None:
@@ -176,7 +185,7 @@ def test_the_musiceval_layout(done: Done, out: Path) -> None:
         said = np.array([done.says[rater, clip.name] for rater in ("R01", "R02")])
         assert total[names[clip.name]] == ",".join(str(float(mean)) for mean in said.mean(axis=0))
     person = (layout / "person_mos/total_person_mos.txt").read_text().splitlines()
-    assert sorted(person) == sorted(
+    assert person == sorted(
         f"{names[clip]},{rater},{scores[0]},{scores[1]}" for (rater, clip), scores in done.says.items()
     )
     systems = (layout / "system_mos/total_system_mos.csv").read_text().splitlines()
@@ -192,6 +201,22 @@ def test_the_musiceval_layout(done: Done, out: Path) -> None:
     assert {path.name for path in (layout / "wav").iterdir()} == set(total)
 
 
+def test_names_in_the_layout_keep_their_numbers() -> None:
+    assert wav_names([(7, 3), (7, 9), (2, 9), (2, 3)]) == [
+        "S002_P001.wav", "S002_P002.wav", "S003_P002.wav", "S003_P001.wav",
+    ]  # fmt: skip
+    second_takes = wav_names([(1, 1), (1, 1), (2, 1), (2, 1), (1, 2)])
+    assert second_takes == [
+        "S002_P001.wav", "S002_P002.wav", "S003_P001.wav", "S003_P002.wav", "S002_P003.wav",
+    ]  # fmt: skip
+    clips = [(number % 31, number % 5) for number in range(40)]
+    whole = wav_names(clips)
+    assert len(set(whole)) == 40
+    assert wav_names(clips[:17]) == whole[:17]  # what comes later changes no number
+    numbers = {int(name[1:4]) for name in whole}
+    assert (len(numbers), numbers & {1, 6, 13, 17, 18, 33}) == (31, set())  # the release's demo pages
+
+
 def test_the_manifest(done: Done, out: Path) -> None:
     manifest = json.loads((out / "manifest.json").read_text())
     listing = ""
@@ -202,12 +227,9 @@ def test_the_manifest(done: Done, out: Path) -> None:
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert manifest["files"].keys() == files - {"manifest.json"}
     assert manifest["protocol"] == RULES.to_json()
-    assert (manifest["study"], manifest["seed"], manifest["exported_at"]) == (
-        "one",
-        3,
-        done.ended.isoformat(),
-    )
-    assert manifest["last_rating_at"] == done.ended.isoformat()
+    assert [Scale.from_json(stored) for stored in manifest["scales"]] == list(MUSICEVAL)
+    assert (manifest["study"], manifest["demo"], manifest["seed"]) == ("one", False, 3)
+    assert manifest["exported_at"] == manifest["last_rating_at"] == done.ended.isoformat()
     counts = manifest["counts"]
     assert (counts["clips"], counts["clips_done"], counts["raters"]) == (7, 7, 2)
     assert counts["ratings"]["valid"] == 14
@@ -216,66 +238,91 @@ def test_the_manifest(done: Done, out: Path) -> None:
 def test_the_same_state_has_the_same_hash(done: Done, out: Path, tmp_path: Path) -> None:
     first = json.loads((out / "manifest.json").read_text())
     second = export(done.database, done.data, "one", tmp_path / "again", NOW)
-    assert second["content_sha256"] == first["content_sha256"]
-    assert second["exported_at"] != first["exported_at"]
+    assert second.content_sha256 == first["content_sha256"]
+    assert second.exported_at != first["exported_at"]
 
 
-def test_an_exclusion_shows(done: Done, tmp_path: Path) -> None:
-    with (
-        contextlib.closing(sqlite3.connect(done.data / "musiceval.sqlite")) as source,
-        contextlib.closing(sqlite3.connect(tmp_path / "copy.sqlite")) as target,
-    ):
-        source.backup(target)
-    copy = Database(f"sqlite:///{tmp_path / 'copy.sqlite'}")
+def test_an_exclusion_shows(done: Done, copy: Database, tmp_path: Path) -> None:
     with copy.write() as session:
-        batch = find_batch(session, find_rater(session, find_study(session, "one"), "R02"), 1)
-        exclude(session, batch, "=He was asleep", "@boss", NOW)
+        Change("one", "exclude", "R02", 1).make(session, "=He was asleep", "@boss", NOW)
     export(copy, done.data, "one", tmp_path / "out", NOW)
-    copy.close()
     (entry,) = rows(tmp_path / "out" / "exclusions.csv")
-    assert (entry["rater"], entry["batch"], entry["action"], entry["rule"]) == (
-        "R02",
-        "1",
-        "exclude",
-        "by hand",
-    )
-    assert (entry["reason"], entry["author"]) == ("'=He was asleep", "'@boss")
-    ratings = rows(tmp_path / "out" / "ratings.csv")
-    gone = [
-        row for row in ratings if row["rater"] == "R02" and row["batch"] == "1" and row["role"] == "stimulus"
-    ]
-    assert {(row["status"], row["reason"]) for row in gone} == {("excluded", "'=He was asleep")}
-    counts = {row["clip"]: row["n_ratings"] for row in rows(tmp_path / "out" / "mos.csv")}
-    assert sorted(counts.values()) == ["1"] * len(gone) + ["2"] * (7 - len(gone))
+    assert [entry[name] for name in ("rater", "batch", "action", "rule", "reason", "author")] == [
+        "R02", "1", "exclude", "by hand", "'=He was asleep", "'@boss",
+    ]  # fmt: skip
+    of_batch = [row for row in rows(tmp_path / "out" / "ratings.csv") if row["reason"] == "'=He was asleep"]
+    assert {(row["status"], row["rater"], row["batch"]) for row in of_batch} == {("excluded", "R02", "1")}
+    gone = [row for row in of_batch if row["role"] == "stimulus"]
+    counts = [row["n_ratings"] for row in rows(tmp_path / "out" / "mos.csv")]
+    assert sorted(counts) == ["1"] * len(gone) + ["2"] * (7 - len(gone))
+    table = rated_clips(copy, done.data, "one").table
+    assert sorted(map(str, table["n_ratings"])) == sorted(counts)
+    assert table["musical_impression_sd"].isna().sum() == len(gone)
 
 
 def test_a_study_without_ratings(database: Database, tmp_path: Path) -> None:
     with database.write() as session:
         invite(session, create(session, "new", Protocol(), 1, NOW), 1, NOW)
     manifest = export(database, tmp_path, "new", tmp_path / "out", NOW)
-    assert (manifest["first_rating_at"], manifest["counts"]["ratings"]) == (None, {})
+    assert (manifest.first_rating_at, manifest.counts.ratings) == (None, {})
     assert len(RatedClips.from_csv(tmp_path / "out" / "rated_clips.csv")) == 0
     (rater,) = rows(tmp_path / "out" / "raters.csv")
-    assert rater == {
-        "rater": "R01",
-        "invited_at": "2026-03-01T12:00:00.000000Z",
-        **dict.fromkeys(("agreed_at", "training", "instrument", "headphones"), ""),
-    }
+    unknown = dict.fromkeys(("agreed_at", "training", "instrument", "headphones"), "")
+    assert rater == {"rater": "R01", "invited_at": "2026-03-01T12:00:00.000000Z", **unknown}
 
 
-def test_only_into_a_new_folder(done: Done, out: Path, tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r'"out" has something in it. Give a new folder.'):
-        export(done.database, done.data, "one", out, NOW)
+def test_only_into_a_new_folder_and_whole_or_not_at_all(done: Done, out: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StudyError, match=r'"file" has something in it'):
-        export(done.database, done.data, "one", tmp_path / "file", NOW)
+    for folder in (out, tmp_path / "file", tmp_path / "file" / "deep"):
+        with pytest.raises(StudyError):
+            export(done.database, done.data, "one", folder, NOW)
+    with pytest.raises(StudyError):
+        export(done.database, tmp_path / "elsewhere", "one", tmp_path / "half", NOW)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "out"]
     (tmp_path / "empty").mkdir()
     export(done.database, done.data, "one", tmp_path / "empty", NOW)
-    with pytest.raises(StudyError, match=r'"deep" cannot be written'):
-        export(done.database, done.data, "one", tmp_path / "file" / "deep", NOW)
 
 
-def test_a_folder_appears_whole_or_not_at_all(done: Done, tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="cannot be written: No such file"):
-        export(done.database, tmp_path / "elsewhere", "one", tmp_path / "out", NOW)
-    assert list(tmp_path.iterdir()) == []
+def test_training_data_reads_like_an_export(done: Done, out: Path, tmp_path: Path) -> None:
+    folder = write_training_data(done.database, done.data, "one", tmp_path / "deep" / "training", NOW)
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "rated_clips.csv"]
+    ours, theirs = read_source(folder).table, read_source(out).table
+    assert ours.drop(columns="audio_path").equals(theirs.drop(columns="audio_path"))
+    for audio, clip in zip(ours["audio_path"], ours["clip_id"], strict=True):
+        assert Path(audio).samefile(done.original(clip))
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["study"], manifest["counts"]) == ("one", {"clips": 7, "ratings": 14})
+    assert manifest["protocol"]["raters_per_clip"] == 2
+
+
+@pytest.mark.parametrize("demo", [False, True])
+def test_manifests_tell_simulated_ratings(done: Done, copy: Database, tmp_path: Path, demo: bool) -> None:
+    with copy.write() as session:
+        find_study(session, "one").demo = demo
+    folder = write_training_data(copy, done.data, "one", tmp_path / "training", NOW)
+    assert json.loads((folder / "manifest.json").read_text())["demo"] is demo
+    assert export(copy, done.data, "one", tmp_path / "export", NOW).demo is demo
+
+
+def test_a_judge_learns_from_a_study_with_other_scales(database: Database, tmp_path: Path) -> None:
+    with database.write() as session:
+        study = create(session, "one", RULES, 3, NOW, scales=(*MUSICEVAL, CLARITY))
+    clip = read_clip((pluck(1.0), 16_000))
+    for name, kind in (("a", "stimulus"), ("b", "anchor")):
+        add_clip(database, tmp_path, study, Entry(name, name, "s", kind), name, normalise(clip, RULES), NOW)
+    with database.write() as session:
+        invite(session, study, 1, NOW)
+        rater = find_rater(session, study, "R01")
+    rate_all(database, rater.id, lambda _clip, _role: (4, 3, 5), NOW)
+    manifest = export(database, tmp_path, "one", tmp_path / "out", NOW)
+    assert keys(manifest.scales) == [*SCALES, "clarity"]
+    clips = read_source(tmp_path / "out")
+    assert keys(clips.scales) == [*SCALES, "clarity"]
+    assert clips.table["clarity"].tolist() == [5.0]
+
+
+def test_what_cannot_be_learned_from_is_said(done: Done, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="has a valid rating yet"):
+        rated_clips(done.database, done.data, "none-yet")
+    with pytest.raises(StudyError):
+        write_training_data(done.database, done.data, "two", tmp_path / "training", NOW)

@@ -4,41 +4,33 @@ import numpy as np
 import pytest
 
 from annotation.protocol import Protocol
-from annotation.results.false_alarms import expected_false_alarms
-from core.demo.panel import Rater
+from annotation.rules import anchor_chance, duplicate_chance, false_alarms
+from core.scales import MUSICEVAL
 
 
 def test_the_defaults() -> None:
     """Three anchors of 4.3, sd 0.8: one batch in 27. Duplicates: 6 % at an error of 0.45, 32 % at 0.8."""
-    alarms = expected_false_alarms(Protocol())
-    assert 1 / alarms.anchor == pytest.approx(27.6, abs=0.1)
-    assert alarms.duplicate == pytest.approx(0.06, abs=0.005)
-    assert alarms.either == pytest.approx(alarms.anchor + alarms.duplicate - alarms.anchor * alarms.duplicate)
-    assert expected_false_alarms(Protocol(), inconsistency_sd=0.8).duplicate == pytest.approx(0.32, abs=0.005)
+    chances = false_alarms(Protocol(), MUSICEVAL)
+    anchor, duplicate = chances["anchor"], chances["duplicate"]
+    assert 1 / anchor == pytest.approx(27.6, abs=0.1)
+    assert duplicate == pytest.approx(0.06, abs=0.005)
+    assert chances["either"] == pytest.approx(anchor + duplicate - anchor * duplicate)
+    assert duplicate_chance(Protocol(), MUSICEVAL, sd=0.8) == pytest.approx(0.32, abs=0.005)
+    assert 1 - duplicate_chance(Protocol(), MUSICEVAL[:1]) == pytest.approx((1 - duplicate) ** 0.5)
 
 
-@pytest.mark.parametrize(
-    ("protocol", "anchor", "duplicate"),
-    [
-        (Protocol(anchors=0, duplicates=0), 0, 0),
-        (Protocol(anchor_fail_below=1, duplicate_tolerance=4), 0, 0),
-        (Protocol(anchor_fail_below=5, anchors=1, duplicates=0), 0.5987, 0),
-        (Protocol(anchor_fail_below=2.5), expected_false_alarms(Protocol()).anchor, None),
-    ],
-)
-def test_the_ends(protocol: Protocol, anchor: float, duplicate: float | None) -> None:
-    alarms = expected_false_alarms(protocol)
-    assert alarms.anchor == pytest.approx(anchor, abs=1e-4)
-    assert duplicate is None or alarms.duplicate == pytest.approx(duplicate)
+def test_the_ends() -> None:
+    for protocol in (Protocol(anchors=0, duplicates=0), Protocol(anchor_fail_below=1, duplicate_tolerance=4)):
+        assert false_alarms(protocol, MUSICEVAL) == {"anchor": 0, "duplicate": 0, "either": 0}
+    one = Protocol(anchor_fail_below=5, anchors=1)
+    assert anchor_chance(one, MUSICEVAL) == pytest.approx(0.5987, abs=1e-4)
+    between = Protocol(anchor_fail_below=2.5)
+    assert anchor_chance(between, MUSICEVAL) == anchor_chance(Protocol(), MUSICEVAL)
 
 
 def test_simulated_raters_agree() -> None:
     random = np.random.default_rng(3)
-    rater = Rater((0.0, 0.0))
-    apart = 0
-    for _ in range(4000):
-        value = random.uniform(1.5, 4.5, 2)
-        opinion = (float(value[0]), float(value[1]))
-        one, other = rater.rate(opinion, random), rater.rate(opinion, random)
-        apart += any(abs(a - b) > 1 for a, b in zip(one, other, strict=True))
-    assert apart / 4000 == pytest.approx(expected_false_alarms(Protocol()).duplicate, abs=0.012)
+    values = random.uniform(1.5, 4.5, (4000, 1, 2))
+    answers = np.clip(np.rint(values + random.normal(0, 0.45, (4000, 2, 2))), 1, 5)
+    apart = (np.abs(answers[:, 0] - answers[:, 1]) > 1).any(axis=1).mean()
+    assert apart == pytest.approx(duplicate_chance(Protocol(), MUSICEVAL), abs=0.012)

@@ -1,7 +1,9 @@
-"""The standing of every rating, mean opinion scores with their intervals, systems, and changes not made."""
+"""The standing of every rating, MOS with their intervals, systems, signs, changes that are not made."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,97 +14,84 @@ from sqlalchemy.orm import Session
 from annotation.database import Database
 from annotation.protocol import Protocol
 from annotation.results.ratings import (
+    Comparison,
     Results,
-    comparison_text,
+    listening_signs,
     mos_table,
     ratings_table,
     system_table,
     what_if,
 )
-from annotation.schema import Batch, Clip, Exclusion, Prompt, Rater, Rating, Study, System, Trial
+from annotation.schema import Batch, Clip, Exclusion, Prompt, Rater, Rating, Response, Study, System, Trial
+from annotation.session.exclusions import Change
 from annotation.studies import create
 from core.errors import StudyError
+from core.scales import MUSICEVAL, Scale, keys
+from tests.annotation.results.panels import KINDS, after, panel, rating
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+KEYS = keys(MUSICEVAL)
+CLARITY = Scale("clarity", "Clarity", "How clear is it?", ("a", "b", "c", "d", "e"))
 
 
 class Builder:
     """Writes a study's rows, one batch a call; times go on by a minute a rating."""
 
-    def __init__(self, session: Session, raters_per_clip: int = 2) -> None:
+    def __init__(self, session: Session, scales: tuple[Scale, ...] = MUSICEVAL) -> None:
         self.session = session
-        self.study = create(session, "one", Protocol(raters_per_clip=raters_per_clip), 1, NOW)
+        self.study = create(session, "one", Protocol(raters_per_clip=2), 1, NOW, scales=scales)
         self.minutes = count()
-        self.clips: dict[str, Clip] = {}
-        self.raters: dict[str, Rater] = {}
 
-    def clip(self, name: str, kind: str = "stimulus") -> Clip:
-        if name not in self.clips:
-            system = self._one(System, name=name[0])
-            prompt = self._one(Prompt, text=f"prompt {name[1:]}")
-            self.clips[name] = Clip(
-                study_id=self.study.id, kind=kind, system_id=system.id, prompt_id=prompt.id, name=name,
-                source_file=f"{name}.wav", source_sha256=name, duration_s=10.0, gain_db=0.0,
-                gain_lowered=False, added_at=NOW,
-            )  # fmt: skip
-            self.session.add(self.clips[name])
-            self.session.flush()
-        return self.clips[name]
-
-    def _one(self, table: type, **fields: str):
+    def one(self, table: type, also: Callable[[], dict[str, Any]] = dict, **fields: Any) -> Any:
+        """Find a row of the study, or make it."""
         found = self.session.scalar(select(table).filter_by(study_id=self.study.id, **fields))
         if found is None:
-            found = table(study_id=self.study.id, **fields)
+            found = table(study_id=self.study.id, **fields, **also())
             self.session.add(found)
             self.session.flush()
         return found
 
+    def clip(self, name: str, kind: str) -> Clip:
+        """A clip whose system is its first letter."""
+        system, prompt = self.one(System, name=name[0]), self.one(Prompt, text=f"prompt {name[1:]}")
+        of_clip = {"kind": kind, "system_id": system.id, "prompt_id": prompt.id, "duration_s": 10.0}
+        file = {"source_file": f"{name}.wav", "source_sha256": name, "gain_db": 0.0, "gain_lowered": False}
+        return self.one(Clip, lambda: {**of_clip, **file, "added_at": NOW}, name=name)  # type: ignore[no-any-return]
+
     def batch(self, pseudonym: str, number: int, state: str, *trials: tuple[str, str, int, int]) -> Batch:
-        if pseudonym not in self.raters:
-            self.raters[pseudonym] = Rater(study_id=self.study.id, pseudonym=pseudonym, invited_at=NOW)
-            self.session.add(self.raters[pseudonym])
-            self.session.flush()
-        rater = self.raters[pseudonym]
-        batch = Batch(
-            study_id=self.study.id, rater=rater, number=number, state=state, short=False, opened_at=NOW,
-            lease_until=NOW,
-        )  # fmt: skip
-        for position, (clip, role, impression, alignment) in enumerate(trials, 1):
-            kind = role if role in ("anchor", "training") else "stimulus"
+        """Clip, role and scores of each trial; any further scale gets the first score."""
+        rater = self.one(Rater, lambda: {"invited_at": NOW}, pseudonym=pseudonym)
+        times = {"opened_at": NOW, "lease_until": NOW}
+        batch = Batch(study_id=self.study.id, rater=rater, number=number, state=state, short=False, **times)
+        for position, (name, role, *scores) in enumerate(trials, 1):
+            clip = self.clip(name, role if role in ("anchor", "practice") else "stimulus")
             at = NOW + timedelta(minutes=next(self.minutes))
             trial = Trial(
-                batch=batch, rater_id=rater.id, clip=self.clip(clip, kind), position=position, role=role,
-                token=f"{pseudonym}.{number}.{position}", state="rated", shown_at=at, served_at=at,
+                batch=batch, rater_id=rater.id, clip=clip, position=position, role=role, state="rated",
+                token=f"{pseudonym}.{number}.{position}", shown_at=at, served_at=at,
             )  # fmt: skip
-            trial.rating = Rating(
-                musical_impression=impression, textual_alignment=alignment, comment="", played=[[0.0, 10.0]],
-                heard_s=10.0, given_at=at + timedelta(seconds=20),
+            points = zip(keys(self.study.scales), [*scores, scores[0]], strict=False)
+            trial.response = Response(
+                played=[[0.0, 10.0]], heard_s=10.0, given_at=at + timedelta(seconds=20),
+                ratings=[Rating(scale=scale, score=score) for scale, score in points],
             )  # fmt: skip
         self.session.add(batch)
         self.session.flush()
         return batch
 
     def exclude(self, batch: Batch, action: str = "exclude", whole_rater: bool = False) -> None:
-        self.session.add(
-            Exclusion(
-                rater_id=batch.rater_id,
-                batch_id=None if whole_rater else batch.id,
-                action=action,
-                rule="anchor",
-                reason=f"{'rater' if whole_rater else 'anchor'} below 3",
-                evidence={},
-                author="protocol",
-                at=NOW,
-            )
-        )
+        reason = f"{'rater' if whole_rater else 'anchor'} below 3"
+        entry = {"action": action, "rule": "anchor", "reason": reason, "evidence": {}, "author": "me", "at": NOW}
+        batch_id = None if whole_rater else batch.id
+        self.session.add(Exclusion(rater_id=batch.rater_id, batch_id=batch_id, **entry))
         batch.state = "excluded" if action == "exclude" else "valid"
         self.session.flush()
 
 
-def fill(session: Session) -> Builder:
+def fill(session: Session, scales: tuple[Scale, ...] = MUSICEVAL) -> Builder:
     """Two systems, A and B; A1 ends with three ratings in valid batches, one above the two it needs."""
-    study = Builder(session)
-    study.batch("R01", 0, "valid", ("T1", "training", 3, 3))
+    study = Builder(session, scales)
+    study.batch("R01", 0, "valid", ("T1", "practice", 3, 3))
     study.batch("R01", 1, "valid", ("A1", "stimulus", 2, 3), ("H1", "anchor", 5, 4), ("B1", "stimulus", 4, 4),
                 ("A1", "duplicate", 3, 3))  # fmt: skip
     failed = study.batch("R02", 1, "valid", ("A1", "stimulus", 5, 5), ("H1", "anchor", 1, 4))
@@ -116,22 +105,19 @@ def fill(session: Session) -> Builder:
 def test_every_rating_has_its_standing(database: Database) -> None:
     with database.write() as session:
         table = ratings_table(session, fill(session).study)
-    standing = list(
-        zip(table["rater"], table["clip"], table["role"], table["status"], table["reason"], strict=True)
-    )
-    assert standing == [
-        ("R01", "T1", "training", "practice", "practice never counts"),
-        ("R01", "A1", "stimulus", "valid", ""),
-        ("R01", "H1", "anchor", "check", "hidden anchor"),
-        ("R01", "B1", "stimulus", "valid", ""),
-        ("R01", "A1", "duplicate", "check", "second presentation"),
-        ("R02", "A1", "stimulus", "excluded", "anchor below 3"),
-        ("R02", "H1", "anchor", "check", "hidden anchor"),
-        ("R03", "A1", "stimulus", "valid", ""),
-        ("R03", "B1", "stimulus", "valid", ""),
-        ("R04", "A1", "stimulus", "surplus", "the clip has its 2 valid ratings"),
-        ("R05", "B1", "stimulus", "pending", "the batch has not ended"),
-    ]  # fmt: skip
+    assert table[["rater", "clip", "role", "status", "reason"]].to_numpy().tolist() == [
+        ["R01", "T1", "practice", "practice", "practice never counts"],
+        ["R01", "A1", "stimulus", "valid", ""],
+        ["R01", "H1", "anchor", "check", "hidden anchor"],
+        ["R01", "B1", "stimulus", "valid", ""],
+        ["R01", "A1", "duplicate", "check", "second presentation"],
+        ["R02", "A1", "stimulus", "excluded", "anchor below 3"],
+        ["R02", "H1", "anchor", "check", "hidden anchor"],
+        ["R03", "A1", "stimulus", "valid", ""],
+        ["R03", "B1", "stimulus", "valid", ""],
+        ["R04", "A1", "stimulus", "surplus", "the clip has its 2 valid ratings"],
+        ["R05", "B1", "stimulus", "pending", "the batch has not ended"],
+    ]
     first = table.iloc[1]
     assert (first["system"], first["prompt"], first["batch"], first["position"]) == ("A", "prompt 1", 1, 1)
     assert (first["musical_impression"], first["textual_alignment"], first["heard_s"]) == (2, 3, 10.0)
@@ -151,17 +137,25 @@ def test_an_exclusion_of_the_rater_is_the_reason_where_the_batch_has_none(databa
     assert fourth.state == "valid"
 
 
+def test_a_study_is_told_by_its_own_scales(database: Database) -> None:
+    with database.write() as session:
+        study = fill(session, (*MUSICEVAL, CLARITY)).study
+        found = Results.of(ratings_table(session, study), study.scales)
+    assert list(found.clips["clarity"]) == list(found.clips["musical_impression"]) == [3.0, 4.5]
+    assert found.table.heads[-1] == "Clarity"
+    assert found.table.rows[0][-1] == found.table.rows[0][-3]
+
+
 def test_mos_and_students_interval(database: Database) -> None:
     with database.write() as session:
-        table = mos_table(ratings_table(session, fill(session).study))
+        table = mos_table(ratings_table(session, fill(session).study), KEYS)
     assert list(table["clip"]) == ["A1", "B1"]
     row = table.iloc[0]
     assert (row["system"], row["prompt"], row["n_ratings"]) == ("A", "prompt 1", 2)
     assert (row["musical_impression"], row["textual_alignment"]) == (3.0, 4.0)
     assert row["musical_impression_sd"] == pytest.approx(np.sqrt(2))
-    assert row["musical_impression_high"] - 3.0 == pytest.approx(
-        12.706204736
-    )  # t(0.975, 1) * sqrt(2) / sqrt(2)
+    # t(0.975, 1) * sqrt(2) / sqrt(2)
+    assert row["musical_impression_high"] - 3.0 == pytest.approx(12.706204736)
 
 
 def test_an_interval_of_five_ratings() -> None:
@@ -180,26 +174,21 @@ def test_one_rating_gives_no_interval() -> None:
 def test_an_empty_study_has_empty_tables(database: Database) -> None:
     with database.write() as session:
         ratings = ratings_table(session, Builder(session).study)
-    assert len(ratings) == len(mos_table(ratings)) == len(system_table(ratings)) == 0
+    found = Results.of(ratings, MUSICEVAL)
+    assert len(ratings) == len(found.clips) == len(found.systems) == found.n_ratings == 0
     assert {"status", "reason"} <= set(ratings)
-    assert {"musical_impression_low", "textual_alignment_rank"} <= set(system_table(ratings))
+    assert {"musical_impression_low", "textual_alignment_rank"} <= set(found.systems)
 
 
-def simple(rows: list[tuple[str, str, float]]) -> pd.DataFrame:
+def simple(rows: list[tuple[str, str, float]], *scales: str) -> pd.DataFrame:
     """Ratings as (clip, rater, score); the system is the clip's first letter."""
     table = pd.DataFrame(rows, columns=["clip", "rater", "score"])
-    return table.assign(system=table["clip"].str[0], prompt="", status="valid")
+    return table.assign(system=table["clip"].str[0], prompt="", status="valid", **dict.fromkeys(scales, table["score"]))
 
 
 def test_a_system_is_the_mean_of_its_clips() -> None:
-    rows = [
-        ("a1", "r1", 1),
-        ("a1", "r2", 2),
-        ("a2", "r1", 4),
-        ("b1", "r1", 5),
-        ("b1", "r2", 5),
-        ("c1", "r2", 2.75),
-    ]
+    given = {"a1": (1, 2), "a2": (4,), "b1": (5, 5), "c1": (2.75,)}
+    rows = [(clip, f"r{i}", score) for clip, scores in given.items() for i, score in enumerate(scores)]
     table = system_table(simple(rows), ["score"])
     assert list(table["system"]) == ["a", "b", "c"]
     assert list(table["score"]) == [2.75, 5.0, 2.75]  # a: the mean of 1.5 and 4
@@ -237,50 +226,71 @@ def test_the_bootstrap_is_seeded() -> None:
 def test_what_if_changes_nothing(database: Database) -> None:
     with database.write() as session:
         fill(session)
-
-    def exclude_the_third(session: Session) -> None:
-        batch = session.scalars(select(Batch).join(Rater).where(Rater.pseudonym == "R03")).one()
-        batch.state = "excluded"
-        session.add(
-            Exclusion(
-                rater_id=batch.rater_id,
-                batch_id=batch.id,
-                action="exclude",
-                rule="by hand",
-                reason="asleep",
-                evidence={},
-                author="desk",
-                at=NOW,
-            )
-        )
-
-    before, after = what_if(database, "one", exclude_the_third)
+    change = Change("one", "exclude", "R03", 1)
+    compared = what_if(database, "one", lambda session: change.make(session, "asleep", "desk", NOW))
+    before, after_it = compared.before, compared.after
     assert list(before.clips["musical_impression"]) == [3.0, 4.5]
-    assert list(after.clips["musical_impression"]) == [1.5, 4.0]  # the surplus rating counts again
-    assert list(after.clips["n_ratings"]) == [2, 1]
-    assert list(after.systems["musical_impression_rank"]) == [2, 1]
+    assert list(after_it.clips["musical_impression"]) == [1.5, 4.0]  # the surplus rating counts again
+    assert list(after_it.clips["n_ratings"]) == [2, 1]
+    assert list(after_it.systems["musical_impression_rank"]) == [2, 1]
     with database.read() as session:
         assert session.query(Exclusion).count() == 1
         assert {batch.state for batch in session.query(Batch) if batch.rater.pseudonym == "R03"} == {"valid"}
-    said = comparison_text(before, after)
-    assert "valid ratings: 4 before, 3 after" in said
-    assert "MOS of 2 clips changes, by 1.50 at most; 0 clips lose all their ratings" in said
-    assert "A  3.00 [" in said
-    assert "->  1.50 [" in said
+    assert compared.ratings == "Valid ratings: 4 before, 3 after."
+    first, _ = MUSICEVAL
+    moved = "MOS of 2 clips changes, by 1.50 at most; 0 clips lose all their ratings."
+    assert compared.moved(first) == moved
+    assert [str(cell)[:6] for cell in compared.table(first).rows[0]] == ["A", "3.00 [", "1.50 ["]
+    assert {compared.ratings, moved} <= set(compared.text().splitlines())
 
 
 def test_a_clip_can_lose_all_its_ratings() -> None:
-    ratings = simple([("a1", "r1", 4), ("b1", "r2", 2)]).rename(columns={"score": "musical_impression"})
-    ratings["textual_alignment"] = ratings["musical_impression"]
-    fewer = ratings[ratings["rater"] == "r1"]
-    both = Results(mos_table(ratings), system_table(ratings))
-    said = comparison_text(both, Results(mos_table(fewer), system_table(fewer)))
-    assert "1 clips lose all their ratings" in said
-    assert "->  no valid rating" in said
+    ratings = simple([("a1", "r1", 4), ("b1", "r2", 2)], *KEYS)
+    both, one = (Results.of(given, MUSICEVAL) for given in (ratings, ratings[ratings["rater"] == "r1"]))
+    compared = Comparison(both, one)
+    assert compared.moved(MUSICEVAL[0]).endswith("; 1 clips lose all their ratings.")
+    assert compared.table(MUSICEVAL[0]).rows[1][2] == "no valid rating"
 
 
 def test_what_if_needs_a_study(database: Database) -> None:
-    with pytest.raises(StudyError, match="no study"):
+    with pytest.raises(StudyError):
         what_if(database, "none", lambda session: None)
     with database.read() as session:
         assert session.query(Study).count() == 0
+
+
+def test_signs_of_not_listening() -> None:
+    table = listening_signs(panel(KINDS), KEYS).set_index("rater")
+    assert table["flags"].to_dict() == {
+        "R1": [],
+        "R2": [],
+        "R3": ["straight-lining"],
+        "R4": ["straight-lining"],
+        "R5": ["too fast"],
+        "R6": ["not heard"],
+    }
+    assert list(table["ratings"]) == [63] * 6
+    assert list(table["batches"]) == [3] * 6
+    assert table.loc["R3", "straight_lined_batches"] == 3
+    assert (table.loc["R5", "fast_ratings"], table.loc["R6", "unheard_ratings"]) == (63, 63)
+
+
+def test_the_time_to_think_begins_when_the_clip_was_there() -> None:
+    """A clip that is sent late is not one that was answered late; one that was fetched ahead neither."""
+    rows = [
+        rating("R1", clip, 3, 3, **{late: after(5)}, given_at=after(15.5))
+        for clip, late in enumerate(["served_at", "shown_at"] * 6)
+    ]
+    assert listening_signs(pd.DataFrame(rows), KEYS)["flags"].item() == ["straight-lining", "too fast"]
+
+
+def test_few_ratings_say_nothing() -> None:
+    rows = [rating("R1", clip, 4, 4, heard_s=0.0, given_at=after(10)) for clip in range(9)]
+    assert listening_signs(pd.DataFrame(rows), KEYS)["flags"].item() == []
+
+
+def test_excluded_batches_are_counted_and_practice_is_not() -> None:
+    rows = [rating("R1", 0, 3, 3, status="practice", batch=0), rating("R1", 1, 3, 3, status="excluded"),
+            rating("R1", 2, 3, 3, status="excluded", batch=2), rating("R1", 3, 3, 3, batch=3)]  # fmt: skip
+    row = listening_signs(pd.DataFrame(rows), KEYS).iloc[0]
+    assert (row["ratings"], row["batches"], row["batches_excluded"]) == (3, 3, 2)

@@ -1,116 +1,226 @@
-"""What whoever runs a study sees of it."""
+"""How a study stands: how far it is, just what it lacks, who is where; and all figures of one moment."""
 
+import dataclasses
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from annotation import access
 from annotation.database import Database
-from annotation.results.status import status, status_text
-from annotation.schema import Rater, Study
+from annotation.protocol import Protocol
+from annotation.results.status import FIGURES, Progress, RaterStatus, Status, overview, progress, status, study_names
+from annotation.schema import Batch, Rater, Study
 from annotation.session import listening
-from annotation.session.screening import exclude
-from tests.annotation.rooms import Room, deaf
+from annotation.session.exclusions import Change
+from annotation.studies import create, open_visit
+from core.errors import StudyError
+from tests.annotation.rooms import NOW, Room, deaf
+
+LACKING = "{} of 8 clips have too few raters left who have not heard them: invite {} more."
 
 
-def look(room: Room) -> dict[str, Any]:
+def now(room: Room) -> Progress:
     with room.database.read() as session:
-        found = status(session, session.get_one(Study, room.study_id), room.at)
-    json.dumps(found, allow_nan=False)
-    return found
+        return progress(session, room.study(session), room.at)
 
 
-def rater(found: dict[str, Any], number: int) -> dict[str, Any]:
-    return dict(found["raters"][number])
+def look(room: Room) -> Status:
+    with room.database.read() as session:
+        return status(session, room.study(session), room.at)
 
 
-def lines(room: Room) -> list[str]:
-    return status_text(look(room)).splitlines()
+def change(room: Room, action: str, number: int) -> None:
+    """Exclude or restore a rater."""
+    with room.database.write() as session:
+        Change("room", action, f"R{number + 1:02}").make(session, "A test.", "someone", room.at)
+
+
+def test_from_the_first_clip_to_the_last(database: Database) -> None:
+    room = Room.build(database, clips=8, raters=2, raters_per_clip=2, training=1)
+    start = Progress(
+        clips=8, clips_done=0, ratings_needed=16, ratings_valid=0, ratings_pending=0, ratings_leased=0,
+        ratings_surplus=0, training=1, anchors=4, anchors_needed=4, raters=2, raters_missing=0, shortage=[],
+    )  # fmt: skip
+    assert now(room) == start
+    room.rate_batch(0)
+    assert now(room) == start  # practice
+    room.rate_batch(0, trials=3)
+    rated = sum(trial.role == "stimulus" and trial.state == "rated" for trial in room.trials(0))
+    assert now(room) == dataclasses.replace(start, ratings_pending=rated, ratings_leased=4 - rated)
+    room.wait(hours=1)
+    assert now(room) == dataclasses.replace(start, ratings_pending=rated)
+    room.rate_batch(0)
+    assert now(room) == dataclasses.replace(start, ratings_valid=4)
+    room.finish()
+    assert now(room) == dataclasses.replace(start, ratings_valid=16, clips_done=8)
+
+
+def test_surplus_is_no_progress(database: Database) -> None:
+    room = Room.build(database, clips=4, raters=2, raters_per_clip=1)
+    room.rate_batch(0)
+    change(room, "exclude", 0)
+    assert (now(room).raters, now(room).clips_done) == (1, 0)
+    room.rate_batch(1)
+    change(room, "restore", 0)
+    done = now(room)
+    assert (done.clips_done, done.ratings_valid, done.ratings_surplus, done.raters) == (4, 4, 4, 2)
+
+
+@pytest.mark.parametrize(
+    ("built", "missing", "shortage"),
+    [
+        ({"clips": 0}, 0, ["There are no clips to rate: ingest some."]),
+        ({"anchors": 0}, 0, ["A batch needs 2 anchors and there are 0: add 2."]),
+        ({"anchors": 1}, 0, ["A batch needs 2 anchors and there are 1: add 1."]),
+        ({"raters": 1}, 2, [LACKING.format(8, 2)]),
+        ({"raters": 3}, 0, []),
+    ],
+)
+def test_what_is_missing_at_the_start(
+    database: Database, built: dict[str, Any], missing: int, shortage: list[str]
+) -> None:
+    room = Room.build(database, raters_per_clip=3, **built)
+    assert (now(room).raters_missing, now(room).shortage) == (missing, shortage)
+    told = [line for line in look(room).text().splitlines() if line.startswith("! ")]
+    assert told == [f"! {sentence}" for sentence in shortage]
+
+
+def test_every_exclusion_can_cost_a_rater(database: Database) -> None:
+    """Three of four raters are needed: a clip can lose one of them, but not two."""
+    room = Room.build(database, clips=8, raters=4, raters_per_clip=3)
+    room.answers = {0: deaf, 1: deaf}
+    room.rate_batch(0)
+    assert (now(room).raters_missing, now(room).shortage) == (0, [])
+    room.rate_batch(1)
+    lost = [{trial.clip_id for trial in room.trials(number) if trial.role == "stimulus"} for number in (0, 1)]
+    both = len(lost[0] & lost[1])
+    assert both > 0
+    assert (now(room).raters_missing, now(room).shortage) == (1, [LACKING.format(both, 1)])
+    change(room, "exclude", 2)
+    assert now(room).raters_missing == 2
+
+
+def test_the_count_of_missing_raters_is_exact(database: Database) -> None:
+    """With one rater fewer than it says the study stays open; with as many it is done."""
+    room = Room.build(database, clips=8, raters=4, raters_per_clip=3)
+    room.answers = {0: deaf, 1: deaf}
+    room.finish()
+    found = now(room)
+    assert (found.clips_done, found.raters_missing) == (0, 1)
+    with room.database.write() as session:
+        rater = Rater(study_id=room.study_id, pseudonym="N1", invited_at=room.at)
+        session.add(rater)
+        session.flush()
+        listening.about(session, rater, {}, room.at)
+        room.rater_ids.append(rater.id)
+    room.finish()
+    found = now(room)
+    assert (found.clips_done, found.raters_missing, found.shortage) == (8, 0, [])
+
+
+def test_whoever_dropped_out_can_still_come_back(database: Database) -> None:
+    room = Room.build(database, clips=4, raters=1, raters_per_clip=1)
+    room.start(0)
+    room.wait(days=1)
+    assert (now(room).raters_missing, now(room).ratings_leased) == (0, 0)
+
+
+def test_whoever_reported_a_clip_cannot_rate_it(database: Database) -> None:
+    room = Room.build(database, clips=1, raters=1, raters_per_clip=1, batch_size=1)
+    here = room.start(0)
+    while here.task is not None:
+        here = room.call(0, listening.problem, here.task.token, "")
+    assert now(room).raters_missing == 1
+
+
+def test_anchors_for_no_one_to_hear_one_twice(database: Database) -> None:
+    """687 batches of 20 are up to 50 for each of 14 raters."""
+    room = Room.build(database, clips=2748, raters=14, batch_size=20, raters_per_clip=5)
+    assert now(room).anchors_needed == 2 * 50
+
+
+def test_it_is_of_one_study(database: Database) -> None:
+    room, other = Room.build(database), Room.build(database, name="other", clips=2, raters=9)
+    other.rate_batch(0)
+    assert (now(room).ratings_valid, now(other).ratings_valid) == (0, 2)
+    assert (now(room).clips, now(other).clips, now(other).raters) == (8, 2, 9)
+    with database.read() as session:
+        assert {batch.study_id for batch in session.query(Batch)} == {other.study_id}
 
 
 def test_nobody_has_begun(database: Database) -> None:
-    room = Room.build(database, raters=2)
-    found = look(room)
-    assert (found["study"], found["at"]) == ("room", "2026-03-01T12:00:00+00:00")
-    assert found["progress"]["clips"] == 8
-    assert rater(found, 0) == {
-        "rater": "R01",
-        "state": "not signed in yet",
-        "batches_valid": 0,
-        "batches_excluded": 0,
-        "ratings": 0,
-        "last_rating_at": None,
-        "signs": [],
-    }
-    assert found["checks"]["batches_ended"] == 0
-    assert 0 < found["checks"]["expected_false_alarms"]["either"] < 0.2
-    assert found["problems"] == []
+    found = look(Room.build(database, raters=2))
+    assert found.raters[0] == RaterStatus("R01", "not signed in yet", None, 0, 0, 0, None, [])
+    assert (found.checks.batches_ended, found.problems) == (0, [])
+    assert 0 < found.checks.expected_false_alarms["either"] < 0.2
+
+
+def test_the_json_is_flat(database: Database) -> None:
+    room = Room.build(database, raters=2, training=1)
+    room.rate_batch(0)
+    room.start(0)
+    shown = look(room).to_json()
+    assert json.loads(json.dumps(shown, allow_nan=False)) == shown
+    assert list(shown) == ["study", "at", "protocol", "progress", "checks", "raters", "problems"]
+    assert shown["protocol"]["raters_per_clip"] == 5
+    assert shown["checks"].keys() == {
+        "expected_false_alarms", "batches_ended", "batches_excluded", "excluded_by",
+    }  # fmt: skip
+    usual = {"rater", "state", "batches_valid", "batches_excluded", "ratings", "last_rating_at", "signs"}
+    inside, outside = shown["raters"]
+    assert outside.keys() == usual
+    assert inside.keys() == usual | {"batch", "trial", "trials", "lease_until"}
 
 
 def test_who_is_where(database: Database) -> None:
     room = Room.build(database, clips=20, raters=6, training=2, lease_minutes=45)
     with database.write() as session:
-        access.open_visit(session, session.get_one(Rater, room.rater_ids[1]), room.at)
+        open_visit(session, session.get_one(Rater, room.rater_ids[1]), room.at)
     room.rate_batch(2, trials=1)  # practice
     for _ in range(2):
         room.rate_batch(3)  # practice, then a batch
     room.rate_batch(4)
     room.rate_batch(4, trials=2)
     room.rate_batch(5)
-    with database.write() as session:
-        exclude(session, session.get_one(Rater, room.rater_ids[5]), "no musician", "boss", room.at)
+    change(room, "exclude", 5)
     found = look(room)
-    states = [one["state"] for one in found["raters"]]
-    assert states == [
-        "not signed in yet", "signed in", "in a batch", "between batches", "in a batch", "excluded",
+    practising, rating = "practice, trial 2 of 2", "batch 1, trial 3 of 7"
+    assert [rater.where for rater in found.raters] == [
+        "not signed in yet", "signed in", practising, "between batches", rating, "excluded",
     ]  # fmt: skip
-    assert (rater(found, 2)["batch"], rater(found, 2)["trial"], rater(found, 2)["trials"]) == (0, 2, 2)
-    assert (rater(found, 4)["batch"], rater(found, 4)["trial"], rater(found, 4)["trials"]) == (1, 3, 7)
-    assert (rater(found, 3)["batches_valid"], rater(found, 3)["ratings"]) == (1, 7)
-    assert rater(found, 4)["ratings"] == 2  # practice is none
-    assert rater(found, 3)["last_rating_at"] is not None
-    assert found["checks"]["batches_ended"] == 1
+    assert (found.raters[3].batches_valid, found.raters[3].ratings) == (1, 7)
+    assert found.raters[4].ratings == 2  # practice is none
+    assert found.raters[3].last_rating_at is not None
+    assert found.checks.batches_ended == 1
     room.wait(hours=1)
-    assert rater(look(room), 4)["state"] == "away"
-    table = [line for line in lines(room) if line.startswith("R0")]
-    assert "practice, trial 2 of 2" in table[2]
-    assert "batch 1, trial 3 of 7, away: others may take its clips" in table[4]
+    assert look(room).raters[4].where == f"{rating}, away: others may take its clips"
 
 
 def test_progress_in_words(database: Database) -> None:
     room = Room.build(database, raters=2, raters_per_clip=2, training=1)
     room.finish()
-    said = lines(room)
-    assert said[0] == f"Study room, {room.at:%Y-%m-%d %H:%M} UTC"
-    assert said[2] == "Clips     8 of 8 have their 2 valid ratings"
-    assert said[3] == "Ratings   16 of 16 are valid"
-    assert said[5:7] == ["Practice  1 clips; the rules ask for 5", "Raters    2"]
-    assert "Batches   4 have ended, 0 of them excluded" in said
-
-
-def test_what_is_missing_is_said(database: Database) -> None:
-    room = Room.build(database, raters=2, raters_per_clip=3, anchors=1)
     found = look(room)
-    assert found["progress"]["raters_missing"] == 1
-    assert len(found["progress"]["shortage"]) == 2
-    assert [line for line in lines(room) if line.startswith("! ")] == [
-        f"! {sentence}" for sentence in found["progress"]["shortage"]
-    ]
+    lines = found.text().splitlines()
+    assert lines[0] == f"Study room, {room.at:%Y-%m-%d %H:%M} UTC"
+    assert lines[2] == "Clips     8 of 8 have their 2 valid ratings"
+    assert lines[2 : 2 + len(FIGURES)] == [f"{figure.name:<9} {figure.say(found)}" for figure in FIGURES]
+    said = {figure.name: figure.say(found) for figure in FIGURES}
+    assert (said["Ratings"], said["Raters"]) == ("16 of 16 are valid", "2")
+    assert said["Practice"] == "1 clips; the rules ask for 5"
+    assert said["Batches"] == "4 have ended, 0 of them excluded"
 
 
 def test_excluded_batches_by_rule(database: Database) -> None:
     room = Room.build(database, raters=3)
     room.answers[0] = deaf
-    room.rate_batch(0)
-    room.rate_batch(1)
-    room.rate_batch(2)
-    with database.write() as session:
-        exclude(session, session.get_one(Rater, room.rater_ids[2]), "no musician", "boss", room.at)
-    checks = look(room)["checks"]
-    assert (checks["batches_ended"], checks["batches_excluded"]) == (3, 2)
-    assert checks["excluded_by"] == {"anchor": 1, "by hand": 1}
-    assert "Batches   3 have ended, 2 of them excluded (anchor: 1, by hand: 1)" in lines(room)
+    for number in range(3):
+        room.rate_batch(number)
+    change(room, "exclude", 2)
+    checks = look(room).checks
+    assert (checks.batches_ended, checks.batches_excluded) == (3, 2)
+    assert checks.excluded_by == {"anchor": 1, "by hand": 1}
+    assert checks.excluded == "3 have ended, 2 of them excluded (anchor: 1, by hand: 1)"
 
 
 def test_problems_are_shown_and_harmless(database: Database) -> None:
@@ -118,25 +228,46 @@ def test_problems_are_shown_and_harmless(database: Database) -> None:
     here = room.start(0)
     assert here.task is not None
     room.call(0, listening.problem, here.task.token, "crackles\x1b[2J\nmuch")
-    (problem,) = look(room)["problems"]
-    assert (problem["rater"], problem["source_file"], problem["comment"]) == (
-        "R01", "a.wav", "crackles\x1b[2J\nmuch",
-    )  # fmt: skip
-    assert problem["clip"].startswith("room-")
-    assert lines(room)[-2:] == [
-        "Clips that did not play: 1 report",
-        '  R01, 2026-03-01 12:00 UTC, a.wav: "crackles?[2J?much"',
-    ]
+    found = look(room)
+    (problem,) = found.problems
+    assert (problem.rater, problem.source_file, problem.comment) == ("R01", "a.wav", "crackles\x1b[2J\nmuch")
+    assert problem.clip.startswith("room-")
+    assert found.text().endswith('\n  R01, 2026-03-01 12:00 UTC, a.wav: "crackles?[2J?much"')
 
 
-@pytest.mark.parametrize("score", [4])
-def test_a_straight_liner_is_shown_and_counted(database: Database, score: int) -> None:
+def test_a_straight_liner_is_shown_and_counted(database: Database) -> None:
     room = Room.build(database, clips=20, batch_size=10)
-    room.answers[0] = lambda _role, _clip: (score, score)
+    room.answers[0] = lambda _role, _clip: (4, 4)
     room.rate_batch(0)
     room.rate_batch(1)
     found = look(room)
-    assert rater(found, 0)["signs"] == ["straight-lining"]
-    assert rater(found, 1)["signs"] == []
-    assert rater(found, 0)["batches_valid"] == 1
-    assert any(line.startswith("R01") and line.endswith("straight-lining") for line in lines(room))
+    assert [rater.signs for rater in found.raters] == [["straight-lining"], [], []]
+    assert found.raters[0].batches_valid == 1
+    assert found.raters_table.rows[0][-1] == "straight-lining"
+
+
+def test_an_overview_is_of_one_moment(database: Database) -> None:
+    room = Room.build(database, clips=4, raters=3, raters_per_clip=2)
+    for number in range(2):
+        room.rate_batch(number)
+    change(room, "exclude", 1)
+    found = overview(room.database, "room", room.at)
+    assert found.status == look(room)
+    assert found.status.progress.ratings_valid == found.results.n_ratings == 4
+    assert found.reliability.ratings["valid"] == 4
+    assert list(found.log["rater"]) == ["R02"]
+    assert Change("room", "restore", "R02") in found.changes
+    assert not found.demo
+    with pytest.raises(StudyError):
+        overview(room.database, "hall", room.at)
+
+
+def test_an_overview_of_a_study_without_anything(database: Database) -> None:
+    with database.write() as session:
+        session.add(Study(name="bare", demo=True, seed=1, protocol=Protocol(), created_at=NOW))
+        create(session, "a-newer-one", Protocol(), 1, NOW + timedelta(days=1))
+    found = overview(database, "bare", NOW)
+    assert found.demo
+    assert found.results.systems.empty
+    assert (found.reliability.clips, found.changes) == (0, [])
+    assert study_names(database) == ["a-newer-one", "bare"]

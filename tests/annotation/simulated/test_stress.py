@@ -7,31 +7,32 @@ import pytest
 from sqlalchemy import insert, select
 
 from annotation.database import Database
+from annotation.plans import StressPlan
 from annotation.schema import Batch, Clip, Rater, Study, Trial
-from annotation.simulated.plans import StressPlan
-from annotation.simulated.stress import CALLS, _set_up, _watch, stress, stress_text
+from annotation.stress import CALLS, Stress, set_up, stress, watch
 from core.errors import StudyError
 
 
-def assert_held(found: dict[str, Any]) -> None:
-    assert (found["claims_max"], found["raters_per_clip"]) == (5, 5)
-    assert found["different_raters"]
-    assert (found["errors"], found["error_messages"]) == (0, [])
-    assert (found["done"], found["valid_min"], found["valid_max"]) == (True, 5, 5)
-    assert found["snapshots"] > 10
-    for name in CALLS:
-        times = found["calls"][name]
-        assert times["count"] > found["clips"]
+def assert_held(found: Stress) -> None:
+    watched = found.watched
+    assert (watched.claims_max, watched.different_raters) == (5, True)
+    assert found.notes.errors == []
+    assert (watched.done, watched.valid_min, watched.valid_max) == (True, 5, 5)
+    assert watched.snapshots > 10
+    for times in found.calls().values():
+        assert times["count"] > found.plan.clips
         assert 0 < times["p50_ms"] <= times["p95_ms"] <= times["max_ms"]
 
 
 def test_two_processes() -> None:
     found = stress(StressPlan(processes=2, threads=4, clips=6))
     assert_held(found)
-    said = stress_text(found)
+    said, shown = found.text(), found.to_json()
     assert "most claims (leased, pending and valid) of a clip: 5 of 5" in said
-    assert "errors: 0" in said
-    assert all(name in said for name in ("next trial", "clip", "submit", "p95"))
+    assert all(f"\n{name:<11} p50" in said for name in CALLS.values())
+    assert shown["calls"].keys() == CALLS.keys()
+    names = ("processes", "raters_per_clip", "claims_max", "different_raters", "errors", "error_messages")
+    assert [shown[name] for name in names] == [2, 5, 5, True, 0, []]
 
 
 @pytest.mark.slow
@@ -39,7 +40,7 @@ def test_two_processes() -> None:
 def test_four_processes_of_fourteen_threads() -> None:
     found = stress(StressPlan(processes=4, threads=14))
     assert_held(found)
-    assert found["calls"]["submit"]["count"] >= 5 * found["clips"]
+    assert found.calls()["submit"]["count"] >= 5 * found.plan.clips
 
 
 def give(database: Database, count: int, **of_batch: Any) -> None:
@@ -59,11 +60,11 @@ def give(database: Database, count: int, **of_batch: Any) -> None:
 
 def test_a_sixth_claim_would_be_seen(database: Database) -> None:
     plan = StressPlan(processes=1, threads=14, clips=1)
-    _set_up(database, plan)
+    set_up(database, plan)
 
-    def watched(readings: int = 1) -> tuple[int, int, bool]:
-        running = iter([True] * readings + [False])
-        seen = _watch(database, plan, lambda: next(running))
+    def watched() -> tuple[int, int, bool]:
+        running = iter([True, False])
+        seen = watch(database, plan, lambda: next(running))
         return seen.claims_max, seen.valid_max, seen.done
 
     assert watched() == (0, 0, False)
@@ -79,9 +80,8 @@ def test_a_sixth_claim_would_be_seen(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
-    [({"threads": 0}, "threads is 0; it must be at least 1"), ({"processes": 1, "threads": 4}, "are fewer")],
+    ("wrong", "named"), [({"threads": 0}, "threads is 0"), ({"processes": 1, "threads": 4}, "are fewer")]
 )
-def test_a_plan_that_cannot_be(wrong: dict[str, int], message: str) -> None:
-    with pytest.raises(StudyError, match=message):
+def test_a_plan_that_cannot_be(wrong: dict[str, int], named: str) -> None:
+    with pytest.raises(StudyError, match=named):
         StressPlan(**wrong)

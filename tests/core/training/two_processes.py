@@ -1,11 +1,11 @@
-"""Fits heads on embeddings under torchrun and writes what became of them; see test_fitting."""
+"""Fits heads on embeddings under torchrun and writes what became of them; see test_loop."""
 
 import gc
 import sys
 
 import torch
 
-from tests.core.training.test_fitting import RECIPE, new_fit
+from tests.core.training.test_loop import RECIPE, new_fit
 
 if __name__ == "__main__":
     fit = new_fit(RECIPE)

@@ -1,0 +1,266 @@
+"""The command line of the listening test: ``python -m annotation COMMAND STUDY``.
+
+A result goes to stdout, a hint beside it to stderr. What holds for every command line, and why it is made
+with Click, stands in `core.command`.
+"""
+
+import contextlib
+import dataclasses
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from annotation.plans import SimulationPlan, StressPlan
+from annotation.protocol import Protocol
+from core.command import Group, as_json, at_most_one, fields_as_one, print_json, progress_bar, run_command
+from core.errors import StudyError
+from core.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from annotation.database import Database
+
+# A simulated study has no sound; its rules are options of their own.
+_NOT_SIMULATED = {
+    "sample_rate_hz",
+    "loudness_lufs",
+    "peak_dbtp",
+    "excerpt_start_s",
+    "excerpt_length_s",
+    "fade_ms",
+    "protocol",
+}
+
+
+def _simulated(plan: type) -> "list[dataclasses.Field[Any]]":
+    return [field for field in dataclasses.fields(plan) if field.name not in _NOT_SIMULATED]
+
+
+def _one_line(_context: click.Context, _parameter: click.Parameter, given: str | None) -> str | None:
+    """Take one line of text: no control characters, no bytes that are not UTF-8."""
+    if given is not None and not given.isprintable():
+        raise click.BadParameter("give one line of text")
+    return given
+
+
+app = Group(help="Set up and run expert listening tests.")
+
+_study = click.argument("study", metavar="STUDY", callback=_one_line)
+
+
+@app.command()
+@_study
+@click.option("--seed", type=int, metavar="N", help="from which all orders are drawn (default: any)")
+@fields_as_one("rules", dataclasses.fields(Protocol))
+def create(study: str, seed: int | None, rules: dict[str, Any]) -> None:
+    """Create a study; its rules are fixed from then on."""
+    from annotation.studies import create
+
+    protocol = Protocol(**rules)
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    with _opened(new=True) as (database, data):
+        with database.write() as session:
+            create(session, study, protocol, seed, _now())
+        print(f"The study {study} is created in the folder {data}.")
+    _next(f"ingest {study} MANIFEST")
+
+
+@app.command()
+@_study
+@click.argument("manifest", metavar="MANIFEST", type=Path)
+def ingest(study: str, manifest: Path) -> None:
+    """Add clips, anchors and practice clips from a CSV file.
+
+    MANIFEST has the columns file, prompt, system and more.
+    """
+    from annotation.material.ingest import ingest
+
+    limits = Settings.from_environment(os.environ).limits
+    with _opened() as (database, data), _progress("row") as show:
+        report = ingest(database, data, study, manifest, _now(), limits, show)
+    print(report)
+    if report.failed:
+        raise StudyError(
+            f"Rows that were not added: {len(report.failed)}. Correct them and run the same command again; "
+            "it adds only what is new."
+        )
+    _next(f"invite {study} --raters N")
+
+
+@app.command()
+@_study
+@click.option("--raters", type=int, metavar="N", help="how many raters to add")
+@click.option("--renew", metavar="RATER", callback=_one_line, help="a new code for a rater (R03); the old one ends")
+def invite(study: str, raters: int | None, renew: str | None) -> None:
+    """Make access codes for raters; each is shown once."""
+    from annotation import studies
+
+    at_most_one(required=True, raters=raters, renew=renew)
+    with _opened() as (database, _), database.write() as session:
+        found = studies.find_study(session, study)
+        if renew is None:
+            invited = studies.invite(session, found, raters or 0, _now())
+        else:
+            invited = [(renew, studies.renew(session, found, renew, _now()))]
+    for pseudonym, code in invited:
+        print(f"{pseudonym}  {code}")
+    _hint("Give each rater their code, for the page's tab Listening test. It is shown only now.")
+
+
+@app.command()
+@_study
+@as_json
+def status(study: str, as_json: bool) -> None:
+    """Show progress, what is missing, who is where."""
+    from annotation.results.status import status
+    from annotation.studies import find_study
+
+    with _opened() as (database, _), database.read() as session:
+        found = status(session, find_study(session, study), _now())
+    _print(found, as_json)
+
+
+@app.command()
+@_study
+@click.option("-o", "--output", metavar="DIR", type=Path, required=True, help="a new folder")
+def export(study: str, output: Path) -> None:
+    """Write all results into a new folder."""
+    from annotation.export import export
+
+    with _opened() as (database, data):
+        manifest = export(database, data, study, output, _now())
+    counts = manifest.counts
+    valid = counts.ratings.get("valid", 0)
+    print(f"{output}: {counts.clips_done} of {counts.clips} clips done, {valid} valid ratings")
+    print(f"content {manifest.content_sha256}")
+
+
+def _exclusion(action: str, meaning: str) -> None:
+    """Add ``exclude`` or ``restore``."""
+
+    @app.command(action, help=meaning)
+    @_study
+    @click.option("--rater", metavar="RATER", callback=_one_line, required=True, help="as status shows them (R03)")
+    @click.option("--batch", type=int, metavar="N", help="one batch (default: the rater as a whole)")
+    @click.option("--reason", metavar="TEXT", callback=_one_line, required=True, help="why, for the log")
+    @click.option("--author", metavar="NAME", callback=_one_line, default="administrator", help="who, for the log")
+    @click.option("--dry-run", is_flag=True, help="show MOS and ranks before and after, and change nothing")
+    def change(study: str, rater: str, batch: int | None, reason: str, author: str, dry_run: bool) -> None:
+        from annotation.results.ratings import what_if
+        from annotation.session.exclusions import Change
+
+        change = Change(study, action, rater, batch)
+
+        def make(session: "Session") -> None:
+            change.make(session, reason, author, _now())
+
+        with _opened() as (database, _):
+            if dry_run:
+                print(what_if(database, study, make).text())
+                _hint("Nothing was changed.")
+                return
+            with database.write() as session:
+                make(session)
+        print(
+            f"{change.action.capitalize()}d: {change.what}. The reason is in the log; {change.undo.action} undoes it."
+        )
+
+
+_exclusion("exclude", "Leave a batch, or all of a rater, out of the count.")
+_exclusion("restore", "Count again what was excluded.")
+
+
+@app.command()
+@_study
+@as_json
+def reliability(study: str, as_json: bool) -> None:
+    """Show how far the ratings can be trusted."""
+    from annotation.results.ratings import ratings_table
+    from annotation.results.reliability import reliability
+    from annotation.studies import find_study
+
+    with _opened() as (database, _), database.read() as session:
+        found = find_study(session, study)
+        report = reliability(ratings_table(session, found), found.scales)
+    _print(report, as_json)
+
+
+@app.command()
+@fields_as_one("plan", _simulated(SimulationPlan))
+@fields_as_one("rules", _simulated(Protocol))
+@as_json
+def simulate(plan: dict[str, Any], rules: dict[str, Any], as_json: bool) -> None:
+    """Run a study with simulated raters, to plan a real one."""
+    from annotation.simulate import simulate
+
+    order = SimulationPlan(**plan, protocol=Protocol(**rules))
+    with _progress("rating") as show:
+        found = simulate(order, show)
+    _print(found, as_json)
+
+
+@app.command()
+@fields_as_one("plan", dataclasses.fields(StressPlan))
+@as_json
+def stress(plan: dict[str, Any], as_json: bool) -> None:
+    """Let many raters loose on one database at once, as a proof."""
+    from annotation import stress
+
+    _print(stress.stress(StressPlan(**plan)), as_json)
+
+
+@contextlib.contextmanager
+def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that shows on a terminal how many of how many are done."""
+    with progress_bar(unit=unit, disable=None, leave=False) as show:
+        yield lambda done, total: show(done, total=total)
+
+
+@contextlib.contextmanager
+def _opened(new: bool = False) -> "Iterator[tuple[Database, Path]]":
+    """Open the database and the data folder of the settings; only a new study makes one."""
+    from annotation.database import Database
+
+    settings = Settings.from_environment(os.environ)
+    if not new and not settings.database and not (settings.data / "musiceval.sqlite").exists():
+        raise StudyError(
+            f"There are no studies in {settings.data}. Create one, or name its folder with MUSICEVAL_DATA."
+        )
+    database = Database(settings.database_url)
+    try:
+        yield database, settings.data
+    finally:
+        database.close()
+
+
+def _print(found: Any, as_json: bool) -> None:
+    if as_json:
+        print_json(found.to_json(), ascii_only=False)
+    else:
+        print(found.text())
+
+
+def _hint(sentence: str) -> None:
+    """Print beside the result, for whoever sits before it."""
+    print(sentence, file=sys.stderr)
+
+
+def _next(command: str) -> None:
+    commands = click.get_current_context().parent
+    _hint(f"Next: {commands.command_path if commands else ''} {command}")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command of ``python -m annotation`` and return its exit code."""
+    return run_command("python -m annotation", app, argv)

@@ -1,1 +1,0 @@
-"""Results as files: an export, the layout of the MusicEval release, the training data of a judge."""

@@ -1,0 +1,166 @@
+"""Screening rules: what the hidden checks of a batch say of it.
+
+A batch is screened by all `RULES` when it ends. A rule that fails returns its *evidence*: figures ready for
+JSON, which the log keeps, and which pages and commands show by `Rule.words`. A new rule is one more `Rule` in
+the list, and a line in ``docs/study.md``. Practice is never screened.
+
+How often a rule fails a batch of a rater who did nothing wrong is computed, not simulated. An honest rater
+hears a value on the scale, adds a normal error of their own and answers with the nearest of the five points.
+Their answers to anchors scatter around the mean of anchors; the two presentations of a duplicate have the
+same value, which lies anywhere from 1.5 to 4.5.
+
+Source: the MusicEval paper, section IV.C; what it leaves open stands in `annotation.protocol`.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotation.protocol import Protocol
+from core.scales import MAX_SCORE, MIN_SCORE, Scales, keys
+
+# Good music by good players, as raters of other studies saw it; the error is that of the simulated panel.
+ANCHOR_MEAN = 4.3
+ANCHOR_SD = 0.8
+INCONSISTENCY_SD = 0.45
+_VALUES = (1.5, 4.5)  # of the mean of many raters; hardly any clip of a study lies outside
+_STEPS = 401
+
+
+@dataclass(frozen=True)
+class Presented:
+    """A trial of a batch that has ended, as the rules see it."""
+
+    role: str
+    clip_id: int
+    clip: str  # its opaque name
+    position: int
+    scores: dict[str, int]  # by scale; empty where the trial was not rated
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Something that a batch can fail."""
+
+    name: str  # in the log and in counts
+    figures: str  # the key of its evidence in the log
+    reason: str  # a sentence for the log
+    by: str  # "a good rater fails 4 % of batches *by an anchor*"
+    check: Callable[[Sequence[Presented], Protocol, Scales], Any]  # the evidence; something false: passed
+    words: Callable[[Any, Scales], Iterator[str]]  # the evidence in words
+    chance_of_failing: Callable[[Protocol, Scales], float] | None = None  # a full batch, honestly rated
+    follows_scope: bool = True  # whether `Protocol.scope` can make it a failure of the rater
+
+
+def low_anchors(batch: Sequence[Presented], protocol: Protocol, _: Scales) -> list[dict[str, Any]]:
+    """Return the anchors that were rated under the limit."""
+    scale, limit = protocol.anchor_scale, protocol.anchor_fail_below
+    return [
+        {"clip": one.clip, "position": one.position, scale: one.scores[scale], "limit": limit}
+        for one in batch
+        if one.role == "anchor" and one.scores and one.scores[scale] < limit
+    ]
+
+
+def anchor_chance(protocol: Protocol, _: Scales, mean: float = ANCHOR_MEAN, sd: float = ANCHOR_SD) -> float:
+    """Return the chance of a low anchor; mean and deviation are of answers before they are rounded."""
+    highest = math.ceil(protocol.anchor_fail_below) - 1  # the best answer that fails
+    one = NormalDist(mean, sd).cdf(highest + 0.5) if highest >= MIN_SCORE else 0.0
+    return float(1 - (1 - one) ** protocol.anchors)
+
+
+def _anchor_words(anchors: list[dict[str, Any]], scales: Scales) -> Iterator[str]:
+    for anchor in anchors:
+        got = next(f"{scale.short} {anchor[scale.key]}" for scale in scales if scale.key in anchor)
+        yield f"anchor at {anchor['position']} got {got}; failed below {anchor['limit']:g}"
+
+
+def unlike_duplicates(batch: Sequence[Presented], protocol: Protocol, scales: Scales) -> list[dict[str, Any]]:
+    """Return the clips that came twice and were rated too differently on any scale."""
+    first = {one.clip_id: one for one in batch if one.role == "stimulus"}
+    tolerance, found = protocol.duplicate_tolerance, []
+    for again in batch:
+        if again.role != "duplicate" or not again.scores:
+            continue
+        before = first[again.clip_id]
+        pairs = {key: [before.scores[key], again.scores[key]] for key in keys(scales)}
+        if any(abs(one - other) > tolerance for one, other in pairs.values()):
+            places = {"clip": again.clip, "positions": [before.position, again.position]}
+            found.append({**places, **pairs, "tolerance": tolerance})
+    return found
+
+
+def duplicate_chance(protocol: Protocol, scales: Scales, sd: float = INCONSISTENCY_SD) -> float:
+    """Return the chance of two answers to one clip too far apart; the deviation is as of `anchor_chance`."""
+    answers = np.array([_answers(value, sd) for value in np.linspace(*_VALUES, _STEPS)])
+    points = np.arange(answers.shape[1])
+    apart = np.abs(points[:, None] - points[None, :]) > protocol.duplicate_tolerance
+    one = float(np.einsum("vi,vj,ij->", answers, answers, apart) / _STEPS)  # on one scale
+    return float(1 - (1 - one) ** (len(scales) * protocol.duplicates))
+
+
+def _answers(value: float, sd: float) -> NDArray[np.float64]:
+    """Return the chance of each point from 1 to 5, for a clip of a value."""
+    error = NormalDist(value, sd)
+    below = [0.0, *(error.cdf(point + 0.5) for point in range(int(MIN_SCORE), int(MAX_SCORE))), 1.0]
+    return np.diff(below)
+
+
+def _duplicate_words(duplicates: list[dict[str, Any]], scales: Scales) -> Iterator[str]:
+    for twice in duplicates:
+        (one, other), tolerance = twice["positions"], twice["tolerance"]
+        pairs = ((scale.short, *twice[scale.key]) for scale in scales)
+        got = ", ".join(f"{name} {before} then {after}" for name, before, after in pairs)
+        yield f"clip at {one} and {other} got {got}; {tolerance:g} apart is allowed"
+
+
+def unchecked(batch: Sequence[Presented], _protocol: Protocol, _scales: Scales) -> int:
+    """Return how many trials were rated in a batch that has checks of which none was."""
+    checks = [one for one in batch if one.role in ("anchor", "duplicate")]
+    heard = any(one.scores for one in checks)
+    return 0 if heard or not checks else sum(bool(one.scores) for one in batch)
+
+
+def _unchecked_words(rated: int, _: Scales) -> Iterator[str]:
+    yield f"clips rated: {rated}"
+
+
+RULES = [
+    Rule(
+        "anchor", "anchors", "An anchor was rated too low.", "by an anchor", low_anchors, _anchor_words, anchor_chance
+    ),
+    Rule(
+        "duplicate",
+        "duplicates",
+        "The two ratings of the same clip lie too far apart.",
+        "by a duplicate",
+        unlike_duplicates,
+        _duplicate_words,
+        duplicate_chance,
+    ),
+    Rule(
+        "unscreened",
+        "rated",
+        "The batch ended before any of its checks was heard.",
+        "by hearing no check",
+        unchecked,
+        _unchecked_words,
+        follows_scope=False,
+    ),
+]
+
+
+def words(evidence: Mapping[str, Any], scales: Scales) -> list[str]:
+    """Return what the log holds of a failure, whichever rules it was of; nothing of an exclusion by hand."""
+    return [line for rule in RULES if evidence.get(rule.figures) for line in rule.words(evidence[rule.figures], scales)]
+
+
+def false_alarms(protocol: Protocol, scales: Scales) -> dict[str, float]:
+    """Return the chances that a full batch of an honest rater fails: by rule, then by any (``either``)."""
+    chances = {rule.name: rule.chance_of_failing(protocol, scales) for rule in RULES if rule.chance_of_failing}
+    return {**chances, "either": 1 - math.prod(1 - chance for chance in chances.values())}

@@ -1,0 +1,117 @@
+"""What a rater says, checked: the answer to a trial, and what they are asked about themselves before.
+
+Types are the caller's business; here values are refused that cannot be. What was played is the browser's
+word, and is stored when it could be true.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from annotation.schema import Answer, Consent, Rater
+from core.errors import RatingError
+from core.scales import MAX_SCORE, MIN_SCORE, Scales
+
+MAX_COMMENT_LENGTH = 2_000
+_MAX_ANSWER_LENGTH = 200
+_MAX_STRETCHES = 1_000
+_LATE_S = 1.0  # players report a little more than a clip's duration
+
+CONSENT = (
+    "I take part of my own free will and can stop at any time. My ratings, my comments, the times of my "
+    "answers and what I say about myself below are stored under a pseudonym. They are used for research and "
+    "may be published in that form."
+)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A rater's answer to a trial."""
+
+    scores: Mapping[str, int]  # by scale
+    comment: str = ""
+    played: Sequence[Sequence[float]] = ()  # [start_s, end_s] of each stretch, in order
+
+    @property
+    def heard_s(self) -> float:
+        """How much of the clip was played; what was played twice counts once."""
+        heard_s = until_s = 0.0
+        for start_s, end_s in sorted(map(tuple, self.played)):
+            heard_s += max(end_s - max(start_s, until_s), 0.0)
+            until_s = max(until_s, end_s)
+        return heard_s
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something a rater is asked; without options they answer in their own words."""
+
+    key: str
+    text: str
+    options: tuple[str, ...] = ()
+
+
+QUESTIONS = (
+    Question(
+        "training",
+        "What is your musical training?",
+        ("none", "lessons or self-taught", "student of music", "professional or teacher of music"),
+    ),
+    Question("instrument", "Which instrument do you play, or do you sing?"),
+    Question("headphones", "What do you listen with?", ("headphones", "earphones", "loudspeakers")),
+)
+
+
+def check_reply(reply: Reply, scales: Scales, duration_s: float) -> None:
+    """Refuse (`RatingError`) what cannot be said of a clip of this duration on these scales."""
+    titles = {scale.key: scale.title for scale in scales}
+    for key, title in titles.items():
+        score = reply.scores.get(key)
+        if score is None or not MIN_SCORE <= score <= MAX_SCORE:
+            raise RatingError(f"{title} must be a whole number from 1 to 5.")
+    if reply.scores.keys() - titles.keys():
+        raise RatingError(f"There are more scores than asked for. The scales are {', '.join(titles)}.")
+    check_text(reply.comment, "The comment", MAX_COMMENT_LENGTH)
+    if len(reply.played) > _MAX_STRETCHES:
+        raise RatingError(f"What was played must be a list of at most {_MAX_STRETCHES} stretches.")
+    if not all(0 <= start_s <= end_s <= duration_s + _LATE_S for start_s, end_s in reply.played):
+        raise RatingError("Each stretch that was played must be a start and an end within the clip, in seconds.")
+
+
+def check_text(text: str, what: str, longest: int) -> None:
+    """Refuse (`RatingError`) a text that is too long, or holds what no file can."""
+    if any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise RatingError(f"{what} is not a text that can be stored.")
+    if len(text) > longest:
+        raise RatingError(f"{what} has {len(text)} characters; it can have {longest}. Please shorten it.")
+
+
+def has_agreed(session: Session, rater: Rater) -> bool:
+    """Return whether a rater gave their consent."""
+    return bool(session.scalar(select(exists().where(Consent.rater_id == rater.id))))
+
+
+def record_about(session: Session, rater: Rater, answers: Mapping[str, str], at: datetime) -> None:
+    """Store a rater's consent, and their answers by question, of which any may be missing or blank.
+
+    The first time counts. Raises `RatingError` if a question is unknown, or an answer too long or none of the
+    options.
+    """
+    questions = {question.key: question for question in QUESTIONS}
+    if not answers.keys() <= questions.keys():
+        raise RatingError(f"The answers could not be read. The questions are {', '.join(questions)}.")
+    said = {}
+    for key, answer in answers.items():
+        check_text(answer, "An answer", _MAX_ANSWER_LENGTH)
+        said[key], options = answer.strip(), questions[key].options
+        if said[key] and options and said[key] not in options:
+            raise RatingError(f"The answer to “{questions[key].text}” can be {', '.join(options)}.")
+    if has_agreed(session, rater):
+        return
+    session.add(Consent(rater_id=rater.id, text=CONSENT, given_at=at))
+    session.add_all(
+        Answer(rater_id=rater.id, question=key, answer=answer, given_at=at) for key, answer in said.items() if answer
+    )

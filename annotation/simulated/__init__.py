@@ -1,1 +1,0 @@
-"""Studies with simulated raters, to plan one and to prove the rules."""

@@ -1,0 +1,183 @@
+"""Clip lists whose clips came with them, as files and ZIP archives: what the pages offer to visitors.
+
+A row's ``file`` is only compared with the names of what came: no path is built from it and nothing is
+unpacked to the disk, so nothing else on the machine can be reached. Two paths fit when the shorter is the end
+of the longer: ``S1/a.wav`` is ``clips/S1/a.wav`` of an archive, and ``a.wav``, which came alone and has lost
+its folder. What fits several files, and a file that fits several paths, is nobody's clip: a wrong clip would
+get a score that looks right.
+
+Sizes in an archive are claims. So its directory is read only up to a limit, and a clip only up to the largest
+clip's size, whatever its entry says.
+
+A list must fit in memory. What is larger goes to ``python -m core score --manifest``.
+"""
+
+import re
+import unicodedata
+import zipfile
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Self
+
+from core.audio import AudioLimits, ClipSource
+from core.batch.manifest import ClipList, Row, check_format
+from core.errors import AudioError, BatchError, DataError, shown_name
+
+_MOST_AT_ONCE = 4_000_000  # bytes of an archive's directory: some 40,000 files
+_PIECE_BYTES = _MEGABYTE = 1_000_000
+# zipfile unpacks the other methods without a limit: a megabyte of bzip2 may be gigabytes.
+_BOUNDED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_LOST = re.compile(r"""[<>:"|?*`$!{}\x00-\x1f\x7f]""")  # what the name of an upload may lose on its way
+
+_Clip = Path | tuple[zipfile.ZipFile, zipfile.ZipInfo]
+
+
+@dataclass(frozen=True)
+class ListLimits:
+    """What a visitor's clip list may be."""
+
+    max_rows: int = 1_000  # A few minutes of work for the small model on two cores
+    max_bytes: int = 5 * _MEGABYTE  # A thousand rows with the longest prompts that are read
+    max_text: int = 10_000_000  # characters of all cells: a Parquet file may hold far more text than it has bytes
+
+
+def read_list(path: Path, taken: Iterable[str], limits: ListLimits | None = None) -> tuple[Row, ...]:
+    """Read a clip list and check it as `ClipList.check` does; BatchError where it is over the limits."""
+    name, limits = shown_name(path.name), limits or ListLimits()
+    is_parquet = check_format(path) == ".parquet"
+    if max(path.stat().st_size, _unpacked_bytes(path) if is_parquet else 0) > limits.max_bytes:
+        allowed = limits.max_bytes / _MEGABYTE
+        raise BatchError(f"{name} has more than {allowed:g} MB, the most for a clip list. Split it.")
+    clip_list = ClipList.check(path, taken)
+    if clip_list.n_rows > limits.max_rows:
+        raise BatchError(
+            f"{name} has {clip_list.n_rows:,} rows; here a clip list has at most {limits.max_rows:,}. Split "
+            "it, or score it on the command line: python -m core score --manifest."
+        )
+    rows: list[Row] = []
+    n_characters = 0
+    for row in clip_list.rows():
+        n_characters += sum(len(str(cell)) for cell in (row.file, row.prompt, row.id, row.system, row.others))
+        if n_characters > limits.max_text:
+            raise BatchError(f"{name} has more than {limits.max_text:,} characters of text. Split it.")
+        rows.append(row)
+    return tuple(rows)
+
+
+def _unpacked_bytes(path: Path) -> int:
+    """What a Parquet file says that it unpacks to."""
+    from pyarrow import parquet
+
+    try:
+        metadata = parquet.read_metadata(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{shown_name(path.name)} cannot be read as a table.") from error
+    return sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+
+
+class ClipFiles:
+    """Files and archives (with the suffix ``.zip``), open until the block ends; found by what rows ask for."""
+
+    def __init__(self, paths: Iterable[Path], files: Iterable[str], limits: AudioLimits) -> None:
+        self._limits = limits
+        self._clips: list[tuple[str, _Clip]] = []
+        with ExitStack() as opened:
+            for path in paths:
+                is_zip = path.suffix.lower() == ".zip"
+                self._clips += _archived(path, opened) if is_zip else [(_normal(path.name), path)]
+            self._open = opened.pop_all()
+        self._fitting = self._fit({_normal(file) for file in files})
+        self._rows_of = Counter(number for fitting in self._fitting.values() for number in fitting)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    @property
+    def n_unused(self) -> int:
+        """How many files no row asks for."""
+        return len(self._clips) - len(self._rows_of)
+
+    def find(self, file: str) -> ClipSource:
+        """Return the clip that a row asks for; may be called from several threads."""
+        fitting = self._fitting[_normal(file)]
+        if not fitting:
+            raise AudioError(f"{shown_name(file)} is not among the files. Add it, alone or in a ZIP.")
+        if len(fitting) > 1:
+            raise AudioError(f"{shown_name(file)} fits {len(fitting)} of the files. Give more of its path.")
+        if self._rows_of[fitting[0]] > 1:
+            name = shown_name(PurePosixPath(_normal(file)).name)
+            raise AudioError(f"Rows name {name} in several folders, but there is one. Give a ZIP with their folders.")
+        _, clip = self._clips[fitting[0]]
+        return clip if isinstance(clip, Path) else self._unpack(*clip)
+
+    def _fit(self, asked: set[str]) -> dict[str, list[int]]:
+        """Which files fit what is asked for."""
+        by_name = defaultdict(list)
+        for number, (path, _) in enumerate(self._clips):
+            by_name[PurePosixPath(path).name].append(number)
+        return {
+            file: [number for number in by_name[PurePosixPath(file).name] if _ends_alike(self._clips[number][0], file)]
+            for file in asked
+        }
+
+    def _unpack(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+        name, most = shown_name(PurePosixPath(entry.filename).name), self._limits.max_bytes
+        content = bytearray()
+        try:
+            if entry.compress_type not in _BOUNDED_METHODS:
+                raise ValueError(entry.compress_type)
+            with archive.open(entry) as file:
+                while len(content) <= most and (piece := file.read(_PIECE_BYTES)):
+                    content += piece
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
+            raise AudioError(
+                f"{name} cannot be unpacked: it is damaged, encrypted or packed in an unusual way."
+            ) from error
+        if len(content) > most:
+            raise AudioError(f"{name} unpacks to more than {most / _MEGABYTE:g} MB, the limit. Cut it.")
+        return bytes(content)
+
+
+def _archived(path: Path, opened: ExitStack) -> list[tuple[str, _Clip]]:
+    try:
+        file = _Bounded(opened.enter_context(path.open("rb")))
+        archive = opened.enter_context(zipfile.ZipFile(file))
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise DataError(f"{shown_name(path.name)} cannot be read as a ZIP archive. Pack it again.") from error
+    return [(_normal(entry.filename), (archive, entry)) for entry in archive.infolist() if not entry.is_dir()]
+
+
+class _Bounded:
+    """A file that gives little at once: zipfile reads an archive's directory in one piece."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, n_bytes: int = -1) -> bytes:
+        content = self._file.read(min(n_bytes, _MOST_AT_ONCE + 1) if n_bytes >= 0 else _MOST_AT_ONCE + 1)
+        if len(content) > _MOST_AT_ONCE:
+            raise ValueError(n_bytes)
+        return content
+
+
+def _normal(path: str) -> str:
+    """Write a path so that two can be compared: composed letters, slashes, no root, no dots."""
+    parts = _LOST.sub("", unicodedata.normalize("NFC", path)).replace("\\", "/").split("/")
+    return "/".join(part for part in parts if part not in ("", ".", ".."))
+
+
+def _ends_alike(one: str, other: str) -> bool:
+    """Whether the shorter of two paths is the end of the longer."""
+    ends = one.split("/")[::-1], other.split("/")[::-1]
+    return all(ours == theirs for ours, theirs in zip(*ends, strict=False))

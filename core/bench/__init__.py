@@ -1,1 +1,0 @@
-"""The official tower timed against laion-clap."""

@@ -1,1 +1,0 @@
-"""The official CLAP: fetched, verified, loaded as tensors only."""

@@ -1,0 +1,286 @@
+"""Rated clips: the one table that a listening test gives and that a judge learns from.
+
+One row a clip: its audio, its prompt, what made it, and what the panel said of it on each scale. A MOS is the
+mean of valid ratings from 1 to 5; its standard deviation is that of a sample (divisor n - 1), empty where it
+is not known, as with a single rating; so is the number of ratings. A prompt's id stands for one text.
+
+In a file, paths are relative to the file, so that a folder can be moved. A text that a spreadsheet would run
+as a formula gets an apostrophe before it, which reading takes away again. A file written by hand can do
+without the columns that may be empty, and without `prompt_id`: equal prompts then get equal ids. The scales
+are MusicEval's, or those named by ``scales.json`` beside the file (a list of `core.scales.Scale`) or by
+``scales`` in an export's ``manifest.json``; the table may have some of them only.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from core.errors import DataError, ScaleError, shown_name
+from core.feed import clip_sha256, read_all, stop_if_any
+from core.files import Problems, json_text, line_place, read_csv, write_atomically
+from core.scales import MAX_SCORE, MIN_SCORE, MUSICEVAL, Scale, Scales, keys
+from core.splits import SPLITS
+
+SCALES_FILE, MANIFEST = "scales.json", "manifest.json"
+_TEXTS = ("clip_id", "audio_path", "prompt", "prompt_id", "system_id")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")  # with apostrophes before it, so that escaping can be undone
+
+
+def columns_of(scales: Iterable[Scale]) -> tuple[str, ...]:
+    """Return the columns of a table of clips rated on these scales, in order."""
+    names = keys(scales)
+    return (*_TEXTS, *names, "n_ratings", *map(_sd, names), "split")
+
+
+def _sd(key: str) -> str:
+    return f"{key}_sd"
+
+
+@dataclass(frozen=True)
+class RatedClips:
+    """A table of rated clips, checked when it is made.
+
+    Attributes
+    ----------
+    table : DataFrame
+        With the columns `columns_of(scales)` in that order; `audio_path` can be opened as it is. Columns that
+        may be empty can be left out when it is made.
+    scales : tuple of Scale
+        Those of the scales given (by default MusicEval's) that the table has a column of.
+
+    Raises
+    ------
+    DataError
+        If a column is missing or unknown, or cells are not what they must be; the message names the rows,
+        counted from 1 without the heading.
+    """
+
+    table: pd.DataFrame = field(repr=False)
+    scales: Scales = MUSICEVAL
+
+    def __post_init__(self) -> None:
+        scales = _scales_in(list(self.table.columns), self.scales, _TEXTS)
+        problems = Problems("rated clips")
+        columns = _checked(self.table, scales, [f"row {n + 1}" for n in range(len(self.table))], problems)
+        problems.stop_if_any()
+        object.__setattr__(self, "table", columns)
+        object.__setattr__(self, "scales", scales)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def mos(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """The scores, (n_clips, n_scales)."""
+        return np.asarray(self.table[keys(self.scales)].to_numpy(dtype=np.float64))
+
+    def rows(self, part: str) -> list[int]:
+        """Return the rows of a part of the split."""
+        return [row for row, of in enumerate(self.table["split"]) if of == part]
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """Return some of the clips."""
+        return dataclasses.replace(self, table=self.table.iloc[list(rows)])
+
+    def with_parts(self, parts: Sequence[str]) -> Self:
+        """Return the clips with a part of a split for each."""
+        return dataclasses.replace(self, table=self.table.assign(split=list(parts)))
+
+    def to_csv(self, path: Path) -> None:
+        """Write the table; audio paths become relative to the file's folder."""
+        folder = path.absolute().parent
+        relative = [Path(os.path.relpath(audio, folder)).as_posix() for audio in self.table["audio_path"]]
+        write_csv(self.table.assign(audio_path=relative), path)
+        write_scales_beside(path, self.scales)
+
+    @classmethod
+    def from_csv(cls, path: Path) -> Self:
+        """Read what `to_csv` wrote, or a table written by hand; audio paths become usable from here.
+
+        A DataError says all that is wrong with the table, by file and line; missing audio files, too.
+        """
+        read, known = read_csv(path), scales_beside(path)
+        needed = tuple(column for column in _TEXTS if column != "prompt_id")
+        scales = _scales_in(read.heading, known, needed)
+        table = pd.DataFrame([cells for _, cells in read.rows], columns=read.heading, dtype=object)
+        for column in set(_TEXTS) & set(read.heading):
+            table[column] = [unescape_cell(text) for text in table[column]]
+        if "prompt_id" not in read.heading:
+            table["prompt_id"] = [f"P{n + 1:03d}" for n in pd.factorize(table["prompt"])[0]]
+        places = [line_place(path.name, line) for line, _ in read.rows]
+        for place, audio in zip(places, table["audio_path"], strict=True):
+            if audio.strip() and not (path.parent / audio).is_file():
+                read.problems.add(place, f"there is no audio file {shown_name(audio)}")
+        _checked(table, scales, places, read.problems)
+        read.problems.stop_if_any()
+        paths = [str(path.parent / audio) for audio in table["audio_path"]]
+        return cls(table.assign(audio_path=paths), scales)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read the ``manifest.json`` of an export in or beside a path; empty where there is none."""
+    manifest = (path if path.is_dir() else path.parent) / MANIFEST
+    if not manifest.is_file():
+        return {}
+    try:
+        content = json.loads(manifest.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{MANIFEST} beside the rated clips is damaged. Export the study again.") from error
+    return content if isinstance(content, dict) else {}
+
+
+def scales_beside(path: Path) -> Scales:
+    """Return the scales that a table may have, as said above; a DataError where they cannot be read."""
+    file = path.parent / SCALES_FILE
+    try:
+        stored = json.loads(file.read_bytes()) if file.is_file() else read_manifest(path).get("scales")
+        scales = MUSICEVAL if stored is None else tuple(Scale.from_json(each) for each in stored)
+    except (OSError, ValueError, TypeError, ScaleError) as error:
+        raise DataError(f"The scales beside {shown_name(path.name)} cannot be read: {error}") from error
+    taken = {*_TEXTS, "n_ratings", "split"}
+    if len({*keys(scales)} - taken) < len(scales):
+        raise DataError(f"The scales beside {shown_name(path.name)} have a key that is taken.")
+    return scales
+
+
+def write_scales_beside(path: Path, scales: Scales) -> None:
+    """Write what `scales_beside` reads, where there are others than MusicEval's."""
+    if not set(scales) <= set(MUSICEVAL):
+        write_atomically(path.parent / SCALES_FILE, json_text([scale.to_json() for scale in scales]))
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table: UTF-8, texts in quotes and escaped by `escape_cell`, times in ISO 8601."""
+    cells = table.map(lambda cell: escape_cell(cell) if isinstance(cell, str) else cell)
+    cells.to_csv(
+        path,
+        index=False,
+        encoding="utf-8",
+        lineterminator="\n",
+        quoting=csv.QUOTE_NONNUMERIC,  # without quotes a lone carriage return in a text would end the row
+        date_format="%Y-%m-%dT%H:%M:%S.%fZ",
+    )
+
+
+def escape_cell(text: str) -> str:
+    """Keep a spreadsheet from taking a text for a formula: an apostrophe before ``= + - @``, tab and return.
+
+    Source: https://owasp.org/www-community/attacks/CSV_Injection.
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unescape_cell(text: str) -> str:
+    """Undo `escape_cell`."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def _scales_in(heading: list[str], scales: Scales, needed: Sequence[str]) -> Scales:
+    """Check which columns there are, and return the scales that have one."""
+    there = tuple(scale for scale in scales if scale.key in heading)
+    known = columns_of(scales)
+    missing = [name for name in (*needed, *([] if there else keys(scales))) if name not in heading]
+    unknown = [str(column) for column in heading if column not in known]
+    unknown += [_sd(scale.key) for scale in scales if scale not in there and _sd(scale.key) in heading]
+    if missing or unknown or len(set(heading)) < len(heading):
+        wrong = f"no column {', '.join(missing)}" if missing else f"an unknown column {', '.join(unknown)}"
+        wrong = wrong if missing or unknown else "a column twice"
+        alone = "; one scale alone is fine" if len(scales) > 1 else ""
+        raise DataError(f"The table of rated clips has {wrong}. Its columns are {', '.join(known)}{alone}.")
+    return there
+
+
+def _checked(table: pd.DataFrame, scales: Scales, places: list[str], problems: Problems) -> pd.DataFrame:
+    """The table with cells of one type a column; cells that cannot be are problems."""
+    checks: dict[str, Callable[[Any], Any]] = dict.fromkeys(columns_of(scales), _text)
+    checks |= dict.fromkeys(keys(scales), _score) | {_sd(key): _deviation for key in keys(scales)}
+    checks |= {"n_ratings": _count, "split": _split}
+    columns: dict[str, list[Any]] = {column: [] for column in checks}
+    seen: set[str] = set()
+    texts: dict[str, str] = {}
+    for place, row in zip(places, table.to_dict("records"), strict=True):
+        for column, check in checks.items():
+            value = row.get(column, "")
+            try:
+                columns[column].append(check(value))
+            except (TypeError, ValueError) as error:
+                problems.add(place, f"{column} is {value!r}; {error}")
+        if row["clip_id"] in seen:
+            problems.add(place, f"the clip {shown_name(str(row['clip_id']))} is there twice")
+        if texts.setdefault(row["prompt_id"], row["prompt"]) != row["prompt"]:
+            problems.add(place, f"the prompt id {shown_name(str(row['prompt_id']))} stands for two texts")
+        seen.add(row["clip_id"])
+    if problems.found:
+        return table
+    counts = pd.array(columns["n_ratings"], dtype="Int64")  # whole numbers, some of which may not be known
+    return pd.DataFrame({**columns, "n_ratings": counts})
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("it must be a text that is not empty")
+    return value
+
+
+def _score(value: Any) -> float:
+    score = _number(value)
+    if not MIN_SCORE <= score <= MAX_SCORE:
+        raise ValueError(f"it must be from {MIN_SCORE:g} to {MAX_SCORE:g}")
+    return score
+
+
+def _count(value: Any) -> int | None:
+    count = math.nan if _is_empty(value) else _number(value)
+    if math.isnan(count):
+        return None
+    if not (count >= 1 and count.is_integer()):
+        raise ValueError("it must be a whole number from 1, or empty")
+    return int(count)
+
+
+def _deviation(value: Any) -> float:
+    deviation = math.nan if _is_empty(value) else _number(value)
+    if deviation < 0 or math.isinf(deviation):
+        raise ValueError("it must be a number from 0, or empty")
+    return deviation
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value is pd.NA or value == ""
+
+
+def _split(value: Any) -> str:
+    if value not in ("", *SPLITS):
+        raise ValueError(f"it must be {', '.join(SPLITS)} or empty")
+    return str(value)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError("it must be a number") from error
+
+
+def data_sha256(clips: RatedClips) -> str:
+    """Hash what can be learned from clips, whatever the order of the rows and wherever the files lie."""
+    unreadable: list[str] = []
+    paths = [Path(path) for path in clips.table["audio_path"]]
+    audio = dict(read_all(clip_sha256, dict.fromkeys(paths), unreadable))
+    stop_if_any(unreadable)
+    names = keys(clips.scales)
+    columns = clips.table[["clip_id", "prompt", "system_id", *names]]
+    rows = [[*row, audio[path]] for path, row in zip(paths, columns.to_numpy().tolist(), strict=True)]
+    heading = [] if names == keys(MUSICEVAL) else [json.dumps(names)]  # as it was when there were no others
+    return hashlib.sha256("\n".join(heading + sorted(map(json.dumps, rows))).encode()).hexdigest()

@@ -1,0 +1,172 @@
+"""Towers: what turns windows of audio and prompts of text into vectors that heads can judge.
+
+`Tower` says what the rest of the project asks of one; `TOWERS` is the registry. A new tower is one new file
+and one line of `TOWERS`: how it starts, how a checkpoint brings it back, what its clips must be like, and
+what has to be said wherever its scores are shown.
+
+Conventions: a window is 480,000 float32 samples (10 s at 48 kHz, `core.audio`), whatever the tower makes of
+it; embeddings are float32; a tower in eval mode draws no random number, and gives a window the same
+embedding alone and in a batch, within 1e-6.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from core.audio import InputPolicy, Samples
+from core.errors import CheckpointError
+
+Windows = Tensor | Samples  # (n, 480000)
+Weights = Mapping[str, Tensor]
+
+
+class Tower(Protocol):
+    """A torch module that embeds audio and text.
+
+    `training`, `to`, `eval` and `requires_grad_` are those of any module.
+    """
+
+    name: str  # its key in `TOWERS`
+    dim: int  # length of an embedding
+    training: bool
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        ...
+
+    @property
+    def cosine_scale(self) -> float:
+        """What its training multiplied cosines with before a softmax: zero-shot scores need it."""
+        ...
+
+    def features(self, windows: Windows) -> Tensor:
+        """Return what is computed of windows without anything learned, batch first; no gradient."""
+        ...
+
+    def embed_features(self, features: Tensor) -> Tensor:
+        """Embed what `features` returned, to (n, dim)."""
+        ...
+
+    def embed_audio(self, windows: Windows) -> Tensor:
+        """Embed windows, to (n, dim)."""
+        ...
+
+    def embed_sequence(self, windows: Windows) -> Tensor:
+        """Embed each moment of windows, to (n, frames, dim); frames are evenly spaced."""
+        ...
+
+    def embed_text(self, prompts: Sequence[str]) -> Tensor:
+        """Embed n prompts, to (n, dim)."""
+        ...
+
+    def is_cut(self, prompt: str) -> bool:
+        """Whether the end of a prompt is not read."""
+        ...
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return everything learned: what a checkpoint stores."""
+        ...
+
+    def load_weights(self, weights: Weights) -> None:
+        """Take weights as of `weights()`; CheckpointError where they are of another tower."""
+        ...
+
+    def learned_parameters(self) -> list[nn.Parameter]:
+        """Return what fine-tuning may change."""
+        ...
+
+    def tokenizer_files(self) -> list[Path]:
+        """Return the files that a checkpoint must hold beside the weights."""
+        ...
+
+    def to(self, device: torch.device | str) -> Any: ...  # noqa: D102
+
+    def eval(self) -> Any: ...  # noqa: D102
+
+    def requires_grad_(self, requires_grad: bool = True) -> Any: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class TowerEntry:
+    """How a tower is made; the errors of both functions are CheckpointError."""
+
+    start: Callable[[], Tower]  # with the weights that training starts from
+    restore: Callable[[Weights, Path], Tower]  # with the weights of a checkpoint, and its folder
+    policy: InputPolicy = field(default_factory=InputPolicy)  # what its clips are brought to
+    caveat: str = ""  # what it did not learn from, as part of a sentence; empty if it heard real music
+
+
+@dataclass(frozen=True)
+class StartingTower:
+    """A tower that heads can be put on: in eval mode, its weights frozen and hashed."""
+
+    name: str
+    tower: Tower
+    policy: InputPolicy
+    sha256: str
+    caveat: str
+
+
+def load_tower(name: str) -> StartingTower:
+    """Load a tower of `TOWERS` to start from; CheckpointError where it is unknown or not on this machine."""
+    entry = _entry(name)
+    tower = entry.start().eval().requires_grad_(False)
+    return StartingTower(name, tower, entry.policy, tower_sha256(tower), entry.caveat)
+
+
+def restore_tower(name: str, weights: Weights, folder: Path) -> Tower:
+    """Bring a tower back from a checkpoint's weights and folder, in eval mode and frozen."""
+    tower: Tower = _entry(name).restore(weights, folder).eval().requires_grad_(False)
+    return tower
+
+
+def tower_sha256(tower: Tower) -> str:
+    """Hash what a tower has learned: names, types, shapes and values of its weights."""
+    digest = hashlib.sha256(tower.name.encode())
+    for name, weight in sorted(tower.weights().items()):
+        digest.update(f"\n{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _entry(name: str) -> TowerEntry:
+    if name not in TOWERS:
+        raise CheckpointError(f"There is no tower {name!r}. The towers are {', '.join(TOWERS)}.")
+    return TOWERS[name]
+
+
+# The imports are late: a tower's file may need a checkpoint, and a checkpoint needs this module.
+
+
+def _clap(name: str) -> Callable[[Weights, Path], Tower]:
+    def restore(weights: Weights, folder: Path) -> Tower:
+        from core.towers.clap import ClapTower
+
+        return ClapTower.restore(name, weights, folder)
+
+    return restore
+
+
+def _embedded() -> Tower:
+    from core.checkpoint import load_checkpoint
+    from core.scorer import EMBEDDED_JUDGE
+
+    return load_checkpoint(EMBEDDED_JUDGE).tower
+
+
+def _official() -> Tower:
+    from core.towers.official import load_official
+
+    return load_official()
+
+
+TOWERS: dict[str, TowerEntry] = {  # the embedded judge's, and the CLAP that the MusicEval paper fine-tunes
+    "small": TowerEntry(_embedded, _clap("small"), caveat="its towers learned composed music only"),
+    "music-audioset": TowerEntry(_official, _clap("music-audioset")),
+}

@@ -1,0 +1,324 @@
+"""The commands that measure and train: ``evaluate``, ``baselines``, ``train``."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from core.cli import FOLDED, TITLES, main, make_split, make_split_if_given, show_wait
+from core.errors import DataError
+from core.musiceval import read_source
+from core.rated_clips import data_sha256
+from core.splits import Split
+from core.training.baselines import METHODS
+from core.training.run import RunProgress
+from tests.rated import write_rated
+from tests.releases import write_release
+
+TABLE = "clip_id,system_id,musical_impression,predicted_musical_impression\n" + "\n".join(
+    f"c{n},S{n // 6},{1 + n % 5},{1 + (n * n) % 7}" for n in range(20)
+)
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.evaluation.RESAMPLES", 20)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "predictions.csv"
+    path.write_text(TABLE)
+    return path
+
+
+def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert main(["evaluate", *map(str, arguments)]) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    return out
+
+
+def refusal(capfd: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert main(["evaluate", *map(str, arguments)]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    return err.removeprefix("python -m core: ")
+
+
+# evaluate
+
+
+def test_the_table_says_what_it_measured(table: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    lines = run(capfd, "--table", table).splitlines()
+    assert lines[0].strip() == "Musical impression"
+    assert lines[4].startswith("  this result (n = 20) ")
+    assert lines[11].startswith("  this result (n = 4) ")
+    assert lines[-2:] == [
+        "System truth: the means of the clips evaluated.",
+        "These are not clips of MusicEval: the published rows are no comparison.",
+    ]
+
+
+def test_json(table: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    levels = json.loads(run(capfd, "--table", table, "--json"))
+    assert {level: list(scales) for level, scales in levels.items()} == {
+        "utterance": ["musical_impression"],
+        "system": ["musical_impression"],
+    }
+    metrics = ("mse", "lcc", "srcc", "ktau")
+    expected = {"n", *metrics, *(f"{name}_ci95" for name in metrics)}
+    assert levels["system"]["musical_impression"].keys() == expected
+    assert levels["utterance"]["musical_impression"]["n"] == 20
+
+
+def test_given_system_scores(table: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.csv").write_text("S0,1,1\nS1,2,1\nS2,3,1\nS3,4,1\n")
+    out = run(capfd, "--table", table, "--system-truth", tmp_path / "s.csv")
+    assert "System truth: the scores in s.csv." in out
+
+
+def test_an_answer_with_its_data(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = write_release(tmp_path / "release")
+    answer = tmp_path / "answer.txt"
+    names = [f"audiomos2025-track1-{name}" for name in ("S002_P001", "S013_P001", "S003_P001")]
+    answer.write_text("".join(f"{name},{n + 1},{n + 2}\n" for n, name in enumerate(names)))
+    out = run(capfd, "--answer", answer, "--data", data)
+    assert "this result (n = 3)" in out
+    assert "These ratings are not those that MusicEval published" in out
+
+
+def test_a_model_on_the_part_that_its_split_held_out(
+    random_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = write_rated(tmp_path / "data", 12)
+    clips = read_source(data)
+    model = shutil.copytree(random_checkpoint, tmp_path / "model")
+    parts = clips.table[["clip_id"]].assign(split=["train"] * 4 + ["test"] * 8)
+    parts.to_csv(model / "split.csv", index=False)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "caveat": "its towers know nothing"}))
+    (model / "run.json").write_text(json.dumps({"data": {"sha256": data_sha256(clips)}}))
+    options = ("--model", model, "--data", data, "--cache", tmp_path / "cache")
+    assert main(["evaluate", *map(str, options), "--predictions", str(tmp_path / "p.csv")]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[4].startswith("  this result (n = 8) ")
+    assert lines[-5:-1] == [
+        "System truth: the means of the clips evaluated.",
+        "Measured on the test part, 8 of 12 clips, of the model's own split.",
+        "The model was trained on none of them.",
+        "About this model: its towers know nothing.",
+    ]
+    assert run(capfd, "--table", tmp_path / "p.csv").splitlines()[:18] == lines[:18]
+    (data.parent / "SIMULATED").touch()
+    assert main(["evaluate", *map(str, options), "--split", "prompts", "--json"]) == 0
+    measured = json.loads(capfd.readouterr().out)
+    assert measured["utterance"]["musical_impression"]["n"] == 4
+    assert (measured["data"], measured["part"]) == ("rated_clips.csv", "test")
+    assert measured["system_truth"] == "the means of the clips evaluated"
+    assert measured["notes"][0].startswith("Measured on the test part, 4 of 12 clips, of the split: prompts")
+    assert measured["notes"][-1].startswith("The ratings are simulated")
+
+
+def test_a_model_on_too_few_systems(random_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = write_rated(tmp_path / "data", 4)
+    table = pd.read_csv(data)
+    table.assign(system_id=["A", "A", "B", "B"]).to_csv(data, index=False)
+    options = ["--model", str(random_checkpoint), "--data", str(data), "--cache", str(tmp_path / "cache")]
+    assert main(["evaluate", *options]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[4].startswith("  this result (n = 4) ")
+    assert lines[-3:-1] == [
+        f"{scale}, system level, is not measured: 2 points are too few to correlate: give at least 3."
+        for scale in ("Musical impression", "Textual alignment")
+    ]
+    table.head(2).to_csv(data, index=False)
+    assert refusal(capfd, *options).startswith("Musical impression, utterance level, is not measured: 2 points")
+
+
+def test_mistakes(table: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert refusal(capfd, "--answer", table).startswith("An answer has no ratings in it.")
+    assert refusal(capfd, "--model", table).startswith("A model has no ratings in it. Give the rated clips")
+    assert refusal(capfd, "--table", table, "--part", "dev").startswith("A table or an answer is measured whole")
+    assert refusal(capfd, "--table", table, "--folds", "3").startswith("A seed, shares or folds need --split")
+    assert refusal(capfd, "--table", table, "--data", tmp_path).startswith("A table has its ratings in it.")
+    assert "evaluate: one of the arguments --table --answer --model is required" in refusal(capfd)
+    table.write_text("\n".join(TABLE.splitlines()[:3]))
+    assert refusal(capfd, "--table", table) == (
+        "Musical impression: At utterance level: 2 points are too few to correlate: give at least 3.\n"
+    )
+
+
+@pytest.mark.reference
+def test_published_figures_of_a_speech_predictor(
+    reference_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    names = {"sample_id": "clip_id", "avg_score": "musical_impression", "answer": "predicted_musical_impression"}
+    published = pd.read_csv(reference_data / "metrics" / "bvcc_sheet_predictions.csv").rename(columns=names)
+    published.to_csv(tmp_path / "t.csv", index=False)
+    levels = json.loads(run(capfd, "--table", tmp_path / "t.csv", "--json"))
+    utterance, system = (levels[level]["musical_impression"] for level in ("utterance", "system"))
+    assert (utterance["n"], system["n"]) == (1066, 187)
+    digits = {"mse": (0.271, 3), "lcc": (0.867, 3), "srcc": (0.870, 3), "ktau": (0.693, 3)}
+    assert {name: round(utterance[name], n) for name, (_, n) in digits.items()} == {
+        name: figure for name, (figure, _) in digits.items()
+    }
+    digits = {"mse": (0.123, 3), "lcc": (0.9299, 4), "srcc": (0.9302, 4), "ktau": (0.777, 3)}
+    assert {name: round(system[name], n) for name, (_, n) in digits.items()} == {
+        name: figure for name, (figure, _) in digits.items()
+    }
+
+
+# The options of a split
+
+
+def test_options_are_a_split() -> None:
+    others = {"seed": 3, "test_share": 0.15, "dev_share": 0.2, "folds": 5, "fold": 4}
+    assert make_split("systems", **others) == Split("systems", 3, dev_share=0.2, folds=5, fold=4)
+    assert make_split(None, test_share=0.3) == Split(test_share=0.3)
+    assert make_split_if_given(None) is None
+    assert make_split_if_given("random") == Split()
+    with pytest.raises(DataError, match="A seed, shares or folds need --split"):
+        make_split_if_given(None, folds=3)
+
+
+# baselines
+
+
+def test_tables_and_json_of_the_controls(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = write_rated(tmp_path / "data", 12)
+    (data.parent / "SIMULATED").touch()
+    options = ["baselines", "--data", str(data), "--cache", str(tmp_path / "cache"), "--epochs", "2"]
+    options += ["--split", "random", "--folds", "3"]
+    assert main(options) == 0
+    out, err = capfd.readouterr()
+    lines = out.splitlines()
+    assert lines[0] == (
+        "| Utterance level, n = 12 | Musical impression, MSE | Musical impression, SRCC "
+        "| Textual alignment, MSE | Textual alignment, SRCC |"
+    )
+    assert lines[1] == "|---|---|---|---|---|"
+    assert [line.split(" | ")[0] for line in lines[2:6]] == [f"| {title}" for title in TITLES.values()]
+    assert lines[3].count("–") == 2
+    assert lines[7].startswith("| System level, n = 4 |")
+    assert lines[14:16] == ["Clips at random, seed 0; all 3 folds together.", FOLDED]
+    assert lines[-1] == "The ratings are simulated: these figures say nothing about what experts hear."
+    assert "Fitting heads: fold 3 of 3: 100%" in err
+    assert main([*options, "--json"]) == 0
+    measured = json.loads(capfd.readouterr().out)
+    assert tuple(measured) == METHODS == tuple(TITLES)
+    shown = f"| {measured['mean']['utterance']['musical_impression']['mse']:.3f} | – |"
+    assert shown in lines[3]
+    assert main([*options, "--learning-rate", "-1"]) == 2
+    assert "learning_rate is -1.0" in capfd.readouterr().err
+
+
+# train
+
+
+def test_a_finished_run_prints_its_table_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MUSICEVAL_DATA", str(tmp_path / "own"))
+    data = write_rated(tmp_path / "data", clips=12)
+    command = ["train", "--data", str(data), "--output", str(tmp_path / "model"), "--test-share", "0.3"]
+    command += ["--epochs", "2", "--device", "cpu"]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert "this result (n = 4)" in out
+    assert out.splitlines()[-2:] == [
+        "Measured on the test part. These are not clips of MusicEval: the published rows are no comparison.",
+        f"The model is in {tmp_path / 'model'}. Score with --model, or set MUSICEVAL_MODEL for the app.",
+    ]
+    assert "The model is ready: 100%|" in err
+    assert (tmp_path / "own" / "embeddings").is_dir()
+    assert main(command) == 0
+    assert capsys.readouterr().out == out
+    assert main([*command, "--epochs", "3"]) == 2
+    assert "recipe.epochs is 3, was 2" in capsys.readouterr().err
+
+
+def test_what_was_not_measured_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_rated(tmp_path / "data", clips=12)
+    rows = data.read_text().splitlines()
+    parts = [*["train"] * 8, *["dev"] * 4]
+    assert rows[1].endswith('""')
+    data.write_text("\n".join([rows[0], *(row[:-2] + f'"{part}"' for row, part in zip(rows[1:], parts, strict=True))]))
+    command = ["train", "--data", str(data), "--output", str(tmp_path / "model"), "--split", "official"]
+    assert main([*command, "--cache", str(tmp_path / "cache"), "--epochs", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "There is no test part: measured on the dev part, which training stopped on." in out
+    metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
+    assert metrics["part"] == "dev"
+    assert metrics["held_out"]["n_clips"] == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lerning-rate", "1"], "unknown: --lerning-rate. The options are --data, --recipe"),
+        (["--lerning-rate", "1"], "--learning-rate, --schedule, --momentum, --weight-decay, --batch-size"),
+        (["--epochs", "many"], "'--epochs': 'many' is not a valid integer"),
+        (["--recipe", "best"], "'best' is not one of 'paper', 'frozen'"),
+        (["--split", "halves"], "'halves' is not one of 'official', 'random', 'systems', 'prompts'"),
+    ],
+)
+def test_slips_are_answered_with_what_there_is(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--data", "x", "--output", "y", *options]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--batch-size", "0"], "The recipe's batch_size is 0; it must be a whole number from 1."),
+        (["--tower", "huge"], "There is no tower 'huge'. The towers are small, music-audioset."),
+        (["--folds", "1"], "There is no fold 0 of 1. Folds are two or more, counted from 0."),
+        (["--seed", "-1"], "The seed of a split is -1. Give a whole number from 0."),
+    ],
+)
+def test_mistakes_are_one_line(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_rated(tmp_path / "data", clips=4)
+    assert main(["train", "--data", str(data), "--output", str(tmp_path / "model"), *options]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"python -m core: {message}"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_exit_code_says_what_stopped_it(
+    number: int, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object) -> None:
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("core.training.run.read_source", read)
+    assert main(["train", "--data", "x", "--output", str(tmp_path / "model")]) == code
+    assert not (tmp_path / "model").exists()
+
+
+def test_only_the_first_process_reports(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def train(*given: object) -> None:
+        *_, progress = given
+        assert callable(progress)
+        progress(RunProgress("training", "On it", 0.5, 90.0))
+
+    monkeypatch.setattr("core.training.run.train", train)
+    monkeypatch.setenv("RANK", "1")
+    assert main(["train", "--data", "x", "--output", "y"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.2, "1 s"), (59, "59 s"), (60, "1 min"), (3599.5, "1 h 0 min"), (9000, "2 h 30 min")]
+)
+def test_times_to_wait(seconds: float, shown: str) -> None:
+    assert show_wait(seconds) == shown

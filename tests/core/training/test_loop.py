@@ -1,0 +1,263 @@
+"""The loop: every clip once an epoch, the same step in any portions, going on after a stop, two processes."""
+
+import dataclasses
+import math
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from core.audio import InputPolicy
+from core.embeddings import EmbeddedClips, EmbeddingCache, embed_clips
+from core.errors import TrainingError
+from core.rated_clips import RatedClips
+from core.scales import MUSICEVAL
+from core.towers import load_tower
+from core.training.loop import EmbeddedExamples, Fit, HeadsAlone, SoundExamples, Target, WholeJudge, new_heads
+from core.training.recipe import RECIPES, Recipe
+from tests.clips import pluck, write_clip
+from tests.rated import write_rated
+
+DIM, CLIPS = 8, 20
+RECIPE = dataclasses.replace(RECIPES["frozen"], batch_size=6, epochs=3)
+TRAIN, DEV = range(2, 17), range(17, 20)
+ROOT = Path(__file__).parents[3]
+CPU = torch.device("cpu")
+
+
+def embedded() -> tuple[EmbeddedClips, Tensor]:
+    """Clips of one to three windows, whose scores follow from their sound."""
+    random = torch.Generator().manual_seed(0)
+    counts = torch.arange(CLIPS) % 3 + 1
+    audio = torch.nn.functional.normalize(torch.randn(int(counts.sum()), DIM, generator=random), dim=-1)
+    text = torch.nn.functional.normalize(torch.randn(CLIPS, DIM, generator=random), dim=-1)
+    owner = torch.repeat_interleave(counts)
+    first = audio[counts.cumsum(0) - counts]
+    mos = 3 + torch.stack([first[:, 0], (first * text).sum(dim=1)], dim=1)
+    return EmbeddedClips(audio, owner, text), mos
+
+
+class InPortions:
+    """Passes clips on a few at a time, and keeps a record."""
+
+    def __init__(self, size: int) -> None:
+        self.examples, self.size = EmbeddedExamples(embedded()[0], CPU), size
+        self.seen: list[int] = []
+
+    def chunks(self, rows: Sequence[int]) -> Iterator[tuple[list[int], tuple[Any, ...]]]:
+        self.seen += rows
+        for start in range(0, len(rows), self.size):
+            yield from self.examples.chunks(rows[start : start + self.size])
+
+
+def new_fit(recipe: Recipe = RECIPE, dev: Sequence[int] = DEV, examples: Any = None, mos: Tensor | None = None) -> Fit:
+    clips, scores = embedded()
+    scores = scores if mos is None else mos
+    examples = examples or EmbeddedExamples(clips, CPU)
+    target = Target(MUSICEVAL, scores, TRAIN, dev)
+    judge = HeadsAlone(new_heads(DIM, target, seed=5))
+    return Fit(Accelerator(cpu=True), judge, examples, target, recipe, seed=5)
+
+
+def fitted(**options: Any) -> Fit:
+    fit = new_fit(**options)
+    fit.run()
+    return fit
+
+
+def weights(fit: Fit) -> dict[str, Tensor]:
+    return {name: weight.detach() for name, weight in fit.judge.named_parameters()}
+
+
+def log(fit: Fit) -> list[dict[str, float]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in fit.state.log]
+
+
+def farthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def test_each_epoch_takes_every_clip_once_in_another_order() -> None:
+    examples = InPortions(100)
+    fit = fitted(recipe=dataclasses.replace(RECIPE, epochs=2), dev=[], examples=examples)
+    first, second = examples.seen[: len(TRAIN)], examples.seen[len(TRAIN) :]
+    assert sorted(first) == sorted(second) == list(TRAIN)
+    assert first != second
+    assert [row["epoch"] for row in fit.state.log] == [1, 2]
+
+
+def test_errors_fall_and_the_log_says_so() -> None:
+    fit = fitted(recipe=dataclasses.replace(RECIPE, epochs=40, weight_decay=0.0))
+    first, last = fit.state.log[0], fit.state.log[-1]
+    assert last["train_l1"] < 0.5 * first["train_l1"]
+    by_scale = (last["dev_l1_musical_impression"], last["dev_l1_textual_alignment"])
+    assert last["dev_l1"] == pytest.approx(sum(by_scale) / 2)
+    assert first["learning_rate"] == pytest.approx(1e-3, rel=0.01)
+    assert last["learning_rate"] < 1e-5  # a cosine down to nothing
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_portions_make_no_difference(optimizer: str) -> None:
+    recipe = dataclasses.replace(RECIPE, optimizer=optimizer, momentum=0.9, weight_decay=0.01)
+    whole, parts = fitted(recipe=recipe), fitted(recipe=recipe, examples=InPortions(1))
+    assert farthest(weights(whole), weights(parts)) < 5e-5
+    assert farthest(weights(whole), weights(new_fit())) > 1e-4
+
+
+def test_one_step_is_a_step_of_the_plain_mean_error() -> None:
+    recipe = dataclasses.replace(RECIPE, optimizer="sgd", batch_size=100, epochs=1, schedule="constant")
+    fit = fitted(recipe=recipe, dev=[], examples=InPortions(4))
+    clips, mos = embedded()
+    heads = new_heads(DIM, Target(MUSICEVAL, mos, TRAIN, []), seed=5)
+    rows = list(TRAIN)
+    ((_, inputs),) = EmbeddedExamples(clips, CPU).chunks(rows)
+    (HeadsAlone(heads)(*inputs) - mos[rows]).abs().mean().backward()  # type: ignore[no-untyped-call]
+    for name, weight in heads.named_parameters():
+        gradient = weight.grad
+        assert gradient is not None
+        expected = weight - recipe.learning_rate * (gradient + recipe.weight_decay * weight)
+        torch.testing.assert_close(weights(fit)[f"heads.{name}"], expected)
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 4, 8])
+def test_a_fit_that_is_stopped_goes_on_to_the_same_bits(stop_at: int) -> None:
+    whole, stopped, resumed = fitted(), new_fit(), new_fit()
+    stopped.run(lambda _: stopped.step == stop_at)
+    assert stopped.step == stop_at
+    assert not stopped.state.is_over
+    resumed.load_state_dict(stopped.state_dict())
+    resumed.run()
+    assert farthest(weights(whole), weights(resumed)) == 0.0
+    assert log(whole) == log(resumed)
+
+
+def test_the_best_epochs_weights_are_kept() -> None:
+    _, mos = embedded()
+    far = mos.clone()
+    far[list(DEV)] = 5 - 4 * (mos[list(DEV)] > 3).float()  # dev scores against all that training says
+    recipe = dataclasses.replace(RECIPE, epochs=30, patience=3, weight_decay=0.0)
+    fit = fitted(recipe=recipe, mos=far)
+    dev = [row["dev_l1"] for row in fit.state.log]
+    assert fit.state.best_epoch == dev.index(min(dev)) + 1
+    assert fit.state.epoch == min(30, fit.state.best_epoch + 3)
+    kept = (fit.values(list(DEV)).clamp(1, 5) - far[list(DEV)]).abs().mean()
+    assert float(kept) == pytest.approx(min(dev))
+
+
+def test_without_a_dev_part_the_last_weights_are_kept() -> None:
+    fit = fitted(dev=[], recipe=dataclasses.replace(RECIPE, patience=1))
+    assert (fit.state.epoch, fit.state.best_epoch) == (3, 3)
+    assert math.isinf(fit.state.best_dev_l1)
+    assert set(fit.state.log[0]) == {"epoch", "train_l1", "learning_rate", "seconds"}
+
+
+def test_an_error_that_grows_without_bounds_ends_the_fit() -> None:
+    recipe = dataclasses.replace(RECIPE, optimizer="sgd", learning_rate=1e30)
+    with pytest.raises(TrainingError, match=r"no longer finite\. Give a lower --learning-rate"):
+        fitted(recipe=recipe)
+
+
+def test_the_global_random_state_is_left_alone() -> None:
+    before = torch.get_rng_state()
+    one = fitted()
+    torch.manual_seed(99)
+    other = fitted()
+    assert farthest(weights(one), weights(other)) == 0.0
+    torch.set_rng_state(before)
+    fitted()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_two_processes_fit_the_same(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "tests.core.training.two_processes", str(tmp_path / "fit.pt")]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=100)
+    two = torch.load(tmp_path / "fit.pt", weights_only=True)
+    one = fitted()
+    assert two["processes"] == 2
+    assert farthest(one.state_dict()["weights"], two["weights"]) < 5e-5
+    for alone, shared in zip(log(one), two["log"], strict=True):
+        assert alone == pytest.approx({key: shared[key] for key in alone}, abs=5e-5)
+    torch.testing.assert_close(two["values"], one.values(range(CLIPS)), atol=5e-5, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def rated(tmp_path_factory: pytest.TempPathFactory) -> RatedClips:
+    """Four clips; the third has two windows."""
+    folder = tmp_path_factory.mktemp("rated")
+    table = write_rated(folder, clips=4)
+    write_clip(folder / "c02.wav", pluck(11.0))
+    return RatedClips.from_csv(table)
+
+
+def test_rows_bring_their_windows_in_their_order() -> None:
+    audio = torch.arange(6.0)[:, None].expand(6, 3)
+    text = torch.arange(10.0, 13.0)[:, None].expand(3, 3)
+    owner = torch.tensor([0, 1, 1, 1, 2, 2])
+    examples = EmbeddedExamples(EmbeddedClips(audio, owner, text), CPU)
+    ((rows, (windows, owners, prompts)),) = examples.chunks([2, 0, 1])
+    assert rows == [2, 0, 1]
+    assert windows[:, 0].tolist() == [4, 5, 0, 1, 2, 3]
+    assert owners.tolist() == [0, 0, 1, 2, 2, 2]
+    assert prompts[:, 0].tolist() == [12, 10, 11]
+    assert list(examples.chunks([])) == []
+
+
+def test_chunks_hold_whole_clips(rated: RatedClips) -> None:
+    starting = load_tower("small")
+    sound = SoundExamples(rated, starting.tower, starting.policy, chunk_windows=2)
+    chunks = list(sound.chunks([3, 2, 0, 1]))
+    assert [rows for rows, _ in chunks] == [[3, 2], [0, 1]]
+    log_mel, owner, prompts = chunks[0][1]
+    assert log_mel.shape == (3, 1, 1001, 64)
+    assert owner.tolist() == [0, 1, 1]
+    assert prompts == [rated.table["prompt"][3], rated.table["prompt"][2]]
+    assert list(sound.chunks([])) == []
+
+
+def test_both_judges_say_the_same(rated: RatedClips, tmp_path: Path) -> None:
+    starting = load_tower("small")
+    heads = new_heads(starting.tower.dim, Target.of(rated.with_parts(["train"] * 4)), seed=1)
+    embedded = embed_clips(rated, EmbeddingCache(tmp_path, starting.tower, starting.policy))
+    ((_, known),) = EmbeddedExamples(embedded, CPU).chunks(range(4))
+    sound = SoundExamples(rated, starting.tower, starting.policy, chunk_windows=100)
+    ((_, heard),) = sound.chunks(range(4))
+    with torch.no_grad():
+        alone, whole = HeadsAlone(heads)(*known), WholeJudge(starting.tower, heads)(*heard)
+    assert alone.shape == (4, 2)
+    torch.testing.assert_close(alone, whole, atol=1e-5, rtol=0)
+
+
+def test_what_the_tower_has_learned_goes_on_learning(rated: RatedClips) -> None:
+    starting = load_tower("small")
+    judge = WholeJudge(
+        starting.tower, new_heads(starting.tower.dim, Target.of(rated.with_parts(["train"] * 4)), seed=1)
+    )
+    asking = {name for name, weight in starting.tower.clap.named_parameters() if weight.requires_grad}
+    assert asking == asking & starting.tower.weights().keys()
+    assert not any("spectrogram" in name or "logmel" in name for name in asking)
+    ((_, inputs),) = SoundExamples(rated, starting.tower, starting.policy, 100).chunks([0, 1])
+    judge(*inputs).sum().backward()
+    tower = dict(starting.tower.clap.named_parameters())
+    for name in ("audio_branch.patch_embed.proj.weight", "audio_projection.0.weight", "text_projection.0.weight"):
+        gradient = tower[name].grad
+        assert gradient is not None
+        assert float(gradient.abs().max()) > 0
+
+
+def test_all_clips_that_cannot_be_read_are_told(rated: RatedClips, tmp_path: Path) -> None:
+    table = rated.table.copy()
+    (tmp_path / "noise.wav").write_bytes(b"no sound")
+    table.loc[[1, 3], "audio_path"] = [str(tmp_path / "noise.wav"), str(tmp_path / "gone.wav")]
+    sound = SoundExamples(RatedClips(table), load_tower("small").tower, InputPolicy(), 4)
+    problems = sound.unreadable(range(4))
+    assert len(problems) == 2
+    assert problems[0].startswith('"noise.wav" ')
+    assert problems[1] == '"gone.wav" was not found. Check the path.'
+    assert sound.unreadable([0, 2]) == []

@@ -1,0 +1,540 @@
+"""Whole runs: what they leave, and that stopping, killing and processes make no difference to it."""
+
+import copy
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+
+from core.checkpoint import load_checkpoint
+from core.embeddings import EmbeddingCache, embed_clips
+from core.errors import DataError, DeviceError, TrainingError
+from core.evaluation import LEVELS, measure, predicted, read_predictions
+from core.musiceval import read_source
+from core.rated_clips import RatedClips, data_sha256
+from core.scales import MUSICEVAL, Scale, keys
+from core.scorer import Scorer
+from core.splits import Split, split_clips
+from core.towers import StartingTower, load_tower, tower_sha256
+from core.training import run as training
+from core.training.loop import Target, fit_heads
+from core.training.recipe import RECIPES, RunProgress, TrainingPlan
+from core.training.run import RunFolder, StopAsked, StopSignals, log_columns, train
+from tests.rated import write_rated
+
+ROOT = Path(__file__).parents[3]
+FROZEN = dataclasses.replace(RECIPES["frozen"], epochs=4, batch_size=6)
+PAPER = dataclasses.replace(RECIPES["paper"], epochs=2, batch_size=6, micro_batch=2, learning_rate=0.01)
+MODEL_FILES = {
+    *("README.md", "config.json", "curves.svg", "log.csv", "metrics.json", "model.safetensors"),
+    *("predictions.csv", "progress.json", "run.json", "scatter.svg", "split.csv"),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A plan, and where it is carried out."""
+
+    plan: TrainingPlan
+    output: Path
+    cache: Path
+
+    def train(self, progress: Callable[[RunProgress], None] | None = None) -> RunFolder:
+        return train(self.plan, self.output, self.cache, "cpu", progress=progress)
+
+    def at(self, name: str, **changes: Any) -> "Case":
+        plan = dataclasses.replace(self.plan, **changes)
+        return dataclasses.replace(self, plan=plan, output=self.output.with_name(name))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rated(tmp_path_factory.mktemp("data"), clips=14)
+
+
+@pytest.fixture(scope="module")
+def starting() -> StartingTower:
+    return load_tower("small")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fast(starting: StartingTower) -> Iterator[None]:
+    """The tower is read from the disk once, and intervals are made of few resamples."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("core.evaluation.RESAMPLES", 20)
+        patch.setattr("core.training.run.load_tower", lambda _: copy.deepcopy(starting))
+        yield
+
+
+@pytest.fixture(scope="module")
+def first(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    plan = TrainingPlan(data, FROZEN, "small", Split("random", seed=2, test_share=0.4))
+    return Case(plan, tmp_path_factory.mktemp("models") / "frozen", tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def case(first: Case, tmp_path: Path) -> Case:
+    return dataclasses.replace(first, output=tmp_path / "model")
+
+
+@pytest.fixture(scope="module")
+def reported(first: Case) -> list[RunProgress]:
+    """What a finished run of the frozen recipe reported."""
+    reports: list[RunProgress] = []
+    first.train(reports.append)
+    return reports
+
+
+@pytest.fixture(scope="module")
+def frozen(first: Case, reported: list[RunProgress]) -> Case:
+    """A finished run of the frozen recipe."""
+    return first
+
+
+@pytest.fixture(scope="module")
+def paper(frozen: Case) -> Case:
+    """A finished run of the paper's recipe."""
+    case = frozen.at("paper", recipe=PAPER)
+    case.train()
+    return case
+
+
+@pytest.fixture
+def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    for draw in ("draw_curves", "draw_scatter"):
+        monkeypatch.setattr(f"core.training.run.{draw}", lambda *_: "")
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def progress_of(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "progress.json").read_text()))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(folder / "model.safetensors")
+
+
+def same_model(one: Path, other: Path) -> bool:
+    """Equal to the bit; only times may differ."""
+    log, other_log = (pd.read_csv(folder / "log.csv").drop(columns="seconds") for folder in (one, other))
+    pairs = [(one / name, other / name) for name in ("model.safetensors", "predictions.csv", "split.csv")]
+    return log.equals(other_log) and all(a.read_bytes() == b.read_bytes() for a, b in pairs)
+
+
+class Killed(BaseException):
+    """As if the process ended here."""
+
+
+def test_progress_is_reported(frozen: Case, reported: list[RunProgress]) -> None:
+    assert [*dict.fromkeys(of.phase for of in reported)] == ["embedding", "training", "measuring", "done"]
+    steps = [progress for progress in reported if progress.phase == "training"]
+    assert [progress.epoch for progress in steps] == [0, 1, 1, 2, 2, 3, 3, 4]
+    assert [progress.share for progress in steps] == [n / 8 for n in range(1, 9)]
+    assert steps[-1].eta_s == 0.0
+    assert steps[0].message == "Epoch 1 of at most 4"
+    log = pd.read_csv(frozen.output / "log.csv")
+    first = f"train L1 {log['train_l1'][0]:.3f}, dev L1 {log['dev_l1'][0]:.3f}"
+    assert steps[1].message == f"Epoch 2 of at most 4, {first}"
+    assert list(log) == log_columns(MUSICEVAL)
+    assert list(log["epoch"]) == [1, 2, 3, 4]
+
+
+def test_a_run_leaves_a_model(frozen: Case, starting: StartingTower) -> None:
+    folder = RunFolder(frozen.output)
+    assert files(folder.path) == MODEL_FILES
+    checkpoint = load_checkpoint(folder.path)
+    assert (checkpoint.id, checkpoint.demo, checkpoint.scales) == ("frozen", False, MUSICEVAL)
+    assert checkpoint.caveat == "its towers learned composed music only"
+    assert tower_sha256(checkpoint.tower) == starting.sha256
+    run, metrics, plan = folder.run(), folder.metrics(), frozen.plan
+    clips = read_source(plan.data)
+    assert run["data"] == {
+        "name": "rated_clips.csv",
+        "sha256": data_sha256(clips),
+        "clips": 14,
+        "systems": 4,
+        "scales": keys(MUSICEVAL),
+        "parts": {"train": 7, "dev": 1, "test": 6},
+        "simulated": False,
+        "published": False,
+    }
+    assert metrics["data_sha256"] == run["data"]["sha256"]
+    assert metrics["held_out"]["data"] == "the test part of the rated clips rated_clips.csv"
+    assert run["tower"] == {"name": "small", "sha256": starting.sha256}
+    assert {"musiceval", "torch", "accelerate", "python"} <= run["versions"].keys()
+    assert (run["processes"], run["device"], run["precision"]) == (1, "cpu", "float32")
+    assert (Split.from_json(run["split"]), run["seed"]) == (plan.split, 2)
+    assert run["recipe"] == FROZEN.to_json()
+    parts = pd.read_csv(folder.path / "split.csv")
+    split = split_clips(clips, plan.split).table
+    assert dict(zip(parts["clip_id"], parts["split"], strict=True)) == dict(
+        zip(split["clip_id"], split["split"], strict=True)
+    )
+
+
+@pytest.mark.parametrize("recipe", ["frozen", "paper"])
+def test_predictions_are_what_the_scorer_says(recipe: str, request: pytest.FixtureRequest) -> None:
+    case: Case = request.getfixturevalue(recipe)
+    folder = RunFolder(case.output)
+    predictions = read_predictions(folder.path / "predictions.csv")
+    scorer = Scorer.load(folder.path)
+    clips = read_source(case.plan.data).table.set_index("clip_id")
+    for row in predictions.table.head(2).to_dict("records"):
+        score = scorer.score(clips.loc[row["clip_id"], "audio_path"], clips.loc[row["clip_id"], "prompt"])
+        for key in keys(MUSICEVAL):
+            assert score[key] == pytest.approx(row[predicted(key)], abs=1e-5)
+    metrics = folder.metrics()
+    assert metrics["part"] == "test"
+    assert {level: metrics[level] for level in LEVELS} == measure(predictions).to_json()
+    assert folder.measured() == measure(predictions)
+    errors = (predictions.table["textual_alignment"] - predictions.table["predicted_textual_alignment"]).abs()
+    estimate = metrics["held_out"]["absolute_error_quantile"]
+    assert estimate["textual_alignment"] == pytest.approx(np.quantile(errors, 0.9))
+
+
+def test_heads_in_memory_are_those_of_a_run(frozen: Case, starting: StartingTower) -> None:
+    clips = split_clips(read_source(frozen.plan.data), frozen.plan.split)
+    embedded = embed_clips(clips, EmbeddingCache(frozen.cache, starting.tower, starting.policy))
+    target = Target.of(clips)
+    heads = fit_heads(embedded, target.mos, target.train, target.dev, FROZEN, seed=2)
+    trained = load_checkpoint(frozen.output).heads.state_dict()
+    assert all(torch.equal(weight, trained[name]) for name, weight in heads.state_dict().items())
+    assert not any(weight.requires_grad for weight in heads.parameters())
+
+
+ENERGY = Scale("energy", "Energy", "How much drive has it?", ("none", "little", "some", "much", "full"))
+
+
+@pytest.mark.usefixtures("_no_plots")
+@pytest.mark.parametrize("kept", [("musical_impression",), ("musical_impression", "textual_alignment")])
+def test_a_judge_learns_the_scales_of_its_data(case: Case, tmp_path: Path, kept: tuple[str, ...]) -> None:
+    clips = RatedClips.from_csv(write_rated(tmp_path / "rated", clips=14))
+    dropped = [name for key in keys(MUSICEVAL) if key not in kept for name in (key, f"{key}_sd")]
+    table = clips.table.drop(columns=dropped).assign(energy=clips.table["musical_impression"] / 2 + 1)
+    RatedClips(table, (*MUSICEVAL, ENERGY)).to_csv(tmp_path / "rated" / "more.csv")
+    case = case.at("more", data=tmp_path / "rated" / "more.csv")
+    folder = case.train()
+    expected = [*kept, "energy"]
+    checkpoint = load_checkpoint(folder.path)
+    assert keys(checkpoint.scales) == list(checkpoint.heads) == expected
+    assert list(folder.metrics()["utterance"]) == folder.run()["data"]["scales"] == expected
+    assert list(pd.read_csv(folder.path / "log.csv")) == log_columns(checkpoint.scales)
+    assert keys(read_predictions(folder.path / "predictions.csv").scales) == expected
+    score = Scorer(checkpoint).score(clips.table["audio_path"][0], "A calm piece")
+    assert list(score.values) == expected
+    assert "| energy | utterance | 6 |" in (folder.path / "README.md").read_text()
+
+
+def test_a_finished_run_is_left_as_it_is(frozen: Case) -> None:
+    before = {path: path.stat().st_mtime_ns for path in frozen.output.iterdir()}
+    reports: list[RunProgress] = []
+    assert frozen.train(reports.append).is_finished
+    assert reports == []
+    other = dataclasses.replace(frozen.plan, split=dataclasses.replace(frozen.plan.split, seed=3))
+    with pytest.raises(TrainingError, match="holds another run"):
+        dataclasses.replace(frozen, plan=other).train()
+    assert {path: path.stat().st_mtime_ns for path in frozen.output.iterdir()} == before
+
+
+@pytest.mark.usefixtures("_no_plots")
+def test_a_stopped_run_goes_on_to_the_same_bits(case: Case, frozen: Case) -> None:
+    def stop(progress: RunProgress) -> None:
+        if progress.phase == "training" and progress.epoch == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(StopAsked) as raised:
+        case.train(stop)
+    assert raised.value.exit_code == 143
+    assert progress_of(case.output)["phase"] == "stopped"
+    assert files(case.output) == {"log.csv", "progress.json", "run.json", "state.pt"}
+    assert same_model(case.train().path, frozen.output)
+
+
+@pytest.mark.usefixtures("_no_plots")
+@pytest.mark.parametrize("recipe", ["frozen", "paper"])
+def test_a_run_that_breaks_off_within_an_epoch_goes_on_to_the_same_bits(
+    recipe: str, case: Case, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole: Case = request.getfixturevalue(recipe)
+    case = dataclasses.replace(case, plan=whole.plan)
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
+    steps: list[RunProgress] = []
+
+    def report(progress: RunProgress) -> None:
+        steps.extend([progress] if progress.phase == "training" else [])
+        if len(steps) == 4:  # the step after the last state that was saved
+            raise Killed
+
+    with pytest.raises(Killed):
+        case.train(report)
+    state = RunFolder(case.output).read_state()
+    assert state is not None
+    assert (state["state"]["epoch"], state["state"]["batch"]) == (1, 1)
+    assert same_model(case.train().path, whole.output)
+
+
+def test_the_papers_recipe_trains_the_tower_too(paper: Case, starting: StartingTower) -> None:
+    checkpoint = load_checkpoint(paper.output)
+    assert RunFolder(paper.output).run()["tower"]["sha256"] == starting.sha256
+    assert tower_sha256(checkpoint.tower) != starting.sha256
+    assert not any(weight.requires_grad for weight in checkpoint.tower.parameters())
+
+
+@pytest.mark.usefixtures("_no_plots")
+def test_bfloat16_stays_near_float32(case: Case, paper: Case) -> None:
+    lower = case.at("lower", recipe=dataclasses.replace(PAPER, precision="bfloat16"))
+    lower.train()
+    columns = list(map(predicted, keys(MUSICEVAL)))
+    one, other = (read_predictions(of.output / "predictions.csv").table[columns] for of in (paper, lower))
+    assert 0 < (one - other).abs().to_numpy().max() < 0.05
+
+
+@pytest.mark.usefixtures("_no_plots")
+def test_what_fails_before_it_begins_is_reported_where_there_is_a_folder(case: Case, tmp_path: Path) -> None:
+    lost = dataclasses.replace(case, plan=dataclasses.replace(case.plan, data=tmp_path / "gone.csv"))
+    with pytest.raises(DataError):
+        lost.train()
+    assert not case.output.exists()
+    case.output.mkdir()
+    (case.output / "order.json").touch()
+    with pytest.raises(DataError):
+        lost.train()
+    progress = progress_of(case.output)
+    assert (progress["phase"], progress["message"][:10]) == ("failed", '"gone.csv"')
+    assert case.train().is_finished
+    assert files(case.output) == MODEL_FILES | {"order.json"}
+
+
+def test_clips_that_cannot_be_read_are_named_before_training(case: Case, tmp_path: Path) -> None:
+    data = write_rated(tmp_path / "broken", clips=8)
+    for name in ("c01.wav", "c05.wav"):
+        (data.parent / name).write_bytes(b"no sound")
+    for recipe in (FROZEN, PAPER):
+        broken = case.at(recipe.name, data=data, recipe=recipe)
+        with pytest.raises(DataError, match=r'^2 clips cannot be read:\n  "c0[15]\.wav".*\n  "c0[15]\.wav"'):
+            broken.train()
+        assert progress_of(broken.output)["phase"] == "failed"
+
+
+@pytest.mark.usefixtures("_no_plots")
+def test_simulated_ratings_are_never_forgotten(case: Case, tmp_path: Path) -> None:
+    data = write_rated(tmp_path / "composed")
+    (data.parent / "SIMULATED").touch()
+    simulated = case.at("model", data=data)
+    checkpoint = load_checkpoint(simulated.train().path)
+    assert checkpoint.demo
+    assert checkpoint.caveat == "trained on simulated ratings; its towers learned composed music only"
+    assert "with simulated ratings" in RunFolder(case.output).metrics()["held_out"]["data"]
+    assert f"**Not an expert panel: {checkpoint.caveat}.**" in (case.output / "README.md").read_text()
+
+
+def test_devices_that_are_not_here(case: Case) -> None:
+    missing = "mps" if torch.cuda.is_available() else "cuda"
+    with pytest.raises(DeviceError):
+        train(case.plan, case.output, case.cache, missing)
+
+
+RUN: dict[str, Any] = {
+    "recipe": {"name": "frozen", "epochs": 3},
+    "tower": {"name": "small", "sha256": "a"},
+    "split": {"kind": "random"},
+    "seed": 0,
+    "data": {"sha256": "d", "name": "music"},
+    "processes": 1,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    begun = RunFolder(tmp_path / "models" / "first")
+    begun.begin(RUN)
+    return begun
+
+
+def test_a_run_begins_once_and_goes_on(folder: RunFolder) -> None:
+    assert (folder.is_begun, folder.is_finished) == (True, False)
+    folder.begin(RUN | {"processes": 2, "data": {"sha256": "d", "name": "moved"}})
+    assert folder.run() == RUN
+
+
+def test_another_run_is_refused_with_what_differs(folder: RunFolder) -> None:
+    other = RUN | {"seed": 1, "recipe": {"name": "frozen", "epochs": 5}, "data": {"sha256": "e"}}
+    with pytest.raises(TrainingError) as raised:
+        folder.begin(other)
+    assert str(raised.value) == (
+        'The folder "first" holds another run: seed is 1, was 0; recipe.epochs is 5, was 3; '
+        "data.sha256 is 'e', was 'd'. Give the same options to continue it, or a new folder."
+    )
+    assert folder.run() == RUN
+
+
+def test_nothing_of_others_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(TrainingError, match=r"has a README\.md that is not of a training run"):
+        RunFolder(tmp_path).begin(RUN)
+    (tmp_path / "README.md").rename(tmp_path / "notes.md")
+    RunFolder(tmp_path).begin(RUN)
+    assert (tmp_path / "notes.md").read_text() == "mine"
+    with pytest.raises(TrainingError, match=r'The folder "sub" cannot be written: Not a directory\.'):
+        RunFolder(tmp_path / "notes.md" / "sub").begin(RUN)
+
+
+def test_progress_is_written_once_a_second_and_at_each_phase(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("core.training.run.time.monotonic", lambda: clock[0])
+    epochs = []
+    for now_s, epoch in ((100, 1), (100.9, 2), (101.1, 3)):
+        clock[0] = now_s
+        folder.report(RunProgress("training", "On it", 0.5, 2.0, epoch, 9))
+        epochs.append(progress_of(folder.path)["epoch"])
+    assert epochs == [1, 1, 3]
+    folder.report(RunProgress("done", "Ready", 1.0, 0.0, 9, 9))
+    progress = progress_of(folder.path)
+    assert progress.pop("at").endswith("+00:00")
+    assert progress.pop("pid") > 0
+    assert progress == dataclasses.asdict(RunProgress("done", "Ready", 1.0, 0.0, 9, 9))
+
+
+def test_the_log_has_a_row_an_epoch(folder: RunFolder) -> None:
+    folder.write_log([{"epoch": 1, "train_l1": 0.5, "learning_rate": 0.1, "seconds": 2.5}], MUSICEVAL)
+    assert (folder.path / "log.csv").read_text().splitlines() == [
+        "epoch,train_l1,dev_l1,dev_l1_musical_impression,dev_l1_textual_alignment,learning_rate,seconds",
+        "1,0.5,,,,0.1,2.5",
+    ]
+
+
+def test_the_state_is_kept_until_the_end(folder: RunFolder) -> None:
+    assert folder.read_state() is None
+    folder.save_state({"epoch": 2, "weights": {"a": torch.ones(2)}})
+    state = folder.read_state()
+    assert state is not None
+    assert state["epoch"] == 2
+    assert torch.equal(state["weights"]["a"], torch.ones(2))
+    folder.end()
+    folder.end()
+    assert files(folder.path) == {"run.json"}
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("was_run"),)
+
+
+def test_damaged_and_dangerous_files_are_refused(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder.save_state({"epoch": 2})
+    content = (folder.path / "state.pt").read_bytes()
+    torch.save({"epoch": Malicious()}, folder.path / "other.pt")
+    for damage in (b"", content[:100], b"x" * 100, (folder.path / "other.pt").read_bytes()):
+        (folder.path / "state.pt").write_bytes(damage)
+        with pytest.raises(TrainingError, match=r'state\.pt in "first" is damaged, so the run cannot go on'):
+            folder.read_state()
+    assert not (tmp_path / "was_run").exists()
+    (folder.path / "run.json").write_text("{")
+    with pytest.raises(TrainingError, match=r'run\.json in "first" is missing or damaged'):
+        folder.begin(RUN)
+    with pytest.raises(TrainingError):
+        folder.metrics()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_at_once(number: signal.Signals, code: int) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(StopAsked) as raised, StopSignals():
+        os.kill(os.getpid(), number)
+    assert raised.value.exit_code == code
+    assert not isinstance(raised.value, Exception)
+    assert signal.getsignal(number) == before
+    assert StopAsked(None).exit_code == 143  # another process asked
+
+
+def test_a_deferred_signal_is_noted_and_a_second_is_not_deferred() -> None:
+    with StopSignals() as signals:
+        signals.is_deferred = True
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.asked == signal.SIGTERM
+        with pytest.raises(StopAsked):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_other_threads_leave_signals_alone() -> None:
+    seen = []
+
+    def work() -> None:
+        with StopSignals():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+def run_command(*arguments: str, timeout_s: float = 300) -> None:
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True, timeout=timeout_s)
+
+
+def command(case: Case) -> list[str]:
+    places = [f"--output={case.output}", f"--cache={case.cache}", "--device=cpu"]
+    return ["-m", "core", "train", *case.plan.arguments(), *places]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["frozen", "paper"])
+@pytest.mark.timeout(600)
+def test_two_processes_end_where_one_does(name: str, case: Case) -> None:
+    recipe = dataclasses.replace(RECIPES[name], epochs=2)
+    one, two = (case.at(folder, recipe=recipe) for folder in ("one", "two"))
+    run_command(*command(one))
+    run_command(*("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"), *command(two))
+    assert RunFolder(two.output).run()["processes"] == 2
+    mine, theirs = (RunFolder(of.output).measured().agreement for of in (one, two))
+    for at, agreement in mine.items():
+        assert theirs[at].figures == pytest.approx(agreement.figures, abs=1e-3)
+    alone, shared = weights(one.output), weights(two.output)
+    assert all(torch.allclose(alone[key].float(), shared[key].float(), atol=1e-4) for key in alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["frozen", "paper"])
+@pytest.mark.timeout(900)
+def test_killing_makes_no_difference(name: str, case: Case) -> None:
+    epochs = {"frozen": 200, "paper": 4}[name]
+    recipe = dataclasses.replace(RECIPES[name], epochs=epochs, batch_size=4)
+    whole, killed = (case.at(folder, recipe=recipe) for folder in ("whole", "killed"))
+    run_command(*command(whole))
+    state = killed.output / "state.pt"
+    for _ in range(2):
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        process = subprocess.Popen(
+            [sys.executable, *command(killed)], cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        while not state.exists() or state.stat().st_mtime_ns == before:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        assert not (killed.output / "config.json").exists()
+    run_command(*command(killed))
+    assert same_model(whole.output, killed.output)

@@ -1,0 +1,370 @@
+"""The page Studies: the right figures, texts that stay texts, what its controls do, its downloads."""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+import time
+import xml.etree.ElementTree as ElementTree
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from annotation.database import Database
+from annotation.protocol import Protocol
+from annotation.results.ratings import what_if
+from annotation.results.status import FIGURES, overview
+from annotation.schema import System
+from annotation.session.exclusions import Change
+from annotation.studies import create
+from core.errors import StudyError
+from core.scales import MUSICAL_IMPRESSION, MUSICEVAL, TEXTUAL_ALIGNMENT
+from tests.annotation.rooms import NOW, Room, deaf
+from tests.webapp.studies import SmallStudy, make_study
+from webapp.listening_api import StudyStore
+from webapp.study import EXPORT_LIFE_S, EXPORTS, StudyPage, build_study_tab, comparison, export_route, pack_export, view
+from webapp.system_plot import download, systems_plot
+
+HOSTILE = "<img src=x onerror=alert(1)> & \"quotes\" 'too' ${1} {{2}}"
+VIEWS = ("heading", "progress", "results", "screening", "reliability")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path / 'musiceval.sqlite'}")
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+    """Two raters have finished; a third failed the anchors, and a fourth is in the middle of a batch."""
+    folder = tmp_path_factory.mktemp("room")
+    database = Database(f"sqlite:///{folder / 'musiceval.sqlite'}")
+    room = Room.build(database, clips=4, raters=5, raters_per_clip=3, anchors=2)
+    with database.write() as session:
+        session.query(System).filter_by(name="S1").one().name = HOSTILE
+    room.answers[2] = deaf
+    for number in range(3):
+        room.rate_batch(number)
+    room.rate_batch(3, trials=2)
+    yield room
+    database.close()
+
+
+def shown(room: Room) -> dict[str, str]:
+    found = overview(room.database, "room", room.at)
+    return {name: view(name, found) for name in VIEWS}
+
+
+def cells(html: str, row: str) -> list[str]:
+    """The texts of a table's row, by what it is about."""
+    (found,) = re.findall(rf'<tr><th scope="row"><bdi>{row}</bdi></th>(.*?)</tr>', html)
+    return [re.sub("<[^>]+>", "", cell) for cell in re.findall("<td[^>]*>(.*?)</td>", found)]
+
+
+def test_the_heading_tells_how_far_it_is(room: Room) -> None:
+    heading = shown(room)["heading"]
+    assert re.findall("<span>(.*?)</span>", heading) == ["0 of 4", "8 of 12"]
+    assert 'aria-valuenow="8" aria-valuemin="0" aria-valuemax="12"' in heading
+    assert "not those of experts" not in heading
+
+
+def test_progress_tells_who_is_where_and_has_every_figure(room: Room) -> None:
+    progress = shown(room)["progress"]
+    assert cells(progress, "R01")[:4] == ["between batches", "1", "0", "7"]
+    assert cells(progress, "R03")[1:4] == ["0", "1", "7"]
+    assert cells(progress, "R04")[0] == "batch 1, trial 3 of 7"
+    assert cells(progress, "R05")[0] == "not signed in yet"
+    found = overview(room.database, "room", room.at).status
+    said = re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", progress)
+    assert said == [(figure.name, figure.say(found)) for figure in FIGURES]
+    later = overview(room.database, "room", room.at + timedelta(days=1))
+    assert "away: others may take its clips" in view("progress", later)
+
+
+def test_results_have_a_plot_for_each_scale(room: Room) -> None:
+    results = shown(room)["results"]
+    assert (results.count("<svg"), results.count('download="room-')) == (2, 2)
+    found = overview(room.database, "room", room.at).results
+    for row in found.table.rows:
+        assert row[3] in results
+
+
+def test_screening_puts_the_figures_into_words(room: Room) -> None:
+    screening = shown(room)["screening"]
+    assert "3 have ended, 1 of them excluded (anchor: 1)" in screening
+    rule, reason, figures, author, _ = cells(screening, "Exclude batch 1 of R03")
+    assert (rule, reason, author) == ("anchor", "An anchor was rated too low.", "protocol")
+    assert re.search(r"anchor at \d got MI 2", figures)
+
+
+def test_reliability_shows_each_scale(room: Room) -> None:
+    reliability = shown(room)["reliability"]
+    assert cells(reliability, "Clips heard twice") == ["3", "3"]
+    assert len(cells(reliability, "R01")) == 10
+
+
+def test_a_change_is_shown_beside_what_is(room: Room) -> None:
+    change = Change("room", "exclude", "R02", 1)
+    html = comparison(
+        change, what_if(room.database, "room", lambda session: change.make(session, "why", "me", room.at))
+    )
+    assert "Exclude batch 1 of R02" in html
+    assert "Valid ratings: 8 before, 4 after. Nothing is changed yet." in html
+    assert len(re.findall(r"<td><bdi>.*? rank \d</bdi></td>", html)) == 8
+
+
+def test_whatever_was_written_is_text(room: Room) -> None:
+    for name, html in shown(room).items():
+        assert "<img" not in html, name
+    assert "&lt;img src=x" in shown(room)["results"]
+
+
+def test_nothing_yet_is_said_in_words(database: Database) -> None:
+    with database.write() as session:
+        study = create(session, "room", Protocol(), 1, NOW)
+    views = shown(Room(database, study.id, []))
+    assert "There are no clips to rate: ingest some." in views["heading"]
+    assert "Nobody is invited yet." in views["progress"]
+    assert "No rating is valid yet" in views["results"]
+    assert "Nothing was excluded so far." in views["screening"]
+    assert "No rating is valid yet" in views["reliability"]
+
+
+def systems(*names: str) -> pd.DataFrame:
+    columns = {
+        f"{scale.key}{part}": [1.0 + number + add for number in range(len(names))]
+        for scale in MUSICEVAL
+        for part, add in (("", 0.0), ("_low", -0.5), ("_high", 0.25))
+    }
+    return pd.DataFrame({"system": names, "n_clips": 7, **columns})
+
+
+def test_the_plot_has_the_best_system_on_top() -> None:
+    drawn = ElementTree.fromstring(systems_plot(systems("worst", "middling", "best"), MUSICAL_IMPRESSION))
+    texts = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    order = [text for text in texts if text in ("worst", "middling", "best")]
+    assert order == ["best", "middling", "worst"]
+    assert texts.count("7") == 3
+    dots = [float(dot.get("cx", "")) for dot in drawn.iter("{http://www.w3.org/2000/svg}circle")]
+    assert dots == [220.0, 172.0, 124.0]
+
+
+def test_a_plot_of_hostile_names_is_well_formed() -> None:
+    svg = systems_plot(systems(HOSTILE, "a\x00b\n", "long-name-of-a-system-1"), TEXTUAL_ALIGNMENT)
+    ElementTree.fromstring(svg)
+    assert "long-nam…system-1" in svg
+    link = download(svg, 'a"b')
+    assert 'download="a&#34;b.svg"' in link
+    encoded = re.search('base64,([^"]+)', link)
+    assert encoded is not None
+    assert base64.b64decode(encoded[1]).decode() == svg
+
+
+@dataclass
+class Desk:
+    """The page over a study of which two raters have rated a batch each, and what it was asked to train."""
+
+    page: StudyPage
+    database: Database
+    trained: list[str] = field(default_factory=list)
+
+    def valid_ratings(self) -> str:
+        heading = self.page.open("room")[self.page.views["heading"]]
+        return re.findall("<span>(.*?)</span>", heading)[1]
+
+    def screening(self) -> str:
+        return str(self.page.open("room")[self.page.views["screening"]])
+
+
+def lay_out(database: Database, data: Path) -> Desk:
+    trained: list[str] = []
+
+    def train(study: str) -> str:
+        trained.append(study)
+        return "It <has> begun."
+
+    with gr.Blocks():
+        return Desk(StudyPage(StudyStore(database, data), train), database, trained)
+
+
+@pytest.fixture
+def desk(database: Database, tmp_path: Path) -> Desk:
+    room = Room.build(database, clips=4, raters=3, raters_per_clip=2)
+    for number in range(2):
+        room.rate_batch(number)
+    return lay_out(database, tmp_path)
+
+
+def test_no_study(database: Database, tmp_path: Path) -> None:
+    page = lay_out(database, tmp_path).page
+    shown = page.open(None)
+    assert shown[page.study]["choices"] == []
+    assert (shown[page.nothing]["visible"], shown[page.desk]["visible"]) == (True, False)
+    assert "python -m annotation create NAME" in page.nothing.value
+
+
+def test_opening_shows_the_chosen_study_or_the_newest(desk: Desk) -> None:
+    Room.build(desk.database, raters=1, name="hall")
+    page = desk.page
+    for current, name in (("room", "room"), ("hall", "hall"), (None, "hall"), ("gone", "hall")):
+        shown = page.open(current)
+        assert (shown[page.study]["choices"], shown[page.study]["value"]) == (["hall", "room"], name)
+        assert (shown[page.nothing]["visible"], shown[page.desk]["visible"]) == (False, True)
+        assert f"{name}: " in shown[page.views["heading"]]
+
+
+def test_clips_have_their_scores(desk: Desk) -> None:
+    clips = desk.page.open("room")[desk.page.clips]
+    assert list(clips["Clip"]) == [f"room-stimulus-{number}" for number in range(4)]
+    assert set(clips["Ratings"]) == {2}
+    assert (set(clips["Textual alignment"]), set(clips["± (TA)"])) == ({3.0}, {0.0})
+
+
+def test_a_change_is_looked_at_confirmed_and_undone(desk: Desk) -> None:
+    page, offer = desk.page, "Exclude batch 1 of R01"
+    assert page.open("room")[page.change]["choices"][:2] == ["Exclude R01", offer]
+    looked = page.preview("room", offer)
+    assert looked[page.waiting] == Change("room", "exclude", "R01", 1)
+    assert (looked[page.effect]["visible"], looked[page.confirmation]["value"]) == (True, offer)
+    assert desk.valid_ratings() == "8 of 8"
+    done = page.confirm(looked[page.waiting], "She was ill.", " ")
+    assert (done[page.waiting], done[page.made], done[page.reason]) == (None, looked[page.waiting], "")
+    assert [done[part]["visible"] for part in (page.effect, page.done, page.undoing)] == [False, True, True]
+    assert f"Done: {offer}." in done[page.note]
+    assert desk.valid_ratings() == "4 of 8"
+    assert cells(desk.screening(), offer)[1:4] == ["She was ill.", "–", "administrator"]
+    undone = page.undo(done[page.made], "Ann")
+    assert (undone[page.made], undone[page.undoing]["visible"]) == (None, False)
+    assert f"Undone: {offer}." in undone[page.note]
+    assert desk.valid_ratings() == "8 of 8"
+    assert cells(desk.screening(), "Restore batch 1 of R01")[3] == "Ann"
+
+
+def test_what_cannot_be_done_is_said_and_changes_nothing(desk: Desk) -> None:
+    page = desk.page
+    waiting = page.preview("room", "Exclude R01")[page.waiting]
+    attempts: list[tuple[Any, ...]] = [
+        (page.preview, "room", None),
+        (page.preview, "room", "Restore R01"),
+        (page.confirm, None, "why", "me"),
+        (page.confirm, waiting, "  ", "me"),
+        (page.undo, None, "me"),
+        (page.invite, "room", None),
+        (page.invite, None, 1),
+        (page.renew, "room", None),
+        (page.export, None),
+    ]
+    for handler, *given in attempts:
+        with pytest.raises(StudyError):
+            handler(*given)
+    assert desk.valid_ratings() == "8 of 8"
+    assert "Nothing was excluded so far." in desk.screening()
+
+
+def test_codes_are_shown_once(desk: Desk) -> None:
+    shown, again = desk.page.invite("room", 2), desk.page.renew("room", "R04")
+    assert ["R04" in shown, "R05" in shown, "R04" in again, "R05" in again] == [True, True, True, False]
+    codes = set(re.findall(r"<bdi>(\S{14})</bdi>", shown + again))
+    assert len(codes) == 3
+    later = str(desk.page.open("room"))
+    assert not any(code in later for code in codes)
+
+
+def test_training_is_told_in_the_words_of_the_run(desk: Desk) -> None:
+    assert "It &lt;has&gt; begun." in desk.page.train("room")
+    assert desk.trained == ["room"]
+
+
+def test_another_study_begins_afresh(desk: Desk) -> None:
+    page, left = desk.page, desk.page.leave()
+    assert [left[part] for part in (page.codes, page.export_note, page.training_note)] == ["", "", ""]
+    assert (left[page.waiting], left[page.made], left[page.done]["visible"]) == (None, None, False)
+
+
+def test_no_handler_is_an_endpoint(database: Database, tmp_path: Path) -> None:
+    with gr.Blocks() as app:
+        build_study_tab(app, StudyStore(database, tmp_path), str)
+    assert len(app.fns) >= 10
+    assert {function.api_visibility for function in app.fns.values()} == {"private"}
+
+
+@dataclass
+class Served:
+    store: StudyStore
+    study: SmallStudy
+    client: TestClient
+
+    @property
+    def packed(self) -> list[Path]:
+        return sorted((self.store.data / "exports").iterdir())
+
+
+@pytest.fixture
+def served(database: Database, tmp_path: Path) -> Iterator[Served]:
+    store = StudyStore(database, tmp_path)
+    study = make_study(database, tmp_path, stimuli=2, raters=1)
+    with TestClient(Starlette(routes=[export_route(tmp_path)])) as client:
+        yield Served(store, study, client)
+
+
+def test_the_download_is_the_export(served: Served) -> None:
+    packed = pack_export(served.store, served.study.name, NOW)
+    assert packed.name == f"{served.study.name}-20260301T120000Z.zip"
+    assert re.fullmatch(r"\d+ kB", packed.size)
+    answer = served.client.get(f"{EXPORTS}/{packed.name}")
+    assert (answer.status_code, len(answer.content)) == (200, packed.size_bytes)
+    assert answer.headers["content-disposition"] == f'attachment; filename="{packed.name}"'
+    assert answer.headers["cache-control"] == "no-store"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        top = packed.name.removesuffix(".zip")
+        manifest = json.loads(archive.read(f"{top}/manifest.json"))
+        assert manifest["content_sha256"] == packed.content_sha256
+        for name, sha256 in manifest["files"].items():
+            assert hashlib.sha256(archive.read(f"{top}/{name}")).hexdigest() == sha256
+
+
+@pytest.mark.parametrize(
+    "name", ["", "..", "%2e%2e%2fmusiceval.sqlite", "%00", "secret.txt", "study-20260301T120000Z.zip"]
+)
+def test_nothing_else_is_served(served: Served, name: str) -> None:
+    pack_export(served.store, served.study.name, NOW)
+    (served.store.data / "exports" / "secret.txt").write_text("a secret")
+    assert served.client.get(f"{EXPORTS}/{name}").status_code == 404
+
+
+def test_an_export_lives_for_an_hour(served: Served) -> None:
+    old = pack_export(served.store, served.study.name, NOW)
+    (abandoned,) = served.packed
+    killed = abandoned.with_name("killed-amid-packing")
+    killed.mkdir()
+    for path in (abandoned, killed):
+        os.utime(path, (time.time() - EXPORT_LIFE_S - 1,) * 2)
+    assert served.client.get(f"{EXPORTS}/{old.name}").status_code == 404
+    new = pack_export(served.store, served.study.name, datetime.now(UTC))
+    assert [path.name for path in served.packed] == [new.name]
+    assert served.client.get(f"{EXPORTS}/{new.name}").status_code == 200
+
+
+def test_what_cannot_be_exported_leaves_nothing(served: Served) -> None:
+    with pytest.raises(StudyError):
+        pack_export(served.store, "nowhere", NOW)
+    assert served.packed == []
+
+
+def test_the_page_links_to_the_export(served: Served) -> None:
+    note = lay_out(served.store.database, served.store.data).page.export(served.study.name)
+    (name,) = re.findall(r'<a href="export/([^"]+)" download="\1">\1</a> \(\d+ kB\)', note)
+    assert served.client.get(f"{EXPORTS}/{name}").status_code == 200

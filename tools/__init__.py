@@ -1,0 +1,1 @@
+"""What builds the embedded judge and measures speed. Nobody needs it to run the product."""

@@ -1,0 +1,312 @@
+"""Times laion-clap as it is used today beside our embeddings: ``python -m tools.bench``.
+
+Both have the same networks at the official size with the same random weights, which take as long as trained
+ones, on the same device. What counts is how much audio is covered in a second: laion-clap hears 10 s of a
+clip, picked at random, whatever its length; ours the whole clip. The floor is the time that the network's
+matrix products alone would take.
+"""
+
+import contextlib
+import importlib
+import itertools
+import os
+import platform
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest import mock
+
+import click
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+
+from core.audio import MODEL_SAMPLE_RATE_HZ, WINDOW_S, InputPolicy, condition, read_clip, split_windows, window_starts
+from core.command import CONTEXT, Command, as_json, path_option, print_json, run_command
+from core.embeddings import EmbeddingCache
+from core.errors import AudioError, DataError, shown_name
+from core.settings import DEVICES, pick_device
+from core.towers.clap import ROBERTA_VOCABULARY, SPECS, BytePairTokens, ClapTower, build_clap
+from tools.demo_judge.composer import compose, draw_attributes
+from tools.demo_judge.rendering import render
+from tools.demo_judge.timbres import SAMPLE_RATE_HZ
+
+CLIP_S = 29.0  # what text-to-music models that published clips mostly made; MusicEval's median is 25 s
+_COMPOSED = 4
+_SOUNDS = (".flac", ".ogg", ".wav", ".mp3")
+_TELLING = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")
+_CPU_INFO = Path("/proc/cpuinfo")
+_BUSY = 0.5
+_WINDOWS = len(window_starts(round(CLIP_S * MODEL_SAMPLE_RATE_HZ)))  # of a clip, by ours
+_REPEATS = 7
+_MATRIX = 2_048  # about the size of the network's own products
+GFLOP_PER_WINDOW = 31.0  # of HTSAT-base's matrix products for 10 s
+
+
+def write_bench_clips(source: Path | None, folder: Path, count: int) -> list[Path]:
+    """Write clips of `CLIP_S` as FLAC, no two alike."""
+    sounds = list(_composed() if source is None else _found(source))
+    paths = []
+    for number, (samples, sample_rate_hz) in enumerate(itertools.islice(itertools.cycle(sounds), count)):
+        start = number // len(sounds) * samples.size // 7  # elsewhere on each round
+        excerpt = np.resize(np.roll(samples, -start), round(CLIP_S * sample_rate_hz))
+        paths.append(folder / f"{number:03d}.flac")
+        soundfile.write(paths[-1], np.clip(excerpt, -1.0, 1.0), sample_rate_hz)
+    return paths
+
+
+def _found(source: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
+    paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in _SOUNDS)
+    if not paths:
+        raise DataError(f"{shown_name(source.name)} holds no clips. Give a folder with {', '.join(_SOUNDS)}.")
+    for path in paths:
+        try:
+            clip = read_clip(path)
+        except AudioError as error:
+            raise DataError(str(error)) from error
+        yield clip.samples, clip.sample_rate_hz
+
+
+def _composed() -> Iterator[tuple[NDArray[np.float32], int]]:
+    for seed in range(_COMPOSED):
+        random = np.random.default_rng(seed)
+        yield render(compose(draw_attributes(random), CLIP_S, random), random), SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Seconds that laion-clap and ours took for the same clips, one after the other."""
+
+    theirs_s: float
+    ours_s: float
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where our time goes, each part alone: seconds for a clip, and for its windows."""
+
+    decoding_s: float
+    spectrograms_s: float
+    network_s: float
+
+
+def official_tower(device: torch.device) -> ClapTower:
+    """Build a tower of the official size with seeded random weights; its tokenizer is another one's."""
+    spec = SPECS["music-audioset"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tower = ClapTower(spec, build_clap(spec), BytePairTokens())
+    return tower.eval().requires_grad_(False).to(device)
+
+
+def laion_clap(tower: ClapTower) -> Any:
+    """Build ``laion_clap.CLAP_Module`` with a tower's weights; nothing that it would fetch is fetched."""
+    from transformers import BartTokenizer, BertTokenizer, RobertaConfig, RobertaModel, RobertaTokenizer
+
+    config = RobertaConfig(vocab_size=ROBERTA_VOCABULARY, max_position_embeddings=514, type_vocab_size=1)
+    with warnings.catch_warnings(), contextlib.ExitStack() as stack:
+        warnings.simplefilter("ignore")
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        stack.enter_context(mock.patch.object(sys, "path", [*sys.path]))  # it adds its own folder
+        for tokenizer in (BartTokenizer, BertTokenizer, RobertaTokenizer):
+            stack.enter_context(mock.patch.object(tokenizer, "from_pretrained"))
+        text = RobertaModel(config)
+        stack.enter_context(mock.patch.object(RobertaModel, "from_pretrained", return_value=text))
+        module = importlib.import_module("laion_clap")
+        built = module.CLAP_Module(enable_fusion=False, device=str(tower.device), amodel="HTSAT-base")
+    built.model.load_state_dict(tower.clap.state_dict())
+    return built
+
+
+def time_pairs(theirs: Any, ours: EmbeddingCache, paths: Sequence[Path], runs: int) -> list[Pair]:
+    """Time both on the same clips, `runs` times, taking turns in who begins; the first clip warms both up."""
+
+    def run_theirs(some: Sequence[Path]) -> None:
+        with torch.no_grad():  # kinder to laion-clap than its own example, which keeps the gradient's graph
+            for path in some:
+                theirs.get_audio_embedding_from_filelist([str(path)])
+
+    run_theirs(paths[:1])
+    ours.audio(paths[:1])
+    pairs = []
+    for number in range(runs):
+        if number % 2:
+            ours_s, theirs_s = _seconds(ours.audio, paths), _seconds(run_theirs, paths)
+        else:
+            theirs_s, ours_s = _seconds(run_theirs, paths), _seconds(ours.audio, paths)
+        pairs.append(Pair(theirs_s, ours_s))
+    return pairs
+
+
+def time_parts(tower: ClapTower, ours: EmbeddingCache, path: Path) -> Parts:
+    """Time the parts of our way for one clip, the median of a few times."""
+
+    def read() -> Any:
+        clip = read_clip(path)
+        return split_windows(condition(clip.samples, clip.sample_rate_hz, InputPolicy()))
+
+    windows = read()
+    batch = np.resize(windows, (ours.batch, windows.shape[1]))  # as full as it runs
+    features = tower.features(batch)
+    a_clip = len(windows) / len(batch)
+    return Parts(
+        decoding_s=_median_s(read),
+        spectrograms_s=a_clip * _median_s(lambda: tower.features(batch).cpu()),
+        network_s=a_clip * _median_s(lambda: ours.embed(features).cpu()),
+    )
+
+
+def matrix_gflops(device: torch.device, precision: str) -> float:
+    """Measure how many GFLOP of matrix products a second the device does at its best."""
+    left = torch.ones(_MATRIX, _MATRIX, device=device, dtype=getattr(torch, precision))
+
+    def multiply() -> None:
+        (left @ left)[0, 0].item()  # waits for the device
+
+    multiply()
+    return 2 * _MATRIX**3 / 1e9 / min(_seconds(multiply) for _ in range(_REPEATS))
+
+
+def _median_s(function: Callable[[], object]) -> float:
+    function()
+    return median(_seconds(function) for _ in range(_REPEATS))
+
+
+def _seconds(function: Callable[..., object], *arguments: object) -> float:
+    start_s = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - start_s
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured."""
+
+    device: str
+    precision: str
+    n_clips: int
+    load: float
+    pairs: list[Pair]
+    parts: Parts
+    matrix_gflops: float
+
+    @property
+    def theirs(self) -> float:
+        """Seconds of audio that laion-clap covers in a second, median of the runs."""
+        return self.n_clips * WINDOW_S / median(pair.theirs_s for pair in self.pairs)
+
+    @property
+    def ours(self) -> float:
+        """Seconds of audio that ours covers in a second, median of the runs."""
+        return self.n_clips * CLIP_S / median(pair.ours_s for pair in self.pairs)
+
+    @property
+    def ratios(self) -> list[float]:
+        """Ours to laion-clap's, of each pair."""
+        return [CLIP_S / WINDOW_S * pair.theirs_s / pair.ours_s for pair in self.pairs]
+
+    @property
+    def window_s(self) -> float:
+        """Seconds that ours takes for a window, all included, median of the runs."""
+        return median(pair.ours_s for pair in self.pairs) / (self.n_clips * _WINDOWS)
+
+    @property
+    def floor_s(self) -> float:
+        """Seconds that the matrix products of a window take at the least."""
+        return GFLOP_PER_WINDOW / self.matrix_gflops
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all figures as plain numbers and strings."""
+        return {
+            **asdict(self),
+            "clip_s": CLIP_S,
+            "covered_per_s": {"laion_clap": self.theirs, "musiceval": self.ours},
+            "windows_per_s": 1 / self.window_s,
+            "window_s": self.window_s,
+            "floor_s": self.floor_s,
+            "ratios": self.ratios,
+            "ratio": median(self.ratios),
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Give a table in Markdown and what stands around it."""
+        yield f"{self.n_clips} clips of {CLIP_S:g} s, the official tower with random weights, {self.device}."
+        yield ""
+        yield "| | hears of a clip | audio covered in a second | ratio |"
+        yield "|---|---|---|---|"
+        theirs = f"laion-clap {version('laion-clap')}, one clip at a time, float32"
+        yield f"| {theirs} | {WINDOW_S:g} s at random | {self.theirs:.1f} s | 1 |"
+        ratio = median(self.ratios)
+        yield f"| MusicEval, {self.precision} | all {CLIP_S:g} s | {self.ours:.1f} s | {ratio:.2f} |"
+        yield ""
+        yield f"Paired runs: {', '.join(f'{each:.2f}' for each in self.ratios)}."
+        if self.load > _BUSY:
+            yield f"Others kept {self.load:.1f} threads busy before; that slows laion-clap down more."
+        parts = asdict(self.parts)
+        shares = [f"{name.removesuffix('_s')} {part / sum(parts.values()):.0%}" for name, part in parts.items()]
+        yield f"Work for a clip, each part timed alone: {', '.join(shares)}."
+        yield (
+            f"Floor: {GFLOP_PER_WINDOW:g} GFLOP a window at {self.matrix_gflops:,.0f} GFLOP a second is "
+            f"{self.floor_s:.4f} s; a window took {self.window_s:.4f} s, {self.window_s / self.floor_s:.1f} "
+            "times that."
+        )
+        yield f"ratio: {ratio:.2f}"
+
+
+def name_device(device: torch.device) -> str:
+    """Name a device of this machine: a GPU, or the processor with its threads and instruction sets."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return f"{device.type}, {platform.machine()}"
+    name, flags = platform.processor() or platform.machine(), set[str]()
+    for line in _CPU_INFO.read_text().splitlines() if _CPU_INFO.is_file() else ():
+        key, _, value = (part.strip() for part in line.partition(":"))
+        if key == "model name":
+            name = value
+        if key in ("flags", "Features"):  # x86, ARM
+            flags.update(value.split())
+    sets = ", ".join(flag for flag in _TELLING if flag in flags) or "no list of instruction sets"
+    return f"{name} ({sets}), {torch.get_num_threads()} threads"
+
+
+@click.command(cls=Command, context_settings=CONTEXT)
+@path_option("--clips", "DIR", "cut clips from those in this folder (default: composed)")
+@click.option("--count", metavar="N", type=click.IntRange(1), default=40, help="clips in a run")
+@click.option("--runs", metavar="N", type=click.IntRange(1), default=5, help="paired runs")
+@click.option("--precision", default="bfloat16", help="of ours")
+@click.option("--device", type=click.Choice(DEVICES), default="auto", help="where both run")
+@as_json
+def bench(clips: Path | None, count: int, runs: int, precision: str, device: str, as_json: bool) -> None:
+    """Time the official tower with random weights, ours and laion-clap's, in turns on this machine."""
+    where = pick_device(device)
+    tower = official_tower(where)
+    ours = EmbeddingCache(None, tower, InputPolicy(), precision)
+    load, *_ = os.getloadavg() if hasattr(os, "getloadavg") else (0.0,)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_bench_clips(clips, Path(folder), count)
+        pairs = time_pairs(laion_clap(tower), ours, paths, runs)
+        parts = time_parts(tower, ours, paths[0])
+    gflops = matrix_gflops(where, precision)
+    report = Report(name_device(where), precision, len(paths), load, pairs, parts, gflops)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print("\n".join(report.lines()))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m tools.bench`` and return its exit code."""
+    return run_command("python -m tools.bench", bench, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

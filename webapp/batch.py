@@ -1,0 +1,317 @@
+"""*Several clips*: a clip list and its clips in, a score for each row out; and the endpoint ``/score_batch``.
+
+A visitor (a page that is open, or a client) has one list at a time, which ends early by its button or when
+the page is closed. What it needs lies with the visitor's uploads, which are deleted after a day; what it
+makes is three tables among them. Numbers are rounded where they are shown and nowhere before.
+"""
+
+import json
+import math
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+from markupsafe import Markup
+
+from core.batch.leaderboard import leaderboard
+from core.batch.manifest import FORMATS, OK, Cells, score_columns, table_columns, write_records
+from core.batch.run import score_rows
+from core.batch.uploads import ClipFiles, ListLimits, read_list
+from core.errors import BatchError
+from core.scales import MAX_SCORE, MIN_SCORE, Scales, keys
+from core.scorer import Scorer
+from core.warnings import show_time
+from webapp.handlers import PRIVATE, QUIETLY, plain_errors
+from webapp.html import html_table, render
+from webapp.judge import Judge
+from webapp.system_plot import download, systems_plot
+
+ROWS_AT_ONCE = 8  # are scored together: progress is shown, and a stop heard, between them
+QUIET_WARNINGS = ("demo_model",)  # the banner says it already: told, but not as an alarm
+
+_NO_LIST = "There is no clip list. Give a CSV, JSON Lines or Parquet file with the columns file and prompt."
+_ANY_NUMBER: dict[str, Any] = {**QUIETLY, "concurrency_limit": None}
+# Two lists at a time on the machine, others wait in line; single clips do not wait for lists.
+_TWO_AT_A_TIME: dict[str, Any] = {"concurrency_id": "batch", "concurrency_limit": 2}
+_TITLES = {".csv": "Download CSV", ".jsonl": "Download JSON Lines", ".parquet": "Download Parquet"}
+_TO_THE_STATE = """(...given) => {
+  const state = document.querySelector("#batch-state");
+  if (state.getBoundingClientRect().top > innerHeight / 2) state.scrollIntoView({behavior: "smooth"});
+  return given;
+}"""
+_SNIPPET = """\
+from gradio_client import Client, handle_file
+
+client = Client("{address}")
+result = client.predict(manifest=handle_file("clips.csv"), files=[handle_file("clips.zip")], api_name="/score_batch")
+for row in result["rows"]:
+    print(row["id"], row["status"], row["musical_impression"], row["textual_alignment"])"""
+
+
+def batch_snippet(address: str) -> str:
+    """Return the lines of Python that score a clip list through the server at an address."""
+    return _SNIPPET.format(address=address)
+
+
+def python_usage(snippet: str) -> None:
+    """Offer lines of Python, folded away; ``{address}`` in them becomes the page's own address."""
+    fill_in = f"() => {json.dumps(snippet)}.replace('{{address}}', location.origin + location.pathname)"
+    with gr.Accordion("Use from Python", open=False, elem_classes="me-usage") as accordion:
+        shown = snippet.format(address="http://127.0.0.1:7860/")
+        code = gr.Code(shown, language="python", show_label=False, show_line_numbers=False)
+        accordion.expand(None, outputs=code, js=fill_in, **PRIVATE)
+
+
+@dataclass(frozen=True)
+class ListRun:
+    """How far a clip list is: its finished records, the seconds since it was begun, and whether it ended.
+
+    `n_unused` files are asked for by no row. The judge of the beginning, `scorer`, scores it to its end.
+    """
+
+    n_rows: int
+    others: tuple[str, ...]
+    scorer: Scorer
+    n_unused: int
+    records: list[Cells]
+    took_s: float = 0.0
+    ended: bool = False
+
+    @property
+    def scales(self) -> Scales:
+        """What is predicted."""
+        return self.scorer.checkpoint.scales
+
+    @property
+    def systems(self) -> pd.DataFrame:
+        """The leaderboard of the finished rows."""
+        return leaderboard(self.records, self.scales)
+
+
+class ListRuns:
+    """The clip lists that a server is scoring, one for each visitor."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._running: dict[str, threading.Event] = {}
+        self._lock = threading.Lock()
+
+    def run(self, visitor: str, clip_list: str | None, files: Sequence[str] | None) -> Iterator[ListRun]:
+        """Score an uploaded list; yields at the beginning, whenever rows are finished, and at the end."""
+        if clip_list is None:
+            raise BatchError(_NO_LIST)
+        if not files:
+            raise BatchError("There are no clips. Give the audio files, or a ZIP of them.")
+        scorer, records = self._judge.scorer, list[Cells]()
+        with self._one_a_visitor(visitor) as stopped:
+            rows = read_list(Path(clip_list), score_columns(scorer.checkpoint.scales))
+            others = tuple(dict.fromkeys(column for row in rows for column in row.others))
+            asked = [row.file for row in rows]
+            with ClipFiles([Path(file) for file in files], asked, scorer.limits) as clips:
+                start_s = time.monotonic()
+                yield ListRun(len(rows), others, scorer, clips.n_unused, records)
+                for first in range(0, len(rows), ROWS_AT_ONCE):
+                    some = rows[first : first + ROWS_AT_ONCE]
+                    records += score_rows(scorer, some, lambda row: clips.find(row.file))
+                    ended = stopped.is_set() or len(records) == len(rows)
+                    took_s = time.monotonic() - start_s
+                    yield ListRun(len(rows), others, scorer, clips.n_unused, records, took_s, ended)
+                    if ended:
+                        return
+
+    def stop(self, visitor: str) -> None:
+        """End a visitor's list after the rows that are being scored, if there is one."""
+        with self._lock:
+            if visitor in self._running:
+                self._running[visitor].set()
+
+    @contextmanager
+    def _one_a_visitor(self, visitor: str) -> Iterator[threading.Event]:
+        with self._lock:
+            if visitor in self._running:
+                raise BatchError("A clip list of yours is being scored already. Wait for it, or stop it.")
+            stopped = self._running[visitor] = threading.Event()
+        try:
+            yield stopped
+        finally:
+            with self._lock:
+                del self._running[visitor]
+
+
+@contextmanager
+def tables(run: ListRun) -> Iterator[Mapping[str, Path]]:
+    """Write the tables of a list, by suffix; they are there until the block ends."""
+    with tempfile.TemporaryDirectory(prefix="musiceval-batch-") as folder:
+        paths = {suffix: Path(folder) / f"scores{suffix}" for suffix in FORMATS}
+        for path in paths.values():
+            write_records(path, table_columns(run.scales, run.others), run.records)
+        yield paths
+
+
+# What the page shows
+
+
+def state(name: str, run: ListRun | None = None, **more: Any) -> Markup:
+    """Show how far a list is: *empty*, *waiting*, *scoring*, *ended* or *failed*."""
+    if run is not None:
+        n_done = len(run.records)
+        left_s = run.took_s * (run.n_rows - n_done) / n_done if n_done else 0.0
+        more |= {
+            "n_done": n_done,
+            "n_rows": run.n_rows,
+            "n_failed": sum(record["status"] != OK for record in run.records),
+            "n_unused": run.n_unused,
+            "percent": round(100 * n_done / run.n_rows),
+            "left": show_time(left_s) if n_done else "",
+            "checkpoint": run.scorer.checkpoint,
+        }
+    return render("batch_state.html", state=name, **more)
+
+
+def board(run: ListRun) -> Markup:
+    """Show the systems, a plot for each scale and one table; and what to know of the model that scored."""
+    systems = run.systems
+    plots = []
+    for scale in run.scales if len(systems) else ():
+        svg = systems_plot(systems, scale, "Predicted score")
+        plots.append(svg + download(svg, f"leaderboard-{scale.key}"))
+    rows = [
+        (row["system"], row["n_clips"], *(_standing(row, key) for key in keys(run.scales)))
+        for row in systems.to_dict("records")
+    ]
+    heads = ("System", "Clips", *(scale.title for scale in run.scales))
+    table = html_table("Systems: mean predicted score [95 % interval] rank", heads, rows)
+    return render("batch_board.html", plots=plots, table=table, warnings=run.scorer.model_warnings())
+
+
+def _standing(row: dict[str, Any], scale: str) -> str:
+    low, high = row[f"{scale}_low"], row[f"{scale}_high"]
+    around = " (one clip)" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    return f"{row[scale]:.2f}{around} {row[f'{scale}_rank']}."
+
+
+def rows_table(run: ListRun) -> pd.DataFrame:
+    """Lay the rows out for the page; downloads have more columns and all digits."""
+    shown = []
+    for record in run.records:
+        values = [record[key] for key in keys(run.scales)]
+        scores = [None if value is None else round(value, 2) for value in values]
+        codes = [code for code in (record["warnings"] or "").split(";") if code not in QUIET_WARNINGS]
+        know = record["reason"] or ", ".join(codes).replace("_", " ")
+        shown.append([record["id"], record["file"], record["system"], *scores, record["status"], know])
+    return pd.DataFrame(shown, columns=_table_heads(run.scales))
+
+
+def _table_heads(scales: Scales) -> list[str]:
+    return ["Row", "File", "System", *(scale.title for scale in scales), "Status", "What to know"]
+
+
+# The page
+
+
+def build_clip_list_tab(app: gr.Blocks, judge: Judge) -> None:
+    """Lay the tab out in the open `app`, whose closing ends a visitor's list."""
+    runs = ListRuns(judge)
+    with gr.Row(elem_classes="me-columns"):
+        with gr.Column(elem_classes="me-left"):
+            given = _inputs()
+            start = gr.Button("Score all", variant="primary", size="lg", elem_id="score-all")
+            stop = gr.Button("Stop", visible=False, size="lg", elem_id="stop-batch")
+        with gr.Column(elem_classes="me-right"):
+            empty = state("empty", max_rows=ListLimits().max_rows, max_bytes=judge.limits.max_bytes)
+            shown = gr.HTML(empty, elem_id="batch-state", apply_default_css=False)
+            with gr.Row(visible=False, elem_classes="me-downloads") as links:
+                files = [gr.DownloadButton(_TITLES[suffix], size="md", min_width=144) for suffix in FORMATS]
+            python_usage(_SNIPPET)
+    systems = gr.HTML(apply_default_css=False, elem_id="leaderboard")
+    outputs = [shown, start, stop, systems, _table(judge.scorer.checkpoint.scales), links, *files]
+
+    def begin() -> list[Any]:
+        wait, hidden = gr.update(interactive=False), gr.update(visible=False)
+        return [state("waiting"), wait, hidden, "", hidden, hidden, *[gr.skip()] * len(FORMATS)]
+
+    def run_batch(clip_list: str | None, files: list[str] | None, request: gr.Request) -> Iterator[list[Any]]:
+        ready = gr.update(interactive=True)
+        hidden, visible = gr.update(visible=False), gr.update(visible=True)
+        nothing = [gr.skip()] * (3 + len(FORMATS))
+        try:
+            with plain_errors():
+                for run in runs.run(str(request.session_hash), clip_list, files):
+                    if not run.ended:
+                        yield [state("scoring", run), gr.skip(), visible, *nothing]
+                        continue
+                    table = gr.update(value=rows_table(run), visible=True)
+                    with tables(run) as paths:
+                        results = [board(run), table, visible, *map(str, paths.values())]
+                        yield [state("ended", run), ready, hidden, *results]
+        except gr.Error as error:
+            yield [state("failed", message=error.message), ready, hidden, *nothing]
+
+    def stop_batch(request: gr.Request) -> Any:
+        runs.stop(str(request.session_hash))
+        return gr.update(visible=False)
+
+    def leave(request: gr.Request) -> None:
+        runs.stop(str(request.session_hash))
+
+    start.click(begin, None, outputs, js=_TO_THE_STATE, **_ANY_NUMBER).then(
+        run_batch, given, outputs, **QUIETLY, **_TWO_AT_A_TIME
+    )
+    stop.click(stop_batch, None, stop, **_ANY_NUMBER)
+    app.unload(leave)
+    _add_endpoint(runs, given)
+
+
+def _inputs() -> list[gr.File]:
+    label = "Clips: audio files, or ZIPs of them"
+    return [
+        gr.File(label="Clip list", file_types=list(FORMATS), elem_id="manifest", height=144, buttons=[]),
+        gr.File(label=label, file_count="multiple", elem_id="files", height=160, buttons=[]),
+    ]
+
+
+def _table(scales: Scales) -> gr.Dataframe:
+    return gr.Dataframe(
+        headers=_table_heads(scales),
+        label=f"Rows; scores from {MIN_SCORE:g} to {MAX_SCORE:g}",
+        visible=False,
+        interactive=False,
+        show_search="search",
+        wrap=True,
+        column_widths=["90px", "220px", "180px", *["110px"] * len(scales), "80px", "260px"],
+        max_height=480,
+        elem_id="batch-rows",
+        elem_classes="me-clips",
+        buttons=["fullscreen"],
+    )
+
+
+def _add_endpoint(runs: ListRuns, given: Sequence[gr.File]) -> None:
+    """Offer ``/score_batch``; its button and its output are never shown, for nobody clicks it."""
+
+    def score_batch(
+        manifest: str | None,
+        files: list[str] | None,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> dict[str, Any]:
+        """Score the clips of a clip list: a row for each of its rows, and the means of the systems."""
+        with plain_errors():
+            for run in runs.run(str(request.session_hash), manifest, files):
+                progress((len(run.records), run.n_rows), unit="rows")
+            systems = run.systems
+            return {
+                "rows": run.records,
+                "systems": systems.astype(object).where(systems.notna(), None).to_dict("records"),
+                "warnings": [asdict(warning) for warning in run.scorer.model_warnings()],
+            }
+
+    output = gr.JSON(label="Scores", visible=False)
+    gr.Button(visible=False).click(score_batch, given, output, api_name="score_batch", **_TWO_AT_A_TIME)

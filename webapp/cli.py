@@ -1,0 +1,29 @@
+"""``musiceval``: the commands of the judge, ``study`` with those of the listening test, and ``app``."""
+
+import os
+from collections.abc import Sequence
+
+import annotation.cli
+import core.cli
+from core.command import Group, run_command
+from core.settings import Settings
+
+app = Group(
+    help="Score generated music as experts would, and run the listening tests that scores are learned from.",
+    commands={**core.cli.app.commands, "study": annotation.cli.app},
+)
+
+
+@app.command("app")
+def serve_app() -> None:
+    """Serve the pages until interrupted; settings come from the environment."""
+    from webapp.app import build_app, serve
+    from webapp.judge import Judge
+
+    settings = Settings.from_environment(os.environ)
+    serve(build_app(Judge.open(settings), settings), settings)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command of ``musiceval`` and return its exit code."""
+    return run_command("musiceval", app, argv)

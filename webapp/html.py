@@ -1,0 +1,26 @@
+"""HTML of the pages, from the templates beside this file: whatever is put in is escaped (Jinja2)."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def render(template: str, **values: Any) -> Markup:
+    """Fill a template; what is not `Markup` is escaped."""
+    return Markup(_ENVIRONMENT.get_template(template).render(values))
+
+
+def html_table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> Markup:
+    """Lay out a table whose first column names the row; `note` stands in place of a table without rows."""
+    return render("table.html", caption=caption, heads=heads, rows=list(rows), note=note)

@@ -1,0 +1,318 @@
+"""The tab *Score*: *One clip*, which is the endpoint ``/score`` too, and *Several clips* (`webapp.batch`).
+
+Both ways in ask the same judge, which may change between two scores; on the page a visitor may choose another
+model for a clip. The page shows an error where the result would stand; the endpoint raises it.
+
+Drawings are SVG stretched to their box (strokes keep their width); text is HTML placed in percent beside
+them, so it has the page's size at every width. Scales differ in dash and lightness, not in hue alone. Numbers
+are rounded where they are shown and nowhere before. The first line of each result is for those who hear the
+page: it says what has happened.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+import numpy as np
+from gradio.processing_utils import save_file_to_cache
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from core.audio import Clip, read_clip
+from core.errors import AudioError, shown_name
+from core.scales import Scales
+from core.scorer import Score, Scorer, WindowScore
+from core.warnings import show_time
+from webapp.batch import QUIET_WARNINGS, build_clip_list_tab, python_usage
+from webapp.handlers import PRIVATE, QUIETLY, plain_errors, refusal
+from webapp.html import render
+from webapp.judge import JUDGE, Judge, ModelMenu
+from webapp.theme import banner
+
+_HERE = Path(__file__).parent
+EXAMPLES = _HERE / "examples"
+_ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "score", "concurrency_limit": 1}  # a score uses all cores
+_MEGABYTE = 1_000_000
+_SHOWN_PROMPT_CHARACTERS = 280
+_WAVEFORM_BINS = 400
+_TICKS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300)
+_MOST_TICKS = 5
+
+_CARDS_SCRIPT = """element.addEventListener("click", (event) => {
+  const card = event.target.closest("[data-number]");
+  if (card) trigger("select", {number: Number(card.dataset.number)});
+});"""
+# On a narrow screen the result may be out of sight, below the examples.
+_SHOW_RESULT = """(...inputs) => {
+  const result = document.querySelector("#result");
+  if (result.getBoundingClientRect().top > innerHeight / 2) result.scrollIntoView({behavior: "smooth"});
+  return inputs;
+}"""
+# One sound at a time: the result's player stops when the input's own starts.
+_STOP_RESULT = "() => { document.querySelector('#result audio')?.pause(); }"
+# Shows or hides the note on a result that the inputs have left behind.
+_MARK_STALE = """(clip, prompt, model) => {
+  const shown = document.querySelector("#result .me-result[data-clip]");
+  if (!shown) return;
+  const same = shown.dataset.clip === clip?.path && shown.dataset.prompt === prompt
+    && shown.dataset.model === model;
+  shown.classList.toggle("me-outdated", !same);
+  shown.querySelector(".me-stale").hidden = same;
+}"""
+_SNIPPET = """\
+from gradio_client import Client, handle_file
+
+client = Client("{address}")
+score = client.predict(clip=handle_file("clip.wav"), prompt="A calm piano ballad in a minor key", api_name="/score")
+print(score["musical_impression"], score["textual_alignment"])"""
+
+
+def snippet(address: str) -> str:
+    """Return the lines of Python that score a clip through the server at an address."""
+    return _SNIPPET.format(address=address)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip on disk, the prompt it stands with, and what to listen for."""
+
+    title: str
+    prompt: str
+    note: str
+    path: Path
+
+
+def load_examples(folder: Path = EXAMPLES) -> list[Example]:
+    """Read the examples that come with the program."""
+    listed = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
+    return [Example(one["title"], one["prompt"], one["note"], folder / one["file"]) for one in listed]
+
+
+# What the result shows
+
+
+def empty(scales: Scales) -> Markup:
+    """Show what will stand here."""
+    return render("score_empty.html", scales=scales)
+
+
+def failed(message: str) -> Markup:
+    """Show why there is no score, and what to do."""
+    return render("score_failed.html", message=message)
+
+
+def done(score: Score, clip: Clip, path: str, prompt: str, model: str = "") -> Markup:
+    """Show a score; `path` is the upload's, which ends in the visitor's file name, and `model` was chosen."""
+    cut = prompt if len(prompt) <= _SHOWN_PROMPT_CHARACTERS else f"{prompt[:_SHOWN_PROMPT_CHARACTERS]}…"
+    whole = json.dumps(score.to_json(), indent=2, ensure_ascii=False)
+    return render(
+        "score_done.html",
+        score=score,
+        path=path,
+        name=Path(path).name,
+        stem=Path(path).stem,
+        source=quote(path),
+        prompt=prompt,
+        shown_prompt=cut,
+        model=model,
+        quiet_warnings=QUIET_WARNINGS,
+        timeline=timeline(clip.samples, clip.duration_s, score.windows, score.scales),
+        whole=show_time(clip.duration_s),
+        json=base64.b64encode(whole.encode()).decode(),
+        details=details(score),
+    )
+
+
+def details(score: Score) -> Markup:
+    """Show, folded away, what a score depends on, and its windows; the player goes where one is clicked."""
+    provenance = score.provenance
+    clip, checkpoint, policy = provenance.audio, provenance.checkpoint, provenance.input_policy
+    windows = provenance.window_policy
+    layout = {1: "mono", 2: "stereo"}.get(clip.channels, f"{clip.channels} channels")
+    facts = {
+        "Model": f"{checkpoint.id}{' (demo)' if checkpoint.demo else ''}",
+        "Model SHA-256": checkpoint.sha256,
+        "Clip": f"{clip.duration_s:.2f} s, {clip.sample_rate_hz} Hz, {layout}",
+        "Clip SHA-256": clip.sha256,
+        "Heard as": f"mono, {policy.sample_rate_hz} Hz, up to {policy.bandwidth_hz:g} Hz,"
+        f" {policy.loudness_lufs:g} LUFS",
+        "Windows": f"{windows['grid']}; short clips {windows['short_clips']}; {windows['pooling']}",
+        "Versions": ", ".join(f"{name} {version}" for name, version in provenance.versions.items()),
+        "Ranges": score.intervals.source if score.intervals else "none: nothing is known of the error",
+    }
+    return render("score_details.html", score=score, facts=facts, time=show_time)
+
+
+def timeline(samples: NDArray[np.float32], duration_s: float, windows: Sequence[WindowScore], scales: Scales) -> Markup:
+    """Draw the waveform with the course of each score, as a slider whose hand the page's script moves."""
+    return render(
+        "score_timeline.html",
+        duration_s=duration_s,
+        bins=_WAVEFORM_BINS,
+        waveform=_waveform(samples),
+        courses=[_course(windows, scale.key, duration_s) for scale in scales],
+        ticks=_ticks(duration_s),
+        time=show_time,
+    )
+
+
+def _waveform(samples: NDArray[np.float32]) -> str:
+    """Outline the clip's peaks, relative to its loudest, as an SVG path of one closed shape."""
+    edges = np.linspace(0, samples.size, min(_WAVEFORM_BINS, samples.size) + 1).astype(int)[:-1]
+    peaks = np.maximum.reduceat(np.abs(samples), edges)
+    peaks = np.maximum(peaks / max(float(peaks.max()), 1e-9), 0.01)
+    x = (np.arange(peaks.size) + 0.5) * _WAVEFORM_BINS / peaks.size
+    upper = [f"{at:.1f} {-peak:.3f}" for at, peak in zip(x, peaks, strict=True)]
+    lower = [f"{at:.1f} {peak:.3f}" for at, peak in zip(x[::-1], peaks[::-1], strict=True)]
+    return "M" + "L".join(upper + lower) + "Z"
+
+
+def _course(windows: Sequence[WindowScore], scale: str, duration_s: float) -> str:
+    """Draw a score window by window as steps; where two windows overlap they change in the middle of it."""
+    borders = [(left.end_s + right.start_s) / 2 for left, right in pairwise(windows)]
+    starts, ends = [0.0, *borders], [*borders, duration_s]
+    steps = [
+        f"{start / duration_s:.4f} {window.values[scale]:.3f}H{end / duration_s:.4f}"
+        for window, start, end in zip(windows, starts, ends, strict=True)
+    ]
+    return "M" + "L".join(steps)
+
+
+def _ticks(duration_s: float) -> list[float]:
+    """Choose round times for the axis, at most six of them, the first at 0."""
+    step = next((tick for tick in _TICKS_S if duration_s / tick <= _MOST_TICKS), _TICKS_S[-1])
+    return [float(step * index) for index in range(math.floor(duration_s / step) + 1)]
+
+
+# The page
+
+
+def build_score_tab(app: gr.Blocks, judge: Judge, examples: Sequence[Example]) -> gr.HTML:
+    """Lay the tab out in the open `app`; the files of the examples must outlive the page.
+
+    Returns the note on the model that judges, which follows at each score.
+    """
+    note = gr.HTML(banner(judge.scorer.checkpoint), apply_default_css=False)
+    with gr.Tabs():
+        with gr.Tab("One clip", id="one", elem_id="one-tab"):
+            _build_clip_tab(judge, examples, note)
+        with gr.Tab("Several clips", id="several", elem_id="several-tab"):
+            build_clip_list_tab(app, judge)
+    return note
+
+
+def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) -> None:
+    menu = ModelMenu(judge)
+    with gr.Row(elem_classes="me-columns"):
+        with gr.Column(elem_classes="me-left"):
+            inputs = clip, prompt, model = _inputs(menu)
+            button = gr.Button("Score", variant="primary", size="lg", elem_id="score")
+            _example_cards(examples, clip, prompt)
+        with gr.Column(elem_classes="me-right"):
+            shown = gr.HTML(
+                empty(judge.scorer.checkpoint.scales),
+                elem_id="result",
+                js_on_load=(_HERE / "static" / "score_tab.js").read_text(encoding="utf-8"),
+                apply_default_css=False,
+                max_bytes=judge.limits.max_bytes,
+            )
+            python_usage(_SNIPPET)
+    output = gr.JSON(label="Score", visible=False)
+    endpoint = gr.Button(visible=False)  # clients call it, nobody clicks it
+
+    def show(
+        clip: str | None,
+        prompt: str | None,
+        model: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> list[str]:
+        try:
+            score, heard = _score(lambda: menu.scorer(model), clip, prompt, progress)
+            said = done(score, heard, str(clip), prompt or "", model or JUDGE)
+        except gr.Error as error:
+            said = failed(error.message)
+        return [said, banner(judge.scorer.checkpoint)]
+
+    def score(
+        clip: str | None,
+        prompt: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> dict[str, Any]:
+        """Score a clip against its prompt: musical impression and textual alignment, each from 1 to 5."""
+        return _score(lambda: judge.scorer, clip, prompt, progress)[0].to_json()
+
+    def refuse(file: gr.EventData) -> str:
+        name, size = getattr(file, "name", ""), getattr(file, "bytes", None)
+        if not isinstance(size, int | float):
+            raise refusal("There is no such file.")
+        given, allowed = size / _MEGABYTE, judge.limits.max_bytes / _MEGABYTE
+        sentence = f"has {given:.1f} MB; the limit is {allowed:g} MB. Cut it or save it as FLAC."
+        return failed(f"{shown_name(str(name))} {sentence}")
+
+    gr.on(
+        [button.click, prompt.submit],
+        show,
+        [*inputs],
+        [shown, note],
+        js=_SHOW_RESULT,
+        show_progress_on=shown,
+        **PRIVATE,
+        **_ONE_AT_A_TIME,
+    ).then(None, [*inputs], js=_MARK_STALE, **PRIVATE)
+    gr.on([clip.change, prompt.change, model.change], None, [*inputs], js=_MARK_STALE, **PRIVATE)
+    shown.too_large(refuse, None, shown, **QUIETLY)
+    clip.play(None, js=_STOP_RESULT, **PRIVATE)
+    endpoint.click(score, [clip, prompt], output, api_name="score", **_ONE_AT_A_TIME)
+
+
+def _inputs(menu: ModelMenu) -> tuple[gr.Audio, gr.Textbox, gr.Dropdown]:
+    def offer() -> Any:
+        return gr.update(choices=menu.choices())
+
+    clip = gr.Audio(
+        label="Clip", sources=["upload", "microphone"], type="filepath", editable=False, buttons=[], elem_id="clip"
+    )
+    prompt = gr.Textbox(
+        label="Prompt", placeholder="What the music was asked to be", lines=3, max_lines=8, elem_id="prompt"
+    )
+    model = gr.Dropdown(menu.choices(), value=JUDGE, label="Model", elem_id="model")
+    about = gr.HTML(apply_default_css=False, elem_id="model-note")
+    model.change(menu.note, model, about, **QUIETLY)
+    gr.on(None, offer, None, model, **QUIETLY)
+    return clip, prompt, model
+
+
+def _example_cards(examples: Sequence[Example], clip: gr.Audio, prompt: gr.Textbox) -> None:
+    def fill_in(chosen: gr.EventData) -> tuple[str, str]:
+        for number, example in enumerate(examples):
+            if number == getattr(chosen, "number", None):
+                # Among the uploads: Gradio serves no file from where the program is installed.
+                return save_file_to_cache(example.path, clip.GRADIO_CACHE), example.prompt
+        raise refusal("There is no such example.")
+
+    gr.HTML(
+        render("score_examples.html", examples=examples),
+        js_on_load=_CARDS_SCRIPT,
+        apply_default_css=False,
+        elem_id="examples",
+    ).select(fill_in, None, [clip, prompt], **QUIETLY)
+
+
+def _score(
+    judging: Callable[[], Scorer], path: str | None, prompt: str | None, progress: gr.Progress
+) -> tuple[Score, Clip]:
+    """Score an upload; every error becomes a `gr.Error` with a plain sentence."""
+    with plain_errors():
+        if path is None:
+            raise AudioError("There is no clip. Drop a file, record one, or choose an example.")
+        progress(0.0, desc="Waiting for the model")
+        scorer = judging()  # this score's, whichever takes its place meanwhile
+        clip = read_clip(path, scorer.limits)
+        return scorer.score(clip, prompt or "", lambda share, doing: progress(share, desc=doing)), clip

@@ -1,0 +1,43 @@
+// Of both pages: the address names the open tab, for reloads, invitations and old links.
+(() => {
+  const first = ["score", "one", "studies"]; // what opens without a name
+  const moved = { batch: "several", study: "admin/", training: "admin/#training" };
+  const administration = location.pathname.endsWith("/admin/");
+
+  // A rater who follows an invitation sees the listening test and nothing around it.
+  document.documentElement.classList.toggle("me-rater", !administration && location.hash === "#listening");
+
+  const address = (name) => (first.includes(name) ? location.pathname + location.search : `#${name}`);
+  const click = (name) => document.querySelector(`#${CSS.escape(name)}-tab-button`)?.click();
+
+  function open() {
+    const given = location.hash.slice(1);
+    const name = (!administration && moved[given]) || given;
+    if (!name) return;
+    if (name.includes("/")) return location.replace(name);
+    if (name === "several") click("score");
+    click(name);
+    history.replaceState(null, "", address(name));
+  }
+  window.addEventListener("hashchange", open);
+  window.musicEvalOpen = open; // called when Gradio has laid out the page
+
+  // Before Gradio's own listener: the tab that is left falls silent.
+  document.addEventListener("click", (event) => {
+    const tab = event.target.closest?.("[role=tab][id$=-tab-button]");
+    if (!tab || tab.ariaSelected === "true") return;
+    const name = tab.id.replace("-tab-button", "");
+    history.replaceState(null, "", address(name));
+    document.querySelectorAll("#rater audio, #result audio").forEach((audio) => audio.pause());
+    document.querySelector("#clip .play-pause-button[aria-label=Pause]")?.click();
+  }, true);
+
+  // Whoever is signed out meanwhile is asked to sign in again.
+  if (!administration) return;
+  const ask = window.fetch;
+  window.fetch = async (...given) => {
+    const answer = await ask(...given);
+    if (answer.status === 401) location.reload();
+    return answer;
+  };
+})();

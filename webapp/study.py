@@ -1,0 +1,404 @@
+"""The page *Studies*: for whoever runs listening tests. Figures first, controls below them.
+
+It stands behind the administrator's sign-in, as its downloads do. An export is packed into the data folder,
+which is not served otherwise, and its link works for `EXPORT_LIFE_S`. What is shown of a study is said by
+`annotation.results`; what somebody gave (names, comments, reasons) is escaped by the templates.
+"""
+
+import json
+import re
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from annotation.export import export
+from annotation.results import Table
+from annotation.results.ratings import Comparison, Results, what_if
+from annotation.results.reliability import RATER_FIGURES_MEAN
+from annotation.results.status import FIGURES, Overview, overview, shown_time, study_names
+from annotation.rules import words
+from annotation.session.exclusions import Change, possible_changes
+from annotation.studies import find_study, invite, renew
+from core.errors import StudyError
+from core.scales import Scale
+from webapp.handlers import BY_ITSELF, PRIVATE, told
+from webapp.html import html_table, render
+from webapp.listening_api import StudyStore
+from webapp.system_plot import download, systems_plot
+
+EXPORTS = "/admin/export"
+EXPORT_LIFE_S = 3_600.0
+_EXPORT_NAME = re.compile(r"[a-z0-9-]+-\d{8}T\d{6}Z\.zip")
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_GONE = "There is no such export any more. Prepare it again on the page Studies."
+_MEGABYTE = 1_000_000
+_PREVIEW_REASON = "what if"
+_UNDO_REASON = "The change before was undone at once."
+
+_INVITE = "Codes are shown once. Give each rater theirs, for the tab Listening test."
+_RENEW = "The rater’s old code ends, and so does every sign-in made with it. Ratings stay."
+_EXPORT = "All ratings, scores and logs as CSV files, and the clips in the layout of the MusicEval release."
+_TRAIN = (
+    "Two small heads learn what the raters of this study said: minutes on a CPU. The tab Training shows the "
+    "run, has other recipes, and makes the result the judge of this server."
+)
+_CHANGE = "Nothing changes until you confirm. Every change can be undone, and stays in the log."
+_VIEW = '<div class="me-desk">${value}</div>'  # what handlers return is HTML already
+
+Shown = dict[Any, Any]  # what changes, by the part of the page
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An export that can be downloaded; the hash is that of its manifest."""
+
+    name: str
+    size_bytes: int
+    content_sha256: str
+
+    @property
+    def size(self) -> str:
+        """The size in words."""
+        if self.size_bytes < _MEGABYTE:
+            return f"{self.size_bytes / 1000:.0f} kB"
+        return f"{self.size_bytes / _MEGABYTE:.1f} MB"
+
+
+def pack_export(store: StudyStore, study_name: str, at: datetime) -> Packed:
+    """Pack the export of a study for `export_route`; older ones than `EXPORT_LIFE_S` are deleted."""
+    folder = store.data / "exports"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.stat().st_mtime < time.time() - EXPORT_LIFE_S:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        files = Path(work) / f"{study_name}-{at:%Y%m%dT%H%M%SZ}"
+        manifest = export(store.database, store.data, study_name, files, at)
+        packed = Path(work) / f"{files.name}.zip"
+        with zipfile.ZipFile(packed, "w") as archive:
+            for path in sorted(path for path in files.rglob("*") if path.is_file()):
+                # Clips hardly shrink, so they are stored as they are.
+                method = zipfile.ZIP_STORED if path.suffix == ".wav" else zipfile.ZIP_DEFLATED
+                archive.write(path, path.relative_to(work), method)
+        size_bytes = packed.stat().st_size
+        packed.replace(folder / packed.name)
+    return Packed(packed.name, size_bytes, manifest.content_sha256)
+
+
+def export_route(data: Path) -> Route:
+    """Return what serves the packed exports; whoever asks is to have passed the sign-in."""
+
+    def serve(request: Request) -> Response:
+        path = data / "exports" / request.path_params["name"]
+        if (
+            not _EXPORT_NAME.fullmatch(path.name)
+            or not path.is_file()
+            or path.stat().st_mtime < time.time() - EXPORT_LIFE_S
+        ):
+            return PlainTextResponse(_GONE, 404, headers=_HEADERS)
+        return FileResponse(path, 200, _HEADERS, "application/zip", filename=path.name)
+
+    return Route(f"{EXPORTS}/{{name}}", serve, methods=["GET"])
+
+
+def view(name: str, found: Overview) -> Markup:
+    """Show a study: its heading, or the progress, results, screening or reliability."""
+    return render(
+        f"study_{name}.html",
+        found=found,
+        status=found.status,
+        figures=FIGURES,
+        rater_figures_mean=RATER_FIGURES_MEAN,
+        shown_time=shown_time,
+        table=_table,
+        tables={"signs": _signs(found), "log": _log(found)},
+        plots=[_plot(found.status.study, found.results, scale) for scale in found.results.scales],
+    )
+
+
+def comparison(change: Change, compared: Comparison) -> Markup:
+    """Show what a change would do to the systems' scores and ranks."""
+    scales = compared.before.scales
+    tables = [(_table(compared.table(scale)), compared.moved(scale)) for scale in scales]
+    return render("study_comparison.html", offer=_offer(change), ratings=compared.ratings, tables=tables)
+
+
+def _table(table: Table) -> Markup:
+    return html_table(table.caption, table.heads, table.rows, table.nothing)
+
+
+def _plot(study: str, results: Results, scale: Scale) -> Markup:
+    if results.systems.empty:
+        return Markup()
+    svg = systems_plot(results.systems, scale)
+    return svg + download(svg, f"{study}-{scale.key}")
+
+
+def _signs(found: Overview) -> Table:
+    rows = [(rater.rater, ", ".join(rater.signs)) for rater in found.status.raters if rater.signs]
+    return Table("Signs of not listening; they exclude nobody", ("Rater", "Signs"), rows)
+
+
+def _log(found: Overview) -> Table:
+    rows = []
+    for entry in reversed(found.log.to_dict("records")):
+        batch = None if entry["batch"] == "all" else entry["batch"]
+        figures = "; ".join(words(json.loads(entry["evidence"]), found.results.scales)) or "–"
+        done = _offer(Change(found.status.study, entry["action"], entry["rater"], batch))
+        when = shown_time(entry["at"].isoformat())
+        rows.append((done, entry["rule"], entry["reason"], figures, entry["author"], when))
+    heads = ("What", "Rule", "Reason", "Figures", "By", "When")
+    return Table("Log, the latest first", heads, rows, "Nothing was excluded so far.")
+
+
+def _offer(change: Change) -> str:
+    return f"{change.action.capitalize()} {change.what}"
+
+
+def _note(sentence: str, packed: Packed | None = None) -> Markup:
+    return render("study_note.html", sentence=sentence, packed=packed)
+
+
+def _codes(invited: Sequence[tuple[str, str]]) -> Markup:
+    return html_table("Codes, shown only now", ("Rater", "Code"), invited)
+
+
+def _clips(results: Results) -> pd.DataFrame:
+    """The clips' scores as they are shown: two digits, intervals as their reach."""
+    mos = results.clips
+    columns = {"System": mos["system"]}
+    for scale in results.scales:
+        columns[scale.title] = mos[scale.key].round(2)
+        columns[f"± ({scale.short})"] = (mos[f"{scale.key}_high"] - mos[scale.key]).round(2)
+    return pd.DataFrame(columns | {"Ratings": mos["n_ratings"], "Prompt": mos["prompt"], "Clip": mos["clip"]})
+
+
+def build_study_tab(app: gr.Blocks, store: StudyStore, train: Callable[[str], str]) -> list[BaseRoute]:
+    """Lay the page out in the open `gr.Blocks`; return the routes of its downloads."""
+    page = StudyPage(store, train)
+    app.load(told(page.open), [page.study], page.opened, **BY_ITSELF)
+    return [export_route(store.data)]
+
+
+class StudyPage:
+    """The parts of the page, and the handlers of its controls, which return what changes by part.
+
+    `train` starts a training run from the study of a name, and says so in a sentence.
+    """
+
+    def __init__(self, store: StudyStore, train: Callable[[str], str]) -> None:
+        self._store = store
+        self._train = train
+        self.waiting, self.made = gr.State(), gr.State()  # a change that was shown, and one that was made
+        with gr.Row(elem_classes="me-bar"):
+            self.study = gr.Dropdown(label="Study", choices=[], min_width=240)
+            refresh = gr.Button("Refresh", elem_id="refresh", scale=0, min_width=112)
+        self.nothing = gr.HTML(render("study_none.html"), visible=False, apply_default_css=False)
+        with gr.Column(visible=False, elem_id="desk") as self.desk:
+            self.views = {"heading": _html()}
+            with gr.Tabs():
+                with gr.Tab("Progress"):
+                    self.views["progress"] = _html()
+                    self._lay_out_invitations()
+                with gr.Tab("Results"):
+                    self.views["results"] = _html()
+                    self._lay_out_uses()
+                with gr.Tab("Screening"):
+                    self.views["screening"] = _html()
+                    self._lay_out_changes()
+                with gr.Tab("Reliability"):
+                    self.views["reliability"] = _html()
+        controls = [self.study, self.nothing, self.desk, self.clips, self.change, self.rater]
+        self.opened = [*controls, *self.views.values()]
+        self._on(refresh.click, self.open, [self.study], self.opened)
+        self._on(self.invited, self.open, [self.study], self.opened)
+        self._on(self.made.change, self.open, [self.study], self.opened, **BY_ITSELF)
+        self._on(self.study.input, self.open, [self.study], self.opened, trigger_mode="always_last")
+        left = [self.training_note, self.export_note, self.codes, *self.compared, self.made, self.done]
+        self._on(self.study.input, self.leave, [], left)
+
+    def _on(
+        self, event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
+    ) -> Any:
+        return event(told(handler), inputs, outputs, **{**PRIVATE, "show_progress": "minimal", **options})
+
+    def _lay_out_invitations(self) -> None:
+        gr.HTML("<h3>Invite</h3>", apply_default_css=False)
+        with gr.Row(elem_classes="me-bar"):
+            count = gr.Number(1, label="New raters", info=_INVITE, precision=0, minimum=1, min_width=240)
+            add = gr.Button("Invite", scale=0, min_width=160)
+        with gr.Row(elem_classes="me-bar"):
+            self.rater = gr.Dropdown(label="New code for a rater", info=_RENEW, choices=[], min_width=240)
+            again = gr.Button("Give a new code", scale=0, min_width=200)
+        self.codes = _html()
+        self.invited = self._on(add.click, self.invite, [self.study, count], [self.codes]).success
+        self._on(again.click, self.renew, [self.study, self.rater], [self.codes])
+
+    def _lay_out_uses(self) -> None:
+        self.clips = gr.Dataframe(
+            label="Clips: MOS and reach of its 95 % interval",
+            interactive=False,
+            show_search="search",
+            max_chars=70,
+            max_height=480,
+            elem_classes="me-clips",
+            buttons=["fullscreen", "copy"],
+        )
+        with gr.Row(elem_classes="me-uses"):
+            self.training_note = self._use("Train from this study", _TRAIN, "Train from this study", self.train)
+            self.export_note = self._use("Export", _EXPORT, "Prepare the export", self.export)
+
+    def _use(self, title: str, meaning: str, name: str, handler: Callable[..., Any]) -> gr.HTML:
+        with gr.Column(min_width=280):
+            gr.HTML(render("study_use.html", title=title, meaning=meaning), apply_default_css=False)
+            button = gr.Button(name)
+            note = _html()
+        self._on(button.click, handler, [self.study], [note])
+        return note
+
+    def _lay_out_changes(self) -> None:
+        gr.HTML("<h3>Exclude or restore</h3>", apply_default_css=False)
+        with gr.Row(elem_classes="me-bar"):
+            self.change = gr.Dropdown(label="Batch or rater", info=_CHANGE, choices=[], min_width=240)
+            look = gr.Button("Show the effect", scale=0, min_width=200)
+        with gr.Column(visible=False, elem_classes="me-card") as self.effect:
+            self.comparison = _html()
+            self.reason = gr.Textbox(label="Reason, for the log", max_length=500)
+            author = gr.Textbox("administrator", label="Your name, for the log", max_length=80)
+            with gr.Row():
+                self.confirmation = gr.Button("Confirm", variant="primary")
+                cancel = gr.Button("Cancel")
+        with gr.Row(visible=False, elem_classes="me-bar") as self.done:
+            self.note = _html()
+            self.undoing = gr.Button("Undo", scale=0, min_width=112)
+        self.compared = [self.waiting, self.effect]
+        self._on(
+            look.click, self.preview, [self.study, self.change], [*self.compared, self.comparison, self.confirmation]
+        )
+        changed = [*self.compared, self.made, self.reason, self.note, self.done, self.undoing]
+        self._on(self.confirmation.click, self.confirm, [self.waiting, self.reason, author], changed)
+        self._on(self.undoing.click, self.undo, [self.made, author], [self.made, self.note, self.undoing])
+        for event in (cancel.click, self.change.input):
+            self._on(event, self.cancel, [], self.compared)
+
+    def open(self, current: str | None) -> Shown:
+        """Show the study that was chosen; the newest where none was, or it is gone."""
+        names = study_names(self._store.database)
+        shown: Shown = {
+            self.study: gr.update(choices=names, value=None),
+            self.nothing: gr.update(visible=not names),
+            self.desk: gr.update(visible=bool(names)),
+        }
+        if not names:
+            return shown
+        name = current if current in names else names[0]
+        found = overview(self._store.database, name, datetime.now(UTC))
+        raters = [rater.rater for rater in found.status.raters]
+        return {
+            **shown,
+            **{part: view(part_name, found) for part_name, part in self.views.items()},
+            self.study: gr.update(choices=names, value=name),
+            self.clips: _clips(found.results),
+            self.change: gr.update(choices=[_offer(change) for change in found.changes], value=None),
+            self.rater: gr.update(choices=raters, value=None),
+        }
+
+    def preview(self, study: str | None, offer: str | None) -> Shown:
+        """Show what a change would do."""
+        change = self._chosen(study, offer)
+
+        def make(session: Any) -> None:
+            change.make(session, _PREVIEW_REASON, _PREVIEW_REASON, datetime.now(UTC))
+
+        compared = what_if(self._store.database, change.study, make)
+        return {
+            self.waiting: change,
+            self.comparison: comparison(change, compared),
+            self.effect: gr.update(visible=True),
+            self.confirmation: gr.update(value=_offer(change)),
+        }
+
+    def confirm(self, waiting: Change | None, reason: str, author: str) -> Shown:
+        """Make the change that was shown."""
+        if waiting is None:
+            raise StudyError("There is nothing to confirm. Choose a change and look at what it does first.")
+        self._make(waiting, reason, author)
+        return {
+            **self.cancel(),
+            self.made: waiting,
+            self.reason: "",
+            self.note: _note(f"Done: {_offer(waiting)}. It stands in the log."),
+            self.done: gr.update(visible=True),
+            self.undoing: gr.update(visible=True),
+        }
+
+    def cancel(self) -> Shown:
+        """Make nothing of the change that was shown."""
+        return {self.waiting: None, self.effect: gr.update(visible=False)}
+
+    def undo(self, made: Change | None, author: str) -> Shown:
+        """Take the last change back."""
+        if made is None:
+            raise StudyError("There is nothing to undo here. The log lists every change.")
+        self._make(made.undo, _UNDO_REASON, author)
+        return {
+            self.made: None,
+            self.note: _note(f"Undone: {_offer(made)}. Both stand in the log."),
+            self.undoing: gr.update(visible=False),
+        }
+
+    def leave(self) -> Shown:
+        """Take away what was said of another study."""
+        notes = dict.fromkeys((self.training_note, self.export_note, self.codes), "")
+        return {**self.cancel(), **notes, self.made: None, self.done: gr.update(visible=False)}
+
+    def invite(self, study: str | None, count: float | None) -> Markup:
+        """Add raters; return their codes, which are shown only now."""
+        with self._store.database.write() as session:
+            found = find_study(session, study or "")
+            return _codes(invite(session, found, int(count or 0), datetime.now(UTC)))
+
+    def renew(self, study: str | None, rater: str | None) -> Markup:
+        """Give a rater a new code; the old one ends."""
+        with self._store.database.write() as session:
+            found = find_study(session, study or "")
+            return _codes([(str(rater), renew(session, found, rater or "", datetime.now(UTC)))])
+
+    def export(self, study: str | None) -> Markup:
+        """Pack an export; return the link to it."""
+        return _note("", pack_export(self._store, study or "", datetime.now(UTC)))
+
+    def train(self, study: str | None) -> Markup:
+        """Start a run on the ratings of the study."""
+        return _note(self._train(study or ""))
+
+    def _chosen(self, study: str | None, offer: str | None) -> Change:
+        if study is None or not offer:
+            raise StudyError("Choose what to exclude or restore first.")
+        with self._store.database.read() as session:
+            changes = possible_changes(session, find_study(session, study))
+        for change in changes:
+            if _offer(change) == offer:
+                return change
+        raise StudyError(f"{offer}: this was done already, or in another study. Press Refresh.")
+
+    def _make(self, change: Change, reason: str, author: str) -> None:
+        with self._store.database.write() as session:
+            change.make(session, reason, author.strip() or "administrator", datetime.now(UTC))
+
+
+def _html() -> gr.HTML:
+    return gr.HTML("", html_template=_VIEW, apply_default_css=False, elem_classes="me-view")

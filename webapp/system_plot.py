@@ -1,0 +1,69 @@
+"""The plot of systems: one line each, a dot for the score and a bar for its interval.
+
+The same SVG stands in the page and is downloaded: its colours are the page's variables, each with the light
+palette's value for where there are none. One unit is about a pixel on a narrow screen.
+"""
+
+import base64
+import math
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from core.scales import MAX_SCORE, MIN_SCORE, Scale
+from webapp.html import render
+from webapp.theme import LIGHT, SANS
+
+_WIDTH, _ROW, _TOP, _BOTTOM = 360, 22, 48, 34
+_LEFT, _RIGHT = 124, 316  # where the scale begins and ends
+_NAME_CHARACTERS = 17
+
+
+def systems_plot(systems: pd.DataFrame, scale: Scale, unit: str = "MOS") -> Markup:
+    """Draw the systems' scores on one scale as SVG, the best on top.
+
+    `systems` has columns ``system``, ``n_clips``, and the scale's key alone and with ``_low`` and ``_high``
+    (NaN where there is no interval); `unit` says what the scores are.
+    """
+    rows = systems.sort_values([scale.key, "system"], ascending=[False, True]).to_dict("records")
+    colours = {role: f"var(--me-{role}, {getattr(LIGHT, role)})" for role in ("ink", "quiet", "line", "accent")}
+    return render(
+        "systems_plot.svg",
+        title=scale.title,
+        unit=unit,
+        systems=[_system(row, scale.key, _TOP + _ROW * (number + 0.5)) for number, row in enumerate(rows)],
+        across=_across,
+        width=_WIDTH,
+        height=_TOP + _ROW * len(rows) + _BOTTOM,
+        left=_LEFT,
+        font=", ".join(SANS),
+        **colours,
+    )
+
+
+def download(svg: str, name: str) -> Markup:
+    """Return a link to a plot as a file."""
+    url = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    link = Markup('<a class="me-download" download="{}.svg" href="{}">Download SVG</a>')
+    return link.format(name, url)
+
+
+def _system(row: dict[str, Any], scale: str, y: float) -> dict[str, Any]:
+    name = "".join(sign if sign.isprintable() else "?" for sign in row["system"])
+    half = _NAME_CHARACTERS // 2  # names of systems often differ at their end
+    score, low, high = row[scale], row[f"{scale}_low"], row[f"{scale}_high"]
+    around = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    return {
+        "title": f"{name}: {score:.2f}{around}, {row['n_clips']} clips",
+        "short": name if len(name) <= _NAME_CHARACTERS else f"{name[:half]}…{name[-half:]}",
+        "score": score,
+        "low": low if around else score,
+        "high": high if around else score,
+        "n_clips": row["n_clips"],
+        "y": y,
+    }
+
+
+def _across(score: float) -> float:
+    return _LEFT + (_RIGHT - _LEFT) * (score - MIN_SCORE) / (MAX_SCORE - MIN_SCORE)

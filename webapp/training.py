@@ -1,0 +1,413 @@
+"""The page *Training*: a run to watch, its result as Table I, the models, and what to train next.
+
+It stands behind the administrator's sign-in. A run is a process of its own (`core.training.manager`), so the
+page only reads what it has written: closing the page, or restarting the server, changes nothing about it. A
+button in a list carries what it does and to what as ``data-action`` and ``data-name``; `_BUTTONS` makes an
+event of its click.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+from markupsafe import Markup
+
+from annotation.export import write_training_data
+from annotation.results.status import study_names
+from core.checkpoint import LOG_FILE, PREDICTIONS_FILE
+from core.errors import CheckpointError, TrainingError, shown_name
+from core.evaluation import LEVELS, predicted, table_one
+from core.metrics import METRICS
+from core.scales import MAX_SCORE, MIN_SCORE
+from core.splits import Split
+from core.training.manager import BROKEN_OFF, DONE, FAILED, RUNNING, STOPPED, Model, ModelRegistry, Run, RunManager
+from core.training.recipe import RECIPES, RunProgress, TrainingPlan
+from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, told
+from webapp.html import render
+from webapp.judge import Judge
+from webapp.listening_api import StudyStore
+
+FROM_STUDY, FROM_SERVER = "A study", "A folder on the server"
+# What can be chosen, and the words for it; what is recommended first.
+RECIPE_CHOICES = {
+    "frozen: only the heads learn, on cached embeddings; minutes on a CPU": "frozen",
+    "paper: the towers learn too, as in the MusicEval paper; asks for a GPU": "paper",
+}
+TOWER_CHOICES = {
+    "small: comes with MusicEval; learned composed music only": "small",
+    "music-audioset: LAION-CLAP’s, which the paper starts from; has to be fetched first": "music-audioset",
+}
+SPLIT_CHOICES = {
+    "random: clips, as in the paper": "random",
+    "systems: whole systems": "systems",
+    "prompts: whole prompts": "prompts",
+    "official: the parts that the data came with": "official",
+}
+
+_BUTTONS = """element.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-action]");
+  if (button) trigger("select", {action: button.dataset.action, name: button.dataset.name});
+});"""
+_TO_THE_TOP = """(...given) => {
+  document.querySelector("#training-run").scrollIntoView({behavior: "smooth", block: "center"});
+  return given;
+}"""
+_PHASES = {
+    "starting": "Starting",
+    "embedding": "Listening to the clips",
+    "training": "Training",
+    "measuring": "Measuring",
+}
+_ENDS = {
+    DONE: ("is trained", "Its result stands below; use it from the list of models."),
+    STOPPED: ("was stopped", "It can go on from where it was, or be deleted."),
+    FAILED: ("failed", "When the cause is gone it can go on, or it can be deleted."),
+    BROKEN_OFF: ("broke off", "It can go on from where its state was saved last, or be deleted."),
+}
+_TICK_S = 1.0
+_FEWEST_EPOCHS = 10  # on the axis, so that its marks are whole numbers
+_MOST_PLOTS = 4  # that stand ready for a model's scales; more are in its scatter.svg
+_COLOURS = {"train": "#8f8c83", "dev": "#1f9488"}  # 3 to 1 on the backgrounds of both modes
+
+Shown = dict[Any, Any]  # what changes, by the part of the page
+
+
+def run_card(run: Run | None) -> Markup:
+    """Show the run that is going, or how the last one ended; None if there never was one."""
+    ended, hint = _ENDS.get(run.state, ("", "")) if run else ("", "")
+    return render(
+        "training_run.html",
+        run=run,
+        running=run is not None and run.state == RUNNING,
+        ended=ended,
+        hint=hint,
+        stopped=run is not None and run.state == STOPPED,
+        failed=run is not None and run.state in (FAILED, BROKEN_OFF),
+        doing=_doing(run.progress) if run else "",
+    )
+
+
+def _doing(progress: RunProgress) -> str:
+    reach = "up to" if progress.phase == "training" else "about"
+    left = f", {reach} {_span(progress.eta_s)} left" if progress.eta_s else ""
+    return f"{_PHASES.get(progress.phase, progress.phase)}{left}"
+
+
+def _span(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    for unit, length_s in (("h", 3_600), ("min", 60)):
+        if seconds >= 1.5 * length_s:
+            return f"{seconds / length_s:.0f} {unit}"
+    return f"{max(seconds, 1):.0f} s"
+
+
+def unfinished_list(runs: Sequence[Run], deleted: str | None) -> Markup:
+    """List the runs that can go on, and the one that was deleted last and can be brought back."""
+    unfinished = [(run, _ENDS[run.state][0]) for run in runs if run.state not in (RUNNING, DONE)]
+    return render("training_unfinished.html", unfinished=unfinished, deleted=deleted)
+
+
+def model_list(models: Sequence[Model], active: str | None, has_previous: bool, base: str) -> Markup:
+    """List the models, the newest first, with what makes each of them judge.
+
+    `active` is the name of the one that judges, None for the one that the app begins with, named `base`.
+    """
+    return render("training_models.html", models=models, active=active, has_previous=has_previous, base=base)
+
+
+def result(model: Model | None) -> Markup:
+    """Show how well a model agrees with the raters: Table I, and what it was measured on."""
+    return render(
+        "training_result.html",
+        model=model,
+        facts=facts(model) if model else "",
+        notes=list(_notes(model)) if model else [],
+        levels=LEVELS,
+        metric_names=list(METRICS),
+        table_one=table_one,
+    )
+
+
+def facts(model: Model) -> str:
+    """Say in a line what a model was trained on, and how."""
+    run = model.run
+    if run is None:
+        return "trained elsewhere"
+    counts = ", ".join(f"{n} {part}" for part, n in run.parts.items() if n)
+    said = [
+        f"data {run.data} ({run.data_sha256[:12]})",
+        f"recipe {run.recipe}",
+        f"tower {run.tower}",
+        f"split {run.split}, seed {run.seed}",
+    ]
+    return "; ".join([*said, f"clips: {counts}"] if counts else said)
+
+
+def _notes(model: Model) -> Iterator[str]:
+    if model.part:
+        yield f"Measured on the {model.part} part. Small figures are 95 % bootstrap intervals."
+    if model.system_truth:
+        yield f"System truth: {model.system_truth}."
+    if model.comparison:
+        yield model.comparison
+    yield from model.measured.why_not()
+    if model.caveat:
+        yield f"Not real in what it learned from: {model.caveat}."
+
+
+def on_server(given: str) -> Path:
+    """Return the path of rated clips on the server."""
+    path = Path(given.strip()).expanduser().absolute()
+    if not given.strip() or not path.exists():
+        raise TrainingError(
+            f"There is nothing on the server at {shown_name(given)}. Give the path of a folder or a CSV file."
+        )
+    return path
+
+
+def study_data(store: StudyStore, study: str | None) -> Path:
+    """Write what a judge learns from a study into a new folder."""
+    if not study:
+        raise TrainingError("There is no study yet to train on. Choose a folder on the server.")
+    at = datetime.now(UTC)
+    folder = store.data.absolute() / "training" / f"{study}-{at:%Y%m%dT%H%M%S%f}"
+    return write_training_data(store.database, store.data, study, folder, at)
+
+
+def train_from_study(runs: RunManager, store: StudyStore, study: str) -> str:
+    """Start a run on a study's ratings with the defaults; return a sentence for the page."""
+    run = runs.start(TrainingPlan(study_data(store, study)))
+    return f"The run {run.name} has begun; the tab Training shows it."
+
+
+def newest(runs: Sequence[Run]) -> Run | None:
+    """Return the run that is going, else the newest."""
+    return next((run for run in runs if run.state == RUNNING), runs[0] if runs else None)
+
+
+def find_model(registry: ModelRegistry, name: str) -> Model | None:
+    """Return the model of a name; without one, or if it is gone, the newest; None if there is none."""
+    models = registry.models()
+    return next((model for model in models if model.name == name), models[0] if models else None)
+
+
+def has_previous(registry: ModelRegistry) -> bool:
+    """Return whether there is a model to go back to."""
+    try:
+        registry.previous()
+    except CheckpointError:
+        return False
+    return True
+
+
+def act(judge: Judge, runs: RunManager, action: str, name: str) -> None:
+    """Do what a button in a list says."""
+    actions: dict[str, Callable[[], object]] = {
+        "use": lambda: judge.activate(name),
+        "base": lambda: judge.activate(None),
+        "back": judge.back,
+        "resume": lambda: runs.resume(name),
+        "delete": lambda: runs.delete(name),
+        "restore": runs.restore,
+        "show": lambda: None,
+    }
+    if action not in actions:
+        raise TrainingError("There is no such button.")
+    actions[action]()
+
+
+def curves(run: Run) -> pd.DataFrame:
+    """Return the course of a run: ``epoch``, ``part`` ("train" or "dev") and ``L1``, a row for each value."""
+    try:
+        log = pd.read_csv(run.folder / LOG_FILE)
+    except FileNotFoundError:
+        return pd.DataFrame({"epoch": [], "part": [], "L1": []})
+    parts = [log[["epoch"]].assign(part=part, L1=log[f"{part}_l1"]) for part in ("train", "dev")]
+    return pd.concat(parts).dropna()
+
+
+def scatter(model: Model | None, key: str) -> pd.DataFrame:
+    """Return ``clip``, ``system``, ``rated`` and ``predicted`` of the clips that a model was measured on."""
+    columns = {"clip_id": "clip", "system_id": "system", key: "rated", predicted(key): "predicted"}
+    try:
+        table = pd.read_csv(model.folder / PREDICTIONS_FILE) if model else pd.DataFrame()
+    except FileNotFoundError:
+        table = pd.DataFrame()
+    return table.reindex(columns=list(columns)).rename(columns=columns).dropna()
+
+
+def build_training_tab(opened: Sequence[Any], judge: Judge, runs: RunManager, store: StudyStore) -> None:
+    """Lay the page out; the events of `opened` fill it."""
+    page = TrainingPage(judge, runs, store)
+    gr.on(opened, told(page.open), page.study, [*page.everything, page.study, page.source], **BY_ITSELF)
+
+
+class TrainingPage:
+    """The parts of the page, and the handlers of its controls, which return what changes by part."""
+
+    def __init__(self, judge: Judge, runs: RunManager, store: StudyStore) -> None:
+        self._judge, self._runs, self._store = judge, runs, store
+        self.run = gr.HTML(apply_default_css=False, elem_id="training-run")
+        self.stopping = gr.Button("Stop", visible=False, size="sm", elem_classes="me-narrow")
+        self.curves = _curves()
+        self.unfinished = gr.HTML(js_on_load=_BUTTONS, apply_default_css=False, elem_id="unfinished")
+        self.result = gr.HTML(apply_default_css=False, elem_id="training-result")
+        with gr.Row(elem_classes="me-scatters"):
+            self.plots = [_scatter(n) for n in range(_MOST_PLOTS)]
+        self.models = gr.HTML(js_on_load=_BUTTONS, apply_default_css=False, elem_id="models")
+        self.timer = gr.Timer(_TICK_S, active=False)
+        self.seen = gr.State("")  # what the curves show
+        self.shown = gr.State("")  # name of the model whose result is shown
+        watched = [self.run, self.stopping, self.curves, self.seen, self.timer]
+        results = [self.unfinished, self.result, *self.plots, self.models, self.shown]
+        self.everything = [*watched, *results]
+        start = self._lay_out_controls()
+        self.timer.tick(told(self.watch), self.seen, self.everything, **BY_ITSELF)
+        gr.on(
+            [self.models.select, self.unfinished.select],
+            told(self.act),
+            self.shown,
+            self.everything,
+            show_progress_on=self.models,
+            **PRIVATE,
+        )
+        self.source.change(told(self.choose_source), self.source, [self.study, self.folder], **QUIETLY)
+        start.click(told(self.start), self.controls, self.everything, js=_TO_THE_TOP, **QUIETLY)
+        self.stopping.click(told(self.stop), None, self.everything, show_progress_on=self.run, **PRIVATE)
+
+    def _lay_out_controls(self) -> gr.Button:
+        gr.HTML("<h2>Train a judge</h2>", apply_default_css=False, elem_classes="me-heading")
+        with gr.Row():
+            with gr.Column():
+                self.source = gr.Radio([FROM_STUDY, FROM_SERVER], value=FROM_STUDY, label="Rated clips")
+                self.study = gr.Dropdown([], label="Study", info="Its valid ratings, as they are now.")
+                self.folder = gr.Textbox(
+                    label="Folder or CSV file on the server",
+                    placeholder="/data/MusicEval-full",
+                    info="The MusicEval release, the export of a study, or a table of rated clips.",
+                    visible=False,
+                )
+                name = gr.Textbox(label="Name of the new model", placeholder="time and recipe")
+            with gr.Column():
+                recipe = gr.Radio([*RECIPE_CHOICES.items()], value="frozen", label="Recipe")
+                tower = gr.Radio([*TOWER_CHOICES.items()], value="small", label="Tower")
+                split = gr.Dropdown([*SPLIT_CHOICES.items()], value=Split.kind, label="Held out to measure")
+                seed = gr.Number(0, label="Seed", precision=0, minimum=0)
+        self.controls = [self.source, self.study, self.folder, name, recipe, tower, split, seed]
+        return gr.Button("Start training", variant="primary", elem_classes="me-narrow")
+
+    def open(self, study: str | None) -> Shown:
+        """Bring everything up to date, the studies too."""
+        names = study_names(self._store.database)
+        chosen = study if study in names else next(iter(names), None)
+        shown = self.refresh() | {self.study: gr.update(choices=names, value=chosen)}
+        return shown if names else shown | {self.source: FROM_SERVER}
+
+    def refresh(self, name: str = "") -> Shown:
+        """Bring everything up to date; `name` is that of the model whose result is shown."""
+        runs, model, registry = self._runs.all(), find_model(self._judge.registry, name), self._judge.registry
+        models = model_list(registry.models(), self._judge.name, has_previous(registry), self._judge.base)
+        return {
+            **self._watched(newest(runs), ""),
+            self.unfinished: unfinished_list(runs, self._runs.deleted()),
+            self.result: result(model),
+            **dict(zip(self.plots, self._plots(model), strict=True)),
+            self.models: models,
+            self.shown: model.name if model else "",
+        }
+
+    def watch(self, seen: str) -> Shown:
+        """Follow the run; bring everything up to date when it has ended."""
+        run = newest(self._runs.all())
+        return self._watched(run, seen) if run and run.state == RUNNING else self.refresh()
+
+    def act(self, shown: str, chosen: gr.EventData) -> Shown:
+        """Do what a button in a list says."""
+        action, name = str(getattr(chosen, "action", "")), str(getattr(chosen, "name", ""))
+        act(self._judge, self._runs, action, name)
+        return self.refresh(name if action == "show" else shown)
+
+    def choose_source(self, source: str) -> Shown:
+        """Show the control that goes with a source."""
+        return {
+            self.study: gr.update(visible=source == FROM_STUDY),
+            self.folder: gr.update(visible=source == FROM_SERVER),
+        }
+
+    def start(self, source: str, study: str | None, folder: str, name: str, *how: Any) -> Shown:
+        """Start a run of what the controls say; the study or the folder counts, as the source says."""
+        recipe, tower, kind, seed = how
+        plan = TrainingPlan(Path(), RECIPES[recipe], tower, Split(kind, int(seed or 0)))
+        data = study_data(self._store, study) if source == FROM_STUDY else on_server(folder or "")
+        self._runs.start(replace(plan, data=data), (name or "").strip() or None)
+        return self.refresh()
+
+    def stop(self) -> Shown:
+        """Stop the run that is going, if one is."""
+        running = self._runs.running()
+        if running is not None:
+            self._runs.stop(running)
+        return self.refresh()
+
+    def _watched(self, run: Run | None, seen: str) -> Shown:
+        """What a run changes while it is going; the curves only if they show something else than before."""
+        running = run is not None and run.state == RUNNING
+        now = f"{run.name} {run.progress.epoch} {run.state}" if run else ""
+        shown: Shown = {
+            self.run: run_card(run),
+            self.stopping: gr.update(visible=running),
+            self.seen: now,
+            self.timer: gr.Timer(active=running),
+        }
+        if run is None:
+            shown[self.curves] = gr.update(visible=False)
+        elif now != seen:
+            rows, limits = curves(run), [0, max(_FEWEST_EPOCHS, run.progress.epoch)]
+            shown[self.curves] = gr.update(value=rows, x_lim=limits, visible=len(rows) > 0)
+        return shown
+
+    def _plots(self, model: Model | None) -> Iterator[Any]:
+        scales = model.measured.scales if model else ()
+        for n in range(_MOST_PLOTS):
+            if n < len(scales) and len(points := scatter(model, scales[n].key)):
+                title = f"{scales[n].title}, {len(points)} clips"
+                yield gr.update(value=points, title=title, visible=True)
+            else:
+                yield gr.update(visible=False)
+
+
+def _curves() -> gr.LinePlot:
+    return gr.LinePlot(
+        visible=False,
+        x="epoch",
+        y="L1",
+        color="part",
+        color_map=_COLOURS,
+        title="Mean absolute error by epoch",
+        x_title="Epoch",
+        y_title="L1",
+        color_title="Part",
+        height=260,
+        buttons=["export"],
+        elem_id="training-curves",
+    )
+
+
+def _scatter(n: int) -> gr.ScatterPlot:
+    return gr.ScatterPlot(
+        visible=False,
+        x="rated",
+        y="predicted",
+        x_title="Rated (MOS)",
+        y_title="Predicted",
+        x_lim=[MIN_SCORE, MAX_SCORE],
+        y_lim=[MIN_SCORE, MAX_SCORE],
+        tooltip="all",
+        height=320,
+        buttons=["export"],
+        elem_id=f"scatter-{n}",
+    )
