@@ -122,7 +122,7 @@ def server(tmp_path: Path, random_checkpoint: Path) -> Iterator[KilledServer]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_what_was_acknowledged_is_there(server: KilledServer, tmp_path: Path, kills: int) -> None:
     database = Database(f"sqlite:///{tmp_path / 'data' / 'musiceval.sqlite'}")
     rules = {"batch_size": 12, "anchors": 4, "raters": RATERS, "training": 0, "duration_s": 0.05}

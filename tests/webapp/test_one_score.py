@@ -138,7 +138,7 @@ def test_the_company_does_not_matter(
 
 
 @pytest.mark.cluster
-@pytest.mark.slow  # `tests.core.batch.test_ray` compares a cluster with one machine in every run
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # what Ray itself warns of is not ours
 def test_ray_gives_the_same_score(
     asked: Asked, expected: np.ndarray[Any, Any], random_checkpoint: Path, tmp_path: Path

@@ -12,6 +12,7 @@ from annotation.database import Database
 from annotation.schema import Batch, Problem, Response, Trial
 from annotation.session.exclusions import exclude
 from core.settings import Settings
+from tests.webapp.browsing import context_of, forget
 from tests.webapp.rating_page import (
     ALIGNMENT,
     CLIP_S,
@@ -43,11 +44,10 @@ def look() -> tuple[int, str]:
 
 @pytest.fixture
 def context(browser: Browser, look: tuple[int, str]) -> Iterator[BrowserContext]:
-    width, scheme = look
-    opened = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    opened.set_default_timeout(20_000)
+    opened = context_of(browser, look)
     yield opened
-    opened.close()
+    for page in opened.pages:
+        forget(page)
 
 
 @pytest.fixture

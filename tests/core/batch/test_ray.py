@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import core.batch.ray
 from core.audio import AudioLimits
 from core.batch.manifest import Cells, Row, from_cells, read_records, score_columns, write_records
 from core.batch.ray import Table, count_rows, fetch_clip, score_on_ray
@@ -124,18 +123,6 @@ def on_a_shrinking_cluster(cluster: "Cluster", manifest: Path, judging: Judging,
     records = [from_cells(cells, SCORES) for cells in Table.of(str(output)).rows()]
     assert counts == Counts(len(records), len(records), len(records) - N_BAD)
     return records
-
-
-@on_a_cluster
-def test_a_machine_is_lost(
-    cluster: "Cluster", random_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(core.batch.ray, "ROWS_AT_ONCE", 2)
-    manifest = write_manifest(tmp_path / "manifest.csv", manifest_rows(tmp_path, 40, N_BAD, n_clips=20))
-    judging = Judging(random_checkpoint, tmp_path / "cache", "float32", AudioLimits())
-    records = on_a_shrinking_cluster(cluster, manifest, judging, 0.0)
-    alone = Judging(random_checkpoint, None, "float32", AudioLimits())
-    assert records == nearly(on_one_machine(manifest, alone))
 
 
 @pytest.mark.slow

@@ -36,6 +36,7 @@ def test_its_card_and_its_metrics_agree():
             assert f"{held_out[level][scale]['srcc']:.3f}" in card
 
 
+@pytest.mark.slow
 def test_it_hears_faults_and_mismatches_of_unseen_clips(judge):
     clips = list(panel.simulate(systems=8, clips_each=6, seed=4711))
     scores = [judge.score((clip.sound(), 16_000), clip.prompt) for clip in clips]
@@ -66,6 +67,7 @@ def test_it_ranks_unseen_systems(judge):
     assert card["textual_alignment"]["system"]["srcc"] >= 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.reference
 def test_its_order_on_real_audio(judge, reference_data: Path):
     card = scorecard.real(judge, reference_data)
