@@ -104,7 +104,7 @@ def test_a_whole_batch_from_code_to_break(
         of_batch = Response.trial_id.in_([trial.id for trial in trials])
         given = session.scalars(select(Response).where(of_batch).order_by(Response.id)).all()
         assert [tuple(response.scores.values()) for response in given] == said
-    assert [response.heard_s for response in given] == [pytest.approx(CLIP_S, abs=0.1)] * 6
+    assert [response.heard_s for response in given] == [pytest.approx(CLIP_S, abs=0.3)] * 6
     assert received.errors == []
     # The second presentation of a clip is to the browser a clip like any other.
     (again,) = (trial for trial in trials if trial.role == "duplicate")
