@@ -5,13 +5,15 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 DEV := $(VENV)/.ready-dev
 PIP := $(RUN) -m pip --disable-pip-version-check
+TESTS := $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
+MORE := browser or reference or cluster or slow
 
 # `make setup PYTHON=/path/to/python` names the interpreter; otherwise the first suitable one of these is taken.
 PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3.12 python3.11 python3)
 SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 
-.PHONY: help setup app test bench screenshots check format lint types
+.PHONY: help setup app test proofs bench screenshots check format lint types
 .DEFAULT_GOAL := help
 
 help:              ## show this list
@@ -22,8 +24,11 @@ setup: $(READY)    ## make .venv and install requirements.txt; a second call cha
 app: $(READY)      ## serve the page on http://127.0.0.1:7860
 	@$(RUN) app.py
 
-test: $(DEV)       ## run the tests, on up to four cores
-	$(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
+test: $(DEV)       ## run the tests that need Python alone, on up to four cores
+	$(TESTS) -m "not ($(MORE))"
+
+proofs: $(DEV)     ## run all other tests: with Chromium, the reference clips or Ray, and those that take minutes
+	$(TESTS) -m "$(MORE)"
 
 bench: $(READY)    ## time the official tower against laion-clap
 	$(RUN) -m tools.bench
