@@ -61,15 +61,109 @@ _study = click.argument("study", metavar="STUDY", callback=_one_line)
 @fields_as_one("rules", dataclasses.fields(Protocol))
 def create(study: str, seed: int | None, rules: dict[str, Any]) -> None:
     """Create a study; its rules are fixed from then on."""
+    from annotation.rules import consequences
     from annotation.studies import create
 
     protocol = Protocol(**rules)
     seed = secrets.randbelow(2**31) if seed is None else seed
     with _opened(new=True) as (database, data):
         with database.write() as session:
-            create(session, study, protocol, seed, _now())
+            made = create(session, study, protocol, seed, now(session))
         print(f"The study {study} is created in the folder {data}.")
+    for sentence in consequences(protocol, made.scales):
+        print(f"! {sentence}")
     _next(f"ingest {study} MANIFEST")
+
+
+@app.command("list")
+def list_studies() -> None:
+    """List the studies, the newest first."""
+    from annotation.results.status import studies_table
+
+    with _opened() as (database, data), database.read() as session:
+        print(studies_table(session).text())
+    _hint(f"They lie in the folder {data}.")
+
+
+@app.command()
+@_study
+def show(study: str) -> None:
+    """Show the rules and the scales of a study."""
+    from annotation.results import Table
+    from annotation.studies import find_study
+
+    with _opened() as (database, _), database.read() as session:
+        found = find_study(session, study)
+    rules = [
+        (f"--{field.name.replace('_', '-')}", getattr(found.protocol, field.name), field.metadata["meaning"])
+        for field in dataclasses.fields(Protocol)
+    ]
+    print(f"Study {found.name}, created {found.created_at:%Y-%m-%d %H:%M} UTC, seed {found.seed}")
+    print(f"Scales: {', '.join(scale.title for scale in found.scales)}\n")
+    print(Table("Rules", ("Rule", "Value", "Meaning"), rules).text())
+
+
+@app.command()
+@_study
+@click.argument("name", metavar="NAME", callback=_one_line)
+def rename(study: str, name: str) -> None:
+    """Give a study another name."""
+    from annotation import studies
+
+    with _opened() as (database, data), database.write() as session:
+        studies.rename(session, data, studies.find_study(session, study), name)
+    print(f"The study {study} is now called {name}.")
+
+
+@app.command()
+@_study
+def delete(study: str) -> None:
+    """Delete a study in which no rater has answered; ratings are never deleted."""
+    from annotation import studies
+
+    with _opened() as (database, data):
+        with database.write() as session:
+            found = studies.find_study(session, study)
+            folder = studies.study_folder(data, found)
+            studies.delete(session, found)
+        print(f"The study {study} is deleted.")
+    if folder.exists():
+        _hint(f"Its clips stay in {folder}; delete the folder if nobody needs them.")
+
+
+@app.command()
+@_study
+@click.option("--rater", metavar="RATER", callback=_one_line, help="the open batch of this rater, who is away (R03)")
+def close(study: str, rater: str | None) -> None:
+    """End batches that were left open, so that their ratings count.
+
+    Without --rater, those that had no rating for --close-after-days of the study; status, export and the page end
+    these, too.
+    """
+    from annotation.session import exclusions
+    from annotation.studies import find_rater, find_study
+
+    with _opened() as (database, _):
+        if rater is None:
+            print(f"Batches closed: {exclusions.close_abandoned(database, study)}.")
+            return
+        with database.write() as session:
+            batch = exclusions.close_in_hand(
+                session, find_rater(session, find_study(session, study), rater), now(session)
+            )
+        print(f"Batch {batch.number} of {rater} is closed: {batch.state}.")
+
+
+@app.command()
+@click.option("-o", "--output", metavar="FILE", type=Path, required=True, help="a new file")
+def backup(output: Path) -> None:
+    """Copy the database with all studies into one file, while raters work.
+
+    A copy of the file that the system makes may lack the latest ratings.
+    """
+    with _opened() as (database, _):
+        database.backup(output)
+    print(f"{output}: a copy of the database; the clips are not in it.")
 
 
 @app.command()
@@ -81,11 +175,18 @@ def ingest(study: str, manifest: Path) -> None:
     MANIFEST has the columns file, prompt, system and more.
     """
     from annotation.material.ingest import ingest
+    from annotation.results.progress import progress
+    from annotation.studies import find_study
 
     limits = Settings.from_environment(os.environ).limits
     with _opened() as (database, data), _progress("row") as show:
         report = ingest(database, data, study, manifest, _now(), limits, show)
+        with database.read() as session:
+            lacking = progress(session, find_study(session, study), now(session)).shortage
     print(report)
+    for sentence in lacking:
+        if "practice" in sentence:
+            print(f"! {sentence}")
     if report.failed:
         raise StudyError(
             f"Rows that were not added: {len(report.failed)}. Correct them and run the same command again; "
@@ -98,7 +199,8 @@ def ingest(study: str, manifest: Path) -> None:
 @_study
 @click.option("--raters", type=int, metavar="N", help="how many raters to add")
 @click.option("--renew", metavar="RATER", callback=_one_line, help="a new code for a rater (R03); the old one ends")
-def invite(study: str, raters: int | None, renew: str | None) -> None:
+@click.option("--without-practice", is_flag=True, help="though the rules ask for practice, and there is none")
+def invite(study: str, raters: int | None, renew: str | None, without_practice: bool) -> None:
     """Make access codes for raters; each is shown once."""
     from annotation import studies
 
@@ -106,9 +208,9 @@ def invite(study: str, raters: int | None, renew: str | None) -> None:
     with _opened() as (database, _), database.write() as session:
         found = studies.find_study(session, study)
         if renew is None:
-            invited = studies.invite(session, found, raters or 0, _now())
+            invited = studies.invite(session, found, raters or 0, now(session), without_practice)
         else:
-            invited = [(renew, studies.renew(session, found, renew, _now()))]
+            invited = [(renew, studies.renew(session, found, renew, now(session)))]
     for pseudonym, code in invited:
         print(f"{pseudonym}  {code}")
     _hint("Give each rater their code, for the page's tab Listening test. It is shown only now.")
@@ -120,26 +222,35 @@ def invite(study: str, raters: int | None, renew: str | None) -> None:
 def status(study: str, as_json: bool) -> None:
     """Show progress, what is missing, who is where."""
     from annotation.results.status import status
+    from annotation.session.exclusions import close_abandoned
     from annotation.studies import find_study
 
-    with _opened() as (database, _), database.read() as session:
-        found = status(session, find_study(session, study), _now())
+    with _opened() as (database, _):
+        close_abandoned(database, study)
+        with database.read() as session:
+            found = status(session, find_study(session, study), now(session))
     _print(found, as_json)
 
 
 @app.command()
 @_study
 @click.option("-o", "--output", metavar="DIR", type=Path, required=True, help="a new folder")
-def export(study: str, output: Path) -> None:
+@click.option("--audio", is_flag=True, help="copy the clips too, in the layout of the MusicEval release")
+def export(study: str, output: Path, audio: bool) -> None:
     """Write all results into a new folder."""
     from annotation.export import export
 
     with _opened() as (database, data):
-        manifest = export(database, data, study, output, _now())
+        manifest = export(database, data, study, output, _now(), audio)
     counts = manifest.counts
     valid = counts.ratings.get("valid", 0)
     print(f"{output}: {counts.clips_done} of {counts.clips} clips done, {valid} valid ratings")
     print(f"content {manifest.content_sha256}")
+    if manifest.missing_audio:
+        print(
+            f"! Clips whose audio is missing: {', '.join(manifest.missing_audio)}. They are in the tables, and not in "
+            "rated_clips.csv and musiceval/."
+        )
 
 
 def _exclusion(action: str, meaning: str) -> None:
@@ -153,21 +264,18 @@ def _exclusion(action: str, meaning: str) -> None:
     @click.option("--author", metavar="NAME", callback=_one_line, default="administrator", help="who, for the log")
     @click.option("--dry-run", is_flag=True, help="show MOS and ranks before and after, and change nothing")
     def change(study: str, rater: str, batch: int | None, reason: str, author: str, dry_run: bool) -> None:
-        from annotation.results.ratings import what_if
+        from annotation.results.changes import what_if
         from annotation.session.exclusions import Change
 
         change = Change(study, action, rater, batch)
 
-        def make(session: "Session") -> None:
-            change.make(session, reason, author, _now())
-
         with _opened() as (database, _):
             if dry_run:
-                print(what_if(database, study, make).text())
+                print(what_if(database, change).text())
                 _hint("Nothing was changed.")
                 return
             with database.write() as session:
-                make(session)
+                change.make(session, reason, author, now(session))
         print(
             f"{change.action.capitalize()}d: {change.what}. The reason is in the log; {change.undo.action} undoes it."
         )
@@ -184,12 +292,21 @@ def reliability(study: str, as_json: bool) -> None:
     """Show how far the ratings can be trusted."""
     from annotation.results.ratings import ratings_table
     from annotation.results.reliability import reliability
+    from annotation.results.screening import screening
+    from annotation.session.exclusions import close_abandoned
     from annotation.studies import find_study
 
-    with _opened() as (database, _), database.read() as session:
-        found = find_study(session, study)
-        report = reliability(ratings_table(session, found), found.scales)
+    with _opened() as (database, _):
+        close_abandoned(database, study)
+        with database.read() as session:
+            found = find_study(session, study)
+            ratings = ratings_table(session, found)
+        report = reliability(ratings, found.scales)
     _print(report, as_json)
+    if not as_json:
+        checks = screening(ratings, found.protocol, found.scales)
+        for table in (checks.raters_table, checks.anchors_table):
+            print(f"\n{table.caption}\n{table.text()}")
 
 
 @app.command()
@@ -255,6 +372,13 @@ def _hint(sentence: str) -> None:
 def _next(command: str) -> None:
     commands = click.get_current_context().parent
     _hint(f"Next: {commands.command_path if commands else ''} {command}")
+
+
+def now(session: "Session") -> datetime:
+    """Return the time by the database, whose times never run backwards."""
+    from annotation.database import now
+
+    return now(session)
 
 
 def _now() -> datetime:

@@ -10,10 +10,13 @@ to 0.7 s.
 Source: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous.
 """
 
+import contextlib
 import fcntl
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,7 +28,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.orm import Session
 
-from core.errors import StudyError
+from annotation.schema import Clock
+from core.errors import StudyError, shown_name
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_S = 30.0
@@ -50,7 +54,7 @@ class Database:
     def write(self) -> Iterator[Session]:
         """Open a session whose changes are committed at the end, alone among all writers.
 
-        The lock is held from the beginning, so times that are read inside run in the order of the writes.
+        The lock is held from the beginning, so times that are read inside (`now`) run in the order of the writes.
         """
         with (
             self._writing,
@@ -70,10 +74,45 @@ class Database:
         ):
             yield session
 
+    def backup(self, file: Path) -> None:
+        """Copy the database into a new file, whole as of one moment, while others write (SQLite's online backup).
+
+        The file of the database alone is no copy: the latest ratings may stand in the ``-wal`` file beside it.
+        """
+        if file.exists():
+            raise StudyError(f"{shown_name(file.name)} is there already. Give a new file.")
+        unfinished = file.with_name(f"{file.name}.part")
+        try:
+            with contextlib.closing(sqlite3.connect(unfinished)) as target, self._engine.connect() as connection:
+                connection.connection.driver_connection.backup(target)  # type: ignore[union-attr]
+                target.execute("PRAGMA journal_mode=DELETE")
+            unfinished.replace(file)
+        except (OSError, sqlite3.Error) as error:
+            raise StudyError(f"{shown_name(file.name)} cannot be written: {error}. Choose another place.") from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Let go of the file."""
         self._engine.dispose()
         self._queue.close()
+
+
+def now(session: Session) -> datetime:
+    """Return the time: never before one that an earlier write transaction read, even if the clock was set back.
+
+    A lease that one writer saw lapse would otherwise run again for the next. From where it was set back on, the
+    time goes on at its pace.
+    """
+    wall = datetime.now(UTC)
+    clock = session.get(Clock, 1) or Clock(id=1, latest=wall, ahead_s=0.0)
+    at = wall + timedelta(seconds=clock.ahead_s)
+    if at < clock.latest:
+        at, clock.ahead_s = clock.latest, (clock.latest - wall).total_seconds()
+    clock.latest = at
+    if not session.connection().get_execution_options().get("musiceval_reads", False):
+        session.add(clock)
+    return at
 
 
 @contextmanager

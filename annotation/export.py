@@ -5,17 +5,27 @@
     systems.csv       mean opinion scores of the systems
     clips.csv         every clip: what it is, where it came from, what normalising did, its name in musiceval/
     raters.csv        when raters were invited and agreed, and what they said of themselves
+    consents.csv      the text that each rater agreed to
+    batches.csv       every batch: its state, when it was opened, closed and screened, whether it was short
+    trials.csv        every presentation, those that were let go too, with the stretches that were played
+    problems.csv      clips that did not play
+    anchors.csv       what anchors got, and how often too little
+    checks.csv        what each rater gave anchors and repeats, and what they lost by it
     exclusions.csv    what was left out or put back, by whom and why
+    reliability.json  what the command ``reliability --json`` prints
     rated_clips.csv   `core.rated_clips.RatedClips`, what a judge learns from
-    musiceval/        the layout of the MusicEval release, see `core.musiceval`
+    musiceval/        with audio alone: the layout of the MusicEval release, see `core.musiceval`
     manifest.json     protocol, scales, times, counts, versions, and a hash of every file and of them all
 
 Clips go by their opaque names, raters by their pseudonyms; times are UTC. All files show one state of the
-database. A text that a spreadsheet would run as a formula has an apostrophe before it. A judge also learns
-from ``rated_clips.csv`` and ``manifest.json`` alone, with the audio where it lies in the study's folder.
+database. A text that a spreadsheet would run as a formula has an apostrophe before it. Tables need no audio: a
+clip whose file is missing is in all of them but ``rated_clips.csv`` and ``musiceval/``, and the manifest names
+it. Without audio, ``rated_clips.csv`` leads to the study's folder; so a judge learns from it and
+``manifest.json`` alone.
 """
 
 import hashlib
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -29,10 +39,13 @@ from sqlalchemy.orm import Session
 
 from annotation.database import Database
 from annotation.protocol import Protocol
-from annotation.results.ratings import mos_table, ratings_table, system_table
-from annotation.schema import Answer, Clip, Consent, Prompt, Rater, Study, System
+from annotation.results.ratings import ratings_table
+from annotation.results.reliability import reliability
+from annotation.results.scores import Results, mos_table
+from annotation.results.screening import screening
+from annotation.schema import Answer, Batch, Clip, Consent, Problem, Prompt, Rater, Response, Study, System, Trial
 from annotation.session.answers import QUESTIONS
-from annotation.session.exclusions import change_log
+from annotation.session.exclusions import change_log, close_abandoned
 from annotation.studies import clip_path, find_study
 from core import __version__
 from core.errors import StudyError
@@ -74,10 +87,14 @@ class ExportManifest:
     versions: dict[str, str]
     files: dict[str, str]
     content_sha256: str
+    audio: bool
+    missing_audio: list[str]  # rated clips whose file is not there
 
 
-def export(database: Database, data: Path, study_name: str, folder: Path, at: datetime) -> ExportManifest:
-    """Write a study's results into a new folder.
+def export(
+    database: Database, data: Path, study_name: str, folder: Path, at: datetime, audio: bool = False
+) -> ExportManifest:
+    """End a study's abandoned batches, and write its results into a new folder.
 
     Parameters
     ----------
@@ -89,33 +106,92 @@ def export(database: Database, data: Path, study_name: str, folder: Path, at: da
         A new or an empty folder. It appears when everything is in it.
     at : datetime
         Now.
+    audio : bool
+        Whether the clips are copied too, in the layout of the MusicEval release.
 
     Raises
     ------
     StudyError
         If there is no such study, or the folder has files or cannot be written.
     """
+    close_abandoned(database, study_name, at)
     with database.read() as session:
         study = find_study(session, study_name)
         ratings = ratings_table(session, study)
         tables = {
             "ratings": ratings.replace({"kind": _AS_EXPORTED, "role": _AS_EXPORTED}),
-            "mos": mos_table(ratings, keys(study.scales)),
-            "systems": system_table(ratings, keys(study.scales)),
             "clips": _clips(session, study).replace({"kind": _AS_EXPORTED}),
             "raters": _raters(session, study),
             "exclusions": change_log(session, study),
+            **_records(session, study),
         }
+    results = Results.of(ratings, study.scales)
+    checks = screening(ratings, study.protocol, study.scales)
+    tables |= {"mos": results.clips, "systems": results.systems, "anchors": checks.anchors, "checks": checks.raters}
+    rated, missing = _with_audio(data, study, results.clips)
     with new_folder(folder) as unfinished:
         for name, table in tables.items():
             write_csv(table, unfinished / f"{name}.csv")
+        report = reliability(ratings, study.scales).to_json()
+        write_atomically(unfinished / "reliability.json", json_text(report))
         clips = tables["clips"][tables["clips"]["kind"] == "stimulus"]
-        audio = {clip: clip_path(data, study, clip) for clip in clips["clip"]}
-        copies = _write_release(unfinished / "musiceval", study.scales, tables, audio)
-        _rated_clips(tables["mos"], clips, study.scales, copies).to_csv(unfinished / EXPORTED)
-        manifest = _manifest(study, tables, unfinished, at)
+        paths = {clip: clip_path(data.resolve(), study, clip) for clip in rated["clip"]}
+        if audio:
+            paths = _write_release(unfinished / "musiceval", study.scales, {**tables, "mos": rated}, paths)
+        _rated_clips(rated, clips, study.scales, paths).to_csv(unfinished / EXPORTED)
+        manifest = _manifest(study, tables, unfinished, at, audio, missing)
         write_atomically(unfinished / MANIFEST, json_text(asdict(manifest)))
     return manifest
+
+
+def _with_audio(data: Path, study: Study, mos: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the clips whose file is there, and the names of the others."""
+    there = mos["clip"].map(lambda clip: clip_path(data, study, clip).is_file()).astype(bool)
+    return mos[there].reset_index(drop=True), mos["clip"][~there].tolist()
+
+
+def _records(session: Session, study: Study) -> dict[str, pd.DataFrame]:
+    """What happened, besides the ratings: batches, presentations, problems, consents."""
+    of_batch = (Rater.pseudonym.label("rater"), Batch.number.label("batch"))
+    batches = select(
+        *of_batch, Batch.state, Batch.short, Batch.opened_at, Batch.lease_until, Batch.closed_at, Batch.screened_at
+    ).join(Rater, Batch.rater_id == Rater.id)
+    trials = (
+        select(
+            *(*of_batch, Trial.position, Trial.role, Clip.name.label("clip"), Trial.state),
+            *(Trial.shown_at, Trial.served_at, Response.given_at, Response.played),
+        )
+        .select_from(Trial)
+        .join(Batch, Trial.batch_id == Batch.id)
+        .join(Rater, Batch.rater_id == Rater.id)
+        .join(Clip, Trial.clip_id == Clip.id)
+        .outerjoin(Response, Response.trial_id == Trial.id)
+    )
+    problems = (
+        select(*of_batch, Trial.position, Clip.name.label("clip"), Problem.comment, Problem.reported_at)
+        .select_from(Problem)
+        .join(Trial, Problem.trial_id == Trial.id)
+        .join(Batch, Trial.batch_id == Batch.id)
+        .join(Rater, Batch.rater_id == Rater.id)
+        .join(Clip, Trial.clip_id == Clip.id)
+    )
+    consents = select(Rater.pseudonym.label("rater"), Consent.given_at, Consent.text).join(
+        Rater, Consent.rater_id == Rater.id
+    )
+    queries = {
+        "batches": batches.order_by(Rater.id, Batch.number),
+        "trials": trials.order_by(Rater.id, Batch.number, Trial.position),
+        "problems": problems.order_by(Problem.id),
+        "consents": consents.order_by(Consent.id),
+    }
+    found = {
+        name: pd.DataFrame(
+            session.execute(query.where(Rater.study_id == study.id)).all(), columns=[*query.selected_columns.keys()]
+        )
+        for name, query in queries.items()
+    }
+    found["trials"]["played"] = found["trials"]["played"].map(lambda played: json.dumps(played) if played else "")
+    return {name: table.replace({"role": _AS_EXPORTED}) for name, table in found.items()}
 
 
 def _clips(session: Session, study: Study) -> pd.DataFrame:
@@ -150,9 +226,10 @@ def _write_release(
     names = tables["clips"].set_index("clip")["musiceval"].astype(str)
     ratings, mos = tables["ratings"], tables["mos"]
     clips = mos.assign(wav=mos["clip"].map(names), audio_path=[audio[clip] for clip in mos["clip"]])
-    valid = ratings[ratings["status"] == "valid"].assign(wav=lambda table: table["clip"].map(names))
+    valid = ratings[(ratings["status"] == "valid") & ratings["clip"].isin(mos["clip"])]
+    valid = valid.assign(wav=lambda table: table["clip"].map(names))
     numbers = {system: wav.partition("_")[0] for system, wav in zip(clips["system"], clips["wav"], strict=True)}
-    systems = tables["systems"].assign(system=tables["systems"]["system"].map(numbers))
+    systems = tables["systems"].assign(system=tables["systems"]["system"].map(numbers)).dropna(subset="system")
     write_release(folder, clips, valid, systems, scales)
     return {clip: folder / "wav" / wav for clip, wav in zip(clips["clip"], clips["wav"], strict=True)}
 
@@ -170,7 +247,9 @@ def _raters(session: Session, study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows.values(), columns=columns)
 
 
-def _manifest(study: Study, tables: Mapping[str, pd.DataFrame], folder: Path, at: datetime) -> ExportManifest:
+def _manifest(
+    study: Study, tables: Mapping[str, pd.DataFrame], folder: Path, at: datetime, audio: bool, missing: list[str]
+) -> ExportManifest:
     ratings, mos = tables["ratings"], tables["mos"]
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths}
@@ -199,14 +278,18 @@ def _manifest(study: Study, tables: Mapping[str, pd.DataFrame], folder: Path, at
         },
         files=files,
         content_sha256=hashlib.sha256(listing.encode()).hexdigest(),
+        audio=audio,
+        missing_audio=missing,
     )
 
 
-def rated_clips(database: Database, data: Path, study_name: str) -> RatedClips:
+def rated_clips(database: Database, data: Path, study_name: str) -> tuple[RatedClips, list[str]]:
     """Return the clips of a study that have valid ratings, in the order of their names.
 
-    The scores are means of valid ratings, surplus ones left out.
+    The scores are means of valid ratings, surplus ones left out. Beside them are the names of those that are left
+    out because their file is missing.
     """
+    close_abandoned(database, study_name)
     with database.read() as session:
         study = find_study(session, study_name)
         mos = mos_table(ratings_table(session, study), keys(study.scales))
@@ -216,13 +299,16 @@ def rated_clips(database: Database, data: Path, study_name: str) -> RatedClips:
                 "has ended and passed its checks."
             )
         clips = _clips(session, study)
-    audio = {clip: clip_path(data, study, clip) for clip in mos["clip"]}
-    return _rated_clips(mos, clips[clips["kind"] == "stimulus"], study.scales, audio)
+    rated, missing = _with_audio(data, study, mos)
+    if rated.empty:
+        raise StudyError(f"The audio of all rated clips of the study {study.name!r} is missing. Put it back.")
+    audio = {clip: clip_path(data, study, clip) for clip in rated["clip"]}
+    return _rated_clips(rated, clips[clips["kind"] == "stimulus"], study.scales, audio), missing
 
 
 def write_training_data(database: Database, data: Path, study_name: str, folder: Path, at: datetime) -> Path:
     """Write a study's rated clips into a new folder, which is read like an export; no audio is copied."""
-    clips = rated_clips(database, data.resolve(), study_name)
+    clips, missing = rated_clips(database, data.resolve(), study_name)
     with database.read() as session:
         study = find_study(session, study_name)
     manifest = {
@@ -233,6 +319,7 @@ def write_training_data(database: Database, data: Path, study_name: str, folder:
         "scales": [scale.to_json() for scale in study.scales],
         "written_at": at.isoformat(),
         "counts": {"clips": len(clips), "ratings": int(clips.table["n_ratings"].sum())},
+        "missing_audio": missing,
     }
     with new_folder(folder) as unfinished:
         clips.to_csv(unfinished / EXPORTED)

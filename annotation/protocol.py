@@ -6,6 +6,7 @@ they speak of it. A study stores its protocol, and keeps it for life.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -70,7 +71,7 @@ class Protocol:
         for rule in dataclasses.fields(self):
             value, choices = getattr(self, rule.name), rule.metadata["choices"]
             if rule.name == "anchor_scale":
-                continue  # `check_scales` knows which there are
+                continue  # `check_new` knows which there are
             if choices and value not in choices:
                 raise StudyError(f"{rule.name} is {value!r}; it can be {' or '.join(choices)}.")
             if not choices:
@@ -80,16 +81,31 @@ class Protocol:
         if self.duplicates > self.batch_size:
             raise StudyError(f"duplicates is {self.duplicates}; a batch of {self.batch_size} clips has fewer.")
 
-    def check_scales(self, scales: Scales) -> None:
-        """Refuse to judge anchors on a scale that a study does not have."""
+    def check_new(self, scales: Scales) -> None:
+        """Refuse rules that a new study cannot keep; what was created before is read as it is."""
         known = keys(scales)
         if self.anchors and self.anchor_scale not in known:
             raise StudyError(f"anchor_scale is {self.anchor_scale!r}; it can be {' or '.join(known)}.")
+        if self.duplicates and not self.duplicates_in(self.batch_size, self.anchors):
+            raise StudyError(
+                f"duplicate_distance is {self.duplicate_distance}; in a batch of {self.batch_size} clips and "
+                f"{self.anchors} anchors it can be {self.batch_size + self.anchors - 1} at most, or no clip would "
+                "come twice. Lower it, or set duplicates to 0."
+            )
 
-    @property
-    def trials_per_batch(self) -> int:
-        """Trials of a full batch."""
-        return self.batch_size + self.anchors + self.duplicates
+    def anchors_in(self, clips: int) -> int:
+        """Anchors of a batch of so many clips."""
+        return math.ceil(self.anchors * min(clips / self.batch_size, 1))
+
+    def duplicates_in(self, clips: int, anchors: int) -> int:
+        """Clips that a batch presents twice, as far as their distance fits."""
+        return min(self.duplicates, clips) if clips + anchors > self.duplicate_distance else 0
+
+    def trials_in(self, clips: int) -> int:
+        """Trials of the next batch, where so many clips are left."""
+        clips = min(clips, self.batch_size)
+        anchors = self.anchors_in(clips)
+        return clips + anchors + self.duplicates_in(clips, anchors)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields."""

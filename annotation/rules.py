@@ -28,6 +28,7 @@ from core.scales import MAX_SCORE, MIN_SCORE, Scales, keys
 ANCHOR_MEAN = 4.3
 ANCHOR_SD = 0.8
 INCONSISTENCY_SD = 0.45
+PAPER_BATCHES = 49  # a rater: 687 batches of 20 clips by 14 raters
 _VALUES = (1.5, 4.5)  # of the mean of many raters; hardly any clip of a study lies outside
 _STEPS = 401
 
@@ -158,6 +159,35 @@ RULES = [
 def words(evidence: Mapping[str, Any], scales: Scales) -> list[str]:
     """Return what the log holds of a failure, whichever rules it was of; nothing of an exclusion by hand."""
     return [line for rule in RULES if evidence.get(rule.figures) for line in rule.words(evidence[rule.figures], scales)]
+
+
+def consequences(protocol: Protocol, scales: Scales, batches: int | None = None) -> list[str]:
+    """Say what follows from rules under which checks find nothing, or good raters get lost.
+
+    `batches` is how many each rater will have; where it is not known, what is said is of the paper's 49.
+    """
+    highest_low, largest = protocol.anchor_fail_below, MAX_SCORE - MIN_SCORE
+    finds_nothing = {
+        "No anchor is hidden in a batch": protocol.anchors == 0,
+        f"No anchor can fail: no rating is below {highest_low:g}": protocol.anchors > 0 and highest_low <= MIN_SCORE,
+        "No clip comes twice": protocol.duplicates == 0,
+        f"No clip that comes twice can fail: two ratings differ by {largest:g} at most": (
+            protocol.duplicates > 0 and protocol.duplicate_tolerance >= largest
+        ),
+    }
+    sentences = [f"{said}." for said, holds in finds_nothing.items() if holds]
+    if len(sentences) > 1:
+        sentences.append("So nobody is screened: a rater who answers at random counts.")
+    chance, count = false_alarms(protocol, scales)["either"], PAPER_BATCHES if batches is None else batches
+    if protocol.scope == "rater" and chance > 0 and count > 0:
+        sentences.append(
+            f"One failed batch takes out all of a rater's ratings. A good rater fails {chance:.1%} of batches by "
+            f"chance, and keeps their ratings through {count} batches with a probability of "
+            f"{(1 - chance) ** count:.1%}. --scope batch takes out the batch alone."
+        )
+    if protocol.training == 0:
+        sentences.append("There is no practice: raters go from consent to clips that count.")
+    return sentences
 
 
 def false_alarms(protocol: Protocol, scales: Scales) -> dict[str, float]:

@@ -5,9 +5,11 @@
                      └─ Batch ── Trial ─┬─ Response ── Rating (one a scale)
                                         └─ Problem
     Exclusion: what was taken out of the count, by whom and why, and what was put back
+    Clock: the latest time that was read
 
 Conventions: every time is UTC and aware; responses, ratings, problems and exclusions are append-only
-(triggers refuse to change or delete them); what a rater may hold in hand is a `token`, which says nothing.
+(triggers refuse to change or delete them, or to change the trial that they are of); what a rater may hold in
+hand is a `token`, which says nothing.
 The tables fit any dialect with partial indexes; what is special to SQLite stands in `annotation.database` and
 the migrations.
 
@@ -37,7 +39,7 @@ from core.scales import MUSICEVAL, Scale, Scales
 CLIP_KINDS = ("stimulus", "anchor", "practice")
 ROLES = ("stimulus", "anchor", "duplicate", "practice")
 TRIAL_STATES = ("open", "rated", "released")
-BATCH_STATES = ("open", "valid", "excluded")
+BATCH_STATES = ("open", "valid", "empty", "excluded")  # empty: it ended without a rating that could count
 ACTIONS = ("exclude", "restore")
 
 _Id = Annotated[int, mapped_column(primary_key=True)]
@@ -236,7 +238,8 @@ class Batch(Base):
     short: Mapped[bool]  # fewer clips than the protocol asks for, because no more were left
     opened_at: Mapped[datetime]
     lease_until: Mapped[datetime]
-    closed_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]  # None: open, or left out while it was open
+    screened_at: Mapped[datetime | None]
 
     rater: Mapped[Rater] = relationship()
     trials: Mapped[list["Trial"]] = relationship(back_populates="batch", order_by="Trial.position")
@@ -328,3 +331,12 @@ class Exclusion(Base):
     evidence: Mapped[dict[str, Any]]  # the rule's figures
     author: Mapped[str]
     at: Mapped[datetime]
+
+
+class Clock(Base):
+    """The one row behind `annotation.database.now`."""
+
+    __tablename__ = "clock"
+    id: Mapped[_Id]
+    latest: Mapped[datetime]
+    ahead_s: Mapped[float]  # how far times of the database are ahead of the machine's clock, which was set back

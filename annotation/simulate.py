@@ -33,9 +33,10 @@ from sqlalchemy.orm import Session
 
 from annotation.database import Database
 from annotation.plans import SimulationPlan
-from annotation.results.ratings import mos_table, ratings_table
+from annotation.results.progress import progress
+from annotation.results.ratings import ratings_table
 from annotation.results.reliability import RaterReliability, correlation, reliability
-from annotation.results.status import progress
+from annotation.results.scores import mos_table
 from annotation.rules import false_alarms
 from annotation.schema import Batch, Clip, Prompt, Rater, Study, System
 from annotation.session import ledger, listening

@@ -15,11 +15,26 @@ import unicodedata
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete as sql_delete
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from annotation.protocol import Protocol
-from annotation.schema import Batch, Rater, Study, Visit
+from annotation.schema import (
+    Answer,
+    Batch,
+    Clip,
+    Consent,
+    Exclusion,
+    Problem,
+    Prompt,
+    Rater,
+    Response,
+    Study,
+    System,
+    Trial,
+    Visit,
+)
 from core.errors import AccessError, StudyError, shown_name
 from core.scales import MUSICEVAL, Scales
 
@@ -75,20 +90,24 @@ def create(
         If the name is taken or is not one of a study, the seed is out of range, or anchors would be judged on
         a scale that the study does not have.
     """
+    _check_name(session, name)
+    if not 0 <= seed < _SEEDS:
+        raise StudyError(f"The seed is {seed}; it must be a whole number from 0 to {_SEEDS - 1}.")
+    protocol.check_new(scales)
+    study = Study(name=name, demo=demo, seed=seed, protocol=protocol, scales=scales, created_at=at)
+    session.add(study)
+    session.flush()
+    return study
+
+
+def _check_name(session: Session, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise StudyError(
             f"{shown_name(name)} cannot be the name of a study. "
             "Use up to 64 small letters, digits and hyphens, beginning with a letter or digit."
         )
-    if not 0 <= seed < _SEEDS:
-        raise StudyError(f"The seed is {seed}; it must be a whole number from 0 to {_SEEDS - 1}.")
     if session.scalar(select(Study.id).where(Study.name == name)) is not None:
         raise StudyError(f"There is a study {name!r} already. Choose another name.")
-    protocol.check_scales(scales)
-    study = Study(name=name, demo=demo, seed=seed, protocol=protocol, scales=scales, created_at=at)
-    session.add(study)
-    session.flush()
-    return study
 
 
 def find_study(session: Session, name: str) -> Study:
@@ -99,6 +118,45 @@ def find_study(session: Session, name: str) -> Study:
         there_is = f"The studies are {', '.join(known)}." if known else "There is no study yet: create one."
         raise StudyError(f"There is no study {shown_name(name)}. {there_is}")
     return study
+
+
+def rename(session: Session, data: Path, study: Study, name: str) -> None:
+    """Give a study another name, and its folder with it; `StudyError` if it cannot be one or is taken."""
+    _check_name(session, name)
+    before = study_folder(data, study)
+    study.name = name
+    session.flush()
+    try:
+        if before.exists():
+            before.rename(study_folder(data, study))
+    except OSError as error:
+        raise StudyError(
+            f"The folder of the study cannot be renamed: {error.strerror}. Nothing was changed."
+        ) from error
+
+
+def delete(session: Session, study: Study) -> None:
+    """Take a study without ratings out of the database; its files stay where they are.
+
+    Raises `StudyError` if raters have said anything, because that is never deleted.
+    """
+    of_study = select(Trial.id).join(Batch).where(Batch.study_id == study.id)
+    for table in (Response, Problem):
+        if session.scalar(select(table.id).where(table.trial_id.in_(of_study)).limit(1)) is not None:
+            raise StudyError(
+                f"Raters have answered in the study {study.name!r}, and what they said is never deleted. Export it, "
+                "and begin a new database with MUSICEVAL_DATABASE_URL."
+            )
+    raters = select(Rater.id).where(Rater.study_id == study.id)
+    if session.scalar(select(Exclusion.id).where(Exclusion.rater_id.in_(raters)).limit(1)) is not None:
+        raise StudyError(f"The log of the study {study.name!r} has entries, and it is never deleted.")
+    for statement in (
+        sql_delete(Trial).where(Trial.id.in_(of_study)),
+        *(sql_delete(table).where(table.rater_id.in_(raters)) for table in (Visit, Consent, Answer)),
+        *(sql_delete(table).where(table.study_id == study.id) for table in (Batch, Rater, Clip, Prompt, System)),
+    ):
+        session.execute(statement, execution_options={"synchronize_session": False})
+    session.delete(study)
 
 
 def find_rater(session: Session, study: Study, pseudonym: str) -> Rater:
@@ -123,13 +181,22 @@ def find_batch(session: Session, rater: Rater, number: int) -> Batch:
     return batches[number]
 
 
-def invite(session: Session, study: Study, count: int, at: datetime) -> list[tuple[str, str]]:
+def invite(
+    session: Session, study: Study, count: int, at: datetime, without_practice: bool = False
+) -> list[tuple[str, str]]:
     """Add so many raters (1 to `MOST_RATERS`, or `StudyError`); return their pseudonyms and codes.
 
-    The codes exist nowhere else: whoever loses one needs a new one.
+    The codes exist nowhere else: whoever loses one needs a new one. Raises `StudyError` too if the rules ask for
+    practice and there is none, unless that is meant.
     """
     if not 1 <= count <= MOST_RATERS:
         raise StudyError(f"{count} raters were asked for; invite 1 to {MOST_RATERS} at a time.")
+    practice = select(exists().where(Clip.study_id == study.id, Clip.kind == "practice"))
+    if study.protocol.training and not without_practice and not session.scalar(practice):
+        raise StudyError(
+            f"The rules ask for {study.protocol.training} practice clips and there are none: raters would go from "
+            "consent to clips that count. Add practice clips first, or say that you invite without practice."
+        )
     before = session.scalar(select(func.count()).where(Rater.study_id == study.id)) or 0
     invited = [(f"R{before + number:02d}", new_code()) for number in range(1, count + 1)]
     session.add_all(

@@ -3,62 +3,67 @@
 Conventions
 -----------
 Samples are float32 with full scale at 1.0; mono is the mean of the channels. The towers hear 48 kHz and
-windows of exactly 480,000 samples (10 s). Windows lie on a fixed grid that covers the whole clip: 0, 10, 20
-s and so on, the last one moved back to end with the clip; a shorter clip is repeated to fill its one
-window. Nothing here draws a random number: the same clip always gives the same windows.
-
-*Reading.* Files are decoded in blocks, so that none can take more memory or time than the limits allow.
-libsndfile reads WAV, FLAC, OGG, Opus, MP3, AIFF and their kin. What it cannot open goes to ffmpeg, where that
-is installed: that is how M4A/AAC is read. ffmpeg gets a private copy, a list of containers that cannot name
-other files, and no protocol but ``file``, so that a playlist dressed up as a clip opens nothing else.
+windows of exactly 480,000 samples (10 s). Windows lie on a fixed grid that covers the sound: 0, 10, 20 s and
+so on, the last one moved back to end with it; a shorter sound is repeated to fill its one window. Nothing
+here draws a random number: the same clip always gives the same windows.
 
 *Conditioning.* Every clip is brought to the bandwidth and loudness of the clips that the checkpoint was
-trained on, so that a full-band or a quieter copy is heard as the same clip. Loudness is integrated loudness
-by ITU-R BS.1770-4, measured at the reduced rate.
+trained on, so that a full-band or a quieter copy is heard as the same clip. A constant offset goes first, and
+so does what stands before the first sound and behind the last: a copy with a silent beginning, as encoders
+make one, is the same music. Loudness is integrated loudness by ITU-R BS.1770-4, measured at the reduced rate.
+
+*Silence.* Whether there is anything to judge is asked of what a judge gets, and not of the file: channels may
+cancel, and a tone may lie above the band. `hear` refuses such a clip.
 """
 
 import hashlib
-import io
 import math
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyloudnorm
-import soundfile
 import soxr
 from numpy.typing import ArrayLike, NDArray
 from scipy import signal
 
-from core.errors import AudioError, shown_name
+from core.decoding import LENGTH_TOLERANCE_S, check_layout, decode, level_of, too_long
+from core.errors import AudioError, SilenceError, shown_beyond, shown_name
 
 MODEL_SAMPLE_RATE_HZ = 48_000
 WINDOW_SAMPLES = 480_000
 WINDOW_S = WINDOW_SAMPLES / MODEL_SAMPLE_RATE_HZ
-WINDOW_POLICY: Mapping[str, Any] = {
-    "window_s": WINDOW_S,
-    "grid": "every 10 s from the start, the last window aligned to the end",
-    "short_clips": "repeated to fill one window",
-    "pooling": "mean of the windows",
-}
 SILENCE_PEAK = 0.001  # -60 dBFS: below it a clip counts as silent and is not made louder
+NEAR_SILENCE = 0.001  # of a clip's peak: 60 dB down, so that a quieter copy is silent in the same places
+FROM_THE_START, FROM_THE_FIRST_SOUND = "from the start", "from the first sound"
 
-_MIN_SAMPLE_RATE_HZ, _MAX_SAMPLE_RATE_HZ = 4_000, 192_000
-_MAX_CHANNELS = 16
+_GRID = "every 10 s from the {}, the last window aligned to the end"
+_WINDOW_POLICIES: Mapping[str, Mapping[str, Any]] = {
+    FROM_THE_START: {
+        "window_s": WINDOW_S,
+        "grid": _GRID.format("start"),
+        "short_clips": "repeated to fill one window",
+        "pooling": "mean of the windows",
+    },
+    FROM_THE_FIRST_SOUND: {
+        "window_s": WINDOW_S,
+        "grid": _GRID.format("first sound") + " of the last sound",
+        "short_clips": "repeated to fill one window",
+        "pooling": "mean of the windows, each weighing what no window before it has heard",
+    },
+}
 _MEGABYTE = 1_000_000
-_READABLE_FORMATS = "WAV, FLAC, OGG, Opus or MP3 (M4A/AAC where ffmpeg is installed)"
-_BLOCK_FRAMES = 4_096  # a broken file loses at most the block in which it breaks
-_UNKNOWN_FRAMES = 2**62  # libsndfile's count for a stream that does not tell
-_FFMPEG_CONTAINERS = "mov,aac,matroska,webm,mp3"  # none of them is a playlist
-_FFMPEG_TIMEOUT_S = 60.0
-_SHORTFALL_TOLERANCE_S = 0.1  # MP3 encoders pad: a header may promise a few frames that never come
 _LOUDNESS_BLOCK_S = 0.4  # BS.1770 measures blocks of 400 ms
 _LOW_PASS_TAPS = 257  # at 16 kHz: a transition of about 400 Hz around the bandwidth
+_LOWEST_HZ = 20.0  # nothing below is heard, by people or by the towers
+_LEAST_SHARE = 0.01  # of a clip's level: what is left 40 dB down is what a codec or a filter left over
+_SOUND_BLOCK_S, _CLICK_BLOCKS = 0.05, 3  # a click, or where a constant begins and ends, is no clip
+_CLICK_SHARE = 0.9995  # of the energy: ten seconds of music beside it are judged unless they are 50 dB weaker
+_STILL_SAMPLES = 128  # at an offset; fewer may be the top of a wave
+_PASS_S = 0.08  # the towers' patches are 40 ms wide, and merged in pairs
 
 Samples = NDArray[np.float32]
 ClipSource = str | Path | bytes | tuple[ArrayLike, int]
@@ -73,7 +78,8 @@ class AudioLimits:
     min_duration_s : float
         Half a second: less carries no music.
     max_duration_s : float
-        Ten minutes: about a minute of work for the small tower on two cores.
+        Ten minutes: about a minute of work for the small tower on two cores. What encoders add to that
+        (`core.decoding.LENGTH_TOLERANCE_S`) is allowed.
     max_bytes : int
         100 MB: ten minutes of stereo WAV at 44.1 kHz and 16 bits are 106 MB, as FLAC about half.
     """
@@ -96,11 +102,37 @@ class InputPolicy:
         a logarithmic spectrum makes much of it; without that tenth all copies of a clip are alike.
     loudness_lufs : float
         Integrated loudness, the level of EBU R 128.
+    windows : str
+        ``from the first sound``: without a constant offset and the silence at both ends, the last window
+        weighing as much as it adds. ``from the start``, as checkpoints of before have it: the clip as it is,
+        all windows weighing alike.
+    passes : int
+        How often each window is heard, each time a little later. A tower cuts its spectrogram into patches;
+        where the patches lie moves a score, and the mean of two places less than half as far.
     """
 
     sample_rate_hz: int = 16_000
     bandwidth_hz: float = 7_000.0
     loudness_lufs: float = -23.0
+    windows: str = FROM_THE_FIRST_SOUND
+    passes: int = 1
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return a policy that a checkpoint stores; KeyError for windows that this version does not know."""
+        policy = cls(**{"windows": FROM_THE_START, **stored})
+        _ = _WINDOW_POLICIES[policy.windows]
+        return policy
+
+    @property
+    def window_policy(self) -> dict[str, Any]:
+        """How clips are cut into windows, in words."""
+        return dict(_WINDOW_POLICIES[self.windows])
+
+    @property
+    def skips_silence(self) -> bool:
+        """Whether windows begin with the first sound, and weigh what they add."""
+        return self.windows == FROM_THE_FIRST_SOUND
 
 
 @dataclass(frozen=True)
@@ -114,11 +146,14 @@ class Clip:
     sample_rate_hz, channels : int
         As given.
     sha256 : str
-        Of the file's bytes, or of the array's.
+        Of the file's bytes, or of the array with its type, shape and rate.
     peaks : ndarray of shape (n,)
         Magnitude of the loudest channel at each sample: clipping in one channel stays visible.
-    missing_s : float
-        Audio that the file's header promises but that is not there (a broken download).
+    level : float
+        Root mean square of the loudest channel, without its constant part.
+    missing_s : float or None
+        Audio that the file promises but that is not there (a broken download); None where the file breaks
+        off and nothing tells how long it was.
     """
 
     samples: Samples = field(repr=False)
@@ -126,12 +161,56 @@ class Clip:
     channels: int
     sha256: str
     peaks: Samples = field(repr=False)
-    missing_s: float = 0.0
+    level: float
+    missing_s: float | None = 0.0
 
     @property
     def duration_s(self) -> float:
         """Length of the clip."""
         return self.samples.size / self.sample_rate_hz
+
+    @property
+    def breaks_off(self) -> str:
+        """Where the file breaks off, in words; empty where it is whole."""
+        if self.missing_s == 0.0:
+            return ""
+        read = f"{self.duration_s:.1f} s"
+        if self.missing_s is None:
+            return f"breaks off after {read}; how long it was, it does not tell"
+        return f"breaks off: {read} of {self.duration_s + self.missing_s:.1f} s are there"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A clip as a judge takes it in.
+
+    Attributes
+    ----------
+    samples : ndarray of shape (n,)
+        At the policy's rate, bandwidth and loudness.
+    gain_db : float
+        What was added to bring it there; 0 for silence.
+    start_s : float
+        The first sample's place in the clip.
+    policy : InputPolicy
+    """
+
+    samples: Samples = field(repr=False)
+    gain_db: float
+    start_s: float
+    policy: InputPolicy
+
+    def at_48k(self) -> Samples:
+        """Return the samples as the towers take them."""
+        return _resample(self.samples, self.policy.sample_rate_hz, MODEL_SAMPLE_RATE_HZ)
+
+    def window_times(self, duration_s: float = math.inf) -> list[tuple[float, float]]:
+        """Return start and end of each window, in seconds of a clip of that length; nothing is resampled."""
+        n_samples = self.samples.size * MODEL_SAMPLE_RATE_HZ / self.policy.sample_rate_hz
+        n_samples = math.floor(n_samples + 0.5)  # as soxr rounds
+        starts = [start / MODEL_SAMPLE_RATE_HZ for start in window_starts(n_samples)]
+        end_s = min(self.start_s + n_samples / MODEL_SAMPLE_RATE_HZ, duration_s)
+        return [(self.start_s + start, min(self.start_s + start + WINDOW_S, end_s)) for start in starts]
 
 
 def read_clip(source: ClipSource, limits: AudioLimits | None = None) -> Clip:
@@ -159,12 +238,30 @@ def read_clip(source: ClipSource, limits: AudioLimits | None = None) -> Clip:
     elif isinstance(source, str | Path | bytes):
         name, data = (name, source) if isinstance(source, bytes) else _read_file(Path(source), limits)
         _check_size(len(data), name, limits)
-        decoded = _decode(data, name, limits.max_duration_s)
-        clip = replace(decoded, sha256=hashlib.sha256(data).hexdigest())
+        sound = decode(data, name, limits.max_duration_s)
+        sha256 = hashlib.sha256(data).hexdigest()
+        rate_hz, channels, peaks = sound.sample_rate_hz, sound.channels, sound.peaks
+        clip = Clip(sound.samples, rate_hz, channels, sha256, peaks, sound.level, sound.missing_s)
     else:
         raise AudioError("No clip was given. Choose an audio file to score.")
     _check_samples(clip, name, limits)
     return clip
+
+
+def read_whole_clip(path: Path, limits: AudioLimits | None = None) -> Clip:
+    """Read a clip of a listening test or of training data: AudioError also where its file breaks off."""
+    clip = read_clip(path, limits)
+    if clip.breaks_off:
+        raise AudioError(f"{shown_name(path.name)} {clip.breaks_off}. Export or download it again.")
+    return clip
+
+
+def hear(clip: Clip, policy: InputPolicy, name: str = "The clip") -> Heard:
+    """Bring a clip to what a judge hears; SilenceError where that is nothing."""
+    heard, audible = _hear(clip.samples, clip.sample_rate_hz, policy)
+    if why := _why_silent(clip, audible, policy):
+        raise SilenceError(f"{name} is silent for the judge, so it gets no score: {why}.")
+    return heard
 
 
 def condition(samples: Samples, sample_rate_hz: int, policy: InputPolicy) -> Samples:
@@ -172,41 +269,43 @@ def condition(samples: Samples, sample_rate_hz: int, policy: InputPolicy) -> Sam
 
     They are not limited in peak: float samples need no headroom. Silence stays silent.
     """
-    narrow = _low_pass(_resample(samples, sample_rate_hz, policy.sample_rate_hz), policy)
-    return _resample(narrow * _gain(narrow, policy), policy.sample_rate_hz, MODEL_SAMPLE_RATE_HZ)
+    return _hear(samples, sample_rate_hz, policy)[0].at_48k()
 
 
-def window_starts(n_samples: int) -> list[int]:
-    """Return the first sample of each window over `n_samples` samples at 48 kHz."""
+def window_starts(n_samples: int, passes: int = 1) -> list[int]:
+    """Return the first sample of each window over `n_samples` samples at 48 kHz, each with its later passes."""
     last = max(n_samples - WINDOW_SAMPLES, 0)
-    return [*range(0, last, WINDOW_SAMPLES), last]
+    starts = []
+    for start in [*range(0, last, WINDOW_SAMPLES), last]:
+        for number in range(passes):
+            later = round(number * _PASS_S / passes * MODEL_SAMPLE_RATE_HZ)
+            is_inside = start + later <= last or not last
+            starts.append(start + later if is_inside else max(start - later, 0))
+    return starts
 
 
-def window_times(clip: "Clip", policy: InputPolicy) -> list[tuple[float, float]]:
-    """Return start and end, in seconds, of each window of the conditioned clip; nothing is conditioned."""
-    n_samples, rate_hz = clip.samples.size, clip.sample_rate_hz
-    for to_hz in (policy.sample_rate_hz, MODEL_SAMPLE_RATE_HZ):
-        n_samples, rate_hz = math.floor(n_samples * to_hz / rate_hz + 0.5), to_hz  # as soxr rounds
-    starts = [start / rate_hz for start in window_starts(n_samples)]
-    return [(start_s, min(start_s + WINDOW_S, n_samples / rate_hz, clip.duration_s)) for start_s in starts]
+def window_weights(n_samples: int, policy: InputPolicy) -> list[float]:
+    """Return how much each window over `n_samples` samples at 48 kHz counts; together 1.
+
+    The last window overlaps the one before it. Counted in full, the end of a clip would count twice, and a
+    clip of 20.1 s would be half made of its last ten seconds.
+    """
+    starts, passes = window_starts(n_samples), policy.passes
+    if not policy.skips_silence:
+        return [1.0 / len(starts) / passes] * len(starts) * passes
+    ends = [0, *(min(start + WINDOW_SAMPLES, n_samples) for start in starts)]
+    return [(end - before) / n_samples / passes for before, end in pairwise(ends) for _ in range(passes)]
 
 
 def cut_window(samples_48k: Samples, start: int) -> Samples:
-    """Return one window of exactly `WINDOW_SAMPLES`; a shorter clip is repeated from its beginning."""
+    """Return one window of exactly `WINDOW_SAMPLES`; a shorter clip is repeated."""
     window = samples_48k[start : start + WINDOW_SAMPLES]
-    return window if window.size == WINDOW_SAMPLES else np.resize(samples_48k, WINDOW_SAMPLES)
+    return window if window.size == WINDOW_SAMPLES else np.resize(samples_48k, start + WINDOW_SAMPLES)[start:]
 
 
-def split_windows(samples_48k: Samples) -> Samples:
+def split_windows(samples_48k: Samples, passes: int = 1) -> Samples:
     """Cut a conditioned clip, (n,), into its windows, (n_windows, WINDOW_SAMPLES)."""
-    return np.stack([cut_window(samples_48k, start) for start in window_starts(samples_48k.size)])
-
-
-class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    """A file read front to end; soundfile seeks after each block, which streams and broken files refuse."""
-
-    def seekable(self) -> bool:
-        return False
+    return np.stack([cut_window(samples_48k, start) for start in window_starts(samples_48k.size, passes)])
 
 
 def _read_file(path: Path, limits: AudioLimits) -> tuple[str, bytes]:
@@ -222,88 +321,6 @@ def _read_file(path: Path, limits: AudioLimits) -> tuple[str, bytes]:
         raise AudioError(f"{name} cannot be opened. Check its name and that you may read it.") from error
 
 
-def _decode(data: bytes, name: str, max_duration_s: float) -> Clip:
-    """Decode a file; one that is too long is refused from its header, or as soon as it passes the limit."""
-    has_ffmpeg = shutil.which("ffmpeg") is not None
-    if has_ffmpeg and _is_mp3_of_unknown_length(data):
-        return _decode_by_ffmpeg(data, name, max_duration_s)
-    try:
-        return _read_sound(io.BytesIO(data), name, max_duration_s)
-    except soundfile.LibsndfileError as error:
-        if not has_ffmpeg:
-            raise _unreadable(name) from error
-        return _decode_by_ffmpeg(data, name, max_duration_s)
-
-
-def _is_mp3_of_unknown_length(data: bytes) -> bool:
-    """Whether this is an MP3 whose first frame does not state the length.
-
-    libsndfile then guesses it from the first frames' bit rate, and stops there: it may leave out the end of a
-    variable-rate file. ffmpeg reads to the end.
-    """
-    start = 0
-    if data[:3] == b"ID3":  # the tag's size is 28 bits, seven a byte
-        start = 10 + sum(byte << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=False))
-    frame = data[start : start + 200]
-    is_mp3 = frame[:1] == b"\xff" and frame[1:2] >= b"\xe0"
-    return is_mp3 and not any(header in frame for header in (b"Xing", b"Info", b"VBRI"))
-
-
-def _read_sound(source: io.BytesIO | Path, name: str, max_duration_s: float) -> Clip:
-    with _Stream(source) as sound:
-        rate, channels = sound.samplerate, sound.channels
-        _check_layout(rate, channels, name)
-        promised_s = sound.frames / rate if sound.frames < _UNKNOWN_FRAMES else 0.0
-        if promised_s > max_duration_s:
-            raise _too_long(name, max_duration_s, promised_s)
-        mono, peaks = _read_blocks(sound, name, max_duration_s)
-    missing_s = promised_s - mono.size / rate
-    return Clip(mono, rate, channels, "", peaks, missing_s if missing_s > _SHORTFALL_TOLERANCE_S else 0.0)
-
-
-def _read_blocks(sound: _Stream, name: str, max_duration_s: float) -> tuple[Samples, Samples]:
-    mono, peaks, frames = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)], 0
-    while True:
-        try:
-            block = sound.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError:
-            if not frames:
-                raise
-            break  # the file breaks off here: what came before is kept, `missing_s` tells of the rest
-        if not len(block):
-            break
-        frames += len(block)
-        if frames > max_duration_s * sound.samplerate:
-            raise _too_long(name, max_duration_s)
-        by_channel = np.ascontiguousarray(block.T)  # numpy is slow along a short last axis
-        mono.append(by_channel.mean(axis=0, dtype=np.float64).astype(np.float32))
-        peaks.append(np.abs(by_channel).max(axis=0))
-    return np.concatenate(mono), np.concatenate(peaks)
-
-
-def _decode_by_ffmpeg(data: bytes, name: str, max_duration_s: float) -> Clip:
-    with tempfile.TemporaryDirectory(prefix="musiceval-") as folder:
-        source, target = Path(folder, "source"), Path(folder, "decoded.wav")
-        source.write_bytes(data)
-        command = [
-            *("ffmpeg", "-nostdin", "-v", "error"),
-            *("-format_whitelist", _FFMPEG_CONTAINERS, "-protocol_whitelist", "file", "-i", str(source)),
-            *("-map", "0:a:0", "-t", f"{max_duration_s + 1:f}", "-c:a", "pcm_f32le", str(target)),
-        ]
-        try:
-            subprocess.run(command, check=True, timeout=_FFMPEG_TIMEOUT_S, capture_output=True)
-            clip = _read_sound(target, name, max_duration_s + 2)
-        except subprocess.TimeoutExpired as error:
-            raise AudioError(
-                f"{name} took longer than {_FFMPEG_TIMEOUT_S:g} s to decode. Convert it to WAV or FLAC."
-            ) from error
-        except (subprocess.CalledProcessError, soundfile.LibsndfileError) as error:
-            raise _unreadable(name) from error
-    if clip.duration_s > max_duration_s:
-        raise _too_long(name, max_duration_s)
-    return clip
-
-
 def _from_array(array: ArrayLike, sample_rate_hz: int, name: str) -> Clip:
     values = np.asarray(array)
     if values.dtype.kind not in "fiu":
@@ -315,10 +332,12 @@ def _from_array(array: ArrayLike, sample_rate_hz: int, name: str) -> Clip:
     if sample_rate_hz != int(sample_rate_hz):
         raise AudioError(f"{name} has a sample rate of {sample_rate_hz} Hz; give a whole number.")
     frames = _to_float(values[:, np.newaxis] if values.ndim == 1 else values)
-    _check_layout(int(sample_rate_hz), frames.shape[1], name)
+    check_layout(int(sample_rate_hz), frames.shape[1], name)
     mono = frames.mean(axis=1, dtype=np.float64).astype(np.float32)
-    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
-    return Clip(mono, int(sample_rate_hz), frames.shape[1], digest, np.abs(frames).max(axis=1))
+    about = f"{values.dtype.str} {values.shape} {int(sample_rate_hz)} ".encode()  # the same bytes may be other music
+    digest = hashlib.sha256(about + np.ascontiguousarray(values).tobytes()).hexdigest()
+    peaks = np.abs(frames).max(axis=1, initial=0.0)
+    return Clip(mono, int(sample_rate_hz), frames.shape[1], digest, peaks, level_of(frames))
 
 
 def _to_float(values: NDArray[np.generic]) -> Samples:
@@ -334,18 +353,9 @@ def _check_size(n_bytes: int, name: str, limits: AudioLimits) -> None:
     if not n_bytes:
         raise AudioError(f"{name} is empty (0 bytes). Export or download it again.")
     if n_bytes > limits.max_bytes:
-        given, allowed = n_bytes / _MEGABYTE, limits.max_bytes / _MEGABYTE
-        raise AudioError(f"{name} has {given:.1f} MB; the limit is {allowed:g} MB. Cut it or save it as FLAC.")
-
-
-def _check_layout(sample_rate_hz: int, channels: int, name: str) -> None:
-    if not _MIN_SAMPLE_RATE_HZ <= sample_rate_hz <= _MAX_SAMPLE_RATE_HZ:
-        raise AudioError(
-            f"{name} has a sample rate of {sample_rate_hz} Hz; "
-            f"rates from {_MIN_SAMPLE_RATE_HZ} to {_MAX_SAMPLE_RATE_HZ} Hz can be scored. Resample it."
-        )
-    if not 1 <= channels <= _MAX_CHANNELS:
-        raise AudioError(f"{name} has {channels} channels; 1 to {_MAX_CHANNELS} can be scored. Mix it to stereo.")
+        allowed = limits.max_bytes / _MEGABYTE
+        given = shown_beyond(n_bytes / _MEGABYTE, allowed, 1)
+        raise AudioError(f"{name} has {given} MB; the limit is {allowed:g} MB. Cut it or save it as FLAC.")
 
 
 def _check_samples(clip: Clip, name: str, limits: AudioLimits) -> None:
@@ -353,22 +363,13 @@ def _check_samples(clip: Clip, name: str, limits: AudioLimits) -> None:
         raise AudioError(f"{name} has no samples. Export it again.")
     if clip.duration_s < limits.min_duration_s:
         raise AudioError(
-            f"{name} is {clip.duration_s:.2f} s long; at least {limits.min_duration_s:g} s are needed. "
-            "Give a longer clip."
+            f"{name} is {shown_beyond(clip.duration_s, limits.min_duration_s, 2)} s long; "
+            f"at least {limits.min_duration_s:g} s are needed. Give a longer clip."
         )
-    if clip.duration_s > limits.max_duration_s:
-        raise _too_long(name, limits.max_duration_s, clip.duration_s)
+    if clip.duration_s > limits.max_duration_s + LENGTH_TOLERANCE_S:
+        raise too_long(name, limits.max_duration_s, clip.duration_s)
     if not (np.isfinite(clip.samples).all() and np.isfinite(clip.peaks).all()):
         raise AudioError(f"{name} has samples that are not numbers (NaN or infinite). Export it again.")
-
-
-def _too_long(name: str, max_duration_s: float, duration_s: float | None = None) -> AudioError:
-    length = "longer than" if duration_s is None else f"{duration_s:.1f} s long; the limit is"
-    return AudioError(f"{name} is {length} {max_duration_s:g} s. Cut out the part to be scored.")
-
-
-def _unreadable(name: str) -> AudioError:
-    return AudioError(f"{name} cannot be read as audio: it is damaged or of another kind. Give {_READABLE_FORMATS}.")
 
 
 def _resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
@@ -386,6 +387,84 @@ def _low_pass(samples: Samples, policy: InputPolicy) -> Samples:
     taps = signal.firwin(_LOW_PASS_TAPS, policy.bandwidth_hz, window=kaiser, fs=policy.sample_rate_hz)
     filtered: Samples = signal.oaconvolve(samples, taps, mode="same").astype(np.float32)
     return filtered
+
+
+def _hear(samples: Samples, sample_rate_hz: int, policy: InputPolicy) -> tuple[Heard, Samples]:
+    """Return what a judge hears of samples, and what of that can be heard, before the gain."""
+    start, end = _sounding(samples) if policy.skips_silence else (0, samples.size)
+    sounding = samples[start:end]
+    audible = _without_offset(sounding, sample_rate_hz, policy)
+    narrow = audible if policy.skips_silence else _narrowed(sounding, sample_rate_hz, policy)
+    gain = _gain(narrow, policy)
+    return Heard(narrow * gain, 20.0 * math.log10(gain), start / sample_rate_hz, policy), audible
+
+
+def _sounding(samples: Samples) -> tuple[int, int]:
+    """Return where the first sound begins and the last ends; all of it where nothing is louder than the rest.
+
+    Asked of the samples as they came: filters ring before a sound.
+    """
+    if not samples.size:
+        return 0, 0
+    least = NEAR_SILENCE * float(np.abs(samples - samples.mean(dtype=np.float64)).max())
+    start, from_end = _still(samples, least), _still(samples[::-1], least)
+    return (start, samples.size - from_end) if start + from_end < samples.size else (0, samples.size)
+
+
+def _still(samples: Samples, least: float) -> int:
+    """Return how many samples stay where the first is: at zero, or for a while at an offset."""
+    moved = np.flatnonzero(np.abs(samples - samples[0]) >= least)
+    n_still = int(moved[0]) if moved.size and least else 0
+    return n_still if abs(samples[0]) < least or n_still >= _STILL_SAMPLES else 0
+
+
+def _narrowed(samples: Samples, sample_rate_hz: int, policy: InputPolicy) -> Samples:
+    return _low_pass(_resample(samples, sample_rate_hz, policy.sample_rate_hz), policy)
+
+
+def _without_offset(samples: Samples, sample_rate_hz: int, policy: InputPolicy) -> Samples:
+    """Return samples at the policy's rate and bandwidth, without a constant offset and what lies below hearing.
+
+    The offset goes first: where a resampler begins, it would be a click.
+    """
+    mean = samples.mean(dtype=np.float64) if samples.size else 0.0
+    narrow = _narrowed((samples - mean).astype(np.float32), sample_rate_hz, policy)
+    high_pass = signal.butter(2, _LOWEST_HZ, "highpass", fs=policy.sample_rate_hz, output="sos")
+    filtered: Samples = signal.sosfilt(high_pass, narrow.astype(np.float64)).astype(np.float32)
+    return filtered
+
+
+def _why_silent(clip: Clip, audible: Samples, policy: InputPolicy) -> str:
+    """Say why a judge would hear nothing of a clip; empty where it hears something."""
+    magnitude = np.abs(audible)
+    peak = float(magnitude.max(initial=0.0))
+    left = float(audible.std(dtype=np.float64)) if audible.size else 0.0
+    least = clip.level * _LEAST_SHARE
+    if clip.peaks.max(initial=0.0) < SILENCE_PEAK:
+        return "it is silence from beginning to end"
+    if clip.samples.std(dtype=np.float64) < least:
+        return "its channels cancel each other out where they are mixed to mono"
+    if left < least or _is_infrasound(audible, policy.sample_rate_hz):
+        return (
+            f"what it holds lies below {_LOWEST_HZ:g} Hz or above {policy.bandwidth_hz:g} Hz, "
+            "and the judge hears what lies between"
+        )
+    if peak < SILENCE_PEAK:
+        return "it holds a constant value, or a sound that is more than 60 dB below full scale"
+    block = math.ceil(_SOUND_BLOCK_S * policy.sample_rate_hz)
+    if not magnitude.size:
+        return "nothing but a click of it can be heard"
+    energy = np.sort(np.add.reduceat(magnitude.astype(np.float64) ** 2, range(0, magnitude.size, block)))[::-1]
+    is_click = energy[:_CLICK_BLOCKS].sum() > _CLICK_SHARE * energy.sum()
+    return "nothing but a click of it can be heard" if is_click else ""
+
+
+def _is_infrasound(audible: Samples, sample_rate_hz: int) -> bool:
+    """Whether next to nothing of it lies above the least frequency; the high pass alone is not that steep."""
+    if not audible.any():
+        return False
+    frequency_hz, power = signal.welch(audible, sample_rate_hz, nperseg=min(sample_rate_hz, audible.size))
+    return bool(power[frequency_hz >= _LOWEST_HZ].sum() < _LEAST_SHARE**2 * power.sum())
 
 
 def _gain(samples: Samples, policy: InputPolicy) -> np.float32:

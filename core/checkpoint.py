@@ -9,14 +9,15 @@
 ``config.json`` is written last, so a folder that is not whole does not load. A folder that training made has
 more files (`core.training.run`); none of them is read for a score.
 
-The SHA-256 of ``config.json`` names the checkpoint: it covers the weights through their hashes. Weights may
-be stored in float16; they are always computed with in float32. Files are verified before they are parsed,
-and safetensors holds tensors only, so a folder from elsewhere cannot run code.
+The SHA-256 of ``config.json`` names the checkpoint: it covers the weights and ``metrics.json`` through their
+hashes; folders from before `metrics_sha256` load as they are. Weights may be stored in float16; they are
+always computed with in float32. Files are verified before they are parsed, and safetensors holds tensors
+only, so a folder from elsewhere cannot run code.
 
 The heads are the paper's: three-layer MLPs from CLAP embeddings to MOS values (MusicEval, section V.A),
 musical impression from the audio embedding, textual alignment from the audio and text embeddings side by
-side. The authors' released code puts no activation between the layers, which makes each head one affine
-map; ours has ReLU there, as the paper's words "MLP" ask.
+side. With ReLU between the layers, as the paper's words "MLP" ask, or *affine*: the authors' released code
+puts no activation there, which makes each head one affine map.
 """
 
 import hashlib
@@ -36,7 +37,8 @@ from torch import Tensor, cat, nn
 from core.audio import InputPolicy
 from core.errors import CheckpointError, ScaleError, shown_name
 from core.files import json_text, sha256_of, write_atomically
-from core.scales import MUSICEVAL, Scale, Scales, keys
+from core.metrics import shortage
+from core.scales import MAX_SCORE, MIN_SCORE, MUSICEVAL, Scale, Scales, keys
 from core.towers import Tower, restore_tower
 
 FORMAT = 1  # raised when a folder of an older program could no longer be read
@@ -47,7 +49,12 @@ RUN_FILE, PROGRESS_FILE, LOG_FILE, STATE_FILE = "run.json", "progress.json", "lo
 PREDICTIONS_FILE, SPLIT_FILE = "predictions.csv", "split.csv"
 CURVES_FILE, SCATTER_FILE = "curves.svg", "scatter.svg"
 _WEIGHT_FILES = "model*.safetensors"
+LEAST_FOR_RANGE = 9  # of n clips and one more, the largest 10 % are one clip from n = 9 on
+_ANY_CLIPS = "clips that the model was not trained on"  # of folders that do not say more
 _DEMO_CAVEAT = "trained on composed music and simulated raters"  # of folders that store no caveat
+
+
+ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "affine": nn.Identity}
 
 
 @dataclass(frozen=True)
@@ -55,18 +62,24 @@ class ErrorEstimate:
     """How far a checkpoint's scores were from the panel's on clips it was not trained on."""
 
     level: float  # share of these clips whose error was at most `absolute_error`, between 0 and 1
-    absolute_error: Mapping[str, float]  # by scale
+    absolute_error: Mapping[str, float]  # by scale; empty where the clips were too few to say
     n_clips: int
     n_systems: int
     data: str  # what the clips and ratings were, in words
+    which: str  # which clips these were, in words: what of them the model was not trained on
+    no_range: str  # why `absolute_error` is empty
 
 
 class Heads(nn.ModuleDict):
-    """A head for each scale, by its key; embeddings of audio and text have the length `dim`."""
+    """A head for each scale, by its key; embeddings of audio and text have the length `dim`.
 
-    def __init__(self, dim: int, scales: Scales = MUSICEVAL) -> None:
-        super().__init__({scale.key: _mlp(2 * dim if scale.needs_prompt else dim) for scale in scales})
-        self.dim, self.scales = dim, scales
+    `activation`, a key of `ACTIVATIONS`, stands between the layers of a head.
+    """
+
+    def __init__(self, dim: int, scales: Scales = MUSICEVAL, activation: str = "relu") -> None:
+        between = ACTIVATIONS[activation]
+        super().__init__({scale.key: _mlp(2 * dim if scale.needs_prompt else dim, between) for scale in scales})
+        self.dim, self.scales, self.activation = dim, scales, activation
 
     def forward(self, audio: Tensor, text: Tensor) -> Tensor:
         """Return the values of each pair of embeddings as (n, n_scales), not clamped."""
@@ -75,8 +88,8 @@ class Heads(nn.ModuleDict):
         return cat([head(given) for head, given in zip(self.values(), inputs, strict=True)], dim=-1)
 
 
-def _mlp(inputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 1))
+def _mlp(inputs: int, between: type[nn.Module]) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, 256), between(), nn.Linear(256, 64), between(), nn.Linear(64, 1))
 
 
 @dataclass(frozen=True)
@@ -113,6 +126,11 @@ class Checkpoint:
     config: dict[str, Any]
 
     @property
+    def is_embedded(self) -> bool:
+        """Whether it is the demo model that comes with MusicEval, or one made as that was."""
+        return self.demo and self.caveat == _DEMO_CAVEAT
+
+    @property
     def scales(self) -> Scales:
         """What it predicts."""
         return self.heads.scales
@@ -145,7 +163,7 @@ def save_checkpoint(
         See `Checkpoint`.
     metrics : mapping
         Must hold ``held_out`` with what `ErrorEstimate` has (``level`` as ``interval_level``, and
-        ``absolute_error`` as ``absolute_error_quantile``).
+        ``absolute_error`` as ``absolute_error_quantile``, null where there is ``no_range``).
     model_card : str
         Markdown.
     provenance : mapping
@@ -175,11 +193,13 @@ def save_checkpoint(
         "tower": tower.name,
         "input_policy": asdict(policy),
         "scales": [scale.to_json() for scale in heads.scales],
+        "activation": heads.activation,
         "stored_as": str(dtype).removeprefix("torch."),
         "provenance": dict(provenance),
         "weights_sha256": {path.name: sha256_of(path) for path in sorted(folder.glob(_WEIGHT_FILES))},
     }
     write_atomically(folder / METRICS_FILE, json_text(metrics))
+    config["metrics_sha256"] = sha256_of(folder / METRICS_FILE)
     write_atomically(folder / CARD_FILE, model_card)
     write_atomically(folder / CONFIG_FILE, json_text(config))
 
@@ -203,7 +223,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             f"{_shown_folder(folder)} is not a model folder. "
             f"Give a folder that holds {CONFIG_FILE}, {METRICS_FILE} and model.safetensors."
         )
-    config, metrics = _read_json(folder / CONFIG_FILE), _read_json(folder / METRICS_FILE)
+    config = _read_json(folder / CONFIG_FILE)
+    metrics = read_metrics(folder, config)
     try:
         if config["format"] != FORMAT:
             raise CheckpointError(
@@ -220,10 +241,10 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             sha256=hashlib.sha256(_read(folder / CONFIG_FILE)).hexdigest(),
             demo=demo,
             caveat=str(config.get("caveat", _DEMO_CAVEAT if demo else "")),
-            policy=InputPolicy(**config["input_policy"]),
+            policy=InputPolicy.from_json(config["input_policy"]),
             error_estimate=_parse_error_estimate(metrics, scales),
             tower=tower,
-            heads=_restore_heads(tower.dim, scales, _part(weights, "heads."), folder),
+            heads=_restore_heads(tower.dim, scales, config, _part(weights, "heads."), folder),
             metrics=metrics,
             config=config,
         )
@@ -239,21 +260,49 @@ def damaged(path: Path) -> CheckpointError:
     )
 
 
+def read_metrics(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Read ``metrics.json``; a CheckpointError if it is missing, or not what ``config.json`` says it is."""
+    path = folder / METRICS_FILE
+    known = config.get("metrics_sha256")  # absent in folders of before
+    if known is not None and hashlib.sha256(_read(path)).hexdigest() != known:
+        raise damaged(path)
+    return _read_json(path)
+
+
 def _parse_error_estimate(metrics: Mapping[str, Any], scales: Scales) -> ErrorEstimate:
     try:
         held_out = metrics["held_out"]
+        n_clips, n_systems = int(held_out["n_clips"]), int(held_out["n_systems"])
+        level = _within(0.0, held_out["interval_level"], 1.0)
+        stored = held_out["absolute_error_quantile"]
+        no_range = str(held_out.get("no_range", ""))
+        if n_clips < LEAST_FOR_RANGE:  # folders of before have a range of however few clips
+            stored, no_range = None, no_range or f"{shortage(n_clips, 'held-out clips', LEAST_FOR_RANGE)}."
+        elif stored is None:
+            raise ValueError(f"there are {n_clips} clips and no error")
+        if not 0 <= n_systems <= n_clips:
+            raise ValueError(f"there are {n_systems} systems of {n_clips} clips")
         return ErrorEstimate(
-            float(held_out["interval_level"]),
-            {scale: abs(float(held_out["absolute_error_quantile"][scale])) for scale in keys(scales)},
-            int(held_out["n_clips"]),
-            int(held_out["n_systems"]),
+            level,
+            {} if stored is None else {key: _within(0.0, stored[key], MAX_SCORE - MIN_SCORE) for key in keys(scales)},
+            n_clips,
+            n_systems,
             str(held_out["data"]),
+            str(held_out.get("which") or _ANY_CLIPS),
+            no_range,
         )
     except (KeyError, TypeError, ValueError) as problem:
         raise CheckpointError(
-            f"{METRICS_FILE} lacks the held-out error that scores are shown with ({problem!r}). "
+            f"{METRICS_FILE} lacks the held-out error that scores are shown with, or it cannot be ({problem!r}). "
             "Copy the model folder again, or measure the model again."
         ) from problem
+
+
+def _within(low: float, value: Any, high: float) -> float:
+    number = float(value)
+    if not low <= number <= high:
+        raise ValueError(f"{number} is not from {low:g} to {high:g}")
+    return number
 
 
 def _named_weights(tower: Tower, heads: Heads, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
@@ -280,9 +329,11 @@ def _read_weights(folder: Path, weights_sha256: Mapping[str, str]) -> dict[str, 
     return weights
 
 
-def _restore_heads(dim: int, scales: Scales, weights: Mapping[str, Tensor], folder: Path) -> Heads:
+def _restore_heads(
+    dim: int, scales: Scales, config: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path
+) -> Heads:
     with torch.device("meta"):  # draws no random weights
-        heads = Heads(dim, scales)
+        heads = Heads(dim, scales, config.get("activation", "relu"))  # folders of before do not say
     try:
         heads.load_state_dict(weights, assign=True)
     except RuntimeError as error:

@@ -214,6 +214,10 @@ def _score_many(manifest: str, output: str, ray: str | None, retry_failed: bool,
         f"{n_new:,} of them now, in {took_s:.1f} s ({n_new / took_s:.1f} rows a second); "
         f"peak memory {_peak_memory_gb():.2f} GB."
     )
+    if counts.n_again:
+        print(f"{counts.n_again:,} rows were scored again: their audio, the judge or its precision has changed.")
+    for note in counts.notes:
+        print(f"! {note}")
 
 
 def _judging(on_cluster: bool, no_cache: bool, cache: Path | None, **how: Any) -> "Judging":
@@ -269,6 +273,8 @@ def embed(data: Path, tower: str | None, model: Path | None, precision: str, cac
         f"{len(clips)} clips with their prompts: {kept.computed} embeddings computed, "
         f"{kept.found} already there, {time.monotonic() - start_s:.1f} s."
     )
+    for note in (*clips.notes, *clips.same_audio()):
+        print(f"! {note}")
 
 
 def _open_cache(
@@ -318,11 +324,16 @@ def train(
     is_first = os.environ.get("RANK", "0") == "0"  # as torchrun counts processes
     try:
         with _run_bar(is_first) as progress:
-            folder = train_judge(plan, output, cache or settings.cache, device, settings.limits, progress)
+            kept = cache or settings.cache
+            folder = train_judge(plan, output, kept, device, settings.limits, progress, doubt=_doubt)
     except StopAsked as stop:
         raise click.exceptions.Exit(stop.exit_code) from stop
     if is_first:
         _report(folder)
+
+
+def _doubt(sentence: str) -> None:
+    click.echo(f"! {sentence}", err=True)
 
 
 @contextlib.contextmanager
@@ -345,17 +356,30 @@ def show_wait(seconds: float) -> str:
 
 
 def _report(folder: "RunFolder") -> None:
+    from core.controls import as_good_as, titled
     from core.evaluation import table_one_as_text
 
-    metrics, measured = folder.metrics(), folder.measured()
+    metrics, (measured, controls) = folder.metrics(), folder.measured()
     if measured.agreement:
-        print(table_one_as_text(measured))
-    for sentence in measured.why_not():
+        print(table_one_as_text(measured, titled(controls)), end="\n\n")
+    for sentence in [*measured.why_not(), *as_good_as(measured, controls)]:
         print(sentence)
-    if metrics["part"] == "dev":
-        print("\nThere is no test part: measured on the dev part, which training stopped on.")
-    print(f"\nMeasured on the {metrics['part']} part. {metrics['comparison']}")
-    print(f"The model is in {folder.path}. Score with --model, or set MUSICEVAL_MODEL for the app.")
+    print(_ranges(metrics["held_out"]))
+    print(f"Epoch {metrics['best_epoch']} of {metrics['epochs']} is kept.")
+    for sentence in metrics.get("doubts", ()):
+        print(f"! {sentence}")
+    print(f"Measured on the {metrics['part']} part. {metrics['comparison']}")
+    what = "The model is" if metrics.get("learned", True) else "What is not trained is"
+    print(f"{what} in {folder.path}. Score with --model, or set MUSICEVAL_MODEL for the app.")
+
+
+def _ranges(held_out: Mapping[str, Any]) -> str:
+    """Say how wide the ranges of the model's scores are, or why they have none."""
+    errors = held_out["absolute_error_quantile"]
+    if not errors:
+        return f"Its scores have no range: {held_out['no_range']}"
+    widths = ", ".join(f"{error:.2f} ({key.replace('_', ' ')})" for key, error in errors.items())
+    return f"Ranges of {held_out['interval_level']:.0%}: {widths} to either side, from {held_out['n_clips']} clips."
 
 
 SIMULATED = "The ratings are simulated: these figures say nothing about what experts hear."
@@ -385,20 +409,23 @@ def evaluate(data: Path | None, system_truth: Path | None, as_json: bool, **give
 
     Prints Table I of the MusicEval paper, with bootstrap intervals.
     """
+    from core.controls import as_good_as, titled
     from core.evaluation import comparison, table_one_as_text
 
     model = given["model"]
     at_most_one(required=True, table=given["table"], answer=given["answer"], model=model)
     judged = _judge(data, **given) if model and data else _read(data, **given)
     measured = _measure(judged, system_truth)
+    controls = judged.controls
     truth = f"the scores in {system_truth.name}" if system_truth else "the means of the clips evaluated"
-    notes = [*judged.notes, *measured.why_not()]
+    notes = [*judged.notes, *measured.why_not(), *as_good_as(measured, controls)]
     if as_json:
         about = {"part": judged.part, "system_truth": truth, "notes": notes}
-        of_a_model = {"data": data.name, **about} if model and data else {}
-        print_json(measured.to_json() | of_a_model)
+        of_controls = {name: of.to_json() for name, of in controls.items()}
+        of_a_model = {"data": data.name, "controls": of_controls, **about} if model and data else {"notes": notes}
+        print_json(measured.to_json() | measured.reasons_to_json() | of_a_model)
         return
-    print(table_one_as_text(measured))
+    print(table_one_as_text(measured, titled(controls)))
     print(f"\nSystem truth: {truth}.")
     print("\n".join([*notes, comparison(list(judged.predictions.table["clip_id"]), judged.data)]))
 
@@ -411,6 +438,7 @@ class _Judged:
     data: "RatedClips | None" = None  # all of the data
     notes: tuple[str, ...] = ()
     part: str | None = None
+    controls: "Mapping[str, Measured]" = dataclasses.field(default_factory=dict)
 
 
 def _read(data: Path | None, table: Path | None, answer: Path | None, **of_a_model: Any) -> _Judged:
@@ -423,19 +451,23 @@ def _read(data: Path | None, table: Path | None, answer: Path | None, **of_a_mod
     if table:
         if data:
             raise DataError("A table has its ratings in it. Give --data with --answer or --model only.")
-        return _Judged(read_predictions(table))
+        read = read_predictions(table)
+        return _Judged(read, notes=read.notes)
     if not data or not answer:
         what = "An answer" if answer else "A model"
         raise DataError(f"{what} has no ratings in it. Give the rated clips that it is about with --data.")
     clips = read_source(data)
-    return _Judged(read_answer(answer, clips), clips)
+    read = read_answer(answer, clips)
+    return _Judged(read, clips, (*clips.notes, *read.notes))
 
 
 def _judge(data: Path, model: Path, predictions: Path | None, **how: Any) -> _Judged:
     """Predict with a model what the raters said of the clips that the options choose."""
     from core.checkpoint import load_checkpoint
+    from core.controls import measure_controls
     from core.embeddings import clip_values, embed_clips
-    from core.evaluation import choose_clips, judged
+    from core.evaluation import judged
+    from core.measured_part import ALL, choose_clips
     from core.musiceval import is_simulated, read_source
     from core.rated_clips import write_csv
 
@@ -447,21 +479,21 @@ def _judge(data: Path, model: Path, predictions: Path | None, **how: Any) -> _Ju
     said = judged(chosen.clips, clip_values(checkpoint.heads, embedded), checkpoint.scales)
     if predictions:
         write_csv(said.table, predictions)
-    notes = [*chosen.notes]
+    notes = [*chosen.notes, *clips.notes, *clips.same_audio()]
     if checkpoint.caveat:
         notes.append(f"About this model: {checkpoint.caveat}.")
     if is_simulated(data):
         notes.append(SIMULATED)
-    return _Judged(said, clips, tuple(notes), chosen.part)
+    rows = [*range(len(clips))] if chosen.part == ALL else chosen.parted.rows(chosen.part)
+    controls = measure_controls(chosen.parted, rows) if chosen.part != "train" else {}
+    return _Judged(said, clips, tuple(notes), chosen.part, controls)
 
 
 def _measure(judged: _Judged, system_truth: Path | None) -> "Measured":
-    """Measure all of it; of a model, what can be measured."""
+    """Measure what can be measured; a MetricError where that is nothing."""
     from core.evaluation import measure, read_system_scores
 
     measured = measure(judged.predictions, read_system_scores(system_truth) if system_truth else None)
-    if system_truth or not judged.part:
-        return measured.complete()
     if not measured.agreement:
         raise MetricError(measured.why_not()[0])
     return measured
@@ -470,6 +502,7 @@ def _measure(judged: _Judged, system_truth: Path | None) -> "Measured":
 TITLES: Mapping[str, str] = {
     "frozen": "the recipe `frozen`",
     "mean": "training mean",
+    "system": "system's training mean",
     "blind": "prompt alone, no audio",
     "shuffled": "shuffled scores",
 }
@@ -492,7 +525,7 @@ def baselines(
 ) -> None:
     """Measure the frozen recipe against what cannot listen.
 
-    Prints a Markdown table: the recipe and three controls, on clips held out.
+    Prints a Markdown table: the recipe and four controls, on clips held out.
     """
     recipe = changed_recipe("frozen", changes)
 
@@ -513,6 +546,8 @@ def baselines(
     print(f"{dataclasses.replace(split, folds=0, fold=0).in_words().capitalize()}; {folds}.")
     if split.folds:
         print(FOLDED)
+    for sentence in measured["frozen"].why_not():
+        print(sentence)
     if is_simulated(data):
         print(SIMULATED)
 
@@ -523,18 +558,18 @@ def _tables(measured: "Mapping[str, Measured]") -> Iterator[str]:
     columns = [(scale, metric) for scale in scales for metric in ("mse", "srcc")]
     for level in ("utterance", "system"):
         titles = [f"{scale.title}, {metric.upper()}" for scale, metric in columns]
-        n = measured["frozen"].on(level)[scales[0].key].n
+        n = next((of.n for of in measured["frozen"].on(level).values()), "too few")
         yield f"| {level.capitalize()} level, n = {n} | {' | '.join(titles)} |"
         yield f"|---{'|---' * len(columns)}|"
         for method, title in TITLES.items():
             on = measured[method].on(level)
-            cells = [_cell(on[scale.key], metric) for scale, metric in columns]
+            cells = [_cell(on.get(scale.key), metric) for scale, metric in columns]
             yield f"| {title} | {' | '.join(cells)} |"
         yield ""
 
 
-def _cell(of: "Agreement", metric: str) -> str:
-    if metric not in of.figures:
+def _cell(of: "Agreement | None", metric: str) -> str:
+    if of is None or metric not in of.figures:
         return "–"
     low, high = of.intervals.get(metric, (None, None))
     return f"{of.figures[metric]:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")

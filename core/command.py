@@ -36,23 +36,16 @@ Function = Callable[..., Any]
 
 
 class Command(click.Command):
-    """A command that answers an unknown option with those it knows, and takes the beginning of a long one."""
+    """A command that answers an unknown option with those it knows; the beginning of one is not taken for it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments."""
-        known = [name for option in self.get_params(ctx) for name in option.opts if name.startswith("--")]
-        end = args.index("--") if "--" in args else len(args)
         try:
-            return super().parse_args(ctx, [*(_whole(word, known) for word in args[:end]), *args[end:]])
+            return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
+            known = [name for option in self.get_params(ctx) for name in option.opts if name.startswith("--")]
             given = error.option_name
             raise click.UsageError(f"unknown: {given}. The options are {', '.join(known)}", ctx) from error
-
-
-def _whole(word: str, known: Sequence[str]) -> str:
-    name, equals, value = word.partition("=")
-    fitting = [option for option in known if name.startswith("--") and option.startswith(name)]
-    return f"{fitting[0]}{equals}{value}" if name not in known and len(fitting) == 1 else word
 
 
 class Group(click.Group):

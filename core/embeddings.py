@@ -2,8 +2,9 @@
 
 What is kept is known by the SHA-256 of all that it depends on:
 
-    audio   the file's bytes, the tower's weights, input policy, window policy, precision
-    text    the prompt, the tower's weights, precision
+    audio   the file's bytes, the tower's weights, input policy, window policy, precision, and the versions of
+            the libraries that decode, resample, measure loudness and compute
+    text    the prompt, the tower's weights, precision, torch's version
 
 The device is not among it: devices differ by float error only. A file holds the SHA-256 of its name and
 rows, then the rows, little-endian float32. It appears whole, by renaming, so several processes and machines
@@ -11,7 +12,9 @@ may share a folder: at worst two make the same. A file that is not what it was w
 there.
 
 Windows of several clips go through the tower in one batch; a clip's embeddings are the same alone and in any
-company, within 1e-6. The heads give each window of a clip a value for each scale, and the clip their mean.
+company, within 1e-6. A clip's rows are its windows' embeddings, each followed by how much the window counts
+(`core.audio.window_weights`). The heads give each window of a clip a value for each scale, and the clip their
+mean by these weights.
 """
 
 import contextlib
@@ -19,17 +22,28 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import soundfile
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.audio import WINDOW_POLICY, AudioLimits, InputPolicy, Samples, condition, cut_window, read_clip, window_starts
+from core.audio import (
+    AudioLimits,
+    InputPolicy,
+    Samples,
+    cut_window,
+    hear,
+    read_whole_clip,
+    window_starts,
+    window_weights,
+)
 from core.checkpoint import Heads
 from core.errors import DataError, shown_name
 from core.feed import Progress, clip_sha256, read_all, stop_if_any
@@ -39,14 +53,14 @@ from core.settings import PRECISIONS
 from core.towers import Tower, tower_sha256
 from core.towers.compiled import CompiledAudio, is_worth_compiling
 
-FORMAT = 1  # raised when the same names would stand for other numbers, as by another front end
+FORMAT = 2  # raised when the same names would stand for other numbers, as by another front end
 BATCH = 8  # windows, or prompts; more does not help a CPU
 ACCELERATED_BATCH = 64
 
 _DIGEST_BYTES = 32
 
 Given = TypeVar("Given")
-_Window = tuple[str, Samples, bool]  # its clip's SHA-256, samples, whether it is the clip's last
+_Window = tuple[str, Samples, float, bool]  # its clip's SHA-256, samples, weight, whether it is the clip's last
 
 
 @dataclass(frozen=True)
@@ -56,15 +70,17 @@ class EmbeddedClips:
     audio: Tensor  # (n_windows, dim): the windows of all clips
     owner: Tensor  # (n_windows,) int64: the clip of each window, ascending from 0
     text: Tensor  # (n_clips, dim): of each clip's prompt
+    weight: Tensor | None = None  # (n_windows,): how much each window counts; without, all alike
 
     def __len__(self) -> int:
         return len(self.text)
 
     @classmethod
     def of(cls, clips: Sequence[Tensor], text: Tensor) -> "EmbeddedClips":
-        """Put clips, (n_windows, dim) each, and their prompts together."""
+        """Put clips, (n_windows, dim + 1) each as the cache has them, and their prompts together."""
         owner = torch.repeat_interleave(torch.tensor([len(rows) for rows in clips]))
-        return cls(torch.cat(list(clips)), owner, text)
+        rows = torch.cat(list(clips))
+        return cls(rows[:, :-1].contiguous(), owner, text, rows[:, -1].contiguous())
 
 
 class EmbeddingCache:
@@ -94,14 +110,15 @@ class EmbeddingCache:
         self._limits = limits or AudioLimits()
 
     def audio(self, paths: Sequence[Path], progress: Progress | None = None) -> list[Tensor]:
-        """Embed clips, to (n_windows, dim) each, float32 on the CPU, in the order of the paths.
+        """Embed clips, to (n_windows, dim + 1) each, float32 on the CPU, in the order of the paths.
 
-        DataError for clips that cannot be read, all of them with the reasons; the others are kept then.
+        The last column is how much each window counts. DataError for clips that cannot be read whole or of
+        which nothing can be heard, all of them with the reasons; the others are kept then.
         """
         unreadable: list[str] = []
         digests = read_all(clip_sha256, dict.fromkeys(paths), unreadable)
         names = {path: self._audio_name(sha256) for path, sha256 in digests}
-        kept = self._kept(names.values())
+        kept = self._kept(names.values(), self._tower.dim + 1)
         new = [path for path, name in names.items() if name not in kept]
         clips = (clip for _, clip in read_all(self._hear, new, unreadable))
         for done, (sha256, rows) in enumerate(self.stream(clips), 1):
@@ -114,7 +131,7 @@ class EmbeddingCache:
     def text(self, prompts: Sequence[str]) -> Tensor:
         """Embed prompts, n of them, to (n, dim) float32 on the CPU."""
         names = {prompt: self._text_name(prompt) for prompt in prompts}
-        kept = self._kept(names.values())
+        kept = self._kept(names.values(), self._tower.dim)
         for batch in _batches((prompt for prompt, name in names.items() if name not in kept), self.batch):
             with torch.no_grad(), self._autocast():
                 rows = self._tower.embed_text(batch).float().cpu()
@@ -124,7 +141,7 @@ class EmbeddingCache:
 
     def find(self, sha256: str) -> Tensor | None:
         """Return a clip's embeddings by the SHA-256 of its file; None where they are not in the folder."""
-        return self._read(self._audio_name(sha256)) if self._folder else None
+        return self._read(self._audio_name(sha256), self._tower.dim + 1) if self._folder else None
 
     def stream(
         self, clips: Iterable[tuple[str, Samples]], progress: Progress | None = None
@@ -134,9 +151,9 @@ class EmbeddingCache:
         A clip is the SHA-256 of its file and its conditioned samples, (n,).
         """
         rows: list[Tensor] = []
-        for batch, embedded in self._embed_windows(_windows(clips, progress)):
-            for (sha256, _, is_last), row in zip(batch, embedded.cpu(), strict=True):
-                rows.append(row)
+        for batch, embedded in self._embed_windows(_windows(clips, self._policy, progress)):
+            for (sha256, _, weight, is_last), row in zip(batch, embedded.cpu(), strict=True):
+                rows.append(torch.cat([row, row.new_tensor([weight])]))
                 if is_last:
                     yield sha256, self._keep(self._audio_name(sha256), torch.stack(rows))
                     rows = []
@@ -151,15 +168,15 @@ class EmbeddingCache:
         """Batches with their embeddings; a GPU computes one while the windows of the next are waited for."""
         behind: list[tuple[list[_Window], Tensor]] = []
         for batch in _batches(windows, self.batch):
-            samples = np.stack([window for _, window, _ in batch])
+            samples = np.stack([window for _, window, _, _ in batch])
             behind.append((batch, self.embed(self._tower.features(samples))))
             if self._tower.device.type == "cpu" or len(behind) > 1:
                 yield behind.pop(0)
         yield from behind
 
     def _hear(self, path: Path) -> tuple[str, Samples]:
-        clip = read_clip(path, self._limits)
-        return clip.sha256, condition(clip.samples, clip.sample_rate_hz, self._policy)
+        clip = read_whole_clip(path, self._limits)
+        return clip.sha256, hear(clip, self._policy, shown_name(path.name)).at_48k()
 
     @functools.cached_property
     def _network(self) -> Callable[[Tensor], Tensor]:
@@ -176,23 +193,23 @@ class EmbeddingCache:
         return tower_sha256(self._tower)
 
     def _audio_name(self, sha256: str) -> str:
-        return self._name("audio", sha256, asdict(self._policy), dict(WINDOW_POLICY))
+        return self._name("audio", sha256, asdict(self._policy), self._policy.window_policy, _audio_versions())
 
     def _text_name(self, prompt: str) -> str:
-        return self._name("text", prompt)
+        return self._name("text", prompt, version("torch"))
 
     def _name(self, *depends_on: object) -> str:
         tower = self._tower_sha256 if self._folder else ""  # hashing a large tower takes a second
         what = [FORMAT, tower, self._precision, *depends_on]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
-    def _kept(self, names: Iterable[str]) -> dict[str, Tensor]:
+    def _kept(self, names: Iterable[str], width: int) -> dict[str, Tensor]:
         """Return those embeddings of the folder that are there and undamaged, by name."""
-        kept = {name: rows for name in {*names} if (rows := self._read(name)) is not None}
+        kept = {name: rows for name in {*names} if (rows := self._read(name, width)) is not None}
         self.found += len(kept)
         return kept
 
-    def _read(self, name: str) -> Tensor | None:
+    def _read(self, name: str, width: int) -> Tensor | None:
         if not self._folder:
             return None
         try:
@@ -204,7 +221,7 @@ class EmbeddingCache:
         digest, rows = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
         if digest != _digest(name, rows):
             return None
-        return torch.from_numpy(np.frombuffer(rows, "<f4").astype(np.float32).reshape(-1, self._tower.dim))
+        return torch.from_numpy(np.frombuffer(rows, "<f4").astype(np.float32).reshape(-1, width))
 
     def _keep(self, name: str, rows: Tensor) -> Tensor:
         self.computed += 1
@@ -229,29 +246,38 @@ def embed_clips(clips: RatedClips, cache: EmbeddingCache, progress: Progress | N
     return EmbeddedClips.of(audio, cache.text(list(clips.table["prompt"])))
 
 
-def pool(values: Tensor, owner: Tensor, n_clips: int) -> Tensor:
+def pool(values: Tensor, owner: Tensor, n_clips: int, weight: Tensor | None = None) -> Tensor:
     """Return the mean of the windows' values by clip, (n_windows, n) to (n_clips, n); differentiable.
 
-    Nothing is clamped. A clip without windows has no value (NaN).
+    `weight`, (n_windows,), is how much each window counts; without it all count alike. Nothing is clamped. A
+    clip without windows has no value (NaN).
     """
-    sums = values.new_zeros(n_clips, values.shape[1]).index_add(0, owner, values)
-    return sums / torch.bincount(owner, minlength=n_clips).to(values)[:, None]
+    weight = values.new_ones(len(values)) if weight is None else weight.to(values)
+    sums = values.new_zeros(n_clips, values.shape[1]).index_add(0, owner, values * weight[:, None])
+    return sums / values.new_zeros(n_clips).index_add(0, owner, weight)[:, None]
 
 
 def clip_values(heads: Heads, clips: EmbeddedClips) -> NDArray[np.float64]:
     """Return what heads say of clips on their device, (n_clips, n_scales), not clamped."""
     with torch.no_grad():
         values = heads(clips.audio, clips.text[clips.owner])
-        return pool(values.cpu().double(), clips.owner.cpu(), len(clips)).numpy()
+        return pool(values.cpu().double(), clips.owner.cpu(), len(clips), clips.weight).numpy()
 
 
-def _windows(clips: Iterable[tuple[str, Samples]], progress: Progress | None) -> Iterator[_Window]:
+def _windows(clips: Iterable[tuple[str, Samples]], policy: InputPolicy, progress: Progress | None) -> Iterator[_Window]:
     for sha256, samples in clips:
-        starts = window_starts(samples.size)
-        for number, start in enumerate(starts):
+        starts, weights = window_starts(samples.size, policy.passes), window_weights(samples.size, policy)
+        for number, (start, weight) in enumerate(zip(starts, weights, strict=True)):
             if progress:
                 progress(number / len(starts), f"Listening: window {number + 1} of {len(starts)}")
-            yield sha256, cut_window(samples, start), start == starts[-1]
+            yield sha256, cut_window(samples, start), weight, number == len(starts) - 1
+
+
+@functools.cache
+def _audio_versions() -> Mapping[str, str]:
+    """What else the numbers depend on."""
+    packages = {package: version(package) for package in ("soxr", "pyloudnorm", "scipy", "torch")}
+    return {**packages, "libsndfile": soundfile.__libsndfile_version__}
 
 
 def _batches(items: Iterable[Given], size: int) -> Iterator[list[Given]]:

@@ -2,6 +2,7 @@
 
     MusicEvalError
     ├── AudioError        the clip cannot be read, or lies outside the limits
+    │   └── SilenceError  the judge would hear nothing of it
     ├── BatchError        a run over many clips cannot begin or go on
     ├── CheckpointError   the model folder is missing, incomplete or damaged
     ├── DataError         a table of rated clips cannot be read or used
@@ -19,6 +20,8 @@ with several problems get a line more for each. It names files by their basename
 message is shown to visitors of a web page.
 """
 
+import math
+
 MAX_NAME_LENGTH = 80
 
 
@@ -28,6 +31,10 @@ class MusicEvalError(Exception):
 
 class AudioError(MusicEvalError):
     """A clip cannot be read, or lies outside the limits."""
+
+
+class SilenceError(AudioError):
+    """A clip of which a judge would hear nothing, so that no score means anything."""
 
 
 class BatchError(MusicEvalError):
@@ -72,6 +79,13 @@ class RatingError(StudyError):
 
 class TrainingError(MusicEvalError):
     """A model cannot be trained, or a run not started, continued or stopped, as asked."""
+
+
+def shown_beyond(value: float, limit: float, digits: int) -> str:
+    """Write a value that lies beyond a limit, rounded away from it: 0.498 below 0.5 is 0.49 and not 0.50."""
+    step = 10**digits
+    steps = round(value * step, 6)  # 0.29 has 29 hundredths, whatever binary fractions say
+    return f"{(math.floor(steps) if value < limit else math.ceil(steps)) / step:.{digits}f}"
 
 
 def shown_name(name: str) -> str:

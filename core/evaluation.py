@@ -4,25 +4,23 @@ A *table* is a CSV file with a heading: ``clip_id``, ``system_id`` and, for one 
 under the scale's key and the predicted one under ``predicted_`` and that key; more columns are left alone. An
 *answer* is what was handed in to the AudioMOS Challenge 2025, track 1: lines ``wav,musical impression,textual
 alignment`` without a heading, the wav's name with or without ``.wav``. It has no truth, so it goes with rated
-clips, and is measured on those that it names. *System scores* are lines ``system,musical impression,textual
-alignment`` without a heading, as in ``system_mos`` of the MusicEval release.
+clips, and is measured on those that it names; how many it lacks is noted. A prediction may lie up to one point
+outside 1 to 5, as a regression's do, which is noted; farther out it is an error. *System scores* are lines
+``system,musical impression,textual alignment`` without a heading, as in ``system_mos`` of the MusicEval release.
 
 *Utterance level* compares clips; *system level* compares the unweighted means over each system's clips
 (MusicEval, section V.B), or sets the predicted means against system scores that are given, as the challenge
-does. Clips are resampled at utterance level, systems at system level. What cannot be measured, as a
-correlation over two systems, is left out with the reason beside it; the rest stands all the same.
+does. For intervals systems are drawn, and at utterance level prompts too, where they are known. What would
+mean nothing, as a correlation over two systems, is left out with the reason beside it; the rest stands all
+the same.
 
 The paper's row of Table I is its test part, a random 15 % of the clips that was not published
 (https://arxiv.org/abs/2501.10811). The baseline's row is what the authors' released code reaches on the
 official dev part; of its metrics only SRCC is given here, and its system truth is a file.
-
-A trained model is best measured on the part that its own split held out; the folder of its training run says
-which that is, and of what data. With other data, or another split, some of the clips may be ones that it was
-trained on: then that is said.
 """
 
 import dataclasses
-import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,20 +30,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.checkpoint import RUN_FILE, SPLIT_FILE, damaged
+from core.checkpoint import LEAST_FOR_RANGE
 from core.errors import DataError, MetricError, shown_name
-from core.files import Problems, line_place, parse_number, parse_score, read_csv, read_lines
-from core.metrics import METRICS, Agreement, agreement
+from core.files import Problems, first_of, line_place
+from core.metrics import LEAST_GROUPS, LEAST_POINTS, METRICS, Agreement, agreement, bootstrap_intervals, shortage
 from core.musiceval import WavName, is_published
-from core.rated_clips import RatedClips, data_sha256, scales_beside, unescape_cell, write_csv, write_scales_beside
+from core.rated_clips import RatedClips, scales_beside, write_csv, write_scales_beside
 from core.scales import MAX_SCORE, MIN_SCORE, MUSICEVAL, Scale, Scales, keys
-from core.splits import SPLITS, Split, split_clips
+from core.tables import open_table, parse_number, parse_score
 
 RESAMPLES = 1000
 LEVELS = ("utterance", "system")
+_UNITS = {"utterance": "clips", "system": "systems"}
 INTERVAL_LEVEL = 0.9
-ALL = "all"
-PARTS = (*SPLITS, ALL)
+
+_NAMES = ("clip_id", "system_id")
+_MOST_OUTSIDE = 1.0  # points that a regression may miss the scales by
 
 SystemScores = Mapping[str, Mapping[str, float]]  # by scale and system
 
@@ -62,10 +62,15 @@ def columns_of(scales: Iterable[Scale]) -> list[str]:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predicted scores beside rated ones: ``clip_id``, ``system_id``, and the columns of `columns_of`."""
+    """Predicted scores beside rated ones.
+
+    The table has ``clip_id``, ``system_id``, ``prompt_id`` where prompts are known, and `columns_of` the scales.
+    The notes say in sentences what is special about them.
+    """
 
     table: pd.DataFrame
     scales: Scales
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, clips: RatedClips, values: NDArray[np.float64], scales: Scales) -> Self:
@@ -80,7 +85,7 @@ class Predictions:
                 f"{', '.join(keys(scales))}: they have no scale in common."
             )
         said = {predicted(key): values[:, keys(scales).index(key)] for key in keys(common)}
-        return cls(clips.table[["clip_id", "system_id", *keys(common)]].assign(**said), common)
+        return cls(clips.table[["clip_id", "system_id", "prompt_id", *keys(common)]].assign(**said), common)
 
     def to_csv(self, path: Path) -> None:
         """Write what `read_predictions` reads."""
@@ -99,28 +104,30 @@ def read_predictions(path: Path) -> Predictions:
     Raises
     ------
     DataError
-        With all that is wrong, by line: cells that are empty or no numbers, rated scores outside 1 to 5,
-        clips that are there twice. Or a column is missing.
+        With all that is wrong, by line: cells that are empty or no numbers, scores that cannot be, clips that are
+        there twice. Or a column is missing.
     """
-    read, known = read_csv(path), scales_beside(path)
-    scales = _scales_in(read.heading, known)
-    checks: dict[str, Callable[[str], Any]] = {"clip_id": _name, "system_id": _name}
+    known, problems = scales_beside(path), Problems(path.name)
+    read = open_table(path, (*_NAMES, "prompt_id"), columns_of(known))
+    scales = _scales_in(read.columns, known)
+    names = [name for name in (*_NAMES, "prompt_id") if name in read.columns]
+    checks: dict[str, Callable[[str], Any]] = dict.fromkeys(names, _name)
     for key in keys(scales):
-        checks |= {key: parse_score, predicted(key): parse_number}
+        checks |= {key: parse_score, predicted(key): _prediction}
     columns: dict[str, list[Any]] = {column: [] for column in checks}
     seen: set[str] = set()
-    for line, row in read.rows:
-        place = line_place(path.name, line)
+    for line in read.rows(problems):
+        place, clip_id = line_place(path.name, line.number), line.cells["clip_id"]
         for column, check in checks.items():
             try:
-                columns[column].append(check(row[column]))
+                columns[column].append(check(line.cells[column]))
             except ValueError as error:
-                read.problems.add(place, f"{column}: {error}")
-        if row["clip_id"] in seen:
-            read.problems.add(place, f"the clip {shown_name(row['clip_id'])} is there twice")
-        seen.add(row["clip_id"])
-    read.problems.stop_if_any()
-    return Predictions(pd.DataFrame(columns), scales)
+                problems.add(place, f"{column}: {error}")
+        if clip_id in seen:
+            problems.add(place, f"the clip {shown_name(clip_id)} is there twice")
+        seen.add(clip_id)
+    problems.stop_if_any()
+    return _noted(Predictions(pd.DataFrame(columns), scales))
 
 
 def read_answer(path: Path, clips: RatedClips) -> Predictions:
@@ -128,7 +135,7 @@ def read_answer(path: Path, clips: RatedClips) -> Predictions:
     places = {clip_id: row for row, clip_id in enumerate(clips.table["clip_id"])}
     problems = Problems(path.name)
     scores: dict[int, tuple[float, ...]] = {}
-    for line in _named_scores(path, parse_number, problems):
+    for line in _named_scores(path, _prediction, problems):
         row = places.get(line.name.removesuffix(".wav"))
         if row is None:
             problems.add(line.place, f"there is no rated clip {shown_name(line.name)}")
@@ -138,7 +145,20 @@ def read_answer(path: Path, clips: RatedClips) -> Predictions:
             scores[row] = line.scores
     problems.stop_if_any()
     values = np.reshape([*scores.values()], (-1, len(MUSICEVAL)))
-    return Predictions.of(clips.take([*scores]), values, MUSICEVAL)
+    missing = [clip_id for clip_id, row in places.items() if row not in scores]
+    said = f"The answer has {len(scores):,} of the {len(places):,} rated clips, and lacks {first_of(missing)}."
+    return _noted(Predictions.of(clips.take([*scores]), values, MUSICEVAL), *([said] if missing else []))
+
+
+def _noted(predictions: Predictions, *notes: str) -> Predictions:
+    """Add notes, and one where predictions lie outside the scales."""
+    said = predictions.table[[*map(predicted, keys(predictions.scales))]].to_numpy(dtype=float)
+    outside = said[(said < MIN_SCORE) | (said > MAX_SCORE)]
+    if len(outside):
+        span = f"they go from {said.min():g} to {said.max():g}"
+        lie = "1 prediction lies" if len(outside) == 1 else f"{len(outside):,} predictions lie"
+        notes = (*notes, f"{lie} outside {MIN_SCORE:g} to {MAX_SCORE:g}: {span}.")
+    return dataclasses.replace(predictions, notes=notes)
 
 
 def read_system_scores(path: Path) -> SystemScores:
@@ -176,15 +196,21 @@ class _NamedScores:
 
 def _named_scores(path: Path, parse: Callable[[str], float], problems: Problems) -> Iterator[_NamedScores]:
     """Each good line of a name and its scores on MusicEval's scales."""
-    for number, line in read_lines(path):
-        place = line_place(path.name, number)
-        cells = [cell.strip() for cell in line.split(",")]
+    scales = keys(MUSICEVAL)
+    for line in open_table(path, ["name"], scales, has_heading=False).rows(problems):
+        place = line_place(path.name, line.number)
         try:
-            if len(cells) != 1 + len(MUSICEVAL):
-                raise ValueError(f"{len(cells)} instead of {1 + len(MUSICEVAL)} cells")
-            yield _NamedScores(place, _name(cells[0]), tuple(map(parse, cells[1:])))
+            scores = tuple(parse(line.cells[key]) for key in scales)
+            yield _NamedScores(place, _name(line.cells["name"]), scores)
         except ValueError as error:
             problems.add(place, str(error))
+
+
+def _prediction(text: str) -> float:
+    number = parse_number(text)
+    if not MIN_SCORE - _MOST_OUTSIDE <= number <= MAX_SCORE + _MOST_OUTSIDE:
+        raise ValueError(f"{number:g} is no score from {MIN_SCORE:g} to {MAX_SCORE:g}")
+    return number
 
 
 def _name(cell: str) -> str:
@@ -195,11 +221,16 @@ def _name(cell: str) -> str:
 
 @dataclass(frozen=True)
 class Measured:
-    """How well a judge agrees with the raters on its scales: by level and scale, or why that is not known."""
+    """How well a judge agrees with the raters on its scales.
+
+    `agreement` and `reasons` are by level and scale: what was measured, and why something of it, or all, was
+    not. `no_intervals` says by level why there are none.
+    """
 
     scales: Scales
     agreement: Mapping[tuple[str, str], Agreement]
     reasons: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
+    no_intervals: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def on(self, level: str) -> dict[str, Agreement]:
         """Return what was measured on a level, by scale."""
@@ -209,32 +240,35 @@ class Measured:
     def why_not(self) -> list[str]:
         """Say in sentences what is not measured, and why."""
         titles = {scale.key: scale.title for scale in self.scales}
-        return [
-            f"{titles[key]}, {level} level, is not measured: {reason}" for (level, key), reason in self.reasons.items()
-        ]
-
-    def complete(self) -> Self:
-        """Return this if everything was measured, else raise a MetricError that names scale and level."""
-        titles = {scale.key: scale.title for scale in self.scales}
+        said = []
         for (level, key), reason in self.reasons.items():
-            raise MetricError(f"{titles[key]}: At {level} level: {reason}")
-        return self
+            is_partly = (level, key) in self.agreement
+            what = "correlations are not measured" if is_partly else "is not measured"
+            said.append(f"{titles[key]}, {level} level{':' if is_partly else ','} {what}: {reason}")
+        return [*said, *(f"There are no intervals at {level} level: {why}" for level, why in self.no_intervals.items())]
 
     def to_json(self) -> dict[str, dict[str, Any]]:
-        """Return ``{level: {scale: {"n": ..., "mse": ..., "mse_ci95": [low, high], ...}}}``."""
+        """Return ``{level: {scale: {"n": ..., "mse": ..., "mse_ci95": [low, high], ...}}}``; null for no figure."""
         found = _nested({at: of.to_json() for at, of in self.agreement.items()})
         return {level: found.get(level, {}) for level in LEVELS}
 
     def reasons_to_json(self) -> dict[str, dict[str, Any]]:
-        """Return ``{level: {scale: reason}}``."""
-        return _nested(self.reasons)
+        """Return ``{"not_measured": {level: {scale: reason}}, "no_intervals": {level: reason}}``."""
+        return {"not_measured": _nested(self.reasons), "no_intervals": dict(self.no_intervals)}
 
     @classmethod
     def from_json(cls, metrics: Mapping[str, Any], scales: Scales) -> Self:
-        """Read ``metrics.json``; what is missing in it was not measured."""
+        """Read ``metrics.json``; what is missing in it was not measured. A ValueError for a number that cannot be.
+
+        Figures of too few points, as models of before have them, are left out like those of today.
+        """
         stored = _flat({level: metrics.get(level, {}) for level in LEVELS}, scales)
-        reasons = _flat(metrics.get("not_measured", {}), scales)
-        return cls(scales, {at: Agreement.from_json(of) for at, of in stored.items()}, reasons)
+        found = {at: Agreement.from_json(of) for at, of in stored.items()}
+        too_few = {at: of.n for at, of in found.items() if of.n is not None and of.n < LEAST_POINTS}
+        reasons = {at: f"{shortage(n, _UNITS[at[0]], LEAST_POINTS)}." for at, n in too_few.items()}
+        enough = {at: of for at, of in found.items() if at not in too_few}
+        reasons |= _flat(metrics.get("not_measured", {}), scales)
+        return cls(scales, enough, reasons, dict(metrics.get("no_intervals", {})))
 
 
 def _nested(of: Mapping[tuple[str, str], Any]) -> dict[str, dict[str, Any]]:
@@ -265,21 +299,57 @@ def measure(
     MetricError
         The given system scores lack a system.
     """
-    resamples = RESAMPLES if resamples is None else resamples
-    columns = columns_of(predictions.scales)
+    columns, scales = columns_of(predictions.scales), predictions.scales
+    drawn_n = RESAMPLES if resamples is None else resamples
     tables = {LEVELS[0]: predictions.table, LEVELS[1]: predictions.table.groupby("system_id")[columns].mean()}
     found: dict[tuple[str, str], Agreement] = {}
     reasons: dict[tuple[str, str], str] = {}
+    no_intervals: dict[str, str] = {}
     for level, table in tables.items():
-        for scale in predictions.scales:
+        groups = _drawn(level, table)
+        short = next((shortage(n, of, LEAST_GROUPS) for of, n in _counts(groups).items() if n < LEAST_GROUPS), "")
+        for scale in scales:
             truth, said = (table[of].to_numpy(dtype=float) for of in (scale.key, predicted(scale.key)))
             if system_scores is not None and level == LEVELS[1]:
                 truth = _given(system_scores, scale, list(table.index))
             try:
-                found[level, scale.key] = agreement(truth, said, resamples, seed)
+                measured = agreement(truth, said, _UNITS[level])
             except MetricError as error:
                 reasons[level, scale.key] = str(error)
-    return Measured(predictions.scales, found, reasons)
+                continue
+            if len(measured.figures) < len(METRICS):
+                reasons[level, scale.key] = f"all {'predicted' if np.ptp(truth) else 'rated'} scores are the same."
+            drawn = [] if short or not drawn_n else [*groups.values()]
+            found[level, scale.key] = _with_intervals(measured, truth, said, drawn, drawn_n, seed)
+        if short and any(of == level for of, _ in found):
+            no_intervals[level] = f"{short}."
+    return Measured(scales, found, reasons, no_intervals)
+
+
+def _with_intervals(
+    measured: Agreement,
+    truth: NDArray[np.float64],
+    said: NDArray[np.float64],
+    groups: Sequence[Sequence[str]],
+    resamples: int,
+    seed: int,
+) -> Agreement:
+    """Add the intervals of the figures that there are; none where no groups are drawn."""
+    found = bootstrap_intervals(truth, said, groups, resamples, seed) if groups else {}
+    intervals = {name: ends for name, ends in found.items() if name in measured.figures}
+    return dataclasses.replace(measured, intervals=intervals)
+
+
+def _drawn(level: str, table: pd.DataFrame) -> dict[str, list[str]]:
+    """What is drawn for intervals: each row's system, and at utterance level its prompt where it is known."""
+    if level == LEVELS[1]:
+        return {"systems": list(table.index)}
+    known = {"systems": "system_id", "prompts": "prompt_id"}
+    return {of: list(table[column]) for of, column in known.items() if column in table}
+
+
+def _counts(groups: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    return {of: len(set(names)) for of, names in groups.items()}
 
 
 def _given(system_scores: SystemScores, scale: Scale, systems: list[str]) -> NDArray[np.float64]:
@@ -290,19 +360,27 @@ def _given(system_scores: SystemScores, scale: Scale, systems: list[str]) -> NDA
     return np.array([scores[system] for system in systems])
 
 
-def error_estimate(predictions: Predictions, data: str) -> dict[str, Any]:
-    """Return the error that a checkpoint's intervals are made of, as ``metrics.json`` has it."""
-    table = predictions.table
-    quantiles = {
-        key: float(np.quantile((table[key] - table[predicted(key)]).abs(), INTERVAL_LEVEL))
-        for key in keys(predictions.scales)
-    }
+def error_estimate(predictions: Predictions, data: str, which: str = "") -> dict[str, Any]:
+    """Return the error that a checkpoint's ranges are made of, as ``metrics.json`` has it.
+
+    The range is split-conformal: of n clips and one more, the errors are in any order equally likely, so the
+    ceil((n + 1) 0.9)-th smallest holds the next one with a probability of at least 90 %. That takes
+    `LEAST_FOR_RANGE` clips. `which` says in words which clips these are.
+
+    Source: Lei et al., "Distribution-free predictive inference for regression", 2018, section 2.2.
+    """
+    table, n = predictions.table, len(predictions.table)
+    place = math.ceil((n + 1) * INTERVAL_LEVEL - 1e-9)
+    errors = {key: np.sort((table[key] - table[predicted(key)]).abs().to_numpy()) for key in keys(predictions.scales)}
+    is_enough = n >= LEAST_FOR_RANGE
     return {
         "data": data,
-        "n_clips": len(table),
+        "which": which,
+        "n_clips": n,
         "n_systems": int(table["system_id"].nunique()),
         "interval_level": INTERVAL_LEVEL,
-        "absolute_error_quantile": quantiles,
+        "absolute_error_quantile": {key: float(of[place - 1]) for key, of in errors.items()} if is_enough else None,
+        "no_range": "" if is_enough else f"{shortage(n, 'held-out clips', LEAST_FOR_RANGE)}.",
     }
 
 
@@ -323,25 +401,36 @@ _TITLE_WIDTH, _CELL_WIDTH = 28, 7
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of Table I on one level: figures by scale, for every scale; "" is the source of those of here."""
+    """A row of Table I on one level: figures by scale, for every scale.
+
+    The source "" is what was measured here, and `is_control` says that it is a control's figures.
+    """
 
     source: str
     of_scales: Mapping[str, Agreement]
+    is_control: bool = False
 
 
-def table_one(measured: Measured, level: str) -> list[TableRow]:
-    """Return the rows of a level: what was measured, then what was published."""
-    known = {("", key): of for key, of in measured.on(level).items()}
-    for (source, of_level, key), figures in PUBLISHED.items():
-        if of_level == level:
-            there = {name: f for name, f in zip(METRICS, figures, strict=True) if f is not None}
-            known[source, key] = Agreement(None, there)
-    sources = dict.fromkeys(["", *(source for source, _, _ in PUBLISHED)])
-    scales = keys(measured.scales)
-    return [TableRow(of, {key: known.get((of, key), _NONE) for key in scales}) for of in sources]
+def table_one(measured: Measured, level: str, controls: Mapping[str, Measured] | None = None) -> list[TableRow]:
+    """Return the rows of a level: what was measured, then its controls by title, then what was published."""
+    shown = keys(measured.scales)
+    rows = [TableRow("", _for_all(measured.on(level), shown))]
+    rows += [TableRow(title, _for_all(of.on(level), shown), True) for title, of in (controls or {}).items()]
+    for source in dict.fromkeys(source for source, _, _ in PUBLISHED):
+        published = {
+            key: Agreement(None, {name: f for name, f in zip(METRICS, figures, strict=True) if f is not None})
+            for (of, of_level, key), figures in PUBLISHED.items()
+            if (of, of_level) == (source, level)
+        }
+        rows.append(TableRow(source, _for_all(published, shown)))
+    return rows
 
 
-def table_one_as_text(measured: Measured) -> str:
+def _for_all(found: Mapping[str, Agreement], scales: Sequence[str]) -> dict[str, Agreement]:
+    return {key: found.get(key, _NONE) for key in scales}
+
+
+def table_one_as_text(measured: Measured, controls: Mapping[str, Measured] | None = None) -> str:
     """Lay Table I out for a terminal."""
     scales = [scale for scale in measured.scales if any(scale.key in measured.on(level) for level in LEVELS)]
     width = _CELL_WIDTH * len(METRICS)
@@ -349,14 +438,14 @@ def table_one_as_text(measured: Measured) -> str:
     lines.append(_line("", [[name.upper() for name in METRICS] for _ in scales]))
     for level in LEVELS:
         lines += ["", f"{level.capitalize()} level"]
-        for row in table_one(measured, level):
+        for row in table_one(measured, level, controls):
             lines += _text_lines(row, [row.of_scales[scale.key] for scale in scales])
     return "\n".join(line.rstrip() for line in lines)
 
 
 def _text_lines(row: TableRow, shown: Sequence[Agreement]) -> Iterator[str]:
-    n = next((of.n for of in shown if of.n), 0)
-    title = row.source or f"this result (n = {n})"
+    n = next((of.n for of in shown if of.n), None)
+    title = row.source or ("this result (not measured)" if n is None else f"this result (n = {n})")
     yield _line(f"  {title}", [[_figure(of.figures.get(name)) for name in METRICS] for of in shown])
     if any(of.intervals for of in shown):
         for end, title in enumerate(("  95 % interval from", "  to")):
@@ -390,73 +479,3 @@ def comparison(clip_ids: Sequence[str], data: RatedClips | None) -> str:
         if set(clip_ids) == set(data.table.loc[data.table["split"] == part, "clip_id"]):
             return sentence
     return f"These clips of MusicEval are neither its whole dev part nor its whole test part: {no}."
-
-
-@dataclass(frozen=True)
-class MeasuredClips:
-    """Clips to measure a model on, one of `PARTS`, and what belongs to their figures in sentences."""
-
-    clips: RatedClips
-    part: str
-    notes: tuple[str, ...]
-
-
-def choose_clips(clips: RatedClips, model: Path, split: Split | None = None, part: str | None = None) -> MeasuredClips:
-    """Choose the clips to measure a model on."""
-    own = own_parts(model)
-    is_same = bool(own) and _own_data(model) == data_sha256(clips)
-    if split is not None:
-        parted, how = split_clips(clips, split), f"of the split: {split.in_words()}"
-    elif is_same:
-        if not own.keys() >= set(clips.table["clip_id"]):
-            raise damaged(model / SPLIT_FILE)
-        parted, how = clips.with_parts([own[of] for of in clips.table["clip_id"]]), "of the model's own split"
-    else:
-        parted, how = clips.with_parts([""] * len(clips)), "without a split"
-    part = part or next((part for part in ("test", "dev") if parted.rows(part)), ALL)
-    chosen = parted if part == ALL else parted.take(parted.rows(part))
-    if not len(chosen):
-        raise DataError(f"There are no clips in the {part} part {how}. Give a split, or another part.")
-    what = f"the {part} part, {len(chosen)} of {len(clips)} clips, {how}"
-    what = f"all {len(clips)} clips" if part == ALL else what
-    return MeasuredClips(chosen, part, (f"Measured on {what}.", _known(chosen, own, is_same)))
-
-
-def own_parts(model: Path) -> dict[str, str]:
-    """Return the part by clip of a model's own split; empty where its folder does not say."""
-    if not (model / SPLIT_FILE).is_file():
-        return {}
-    read = read_csv(model / SPLIT_FILE)
-    parts = {unescape_cell(cells.get("clip_id", "")): cells.get("split", "") for _, cells in read.rows}
-    if read.problems.found or "" in parts or not set(parts.values()) <= set(SPLITS):
-        raise damaged(model / SPLIT_FILE)
-    return parts
-
-
-def _own_data(model: Path) -> str | None:
-    """Hash of the data that a model was trained on, where its folder says."""
-    if not (model / RUN_FILE).is_file():
-        return None
-    try:
-        return str(json.loads((model / RUN_FILE).read_bytes())["data"]["sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise damaged(model / RUN_FILE) from error
-
-
-def _known(chosen: RatedClips, own: Mapping[str, str], is_same: bool) -> str:
-    """Say how many of the clips the model was trained on, or stopped on."""
-    if not own:
-        return "The model does not say which clips it was trained on."
-    parts = [own.get(clip_id) for clip_id in chosen.table["clip_id"]]
-    train, dev = parts.count("train"), parts.count("dev")
-    if not is_same:
-        return (
-            "The model was trained on other data; "
-            f"{train + dev} of these {len(parts)} clips have names of clips that it was trained with."
-        )
-    if train + dev == 0:
-        return "The model was trained on none of them."
-    return (
-        f"The model was trained on {train} of these {len(parts)} clips, and its training was stopped by "
-        f"{dev} of them: this is not how well it judges clips that it does not know."
-    )

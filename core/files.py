@@ -1,34 +1,55 @@
-"""Files: read line by line with all that is wrong said at once, and written whole or not at all.
+"""Files: found by the names in lists, all that is wrong said at once, and written whole or not at all.
 
 A data set has thousands of lines; whoever repairs it wants to know all that is wrong, with file and line,
 before anything starts. So readers add what they find to `Problems`, go on, and stop once, at the end. (pandas
 and pydantic name no lines.) What is written gets its name when it is complete, so it can be read at any time.
 """
 
-import csv
 import hashlib
-import io
 import json
-import math
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.errors import DataError, StudyError, shown_name
-from core.scales import MAX_SCORE, MIN_SCORE
 
 SHOWN_PROBLEMS = 20
+SHOWN_NAMES = 5
 
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find_file(path: Path) -> Path:
+    """Return where a file lies that a list names; the path as it is where it lies nowhere.
+
+    As it is written; otherwise with slashes for the backslashes of Windows, and with accents composed or
+    decomposed, as macOS writes them.
+    """
+    if _is_there(path):
+        return path
+    found = Path(path.anchor)
+    for name in path.parts[1:] if path.anchor else path.parts:
+        pieces = (name,) if _is_there(found / name) else name.replace("\\", "/").split("/")
+        for piece in pieces:
+            forms = (found / form for form in (piece, *(unicodedata.normalize(of, piece) for of in ("NFC", "NFD"))))
+            found = next(filter(_is_there, forms), found / piece)
+    return found if _is_there(found) else path
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, a folder that is not ours
+        return False
 
 
 def json_text(content: Any) -> str:
@@ -102,65 +123,7 @@ def line_place(file: str, line: int) -> str:
     return f"{file}, line {line}"
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield number and text of each line that is not blank, from 1, without its end."""
-    for number, line in enumerate(_text(path).split("\n"), 1):
-        if line.strip():
-            yield number, line.rstrip("\r")
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A CSV file as text: the lines on which rows begin, and their cells by column."""
-
-    heading: list[str]
-    rows: list[tuple[int, dict[str, str]]]
-    problems: Problems  # rows of another length, which are left out
-
-
-def read_csv(path: Path) -> TextTable:
-    """Read a CSV file with a heading; a DataError if it is empty or not UTF-8 text."""
-    reader = csv.reader(io.StringIO(_text(path), newline=""))
-    table, line = TextTable([], [], Problems(path.name)), 1
-    try:
-        for cells in reader:
-            if not table.heading:
-                table.heading.extend(cells)
-            elif len(cells) == len(table.heading):
-                table.rows.append((line, dict(zip(table.heading, cells, strict=True))))
-            elif cells:
-                what = f"{len(cells)} instead of {len(table.heading)} cells"
-                table.problems.add(line_place(path.name, line), what)
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{shown_name(path.name)}, line {line}, cannot be read as CSV: {error}.") from error
-    if not table.heading:
-        raise DataError(f"{shown_name(path.name)} cannot be read as a table: it is empty.")
-    return table
-
-
-def parse_number(text: str) -> float:
-    """Return a finite number, or raise ValueError with half a sentence for the user."""
-    try:
-        number = float(text)
-    except ValueError as error:
-        raise ValueError(f"{shown_name(text)} is not a number") from error
-    if not math.isfinite(number):
-        raise ValueError(f"{text.strip()} is not a finite number")
-    return number
-
-
-def parse_score(text: str) -> float:
-    """Return a score from 1 to 5, or raise ValueError with half a sentence for the user."""
-    score = parse_number(text)
-    if not MIN_SCORE <= score <= MAX_SCORE:
-        raise ValueError(f"the score {score:g} is not from {MIN_SCORE:g} to {MAX_SCORE:g}")
-    return score
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise DataError(f"{shown_name(path.name)} cannot be read as a table: {why}.") from error
+def first_of(names: Sequence[str]) -> str:
+    """Name the first of many things, and say how many more there are."""
+    more = len(names) - SHOWN_NAMES
+    return ", ".join(names[:SHOWN_NAMES]) + (f" and {more:,} more" if more > 0 else "")

@@ -25,7 +25,7 @@ import itertools
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -34,10 +34,11 @@ import numpy as np
 import pandas as pd
 
 from core.errors import DataError, shown_name
-from core.files import Problems, line_place, parse_score, read_lines
-from core.rated_clips import RatedClips, columns_of, escape_cell, read_manifest, unescape_cell
+from core.files import Problems, first_of, line_place
+from core.rated_clips import RatedClips, columns_of, read_manifest
 from core.scales import MUSICEVAL, Scales, keys
 from core.splits import SPLITS
+from core.tables import open_table, parse_score, read_lines
 
 EXPORTED = "rated_clips.csv"
 SIMULATED = "SIMULATED"
@@ -45,7 +46,8 @@ DEMO_SYSTEMS = frozenset({"S001", "S006", "S013", "S017", "S018", "S033"})
 TOTAL = "total"
 PROMPTS, DEMO_PROMPTS = "prompt_info.txt", "demo_prompt_info.txt"
 HEADING = "id\ttext"
-MEAN_TOLERANCE = 0.01  # lists are rounded to two decimals at most
+MEAN_TOLERANCE = 0.01  # lists are rounded to two decimals at most,
+ROUNDING = 0.05 + 1e-9  # or to one, which is noted; a mean that is farther off is an error
 
 _WAV = re.compile(r"(?:[^/\\]*-)?(?P<system>S\d+)_(?P<key>P\d+)\.wav")
 _PUBLISHED_TRAIN_SHA256 = "0580dbedee5b43a1e32e1d6c9a11a26128914580c32d5c9e21add6fab138f2fa"  # lines sorted
@@ -138,7 +140,7 @@ def read_release(folder: Path) -> RatedClips:
 
     A clip's id is its wav's name without ``.wav``; a demo prompt's id is system and key, as in S013_P051.
     Numbers and deviations of ratings are there for clips of the person files: each line is a rating. The
-    means of a clip's ratings must be its listed scores.
+    means of a clip's ratings must be its listed scores; where these are rounded to one decimal, a note says so.
     """
     if not is_release(folder):
         raise DataError(f"{shown_name(folder.name)} has no sets/total_mos_list.txt or lists of its parts.")
@@ -147,6 +149,7 @@ def read_release(folder: Path) -> RatedClips:
     prompts = {file: _prompt_list(folder, file, problems) for file in (PROMPTS, DEMO_PROMPTS)}
     ratings = _ratings(folder, problems)
     rows = []
+    rounded: list[str] = []
     for wav, clip in listed.items():
         if not (folder / "wav" / wav).is_file():
             problems.add(clip.place, f"there is no audio file {shown_name(f'wav/{wav}')}")
@@ -154,9 +157,13 @@ def read_release(folder: Path) -> RatedClips:
         row = {"clip_id": wav.removesuffix(".wav"), "audio_path": str(folder / "wav" / wav)}
         row |= {"prompt": prompt, "prompt_id": prompt_id, "system_id": clip.name.system, "split": clip.split}
         scores = dict(zip(keys(MUSICEVAL), clip.mos, strict=True))
-        rows.append(row | scores | _rated(clip, ratings.get(wav, []), problems))
+        farthest, rated = _rated(clip, ratings.get(wav, []), problems)
+        rounded += [wav] if farthest > MEAN_TOLERANCE else []
+        rows.append(row | scores | rated)
     problems.stop_if_any()
-    return RatedClips(pd.DataFrame(rows, columns=list(columns_of(MUSICEVAL))))
+    said = f"The listed scores of {len(rounded):,} clips are rounded, and not quite the means of their ratings: "
+    notes = (f"{said}{first_of(rounded)}.",) if rounded else ()
+    return RatedClips(pd.DataFrame(rows, columns=list(columns_of(MUSICEVAL))), notes=notes)
 
 
 def _listed(folder: Path, problems: Problems) -> dict[str, _Listed]:
@@ -187,7 +194,7 @@ def _list_name(part: str) -> str:
 def _mos_list(folder: Path, part: str, problems: Problems) -> dict[str, _Listed]:
     clips: dict[str, _Listed] = {}
     split = part if part in SPLITS else ""
-    for line in _score_lines(folder, _list_name(part), 3, problems):
+    for line in _score_lines(folder, _list_name(part), ["wav"], problems):
         name = WavName.parse(line.wav)
         if name is None:
             problems.add(line.place, f"{shown_name(line.wav)} is not a name such as S002_P051.wav")
@@ -204,23 +211,30 @@ def _ratings(folder: Path, problems: Problems) -> dict[str, list[Scores]]:
     ratings: dict[str, list[Scores]] = {}
     for file in sorted(files, key=lambda name: not name.startswith(TOTAL)):
         of_file: dict[str, list[Scores]] = {}
-        for line in _score_lines(folder, f"person_mos/{file}", 4, problems):
+        for line in _score_lines(folder, f"person_mos/{file}", ["wav", "rater"], problems):
             of_file.setdefault(line.wav, []).append(line.scores)
         ratings = of_file | ratings
     return ratings
 
 
-def _score_lines(folder: Path, file: str, cells: int, problems: Problems) -> Iterator[_ScoreLine]:
-    """Each good line of a list: its first cell is a wav, its last two are scores."""
-    for place, line in _lines(folder, file, problems):
-        parts = [part.strip() for part in line.split(",")]
+def _score_lines(folder: Path, file: str, names: Sequence[str], problems: Problems) -> Iterator[_ScoreLine]:
+    """Each good line of a list: its first cell is a wav, its last two are scores; none without the file."""
+    if not (folder / file).is_file():
+        return
+    scales, of_file = keys(MUSICEVAL), Problems(file)
+    try:
+        table = open_table(folder / file, names, scales, has_heading=False)
+    except DataError as error:
+        problems.add(file, str(error).rstrip("."))
+        return
+    for line in table.rows(of_file):
+        place = line_place(file, line.number)
         try:
-            if len(parts) != cells:
-                raise ValueError(f"{len(parts)} instead of {cells} cells")
-            wav = f"{parts[0].removesuffix('.wav')}.wav"
-            yield _ScoreLine(place, wav, (parse_score(parts[-2]), parse_score(parts[-1])))
+            impression, alignment = (parse_score(line.cells[key]) for key in scales)
+            yield _ScoreLine(place, f"{line.cells['wav'].removesuffix('.wav')}.wav", (impression, alignment))
         except ValueError as error:
             problems.add(place, str(error))
+    problems.found += of_file.found
 
 
 def _prompt_list(folder: Path, file: str, problems: Problems) -> dict[str, str]:
@@ -234,7 +248,7 @@ def _prompt_list(folder: Path, file: str, problems: Problems) -> dict[str, str]:
     for place, line in lines[1:]:
         key, _, text = (cell.strip() for cell in line.partition("\t"))
         quoted = _QUOTED.fullmatch(text)
-        text = unescape_cell(quoted[1].replace('""', '"') if quoted else text)
+        text = quoted[1].replace('""', '"') if quoted else text
         if not key or not text:
             problems.add(place, "this is not an id, a tab and a text")
         elif texts.setdefault(key, text) != text:
@@ -265,18 +279,28 @@ def _prompt(wav: str, clip: _Listed, prompts: Mapping[str, Mapping[str, str]], p
     return key, prompts[PROMPTS].get(key, "")
 
 
-def _rated(clip: _Listed, ratings: list[Scores], problems: Problems) -> dict[str, Any]:
-    """Number and deviations of a clip's ratings; their means must be the listed scores."""
+def _rated(clip: _Listed, ratings: list[Scores], problems: Problems) -> tuple[float, dict[str, Any]]:
+    """Number and deviations of a clip's ratings; before them, how far their means are from the listed scores."""
     if not ratings:
-        return {}
+        return 0.0, {}
     rated: dict[str, Any] = {"n_ratings": len(ratings)}
+    farthest = 0.0
     for key, given, mos in zip(keys(MUSICEVAL), np.array(ratings).T, clip.mos, strict=True):
-        if abs(given.mean() - mos) > MEAN_TOLERANCE:
+        off = abs(float(given.mean()) - mos)
+        farthest = max(farthest, off)
+        if off > ROUNDING:
             what = f"the mean of {len(given)} ratings in person_mos is {given.mean():.3g}"
             problems.add(clip.place, f"{key} is {mos:g}, but {what}")
         if len(given) > 1:
             rated[f"{key}_sd"] = given.std(ddof=1)
-    return rated
+    return farthest, rated
+
+
+def _prompt_text(text: str) -> str:
+    """One line for a prompt; in quotes where it would be taken for a text in quotes."""
+    line = " ".join(text.split())
+    doubled = line.replace('"', '""')
+    return f'"{doubled}"' if _QUOTED.fullmatch(line) else line
 
 
 def wav_names(clips: Iterable[tuple[int, int]]) -> list[str]:
@@ -321,7 +345,7 @@ def write_release(
         listed = table[[*subject, *keys(scales)]].sort_values(subject)
         listed.to_csv(folder / name, header=False, index=False, lineterminator="\n")
     texts = {key_of(wav): text for wav, text in zip(clips["wav"], clips["prompt"], strict=True)}
-    prompts = [f"{key}\t{escape_cell(' '.join(text.split()))}" for key, text in sorted(texts.items())]
+    prompts = [f"{key}\t{_prompt_text(text)}" for key, text in sorted(texts.items())]
     for name, lines in ((PROMPTS, prompts), (DEMO_PROMPTS, [])):
         text = "".join(f"{line}\n" for line in (HEADING, *lines))
         (folder / name).write_text(text, encoding="utf-8", newline="")

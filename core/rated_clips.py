@@ -4,11 +4,10 @@ One row a clip: its audio, its prompt, what made it, and what the panel said of 
 mean of valid ratings from 1 to 5; its standard deviation is that of a sample (divisor n - 1), empty where it
 is not known, as with a single rating; so is the number of ratings. A prompt's id stands for one text.
 
-In a file, paths are relative to the file, so that a folder can be moved. A text that a spreadsheet would run
-as a formula gets an apostrophe before it, which reading takes away again. A file written by hand can do
-without the columns that may be empty, and without `prompt_id`: equal prompts then get equal ids. The scales
-are MusicEval's, or those named by ``scales.json`` beside the file (a list of `core.scales.Scale`) or by
-``scales`` in an export's ``manifest.json``; the table may have some of them only.
+In a file, which `core.tables` reads, paths are relative to the file, so that a folder can be moved. A file
+written by hand can do without the columns that may be empty, and without `prompt_id`: equal prompts then get
+equal ids. The scales are MusicEval's, or those named by ``scales.json`` beside the file (a list of
+`core.scales.Scale`) or by ``scales`` in an export's ``manifest.json``; the table may have some of them only.
 """
 
 import csv
@@ -17,7 +16,7 @@ import hashlib
 import json
 import math
 import os
-import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,13 +27,13 @@ import pandas as pd
 
 from core.errors import DataError, ScaleError, shown_name
 from core.feed import clip_sha256, read_all, stop_if_any
-from core.files import Problems, json_text, line_place, read_csv, write_atomically
+from core.files import Problems, find_file, first_of, json_text, line_place, write_atomically
 from core.scales import MAX_SCORE, MIN_SCORE, MUSICEVAL, Scale, Scales, keys
 from core.splits import SPLITS
+from core.tables import escape_cell, means_nothing, open_table
 
 SCALES_FILE, MANIFEST = "scales.json", "manifest.json"
 _TEXTS = ("clip_id", "audio_path", "prompt", "prompt_id", "system_id")
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")  # with apostrophes before it, so that escaping can be undone
 
 
 def columns_of(scales: Iterable[Scale]) -> tuple[str, ...]:
@@ -58,6 +57,8 @@ class RatedClips:
         may be empty can be left out when it is made.
     scales : tuple of Scale
         Those of the scales given (by default MusicEval's) that the table has a column of.
+    notes : tuple of str
+        What is special about the data, a sentence each.
 
     Raises
     ------
@@ -68,6 +69,7 @@ class RatedClips:
 
     table: pd.DataFrame = field(repr=False)
     scales: Scales = MUSICEVAL
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         scales = _scales_in(list(self.table.columns), self.scales, _TEXTS)
@@ -88,6 +90,26 @@ class RatedClips:
     def rows(self, part: str) -> list[int]:
         """Return the rows of a part of the split."""
         return [row for row, of in enumerate(self.table["split"]) if of == part]
+
+    def audio_ids(self) -> list[str]:
+        """Return a name for each clip's audio, equal where the files are: a SHA-256, or what else is unique.
+
+        Only files of equal size are read, for others cannot be equal. Files that are not there, or are empty,
+        are like none.
+        """
+        paths = [Path(path).resolve() for path in self.table["audio_path"]]
+        sizes = {path: path.stat().st_size for path in dict.fromkeys(paths) if path.is_file()}
+        alike = Counter(sizes.values())
+        known = dict(read_all(clip_sha256, [path for path, size in sizes.items() if size and alike[size] > 1], []))
+        alone = {path: str(path) for path, size in sizes.items() if size}
+        return [known.get(path) or alone.get(path) or f"clip {row}" for row, path in enumerate(paths)]
+
+    def same_audio(self) -> list[str]:
+        """Return a sentence where clips have the same audio under several ids; otherwise nothing."""
+        groups = self.table["clip_id"].groupby(self.audio_ids(), sort=False).agg(list)
+        twins = [" = ".join(ids) for ids in groups if len(ids) > 1]
+        n_clips = sum(len(ids) for ids in groups if len(ids) > 1)
+        return [f"{n_clips:,} clips have the audio of another one: {first_of(twins)}."] if twins else []
 
     def take(self, rows: Sequence[int]) -> Self:
         """Return some of the clips."""
@@ -110,22 +132,24 @@ class RatedClips:
 
         A DataError says all that is wrong with the table, by file and line; missing audio files, too.
         """
-        read, known = read_csv(path), scales_beside(path)
+        known, problems = scales_beside(path), Problems(path.name)
+        read = open_table(path, _TEXTS, [name for name in columns_of(known) if name not in (*_TEXTS, "split")])
         needed = tuple(column for column in _TEXTS if column != "prompt_id")
-        scales = _scales_in(read.heading, known, needed)
-        table = pd.DataFrame([cells for _, cells in read.rows], columns=read.heading, dtype=object)
-        for column in set(_TEXTS) & set(read.heading):
-            table[column] = [unescape_cell(text) for text in table[column]]
-        if "prompt_id" not in read.heading:
+        scales = _scales_in(list(read.columns), known, needed)
+        lines = list(read.rows(problems))
+        table = pd.DataFrame([line.cells for line in lines], columns=list(read.columns), dtype=object)
+        if "prompt_id" not in read.columns:
             table["prompt_id"] = [f"P{n + 1:03d}" for n in pd.factorize(table["prompt"])[0]]
-        places = [line_place(path.name, line) for line, _ in read.rows]
-        for place, audio in zip(places, table["audio_path"], strict=True):
-            if audio.strip() and not (path.parent / audio).is_file():
-                read.problems.add(place, f"there is no audio file {shown_name(audio)}")
-        _checked(table, scales, places, read.problems)
-        read.problems.stop_if_any()
-        paths = [str(path.parent / audio) for audio in table["audio_path"]]
-        return cls(table.assign(audio_path=paths), scales)
+        places = [line_place(path.name, line.number) for line in lines]
+        files = [find_file(path.parent / audio) for audio in table["audio_path"]]
+        for place, row, file in zip(places, table.to_dict("records"), files, strict=True):
+            if row["audio_path"] and not file.is_file():
+                problems.add(place, f"there is no audio file {shown_name(row['audio_path'])}")
+            if row["prompt"] and means_nothing(row["prompt"]):
+                problems.add(place, f"the prompt {shown_name(row['prompt'])} means that there is none; give one")
+        _checked(table, scales, places, problems)
+        problems.stop_if_any()
+        return cls(table.assign(audio_path=[str(file) for file in files]), scales)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -161,29 +185,20 @@ def write_scales_beside(path: Path, scales: Scales) -> None:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table: UTF-8, texts in quotes and escaped by `escape_cell`, times in ISO 8601."""
+    """Write a table for people and spreadsheets, whichever the language.
+
+    UTF-8 with a mark, without which Excel takes it for another encoding; texts in quotes and escaped by
+    `escape_cell`; times in ISO 8601.
+    """
     cells = table.map(lambda cell: escape_cell(cell) if isinstance(cell, str) else cell)
     cells.to_csv(
         path,
         index=False,
-        encoding="utf-8",
+        encoding="utf-8-sig",
         lineterminator="\n",
         quoting=csv.QUOTE_NONNUMERIC,  # without quotes a lone carriage return in a text would end the row
         date_format="%Y-%m-%dT%H:%M:%S.%fZ",
     )
-
-
-def escape_cell(text: str) -> str:
-    """Keep a spreadsheet from taking a text for a formula: an apostrophe before ``= + - @``, tab and return.
-
-    Source: https://owasp.org/www-community/attacks/CSV_Injection.
-    """
-    return f"'{text}" if _FORMULA.match(text) else text
-
-
-def unescape_cell(text: str) -> str:
-    """Undo `escape_cell`."""
-    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def _scales_in(heading: list[str], scales: Scales, needed: Sequence[str]) -> Scales:
@@ -273,14 +288,19 @@ def _number(value: Any) -> float:
         raise ValueError("it must be a number") from error
 
 
-def data_sha256(clips: RatedClips) -> str:
-    """Hash what can be learned from clips, whatever the order of the rows and wherever the files lie."""
+def audio_sha256(clips: RatedClips) -> list[str]:
+    """Hash each clip's file; DataError for those that cannot be read."""
     unreadable: list[str] = []
     paths = [Path(path) for path in clips.table["audio_path"]]
     audio = dict(read_all(clip_sha256, dict.fromkeys(paths), unreadable))
     stop_if_any(unreadable)
+    return [audio[path] for path in paths]
+
+
+def data_sha256(clips: RatedClips) -> str:
+    """Hash what can be learned from clips, whatever the order of the rows and wherever the files lie."""
     names = keys(clips.scales)
-    columns = clips.table[["clip_id", "prompt", "system_id", *names]]
-    rows = [[*row, audio[path]] for path, row in zip(paths, columns.to_numpy().tolist(), strict=True)]
+    columns = clips.table[["clip_id", "prompt", "system_id", *names]].to_numpy().tolist()
+    rows = [[*row, audio] for audio, row in zip(audio_sha256(clips), columns, strict=True)]
     heading = [] if names == keys(MUSICEVAL) else [json.dumps(names)]  # as it was when there were no others
     return hashlib.sha256("\n".join(heading + sorted(map(json.dumps, rows))).encode()).hexdigest()

@@ -2,8 +2,9 @@
 
 `Scorer.score_many` takes any number of clips; a single clip is a list of one (`Scorer.score`). Clips are
 read, checked and brought to the checkpoint's input policy in threads beside the tower; windows of several
-clips go through it together, each prompt once. Each window of a clip gets a value for each scale; the
-clip's value is their mean, taken before values are clamped to 1 to 5. The interval around it is the
+clips go through it together, each prompt once. A clip of which the judge would hear nothing gets no score
+(`core.errors.SilenceError`). Each window of a clip gets a value for each scale; the clip's value is their
+mean by what each window adds, taken before values are clamped to 1 to 5. The interval around it is the
 checkpoint's held-out error, the same width for every clip.
 
 Scoring draws no random number and may run in several threads. A clip gets the same score alone and in any
@@ -14,6 +15,7 @@ import functools
 import itertools
 import logging
 import platform
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -25,17 +27,7 @@ import torch
 from torch import Tensor
 
 import core
-from core.audio import (
-    WINDOW_POLICY,
-    AudioLimits,
-    Clip,
-    ClipSource,
-    InputPolicy,
-    Samples,
-    condition,
-    read_clip,
-    window_times,
-)
+from core.audio import AudioLimits, Clip, ClipSource, InputPolicy, Samples, hear, read_clip
 from core.checkpoint import Checkpoint, ErrorEstimate, load_checkpoint
 from core.embeddings import EmbeddedClips, EmbeddingCache, pool
 from core.errors import AudioError, shown_name
@@ -148,7 +140,7 @@ class Score:
     values : mapping of scale to float
         From 1 to 5, not rounded; ``score["musical_impression"]`` is the same.
     intervals : Intervals or None
-        None where nothing is known of the model's error.
+        None where nothing, or too little, is known of the model's error.
     windows : tuple of WindowScore
         The course of the values over the clip.
     warnings : tuple of ScoreWarning
@@ -191,7 +183,7 @@ class Unscored:
 
 
 @dataclass(frozen=True)
-class _Heard:
+class _Known:
     """What is known of a clip beside its embeddings."""
 
     facts: ClipFacts
@@ -228,7 +220,7 @@ class Scorer:
         cache: Path | None = None,
         precision: str = "float32",
     ) -> None:
-        self.checkpoint, self.limits = checkpoint, limits or AudioLimits()
+        self.checkpoint, self.limits, self.precision = checkpoint, limits or AudioLimits(), precision
         if device is not None:
             checkpoint.tower.to(device)
         self._cache = EmbeddingCache(cache, checkpoint.tower, checkpoint.policy, precision, self.limits)
@@ -270,7 +262,7 @@ class Scorer:
         Raises
         ------
         AudioError
-            If the clip cannot be scored.
+            If the clip cannot be scored; SilenceError, one of its kind, if the judge would hear nothing of it.
         """
         report = progress or (lambda *_: None)
         report(0.0, "Reading the clip")
@@ -303,10 +295,13 @@ class Scorer:
         """Return what to know of the model, whatever it scores."""
         checkpoint = self.checkpoint
         warnings = [] if checkpoint.error_estimate else [ScoreWarning("zero_shot", _ZERO_SHOT)]
+        if checkpoint.error_estimate and checkpoint.error_estimate.no_range:
+            message = f"These scores have no range: {checkpoint.error_estimate.no_range}"
+            warnings.append(ScoreWarning("no_range", message))
         if checkpoint.caveat:
+            name = "the demo model" if checkpoint.is_embedded else f"the model {checkpoint.id}"
             message = (
-                f"These scores come from {'the demo model' if checkpoint.demo else 'a model'} "
-                f"({checkpoint.caveat}): use them to look around, not to report results."
+                f"These scores come from {name} ({checkpoint.caveat}): use them to look around, not to report results."
             )
             warnings.append(ScoreWarning("demo_model", message))
         return warnings
@@ -316,10 +311,14 @@ class Scorer:
         if not prompt.strip():
             message = "There is no prompt, so the textual alignment means nothing."
             return [ScoreWarning("prompt_empty", message)]
+        warnings = []
+        if not _is_english_script(prompt):
+            message = "The model reads English, and most of this prompt is in other signs: the alignment means little."
+            warnings.append(ScoreWarning("prompt_not_english", message))
         if self.checkpoint.tower.is_cut(prompt):
             message = "The prompt is longer than the model reads; only its beginning counts."
-            return [ScoreWarning("prompt_cut", message)]
-        return []
+            warnings.append(ScoreWarning("prompt_cut", message))
+        return warnings
 
     def _score(self, items: Sequence[Item], progress: Progress | None) -> Iterator[Score | Unscored]:
         heard, rows = self._hear(items, progress)
@@ -330,9 +329,9 @@ class Scorer:
 
     def _hear(
         self, items: Sequence[Item], progress: Progress | None
-    ) -> tuple[list[_Heard | Unscored], dict[str, Tensor]]:
+    ) -> tuple[list[_Known | Unscored], dict[str, Tensor]]:
         """What is known of each clip, and the clips' embeddings by SHA-256."""
-        heard: list[_Heard | Unscored] = []
+        heard: list[_Known | Unscored] = []
         rows: dict[str, Tensor] = {}
 
         def new_clips() -> Iterator[tuple[str, Samples]]:
@@ -354,18 +353,16 @@ class Scorer:
         computed = dict(self._cache.stream(new_clips(), progress))
         return heard, rows | computed
 
-    def _read(self, item: Item) -> tuple[_Heard, Tensor | Samples] | Unscored:
+    def _read(self, item: Item) -> tuple[_Known, Tensor | Samples] | Unscored:
         """Read a clip, to its kept embeddings or its conditioned samples; runs in a thread."""
         try:
             given = item.clip() if callable(item.clip) else item.clip
             clip = given if isinstance(given, Clip) else read_clip(given, self.limits)
             facts = ClipFacts(clip.sha256, clip.duration_s, clip.sample_rate_hz, clip.channels)
-            policy = self.checkpoint.policy
-            heard = _Heard(facts, tuple(find_faults(clip)), tuple(window_times(clip, policy)))
+            heard = hear(clip, self.checkpoint.policy)
+            known = _Known(facts, tuple(find_faults(clip, heard)), tuple(heard.window_times(clip.duration_s)))
             kept = self._cache.find(clip.sha256)
-            if kept is not None:
-                return heard, kept
-            return heard, condition(clip.samples, clip.sample_rate_hz, policy)
+            return known, heard.at_48k() if kept is None else kept
         except AudioError as error:
             return Unscored(str(error), error)
         except Exception as error:  # a fault of ours in one clip of a million must not end the run
@@ -373,16 +370,17 @@ class Scorer:
             what = f"{type(error).__name__}, a fault of this program"
             return Unscored(f"{shown_name(item.name)} cannot be scored: {what}.", error)
 
-    def _judge(self, known: Sequence[tuple[_Heard, str]], rows: Sequence[Tensor]) -> Iterator[Score]:
+    def _judge(self, known: Sequence[tuple[_Known, str]], rows: Sequence[Tensor]) -> Iterator[Score]:
         clips = EmbeddedClips.of(rows, self._cache.text([prompt for _, prompt in known]))
         with torch.inference_mode():
             of_windows = self.checkpoint.heads(clips.audio, clips.text[clips.owner]).double()
-            of_clips = pool(of_windows, clips.owner, len(clips))
-        courses = torch.split(of_windows, [len(of_clip) for of_clip in rows])
+            of_clips = pool(of_windows, clips.owner, len(clips), clips.weight)
+        of_passes = of_windows.unflatten(0, (-1, self.checkpoint.policy.passes)).mean(dim=1)
+        courses = torch.split(of_passes, [len(clip.times) for clip, _ in known])
         for (clip, prompt), of_clip, course in zip(known, of_clips, courses, strict=True):
             yield self._assemble(clip, prompt, of_clip, course)
 
-    def _assemble(self, clip: _Heard, prompt: str, of_clip: Tensor, course: Tensor) -> Score:
+    def _assemble(self, clip: _Known, prompt: str, of_clip: Tensor, course: Tensor) -> Score:
         checkpoint = self.checkpoint
         values = self._by_scale(of_clip)
         return Score(
@@ -392,11 +390,11 @@ class Scorer:
             tuple(WindowScore(*span, self._by_scale(row)) for span, row in zip(clip.times, course, strict=True)),
             (*self.model_warnings(), *clip.faults, *self.prompt_warnings(prompt)),
             Provenance(
-                CheckpointFacts(checkpoint.id, checkpoint.sha256, checkpoint.demo, checkpoint.caveat),
+                facts_of(checkpoint),
                 clip.facts,
                 prompt[:MAX_KEPT_PROMPT_CHARACTERS],
                 len(prompt),
-                dict(WINDOW_POLICY),
+                checkpoint.policy.window_policy,
                 checkpoint.policy,
                 checkpoint.error_estimate,
                 dict(_versions()),
@@ -407,17 +405,27 @@ class Scorer:
         return dict(zip(keys(self.checkpoint.scales), map(clamp, values.tolist()), strict=True))
 
 
+def facts_of(checkpoint: Checkpoint) -> CheckpointFacts:
+    """Return what names a checkpoint beside its scores."""
+    return CheckpointFacts(checkpoint.id, checkpoint.sha256, checkpoint.demo, checkpoint.caveat)
+
+
 def _intervals(values: Mapping[str, float], error: ErrorEstimate | None) -> Intervals | None:
-    if error is None:
+    if error is None or not error.absolute_error:
         return None
     width = error.absolute_error
     bounds = {scale: (clamp(value - width[scale]), clamp(value + width[scale])) for scale, value in values.items()}
     source = (
-        f"held-out error: for {error.level:.0%} of {error.n_clips} clips of {error.n_systems} "
-        f"systems that the model was not trained on ({error.data}), "
-        "the raters' mean was at most this far away"
+        f"held-out error: for {error.level:.0%} of {error.n_clips} {error.which} "
+        f"({error.n_systems} systems; {error.data}), the raters' mean was at most this far away"
     )
     return Intervals(error.level, source, bounds)
+
+
+def _is_english_script(prompt: str) -> bool:
+    """Whether at least half of a prompt's letters and pictures are letters of English."""
+    signs = [sign for sign in prompt if sign.isalpha() or unicodedata.category(sign) == "So"]
+    return 2 * sum(sign.isascii() and sign.isalpha() for sign in signs) >= len(signs) > 0
 
 
 def _writable(prompt: str) -> str:

@@ -147,7 +147,11 @@ class Settings(BaseModel):
     @property
     def database_url(self) -> str:
         """URL of the database of the listening tests."""
-        return self.database or f"sqlite:///{self.data / 'musiceval.sqlite'}"
+        if self.database:
+            return self.database
+        from sqlalchemy import URL  # made of its parts: a ? or % in the folder's name means nothing else
+
+        return URL.create("sqlite", database=str(self.data / "musiceval.sqlite")).render_as_string()
 
     @property
     def limits(self) -> "AudioLimits":

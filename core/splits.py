@@ -9,6 +9,9 @@ The dev part, which training stops on, is taken from the 85 % in the same way; t
 without it (`dev_share` 0) the parts are the paper's. With folds, the clips, systems or prompts are dealt into
 so many parts of nearly equal size, each of them the test part of one split. A split follows from the data,
 its kind and its seed, whatever the order of the rows.
+
+The same audio is never on both sides: clips whose files are equal go to the same part, and with them all that
+is of their systems or prompts, where these are held out. The official split stays as it came.
 """
 
 import dataclasses
@@ -83,17 +86,34 @@ def split_clips(clips: "RatedClips", split: Split) -> "RatedClips":
     if split.kind == "official":
         _check_official(clips)
         return clips
-    units = clips.table[_UNITS[split.kind]]
+    apart = list(clips.table[_UNITS[split.kind]])
+    units = _joined(apart, clips.audio_ids())
     names = sorted(set(units))
     shuffled = [names[i] for i in np.random.default_rng(split.seed).permutation(len(names))]
-    test, dev = _held_out(shuffled, split)
+    what = split.kind.replace("random", "clips")
+    test, dev = _held_out(shuffled, split, what if len(names) == len(set(apart)) else f"{what} that share no audio")
     parts = {**dict.fromkeys(names, "train"), **dict.fromkeys(dev, "dev"), **dict.fromkeys(test, "test")}
     return clips.with_parts([parts[unit] for unit in units])
 
 
-def _held_out(shuffled: list[str], split: Split) -> tuple[list[str], list[str]]:
+def _joined(units: list[str], audio: list[str]) -> list[str]:
+    """Name each clip's unit by the first in the alphabet of all that share audio with it, in one step or more."""
+    first = {unit: unit for unit in units}
+
+    def find(unit: str) -> str:
+        while first[unit] != unit:
+            unit = first[unit]
+        return unit
+
+    seen: dict[str, str] = {}
+    for unit, sound in zip(units, audio, strict=True):
+        one, other = sorted((find(unit), find(seen.setdefault(sound, unit))))
+        first[other] = one
+    return [find(unit) for unit in units]
+
+
+def _held_out(shuffled: list[str], split: Split, what: str) -> tuple[list[str], list[str]]:
     """The test part and the dev part of shuffled clips, systems or prompts."""
-    what = split.kind.replace("random", "clips")
     needed = max(3 if split.dev_share else 2, split.folds)
     if len(shuffled) < needed:
         raise DataError(f"{len(shuffled)} {what} are too few for this split. It needs {needed}.")

@@ -1,7 +1,8 @@
 """Faults that can be seen in the samples: silence, clipping, too little music, a file that breaks off.
 
 Each becomes a :class:`ScoreWarning`: the clip is scored all the same, and the warning stands beside the
-scores.
+scores. A clip of which nothing can be heard is refused before (`core.audio.hear`). Silence and level are
+looked for in what the judge hears, clipping in the clip as it was given.
 
 Clipping is looked for at the clip's own peak, so it is found in a quieter copy too: at least three samples
 in a row at the peak, with steep flanks. (The rounded top of a low note is flat as well, but widens quickly
@@ -15,18 +16,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.audio import SILENCE_PEAK, Clip
+from core.audio import NEAR_SILENCE, Clip, Heard
+from core.errors import shown_beyond
 
 SHORT_CLIP_S = 3.0
 MIN_SILENCE_S = 2.0
 MAX_NAMED_PLACES = 3
+MAX_GAIN_DB = 30.0  # a clip at -53 LUFS: what a microphone hears of a silent room is not far below
 
-_SILENCE_BELOW_PEAK = 0.001  # 60 dB down, so that a quieter copy is silent in the same places
+_FILTER_S = 0.02  # how far the sound beside a silence rings into it, by the filters of the policy
 _MIN_CLIPPED_PEAK = 0.01  # below -40 dBFS the steps of 16 bits look like plateaus
 _MIN_RUN_SAMPLES = 3
 _PLATEAU = 1.0 - 1e-4  # two steps of 16 bits below the peak
 _SHOULDER = 0.95
 _MAX_SHOULDER_WIDTH = 4.0  # times the plateau's; a rounded top has more than 7, a clipped one less than 2.5
+_MAX_PLATEAU_S = 0.05  # half a period of 10 Hz: a longer one is a constant and no sound cut off
 _SAME_PLACE_S = 1.0
 
 _Run = tuple[int, int]  # first sample, and the one after the last
@@ -39,8 +43,8 @@ class ScoreWarning:
     Attributes
     ----------
     code : str
-        For programs: ``demo_model``, ``zero_shot``, ``silence``, ``clipping``, ``very_short``,
-        ``incomplete``, ``prompt_empty`` or ``prompt_cut``.
+        For programs: ``demo_model``, ``zero_shot``, ``no_range``, ``silence``, ``clipping``, ``very_short``,
+        ``very_quiet``, ``incomplete``, ``prompt_empty``, ``prompt_not_english`` or ``prompt_cut``.
     message : str
         For people: a plain sentence or two.
     """
@@ -49,9 +53,9 @@ class ScoreWarning:
     message: str
 
 
-def find_faults(clip: Clip) -> list[ScoreWarning]:
-    """List the faults of a clip."""
-    return list(_faults(clip))
+def find_faults(clip: Clip, heard: Heard) -> list[ScoreWarning]:
+    """List the faults of a clip, given as it came and as the judge hears it."""
+    return list(_faults(clip, heard))
 
 
 def show_time(seconds: float) -> str:
@@ -59,35 +63,50 @@ def show_time(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def _faults(clip: Clip) -> Iterator[ScoreWarning]:
-    if clip.missing_s:
-        whole_s = clip.duration_s + clip.missing_s
-        message = f"The file breaks off: {clip.duration_s:.1f} s of {whole_s:.1f} s could be read and are scored."
-        yield ScoreWarning("incomplete", message)
+def _faults(clip: Clip, heard: Heard) -> Iterator[ScoreWarning]:
+    if clip.breaks_off:
+        yield ScoreWarning("incomplete", f"The file {clip.breaks_off}. What is there is scored.")
     if clip.duration_s < SHORT_CLIP_S:
-        length = f"This clip is only {clip.duration_s:.1f} s long"
+        length = f"This clip is only {shown_beyond(clip.duration_s, SHORT_CLIP_S, 1)} s long"
         yield ScoreWarning("very_short", f"{length}; below {SHORT_CLIP_S:g} s there is little to judge.")
-    peak = float(clip.peaks.max(initial=0.0))
-    if peak < SILENCE_PEAK:
-        yield ScoreWarning("silence", "This clip is silent, so its scores mean nothing.")
-    elif silent := _silent_runs(clip, peak):
-        places = _places(silent, clip.sample_rate_hz)
+    if heard.gain_db > MAX_GAIN_DB:
+        louder = f"This clip is so quiet that it was made {heard.gain_db:.0f} dB louder to be judged"
+        yield ScoreWarning("very_quiet", f"{louder}: noise that goes with it was made louder, too.")
+    if silent := list(_silent_runs(clip, heard)):
+        places = _places(silent, heard.policy.sample_rate_hz)
         yield ScoreWarning("silence", f"This clip is silent in {places}.")
-    if clipped := _merge(_clipped_runs(clip.peaks, peak), int(_SAME_PLACE_S * clip.sample_rate_hz)):
+    peak = float(clip.peaks.max(initial=0.0))
+    if clipped := _merge(
+        _clipped_runs(clip.peaks, peak, clip.sample_rate_hz), int(_SAME_PLACE_S * clip.sample_rate_hz)
+    ):
         places = _places(clipped, clip.sample_rate_hz)
         yield ScoreWarning("clipping", f"This clip is clipped in {places}.")
 
 
-def _silent_runs(clip: Clip, peak: float) -> list[_Run]:
-    quiet = _runs(clip.peaks < peak * _SILENCE_BELOW_PEAK)
-    return [(start, end) for start, end in quiet if end - start >= MIN_SILENCE_S * clip.sample_rate_hz]
+def _silent_runs(clip: Clip, heard: Heard) -> Iterator[_Run]:
+    """Yield silences in what is heard, in samples of the policy's rate from the clip's beginning.
+
+    What was skipped at both ends counts: the clip is silent there.
+    """
+    rate_hz = heard.policy.sample_rate_hz
+    magnitude, ringing = np.abs(heard.samples), int(_FILTER_S * rate_hz)
+    start, n_samples = round(heard.start_s * rate_hz), round(clip.duration_s * rate_hz)
+    quiet = np.ones(max(n_samples, start + magnitude.size), dtype=bool)
+    quiet[start : start + magnitude.size] = magnitude < magnitude.max(initial=0.0) * NEAR_SILENCE
+    for first, end in _runs(quiet):
+        if end - first + 2 * ringing >= MIN_SILENCE_S * rate_hz:
+            yield first, min(end + ringing, n_samples)
 
 
-def _clipped_runs(peaks: NDArray[np.float32], peak: float) -> list[_Run]:
+def _clipped_runs(peaks: NDArray[np.float32], peak: float, sample_rate_hz: int) -> list[_Run]:
     """Return where the flat tops are: runs at the peak whose shoulders are not much wider than themselves."""
     if peak < _MIN_CLIPPED_PEAK:
         return []
-    tops = [(start, end) for start, end in _runs(peaks >= peak * _PLATEAU) if end - start >= _MIN_RUN_SAMPLES]
+    longest = _MAX_PLATEAU_S * sample_rate_hz
+    flat = _runs(peaks >= peak * _PLATEAU)
+    tops = [(start, end) for start, end in flat if _MIN_RUN_SAMPLES <= end - start <= longest]
+    if not tops:
+        return []
     shoulders = np.array(_runs(peaks >= peak * _SHOULDER))
     holding = np.searchsorted(shoulders[:, 0], [start for start, _ in tops], side="right") - 1
     widths = (shoulders[:, 1] - shoulders[:, 0])[holding]

@@ -36,6 +36,6 @@ def write_rated(folder: Path, clips: int = 12, duration_s: float = 0.5) -> Path:
     rated = rated_table(clips, folder)
     for n, path in enumerate(rated.table["audio_path"]):
         samples = pluck(duration_s + 0.01 * n) * np.float32(1.0 - n / (2 * clips))
-        write_clip(Path(path), samples * (1 - 2 * (np.arange(samples.size) % (n + 2) == 0)))
+        write_clip(Path(path), samples * (1 - 2 * (np.arange(samples.size) % (n + 3) == 0)))
     rated.to_csv(folder / "rated_clips.csv")
     return folder / "rated_clips.csv"

@@ -37,7 +37,7 @@ from webapp.theme import banner
 from webapp.training import act, train_from_study
 
 SYSTEMS, CLIPS_EACH, RATERS, SEED = 4, 8, 2, 5
-CLIP_S = 0.5
+CLIP_S = 1.0
 RULES = Protocol(raters_per_clip=2, batch_size=8, anchors=1, duplicates=0, training=0)
 BEGINS = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MOST_S = 240.0  # that a run of so few clips may take, on a busy machine
@@ -108,7 +108,7 @@ def finished(runs: RunManager) -> str:
     while run.state == RUNNING and time.monotonic() < deadline_s:
         time.sleep(0.1)
         run = runs.run(run.name)
-    assert run.state == DONE, (run.state, run.message)
+    assert run.state == DONE, (run.state, run.progress.message)
     return run.name
 
 
@@ -131,7 +131,7 @@ def test_what_raters_said_becomes_the_judge(house: House, tmp_path: Path) -> Non
     assert checkpoint.id in details(score)
     assert checkpoint.demo
     assert "simulated ratings" in checkpoint.caveat
-    assert "Demo judge" in banner(checkpoint)
+    assert "This judge:" in banner(checkpoint)  # it is not the demo model
     assert "demo_model" in {warning.code for warning in score.warnings}
 
     again = Judge.open(Settings(data=house.settings.data))

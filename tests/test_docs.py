@@ -56,12 +56,14 @@ def all_commands() -> dict[str, click.Command]:
     import core.cli
     import tools.bench
     import tools.demo_judge.__main__ as demo_judge
+    import tools.same_score
 
     entries = {
         "python -m core": core.cli.app,
         "python -m annotation": annotation.cli.app,
         "python -m tools.demo_judge": demo_judge.app,
         "python -m tools.bench": tools.bench.bench,
+        "python -m tools.same_score": tools.same_score.same_score,
     }
     return dict(found for name, group in entries.items() for found in commands(group, name))
 

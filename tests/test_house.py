@@ -47,6 +47,7 @@ MAY_IMPORT = {
         "core.rated_clips",
         "core.scales",
         "core.settings",
+        "core.tables",
     ),
     "core": (),
     "tools": ("annotation", "core", "webapp"),

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,13 @@ import gradio as gr
 import pandas as pd
 from markupsafe import Markup
 
-from core.batch.leaderboard import leaderboard
+from core.batch.leaderboard import LEAST_CLIPS, LEAST_SHARE, leaderboard
 from core.batch.manifest import FORMATS, OK, Cells, score_columns, table_columns, write_records
 from core.batch.run import score_rows
 from core.batch.uploads import ClipFiles, ListLimits, read_list
 from core.errors import BatchError
 from core.scales import MAX_SCORE, MIN_SCORE, Scales, keys
-from core.scorer import Scorer
+from core.scorer import Scorer, facts_of
 from core.warnings import show_time
 from webapp.handlers import PRIVATE, QUIETLY, plain_errors
 from webapp.html import html_table, render
@@ -34,7 +34,7 @@ from webapp.judge import Judge
 from webapp.system_plot import download, systems_plot
 
 ROWS_AT_ONCE = 8  # are scored together: progress is shown, and a stop heard, between them
-QUIET_WARNINGS = ("demo_model",)  # the banner says it already: told, but not as an alarm
+QUIET_WARNINGS = ("demo_model", "no_range")  # the page says it already: told, but not as an alarm
 
 _NO_LIST = "There is no clip list. Give a CSV, JSON Lines or Parquet file with the columns file and prompt."
 _ANY_NUMBER: dict[str, Any] = {**QUIETLY, "concurrency_limit": None}
@@ -73,7 +73,8 @@ def python_usage(snippet: str) -> None:
 class ListRun:
     """How far a clip list is: its finished records, the seconds since it was begun, and whether it ended.
 
-    `n_unused` files are asked for by no row. The judge of the beginning, `scorer`, scores it to its end.
+    `n_unused` files are asked for by no row. The judge of the beginning, `scorer`, scores it to its end. `notes` say
+    what of the list was taken otherwise than it is written.
     """
 
     n_rows: int
@@ -83,6 +84,7 @@ class ListRun:
     records: list[Cells]
     took_s: float = 0.0
     ended: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def scales(self) -> Scales:
@@ -111,18 +113,19 @@ class ListRuns:
             raise BatchError("There are no clips. Give the audio files, or a ZIP of them.")
         scorer, records = self._judge.scorer, list[Cells]()
         with self._one_a_visitor(visitor) as stopped:
-            rows = read_list(Path(clip_list), score_columns(scorer.checkpoint.scales))
+            given = read_list(Path(clip_list), score_columns(scorer.checkpoint.scales))
+            rows = given.rows
             others = tuple(dict.fromkeys(column for row in rows for column in row.others))
             asked = [row.file for row in rows]
             with ClipFiles([Path(file) for file in files], asked, scorer.limits) as clips:
                 start_s = time.monotonic()
-                yield ListRun(len(rows), others, scorer, clips.n_unused, records)
+                begun = ListRun(len(rows), others, scorer, clips.n_unused, records, notes=given.notes)
+                yield begun
                 for first in range(0, len(rows), ROWS_AT_ONCE):
                     some = rows[first : first + ROWS_AT_ONCE]
                     records += score_rows(scorer, some, lambda row: clips.find(row.file))
                     ended = stopped.is_set() or len(records) == len(rows)
-                    took_s = time.monotonic() - start_s
-                    yield ListRun(len(rows), others, scorer, clips.n_unused, records, took_s, ended)
+                    yield replace(begun, took_s=time.monotonic() - start_s, ended=ended)
                     if ended:
                         return
 
@@ -168,6 +171,7 @@ def state(name: str, run: ListRun | None = None, **more: Any) -> Markup:
             "n_rows": run.n_rows,
             "n_failed": sum(record["status"] != OK for record in run.records),
             "n_unused": run.n_unused,
+            "notes": run.notes,
             "percent": round(100 * n_done / run.n_rows),
             "left": show_time(left_s) if n_done else "",
             "checkpoint": run.scorer.checkpoint,
@@ -179,22 +183,41 @@ def board(run: ListRun) -> Markup:
     """Show the systems, a plot for each scale and one table; and what to know of the model that scored."""
     systems = run.systems
     plots = []
-    for scale in run.scales if len(systems) else ():
-        svg = systems_plot(systems, scale, "Predicted score")
-        plots.append(svg + download(svg, f"leaderboard-{scale.key}"))
+    for scale in run.scales:
+        ranked = systems[systems[f"{scale.key}_rank"].notna()]
+        if len(ranked):
+            svg = systems_plot(ranked, scale, "Predicted score")
+            plots.append(svg + download(svg, f"leaderboard-{scale.key}"))
     rows = [
-        (row["system"], row["n_clips"], *(_standing(row, key) for key in keys(run.scales)))
+        (row["system"], _clips(row), *(_standing(row, key) for key in keys(run.scales)), row["reason"])
         for row in systems.to_dict("records")
     ]
-    heads = ("System", "Clips", *(scale.title for scale in run.scales))
+    heads = ("System", "Clips with scores", *(scale.title for scale in run.scales), "What is missing")
     table = html_table("Systems: mean predicted score [95 % interval] rank", heads, rows)
-    return render("batch_board.html", plots=plots, table=table, warnings=run.scorer.model_warnings())
+    n_outside = sum(not record["system"] for record in run.records)
+    return render(
+        "batch_board.html",
+        plots=plots,
+        table=table,
+        warnings=run.scorer.model_warnings(),
+        checkpoint=run.scorer.checkpoint,
+        n_outside=n_outside,
+        least_share=LEAST_SHARE,
+        least_clips=LEAST_CLIPS,
+    )
+
+
+def _clips(row: dict[str, Any]) -> str:
+    return f"{row['n_clips']:,}" if not row["n_failed"] else f"{row['n_clips']:,} of {row['n_rows']:,}"
 
 
 def _standing(row: dict[str, Any], scale: str) -> str:
-    low, high = row[f"{scale}_low"], row[f"{scale}_high"]
-    around = " (one clip)" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
-    return f"{row[scale]:.2f}{around} {row[f'{scale}_rank']}."
+    score, low, high = row[scale], row[f"{scale}_low"], row[f"{scale}_high"]
+    if math.isnan(score):
+        return "–"
+    around = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    rank = row[f"{scale}_rank"]
+    return f"{score:.2f}{around} {'–' if pd.isna(rank) else f'{rank}.'}"
 
 
 def rows_table(run: ListRun) -> pd.DataFrame:
@@ -311,6 +334,8 @@ def _add_endpoint(runs: ListRuns, given: Sequence[gr.File]) -> None:
                 "rows": run.records,
                 "systems": systems.astype(object).where(systems.notna(), None).to_dict("records"),
                 "warnings": [asdict(warning) for warning in run.scorer.model_warnings()],
+                "checkpoint": asdict(facts_of(run.scorer.checkpoint)),
+                "notes": list(run.notes),
             }
 
     output = gr.JSON(label="Scores", visible=False)

@@ -54,7 +54,7 @@ class Judge:
             elif last is not None:
                 judge.registry.activate(None)
         except CheckpointError as error:
-            sys.stderr.write(f"The model that judged last is not used; the demo model judges. {error}\n")
+            sys.stderr.write(f"The model that judged last is not used; {judge.base} judges. {error}\n")
         return judge
 
     @property

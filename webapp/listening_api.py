@@ -19,7 +19,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -27,17 +27,20 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from annotation import studies
-from annotation.database import Database
+from annotation.database import Database, now
 from annotation.material.demo_study import new_visitor, open_demo, sound_check
+from annotation.results.status import study_names
 from annotation.schema import Rater
 from annotation.session import listening
 from annotation.session.answers import CONSENT, QUESTIONS, Reply
+from annotation.session.exclusions import close_abandoned
 from core.errors import AccessError, MusicEvalError, RatingError, StudyError
 from core.settings import Settings
 from webapp.guard import RateLimit
@@ -46,6 +49,7 @@ _LOG = logging.getLogger(__name__)
 
 PREFIX = "/listening"
 MAX_BODY_BYTES = 64_000
+CLOSES_EVERY_S = 3_600.0
 # A class of raters behind one address may mistype; a machine that guesses gets 2 tries a minute.
 _CODES = (20, 30.0)
 _VISITORS = (20, 30.0)  # who tries the demo study
@@ -53,6 +57,7 @@ _DEMO_SIGN = "demo."
 _NO_VISIT = "You are not signed in. Enter your access code."
 _TOO_OFTEN = "Too many attempts. Wait {} s, then try again."
 _MISFIT = "The request is not what the page would send."
+_MISSING = "This clip cannot be played: its file is missing on the server. It is left out, and the next one comes."
 _UNEXPECTED = "Something went wrong on the server; it has been logged there. Try again."
 # What the rules of the listening test refuse. That nobody is signed in is 401, and told apart below.
 _STATUS = {AccessError: 404, RatingError: 400, StudyError: 409}
@@ -68,8 +73,17 @@ class StudyStore:
     sign: str = ""  # what visits here begin with, as the browser holds them
 
 
+def close_abandoned_batches(store: StudyStore) -> None:
+    """End the abandoned batches of all studies; what fails is logged, and tried again the next time."""
+    try:
+        for name in study_names(store.database):
+            close_abandoned(store.database, name)
+    except (MusicEvalError, SQLAlchemyError):
+        _LOG.exception("abandoned batches could not be closed")
+
+
 class StudyStores:
-    """The store of the settings, and the demo's.
+    """The store of the settings, and the demo's; abandoned batches are ended every `CLOSES_EVERY_S`.
 
     The demo has a database and a folder of its own, temporary and made when someone first asks, so that
     nothing of it can mix with an expert's study; its visits begin with ``demo.``.
@@ -79,6 +93,12 @@ class StudyStores:
         self.real = StudyStore(Database(settings.database_url), settings.data)
         self._demo: StudyStore | None = None
         self._opening = threading.Lock()
+        self._closed = threading.Event()
+        threading.Thread(target=self._close_abandoned, name="abandoned-batches", daemon=True).start()
+
+    def _close_abandoned(self) -> None:
+        while not self._closed.wait(CLOSES_EVERY_S):
+            close_abandoned_batches(self.real)
 
     def demo(self) -> StudyStore:
         """Return the demo's store; the first call makes it, which takes seconds."""
@@ -95,6 +115,7 @@ class StudyStores:
 
     def close(self) -> None:
         """Let go of the databases."""
+        self._closed.set()
         for store in (self.real, self._demo):
             if store is not None:
                 store.database.close()
@@ -187,7 +208,7 @@ class _Visitor:
     @contextmanager
     def write(self) -> Iterator[tuple[Session, Rater, datetime]]:
         with self.store.database.write() as session:
-            at = datetime.now(UTC)
+            at = now(session)
             yield session, self.rater(session), at
 
     def rater(self, session: Session) -> Rater:
@@ -220,7 +241,7 @@ def _enter(request: Request, body: _Code) -> Response:
     _take(limit, request)
     with request.app.state.stores.real.database.write() as session:
         try:
-            visit = studies.enter(session, body.code, datetime.now(UTC))
+            visit = studies.enter(session, body.code, now(session))
         except AccessError as error:
             _refuse(401, str(error))
     limit.give_back(_client(request))
@@ -233,7 +254,7 @@ def _try(request: Request) -> Response:
     _take(request.app.state.visitors, request)
     store = request.app.state.stores.demo()
     with store.database.write() as session:
-        at = datetime.now(UTC)
+        at = now(session)
         visit = studies.open_visit(session, new_visitor(session, at), at)
     return _json({"visit": store.sign + visit})
 
@@ -285,7 +306,13 @@ def _clip(visitor: _Signed, token: str) -> Response:
     with visitor.write() as (session, rater, at):
         name = listening.serve(session, rater, token, at)
         path = studies.clip_path(visitor.store.data, rater.study, name)
-    return _sound(path.read_bytes())
+    try:
+        return _sound(path.read_bytes())
+    except OSError as error:
+        _LOG.error("the file of clip %s cannot be read: %s", name, error.strerror)
+    with visitor.write() as (session, rater, at):
+        listening.lose(session, rater, token, at)
+    raise AccessError(_MISSING)
 
 
 @_routes.get("/sound-check")

@@ -26,12 +26,12 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from core.audio import Clip, read_clip
-from core.errors import AudioError, shown_name
+from core.errors import AudioError, shown_beyond, shown_name
 from core.scales import Scales
 from core.scorer import Score, Scorer, WindowScore
 from core.warnings import show_time
 from webapp.batch import QUIET_WARNINGS, build_clip_list_tab, python_usage
-from webapp.handlers import PRIVATE, QUIETLY, plain_errors, refusal
+from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, plain_errors, refusal
 from webapp.html import render
 from webapp.judge import JUDGE, Judge, ModelMenu
 from webapp.theme import banner
@@ -39,6 +39,7 @@ from webapp.theme import banner
 _HERE = Path(__file__).parent
 EXAMPLES = _HERE / "examples"
 _ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "score", "concurrency_limit": 1}  # a score uses all cores
+_FOLLOW_S = 5.0  # the page asks so often which model judges
 _MEGABYTE = 1_000_000
 _SHOWN_PROMPT_CHARACTERS = 280
 _WAVEFORM_BINS = 400
@@ -137,7 +138,7 @@ def details(score: Score) -> Markup:
     windows = provenance.window_policy
     layout = {1: "mono", 2: "stereo"}.get(clip.channels, f"{clip.channels} channels")
     facts = {
-        "Model": f"{checkpoint.id}{' (demo)' if checkpoint.demo else ''}",
+        "Model": f"{checkpoint.id}{f' ({checkpoint.caveat})' if checkpoint.caveat else ''}",
         "Model SHA-256": checkpoint.sha256,
         "Clip": f"{clip.duration_s:.2f} s, {clip.sample_rate_hz} Hz, {layout}",
         "Clip SHA-256": clip.sha256,
@@ -145,9 +146,14 @@ def details(score: Score) -> Markup:
         f" {policy.loudness_lufs:g} LUFS",
         "Windows": f"{windows['grid']}; short clips {windows['short_clips']}; {windows['pooling']}",
         "Versions": ", ".join(f"{name} {version}" for name, version in provenance.versions.items()),
-        "Ranges": score.intervals.source if score.intervals else "none: nothing is known of the error",
+        "Ranges": score.intervals.source if score.intervals else f"none: {_no_range(score)}",
     }
     return render("score_details.html", score=score, facts=facts, time=show_time)
+
+
+def _no_range(score: Score) -> str:
+    held_out = score.provenance.held_out
+    return held_out.no_range if held_out else "nothing is known of the error"
 
 
 def timeline(samples: NDArray[np.float32], duration_s: float, windows: Sequence[WindowScore], scales: Scales) -> Markup:
@@ -224,6 +230,12 @@ def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) ->
                 max_bytes=judge.limits.max_bytes,
             )
             python_usage(_SNIPPET)
+    shown_judge = gr.State("")  # its SHA-256; another may judge by now
+
+    def follow(known: str, chosen: str) -> list[Any]:
+        return follow_judge(judge, menu, known, chosen)
+
+    gr.Timer(_FOLLOW_S).tick(follow, [shown_judge, model], [model, note, shown_judge], **BY_ITSELF)
     output = gr.JSON(label="Score", visible=False)
     endpoint = gr.Button(visible=False)  # clients call it, nobody clicks it
 
@@ -252,8 +264,9 @@ def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) ->
         name, size = getattr(file, "name", ""), getattr(file, "bytes", None)
         if not isinstance(size, int | float):
             raise refusal("There is no such file.")
-        given, allowed = size / _MEGABYTE, judge.limits.max_bytes / _MEGABYTE
-        sentence = f"has {given:.1f} MB; the limit is {allowed:g} MB. Cut it or save it as FLAC."
+        allowed = judge.limits.max_bytes / _MEGABYTE
+        given = shown_beyond(size / _MEGABYTE, allowed, 1)
+        sentence = f"has {given} MB; the limit is {allowed:g} MB. Cut it or save it as FLAC."
         return failed(f"{shown_name(str(name))} {sentence}")
 
     gr.on(
@@ -270,6 +283,16 @@ def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) ->
     shown.too_large(refuse, None, shown, **QUIETLY)
     clip.play(None, js=_STOP_RESULT, **PRIVATE)
     endpoint.click(score, [clip, prompt], output, api_name="score", **_ONE_AT_A_TIME)
+
+
+def follow_judge(judge: Judge, menu: ModelMenu, known: str, chosen: str) -> list[Any]:
+    """Return the menu, the note and the SHA-256 of the model that judges, to be skipped while that is `known`."""
+    now = judge.scorer.checkpoint
+    if now.sha256 == known:
+        return [gr.skip()] * 3
+    choices = menu.choices()
+    there = chosen if chosen in dict(choices).values() else JUDGE
+    return [gr.update(choices=choices, value=there), banner(now), now.sha256]
 
 
 def _inputs(menu: ModelMenu) -> tuple[gr.Audio, gr.Textbox, gr.Dropdown]:

@@ -24,10 +24,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from annotation.database import now
 from annotation.export import export
 from annotation.results import Table
-from annotation.results.ratings import Comparison, Results, what_if
+from annotation.results.changes import Comparison, what_if
 from annotation.results.reliability import RATER_FIGURES_MEAN
+from annotation.results.scores import Results
 from annotation.results.status import FIGURES, Overview, overview, shown_time, study_names
 from annotation.rules import words
 from annotation.session.exclusions import Change, possible_changes
@@ -45,12 +47,14 @@ _EXPORT_NAME = re.compile(r"[a-z0-9-]+-\d{8}T\d{6}Z\.zip")
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 _GONE = "There is no such export any more. Prepare it again on the page Studies."
 _MEGABYTE = 1_000_000
-_PREVIEW_REASON = "what if"
+_AUTHOR = "administrator"
 _UNDO_REASON = "The change before was undone at once."
 
 _INVITE = "Codes are shown once. Give each rater theirs, for the tab Listening test."
 _RENEW = "The rater’s old code ends, and so does every sign-in made with it. Ratings stay."
-_EXPORT = "All ratings, scores and logs as CSV files, and the clips in the layout of the MusicEval release."
+_EXPORT = "All ratings, scores and logs as CSV files."
+_AUDIO = "With the clips, in the layout of the MusicEval release"
+_WITHOUT_PRACTICE = "Without practice"
 _TRAIN = (
     "Two small heads learn what the raters of this study said: minutes on a CPU. The tab Training shows the "
     "run, has other recipes, and makes the result the judge of this server."
@@ -68,6 +72,7 @@ class Packed:
     name: str
     size_bytes: int
     content_sha256: str
+    missing_audio: tuple[str, ...] = ()  # clips whose file is not there
 
     @property
     def size(self) -> str:
@@ -77,7 +82,7 @@ class Packed:
         return f"{self.size_bytes / _MEGABYTE:.1f} MB"
 
 
-def pack_export(store: StudyStore, study_name: str, at: datetime) -> Packed:
+def pack_export(store: StudyStore, study_name: str, at: datetime, audio: bool = False) -> Packed:
     """Pack the export of a study for `export_route`; older ones than `EXPORT_LIFE_S` are deleted."""
     folder = store.data / "exports"
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +91,7 @@ def pack_export(store: StudyStore, study_name: str, at: datetime) -> Packed:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as work:
         files = Path(work) / f"{study_name}-{at:%Y%m%dT%H%M%SZ}"
-        manifest = export(store.database, store.data, study_name, files, at)
+        manifest = export(store.database, store.data, study_name, files, at, audio)
         packed = Path(work) / f"{files.name}.zip"
         with zipfile.ZipFile(packed, "w") as archive:
             for path in sorted(path for path in files.rglob("*") if path.is_file()):
@@ -95,7 +100,7 @@ def pack_export(store: StudyStore, study_name: str, at: datetime) -> Packed:
                 archive.write(path, path.relative_to(work), method)
         size_bytes = packed.stat().st_size
         packed.replace(folder / packed.name)
-    return Packed(packed.name, size_bytes, manifest.content_sha256)
+    return Packed(packed.name, size_bytes, manifest.content_sha256, tuple(manifest.missing_audio))
 
 
 def export_route(data: Path) -> Route:
@@ -177,12 +182,15 @@ def _codes(invited: Sequence[tuple[str, str]]) -> Markup:
 
 
 def _clips(results: Results) -> pd.DataFrame:
-    """The clips' scores as they are shown: two digits, intervals as their reach."""
+    """The clips' scores as they are shown: two digits, and the interval or why there is none."""
     mos = results.clips
     columns = {"System": mos["system"]}
     for scale in results.scales:
         columns[scale.title] = mos[scale.key].round(2)
-        columns[f"± ({scale.short})"] = (mos[f"{scale.key}_high"] - mos[scale.key]).round(2)
+        ends = zip(mos[f"{scale.key}_low"], mos[f"{scale.key}_high"], mos["no_interval"], strict=True)
+        columns[f"95 % interval ({scale.short})"] = [
+            f"– ({lacking})" if lacking else f"{low:.2f} to {high:.2f}" for low, high, lacking in ends
+        ]
     return pd.DataFrame(columns | {"Ratings": mos["n_ratings"], "Prompt": mos["prompt"], "Clip": mos["clip"]})
 
 
@@ -239,17 +247,18 @@ class StudyPage:
         gr.HTML("<h3>Invite</h3>", apply_default_css=False)
         with gr.Row(elem_classes="me-bar"):
             count = gr.Number(1, label="New raters", info=_INVITE, precision=0, minimum=1, min_width=240)
+            unpractised = gr.Checkbox(False, label=_WITHOUT_PRACTICE, min_width=160)
             add = gr.Button("Invite", scale=0, min_width=160)
         with gr.Row(elem_classes="me-bar"):
             self.rater = gr.Dropdown(label="New code for a rater", info=_RENEW, choices=[], min_width=240)
             again = gr.Button("Give a new code", scale=0, min_width=200)
         self.codes = _html()
-        self.invited = self._on(add.click, self.invite, [self.study, count], [self.codes]).success
+        self.invited = self._on(add.click, self.invite, [self.study, count, unpractised], [self.codes]).success
         self._on(again.click, self.renew, [self.study, self.rater], [self.codes])
 
     def _lay_out_uses(self) -> None:
         self.clips = gr.Dataframe(
-            label="Clips: MOS and reach of its 95 % interval",
+            label="Clips: MOS and its 95 % interval",
             interactive=False,
             show_search="search",
             max_chars=70,
@@ -259,14 +268,15 @@ class StudyPage:
         )
         with gr.Row(elem_classes="me-uses"):
             self.training_note = self._use("Train from this study", _TRAIN, "Train from this study", self.train)
-            self.export_note = self._use("Export", _EXPORT, "Prepare the export", self.export)
+            self.export_note = self._use("Export", _EXPORT, "Prepare the export", self.export, _AUDIO)
 
-    def _use(self, title: str, meaning: str, name: str, handler: Callable[..., Any]) -> gr.HTML:
+    def _use(self, title: str, meaning: str, name: str, handler: Callable[..., Any], choice: str = "") -> gr.HTML:
         with gr.Column(min_width=280):
             gr.HTML(render("study_use.html", title=title, meaning=meaning), apply_default_css=False)
+            chosen = [gr.Checkbox(False, label=choice)] if choice else []
             button = gr.Button(name)
             note = _html()
-        self._on(button.click, handler, [self.study], [note])
+        self._on(button.click, handler, [self.study, *chosen], [note])
         return note
 
     def _lay_out_changes(self) -> None:
@@ -277,7 +287,7 @@ class StudyPage:
         with gr.Column(visible=False, elem_classes="me-card") as self.effect:
             self.comparison = _html()
             self.reason = gr.Textbox(label="Reason, for the log", max_length=500)
-            author = gr.Textbox("administrator", label="Your name, for the log", max_length=80)
+            author = gr.Textbox(_AUTHOR, label="Your name, for the log", max_length=80)
             with gr.Row():
                 self.confirmation = gr.Button("Confirm", variant="primary")
                 cancel = gr.Button("Cancel")
@@ -305,7 +315,7 @@ class StudyPage:
         if not names:
             return shown
         name = current if current in names else names[0]
-        found = overview(self._store.database, name, datetime.now(UTC))
+        found = overview(self._store.database, name)
         raters = [rater.rater for rater in found.status.raters]
         return {
             **shown,
@@ -319,11 +329,7 @@ class StudyPage:
     def preview(self, study: str | None, offer: str | None) -> Shown:
         """Show what a change would do."""
         change = self._chosen(study, offer)
-
-        def make(session: Any) -> None:
-            change.make(session, _PREVIEW_REASON, _PREVIEW_REASON, datetime.now(UTC))
-
-        compared = what_if(self._store.database, change.study, make)
+        compared = what_if(self._store.database, change)
         return {
             self.waiting: change,
             self.comparison: comparison(change, compared),
@@ -335,7 +341,8 @@ class StudyPage:
         """Make the change that was shown."""
         if waiting is None:
             raise StudyError("There is nothing to confirm. Choose a change and look at what it does first.")
-        self._make(waiting, reason, author)
+        with self._store.database.write() as session:
+            waiting.make(session, reason, author.strip() or _AUTHOR, now(session))
         return {
             **self.cancel(),
             self.made: waiting,
@@ -353,7 +360,8 @@ class StudyPage:
         """Take the last change back."""
         if made is None:
             raise StudyError("There is nothing to undo here. The log lists every change.")
-        self._make(made.undo, _UNDO_REASON, author)
+        with self._store.database.write() as session:
+            made.take_back(session, _UNDO_REASON, author.strip() or _AUTHOR, now(session))
         return {
             self.made: None,
             self.note: _note(f"Undone: {_offer(made)}. Both stand in the log."),
@@ -365,21 +373,21 @@ class StudyPage:
         notes = dict.fromkeys((self.training_note, self.export_note, self.codes), "")
         return {**self.cancel(), **notes, self.made: None, self.done: gr.update(visible=False)}
 
-    def invite(self, study: str | None, count: float | None) -> Markup:
+    def invite(self, study: str | None, count: float | None, without_practice: bool = False) -> Markup:
         """Add raters; return their codes, which are shown only now."""
         with self._store.database.write() as session:
             found = find_study(session, study or "")
-            return _codes(invite(session, found, int(count or 0), datetime.now(UTC)))
+            return _codes(invite(session, found, int(count or 0), now(session), without_practice))
 
     def renew(self, study: str | None, rater: str | None) -> Markup:
         """Give a rater a new code; the old one ends."""
         with self._store.database.write() as session:
             found = find_study(session, study or "")
-            return _codes([(str(rater), renew(session, found, rater or "", datetime.now(UTC)))])
+            return _codes([(str(rater), renew(session, found, rater or "", now(session)))])
 
-    def export(self, study: str | None) -> Markup:
+    def export(self, study: str | None, audio: bool = False) -> Markup:
         """Pack an export; return the link to it."""
-        return _note("", pack_export(self._store, study or "", datetime.now(UTC)))
+        return _note("", pack_export(self._store, study or "", datetime.now(UTC), audio))
 
     def train(self, study: str | None) -> Markup:
         """Start a run on the ratings of the study."""
@@ -394,10 +402,6 @@ class StudyPage:
             if _offer(change) == offer:
                 return change
         raise StudyError(f"{offer}: this was done already, or in another study. Press Refresh.")
-
-    def _make(self, change: Change, reason: str, author: str) -> None:
-        with self._store.database.write() as session:
-            change.make(session, reason, author.strip() or "administrator", datetime.now(UTC))
 
 
 def _html() -> gr.HTML:

@@ -53,13 +53,14 @@ def _system(row: dict[str, Any], scale: str, y: float) -> dict[str, Any]:
     name = "".join(sign if sign.isprintable() else "?" for sign in row["system"])
     half = _NAME_CHARACTERS // 2  # names of systems often differ at their end
     score, low, high = row[scale], row[f"{scale}_low"], row[f"{scale}_high"]
-    around = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    lacking = f" – ({row['no_interval']})" if row.get("no_interval") else ""
+    around = lacking if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
     return {
         "title": f"{name}: {score:.2f}{around}, {row['n_clips']} clips",
         "short": name if len(name) <= _NAME_CHARACTERS else f"{name[:half]}…{name[-half:]}",
         "score": score,
-        "low": low if around else score,
-        "high": high if around else score,
+        "low": score if math.isnan(low) else low,
+        "high": score if math.isnan(low) else high,
         "n_clips": row["n_clips"],
         "y": y,
     }

@@ -164,7 +164,7 @@ def banner(checkpoint: Checkpoint) -> str:
     """Say what was not real in what a model learned from, and how to get a real one; "" for a real one."""
     if not checkpoint.caveat:
         return ""
-    return render("banner.html", demo=checkpoint.demo, caveat=checkpoint.caveat)
+    return render("banner.html", judge=checkpoint)
 
 
 def login_page(said: str, off: bool) -> str:

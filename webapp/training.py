@@ -7,7 +7,6 @@ event of its click.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,25 @@ from markupsafe import Markup
 from annotation.export import write_training_data
 from annotation.results.status import study_names
 from core.checkpoint import LOG_FILE, PREDICTIONS_FILE
+from core.controls import as_good_as, titled
 from core.errors import CheckpointError, TrainingError, shown_name
 from core.evaluation import LEVELS, predicted, table_one
 from core.metrics import METRICS
 from core.scales import MAX_SCORE, MIN_SCORE
 from core.splits import Split
-from core.training.manager import BROKEN_OFF, DONE, FAILED, RUNNING, STOPPED, Model, ModelRegistry, Run, RunManager
+from core.training.check import check_plan
+from core.training.manager import (
+    BROKEN_OFF,
+    DONE,
+    FAILED,
+    RUNNING,
+    STOPPED,
+    UNLEARNED,
+    Model,
+    ModelRegistry,
+    Run,
+    RunManager,
+)
 from core.training.recipe import RECIPES, RunProgress, TrainingPlan
 from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, told
 from webapp.html import render
@@ -36,6 +48,7 @@ FROM_STUDY, FROM_SERVER = "A study", "A folder on the server"
 RECIPE_CHOICES = {
     "frozen: only the heads learn, on cached embeddings; minutes on a CPU": "frozen",
     "paper: the towers learn too, as in the MusicEval paper; asks for a GPU": "paper",
+    "released: the same with the affine heads of the authors’ code; asks for a GPU": "released",
 }
 TOWER_CHOICES = {
     "small: comes with MusicEval; learned composed music only": "small",
@@ -52,9 +65,10 @@ _BUTTONS = """element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-action]");
   if (button) trigger("select", {action: button.dataset.action, name: button.dataset.name});
 });"""
-_TO_THE_TOP = """(...given) => {
+# When a run has begun, and no doubts are shown instead.
+_TO_THE_RUN = """() => {
+  if (document.querySelector("#training-doubts .me-notice")) return;
   document.querySelector("#training-run").scrollIntoView({behavior: "smooth", block: "center"});
-  return given;
 }"""
 _PHASES = {
     "starting": "Starting",
@@ -68,6 +82,7 @@ _ENDS = {
     FAILED: ("failed", "When the cause is gone it can go on, or it can be deleted."),
     BROKEN_OFF: ("broke off", "It can go on from where its state was saved last, or be deleted."),
 }
+_CURVES_TITLE = "Mean absolute error by epoch"
 _TICK_S = 1.0
 _FEWEST_EPOCHS = 10  # on the axis, so that its marks are whole numbers
 _MOST_PLOTS = 4  # that stand ready for a model's scales; more are in its scatter.svg
@@ -79,6 +94,8 @@ Shown = dict[Any, Any]  # what changes, by the part of the page
 def run_card(run: Run | None) -> Markup:
     """Show the run that is going, or how the last one ended; None if there never was one."""
     ended, hint = _ENDS.get(run.state, ("", "")) if run else ("", "")
+    if run and run.state == DONE and run.progress.phase == UNLEARNED:
+        ended, hint = "has ended, and nothing was learned", "Its result below says why it is no judge."
     return render(
         "training_run.html",
         run=run,
@@ -126,6 +143,7 @@ def result(model: Model | None) -> Markup:
         model=model,
         facts=facts(model) if model else "",
         notes=list(_notes(model)) if model else [],
+        controls=titled(model.controls) if model else {},
         levels=LEVELS,
         metric_names=list(METRICS),
         table_one=table_one,
@@ -144,10 +162,12 @@ def facts(model: Model) -> str:
         f"tower {run.tower}",
         f"split {run.split}, seed {run.seed}",
     ]
-    return "; ".join([*said, f"clips: {counts}"] if counts else said)
+    said += [f"clips: {counts}"] if counts else []
+    return "; ".join([*said, model.kept] if model.kept else said)
 
 
 def _notes(model: Model) -> Iterator[str]:
+    yield from model.doubts
     if model.part:
         yield f"Measured on the {model.part} part. Small figures are 95 % bootstrap intervals."
     if model.system_truth:
@@ -155,6 +175,7 @@ def _notes(model: Model) -> Iterator[str]:
     if model.comparison:
         yield model.comparison
     yield from model.measured.why_not()
+    yield from as_good_as(model.measured, model.controls)
     if model.caveat:
         yield f"Not real in what it learned from: {model.caveat}."
 
@@ -179,9 +200,11 @@ def study_data(store: StudyStore, study: str | None) -> Path:
 
 
 def train_from_study(runs: RunManager, store: StudyStore, study: str) -> str:
-    """Start a run on a study's ratings with the defaults; return a sentence for the page."""
-    run = runs.start(TrainingPlan(study_data(store, study)))
-    return f"The run {run.name} has begun; the tab Training shows it."
+    """Start a run on a study's ratings with the defaults; return for the page what to know of it."""
+    plan = TrainingPlan(study_data(store, study))
+    doubts = check_plan(plan).doubts
+    run = runs.start(plan)
+    return " ".join([f"The run {run.name} has begun; the tab Training shows it.", *doubts])
 
 
 def newest(runs: Sequence[Run]) -> Run | None:
@@ -230,6 +253,16 @@ def curves(run: Run) -> pd.DataFrame:
     return pd.concat(parts).dropna()
 
 
+def kept_epoch(run: Run) -> str:
+    """Return which epoch's weights are kept so far, in words; "" while there is none."""
+    try:
+        log = pd.read_csv(run.folder / LOG_FILE)
+    except FileNotFoundError:
+        return ""
+    kept = log.loc[log["kept"] == 1, "epoch"].tolist() if "kept" in log else []  # older logs do not say
+    return f"; epoch {kept[-1]} is kept" if kept else ""
+
+
 def scatter(model: Model | None, key: str) -> pd.DataFrame:
     """Return ``clip``, ``system``, ``rated`` and ``predicted`` of the clips that a model was measured on."""
     columns = {"clip_id": "clip", "system_id": "system", key: "rated", predicted(key): "predicted"}
@@ -276,7 +309,10 @@ class TrainingPage:
             **PRIVATE,
         )
         self.source.change(told(self.choose_source), self.source, [self.study, self.folder], **QUIETLY)
-        start.click(told(self.start), self.controls, self.everything, js=_TO_THE_TOP, **QUIETLY)
+        everything = [*self.everything, self.doubts, self.doubted]
+        start.click(told(self.start), [*self.controls, self.doubted], everything, **QUIETLY).then(
+            None, js=_TO_THE_RUN, **PRIVATE
+        )
         self.stopping.click(told(self.stop), None, self.everything, show_progress_on=self.run, **PRIVATE)
 
     def _lay_out_controls(self) -> gr.Button:
@@ -298,6 +334,8 @@ class TrainingPage:
                 split = gr.Dropdown([*SPLIT_CHOICES.items()], value=Split.kind, label="Held out to measure")
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0)
         self.controls = [self.source, self.study, self.folder, name, recipe, tower, split, seed]
+        self.doubts = gr.HTML(apply_default_css=False, elem_id="training-doubts")
+        self.doubted = gr.State(None)  # the order whose doubts are shown: what was chosen, and the plan
         return gr.Button("Start training", variant="primary", elem_classes="me-narrow")
 
     def open(self, study: str | None) -> Shown:
@@ -338,13 +376,19 @@ class TrainingPage:
             self.folder: gr.update(visible=source == FROM_SERVER),
         }
 
-    def start(self, source: str, study: str | None, folder: str, name: str, *how: Any) -> Shown:
-        """Start a run of what the controls say; the study or the folder counts, as the source says."""
-        recipe, tower, kind, seed = how
-        plan = TrainingPlan(Path(), RECIPES[recipe], tower, Split(kind, int(seed or 0)))
-        data = study_data(self._store, study) if source == FROM_STUDY else on_server(folder or "")
-        self._runs.start(replace(plan, data=data), (name or "").strip() or None)
-        return self.refresh()
+    def start(self, *given: Any) -> Shown:
+        """Start a run of what the controls say; where there are doubts, show them first, and start when asked again."""
+        *chosen, doubted = given
+        source, study, folder, name, recipe, tower, kind, seed = chosen
+        if doubted is not None and doubted[0] == chosen:
+            plan = doubted[1]
+        else:
+            data = study_data(self._store, study) if source == FROM_STUDY else on_server(folder or "")
+            plan = TrainingPlan(data, RECIPES[recipe], tower, Split(kind, int(seed or 0)))
+            if doubts := check_plan(plan).doubts:
+                return {self.doubts: render("training_doubts.html", doubts=doubts), self.doubted: (chosen, plan)}
+        self._runs.start(plan, (name or "").strip() or None)
+        return self.refresh() | {self.doubts: "", self.doubted: None}
 
     def stop(self) -> Shown:
         """Stop the run that is going, if one is."""
@@ -367,7 +411,8 @@ class TrainingPage:
             shown[self.curves] = gr.update(visible=False)
         elif now != seen:
             rows, limits = curves(run), [0, max(_FEWEST_EPOCHS, run.progress.epoch)]
-            shown[self.curves] = gr.update(value=rows, x_lim=limits, visible=len(rows) > 0)
+            title = f"{_CURVES_TITLE}{kept_epoch(run)}"
+            shown[self.curves] = gr.update(value=rows, x_lim=limits, title=title, visible=len(rows) > 0)
         return shown
 
     def _plots(self, model: Model | None) -> Iterator[Any]:
@@ -387,7 +432,7 @@ def _curves() -> gr.LinePlot:
         y="L1",
         color="part",
         color_map=_COLOURS,
-        title="Mean absolute error by epoch",
+        title=_CURVES_TITLE,
         x_title="Epoch",
         y_title="L1",
         color_title="Part",

@@ -1,9 +1,10 @@
 """Clips into a study: a clip list's rows, each to one normalised file and one row of the database.
 
-A clip list is a CSV file in UTF-8 with the columns ``file,prompt,system`` and, where wanted, ``kind``
-(stimulus, anchor or practice; stimulus where it is empty), ``expected_<scale>`` for each scale of the study
-and ``explanation`` (what practice tells the rater). Paths are relative to the list. Ingesting it again adds
-what is new; a row that fails is reported and stops nothing else.
+A clip list is a CSV file, read by `core.tables`, with the columns ``file,prompt,system`` and, where wanted,
+``kind`` (stimulus, anchor or practice; stimulus where it is empty), ``expected_<scale>`` for each scale of the
+study and ``explanation`` (what practice tells the rater). Paths are relative to the list. A list that cannot be
+read to its end is refused; a row that fails is reported and stops nothing else. Ingesting it again adds what is
+new.
 
 What a clip *is* (its kind, system, prompt and the source's bytes) decides whether the study has it already.
 The file is on disk, whole and under an opaque name, before the row says so: whatever interrupts, no row is
@@ -14,10 +15,9 @@ Anchors must not be known by anything but the music. They go through the same fo
 those of the clips; so the clips come first. What still differs is said in `IngestReport.parity`.
 """
 
-import csv
 import math
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -30,15 +30,19 @@ from annotation.database import Database
 from annotation.material.sound import Normalised, normalise, parity, to_wav
 from annotation.schema import CLIP_KINDS, Clip, Prompt, Study, System
 from annotation.studies import clip_path, find_study
-from core.audio import AudioLimits, read_clip
+from core.audio import AudioLimits, read_whole_clip
 from core.errors import AudioError, StudyError, shown_name
-from core.files import sha256_of, write_atomically
+from core.files import Problems, find_file, sha256_of, write_atomically
 from core.scales import MAX_SCORE, MIN_SCORE, Scales, keys
+from core.tables import Line, means_nothing, open_table
 
 REQUIRED = ("file", "prompt", "system")
 _OLD_KINDS = {"training": "practice"}  # in lists of older studies
+_EXPECTED = "expected_"  # before a scale's key
 _NAME_BYTES = 16
 _MOST_NAMES = 10
+_MOST_SILENT_SHARE = 0.5
+_MOST_GAIN_DB = 20.0  # more brings a room's or a codec's noise to where it is heard
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Failure:
-    """A row that was not added; rows are counted as a spreadsheet shows them, the heading is row 1."""
+    """A row that was not added, by the line on which it begins."""
 
-    row: int
+    line: int
     file: str
     reason: str
 
@@ -66,11 +70,14 @@ class Failure:
 class IngestReport:
     """What came of a clip list."""
 
+    rows: int = 0  # that were read
     added: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CLIP_KINDS, 0))
     already_there: int = 0
     failed: list[Failure] = field(default_factory=list)
     lowered: list[str] = field(default_factory=list)  # quieter than the others, because of their peaks
     silent: list[str] = field(default_factory=list)  # added as they are
+    half_silent: list[str] = field(default_factory=list)  # more than half of what raters hear
+    louder: list[str] = field(default_factory=list)  # much louder than they came
     unexplained: list[str] = field(default_factory=list)  # practice without an answer on each scale, or why
     unused_columns: list[str] = field(default_factory=list)
     parity: list[str] = field(default_factory=list)  # where anchors differ from the clips, a sentence each
@@ -85,6 +92,10 @@ class IngestReport:
             self.lowered.append(entry.file)
         if sound.loudness_lufs is None:
             self.silent.append(entry.file)
+        elif sound.silent_share > _MOST_SILENT_SHARE:
+            self.half_silent.append(entry.file)
+        if sound.gain_db > _MOST_GAIN_DB:
+            self.louder.append(f"{entry.file} ({sound.gain_db:.0f} dB)")
         explained = entry.explanation and entry.expected.keys() >= {*keys(scales)}
         if entry.kind == "practice" and not explained:
             self.unexplained.append(entry.file)
@@ -94,11 +105,13 @@ class IngestReport:
         counts = [(count, words[kind]) for kind, count in self.added.items() if count]
         added = ", ".join(f"{count} {word}{'s' if count > 1 else ''}" for count, word in counts)
         there = f" There already: {self.already_there}." if self.already_there else ""
-        lines = [f"Added: {added or 'nothing'}.{there}"]
-        lines += [f"! Row {failure.row}: {failure.reason}" for failure in self.failed]
+        lines = [f"Rows read: {self.rows:,}. Added: {added or 'nothing'}.{there}"]
+        lines += [f"! Line {failure.line}: {failure.reason}" for failure in self.failed]
         for meaning, names in (
             ("Quieter than the rest, because more gain would pass the peak limit", self.lowered),
             ("Silent", self.silent),
+            ("Silent for more than half of what raters hear", self.half_silent),
+            ("Much louder than they came, and their noise with them", self.louder),
             ("Practice clips without scores or explanation, so practice explains nothing", self.unexplained),
             ("Columns that were not used", self.unused_columns),
         ):
@@ -106,13 +119,6 @@ class IngestReport:
                 more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
                 lines.append(f"! {meaning}: {', '.join(names[:_MOST_NAMES])}{more}.")
         return "\n".join([*lines, *(f"! {sentence}" for sentence in self.parity)])
-
-
-@dataclass(frozen=True)
-class _Row:
-    number: int
-    cells: Mapping[str, str]
-    too_long: bool
 
 
 def ingest(
@@ -127,64 +133,52 @@ def ingest(
     """Add the clips of a clip list to a study."""
     with database.read() as session:
         study = find_study(session, study_name)
-    optional = ("kind", *(f"expected_{key}" for key in keys(study.scales)), "explanation")
+    optional = ("kind", *(f"{_EXPECTED}{key}" for key in keys(study.scales)), "explanation")
     columns, rows = _read(clip_list, optional)
-    report = IngestReport(unused_columns=[name for name in columns if name not in (*REQUIRED, *optional)])
+    unused = [name for name in columns if name not in (*REQUIRED, *optional)]
+    report = IngestReport(rows=len(rows), unused_columns=unused)
     rows.sort(key=lambda row: row.cells.get("kind") == "anchor")  # stable: the others keep their order
     for done, row in enumerate(rows, 1):
         try:
             entry = _entry(row, study.scales)
-            sound = _take(database, data, study, entry, clip_list.parent / entry.file, at, limits)
+            sound = _take(database, data, study, entry, find_file(clip_list.parent / entry.file), at, limits)
         except (AudioError, StudyError) as error:
-            report.failed.append(Failure(row.number, row.cells.get("file", ""), str(error)))
+            report.failed.append(Failure(row.number, row.cells["file"], str(error)))
         else:
             report.count(entry, sound, study.scales)
         if progress is not None:
             progress(done, len(rows))
-    report.failed.sort(key=lambda failure: failure.row)
+    report.failed.sort(key=lambda failure: failure.line)
     report.parity = parity(database, data, study)
     return report
 
 
-def _read(clip_list: Path, optional: tuple[str, ...]) -> tuple[list[str], list[_Row]]:
-    """Return the columns and the rows of a clip list, without the empty rows.
-
-    Not by pandas, which knows no row numbers, and reads past a row that is too long.
-    """
-    name = shown_name(clip_list.name)
-    try:
-        with clip_list.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.reader(file, strict=True))
-    except OSError as error:
-        raise StudyError(f"{name} cannot be opened. Check the path.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise StudyError(f"{name} is no CSV file in UTF-8. Save it as one.") from error
-    columns = [cell.strip() for cell in lines[0]] if lines else []
-    missing = [column for column in REQUIRED if column not in columns]
+def _read(clip_list: Path, optional: tuple[str, ...]) -> tuple[tuple[str, ...], list[Line]]:
+    """Return the columns and the rows of a clip list."""
+    scores = [name for name in optional if name.startswith(_EXPECTED)]
+    texts = [name for name in (*REQUIRED, *optional) if name not in scores]
+    table, problems = open_table(clip_list, texts, scores), Problems(clip_list.name)
+    missing = [column for column in REQUIRED if column not in table.columns]
     if missing:
         raise StudyError(
-            f"{name} has no column {', '.join(missing)}. It needs {', '.join(REQUIRED)} "
-            f"and may have {', '.join(optional)}, with commas between them."
+            f"{shown_name(clip_list.name)} has no column {', '.join(missing)}. It needs {', '.join(REQUIRED)} "
+            f"and may have {', '.join(optional)}."
         )
-    rows = []
-    for number, line in enumerate(lines[1:], 2):
-        cells = dict(zip(columns, (cell.strip() for cell in line), strict=False))
-        if any(line):
-            rows.append(_Row(number, cells, too_long=len(line) > len(columns)))
-    return columns, rows
+    rows = list(table.rows(problems))
+    problems.stop_if_any()
+    return table.columns, rows
 
 
-def _entry(row: _Row, scales: Scales) -> Entry:
-    if row.too_long:
-        raise StudyError("The row has more cells than the heading. Put a text with commas in double quotes.")
+def _entry(row: Line, scales: Scales) -> Entry:
     for column in REQUIRED:
-        if not row.cells.get(column):
-            raise StudyError(f"The cell {column} is empty. Fill it in.")
+        if means_nothing(row.cells[column]):
+            said = f"says {shown_name(row.cells[column])}, so there is none" if row.cells[column] else "is empty"
+            raise StudyError(f"The cell {column} {said}. Fill it in.")
     named = row.cells.get("kind") or "stimulus"
     kind = _OLD_KINDS.get(named, named)
     if kind not in CLIP_KINDS:
         raise StudyError(f"The kind is {shown_name(kind)}. It can be {', '.join(CLIP_KINDS)}.")
-    expected = {key: text for key in keys(scales) if (text := row.cells.get(f"expected_{key}"))}
+    expected = {key: text for key in keys(scales) if (text := row.cells.get(f"{_EXPECTED}{key}"))}
     return Entry(
         row.cells["file"],
         row.cells["prompt"],
@@ -220,15 +214,26 @@ def _take(
         with database.read() as session:
             if find_clip(session, study, entry, digest) is not None:
                 return None
-    clip = read_clip(source, limits)
-    if clip.missing_s:
-        raise AudioError(
-            f"{shown_name(source.name)} breaks off: {clip.missing_s:.1f} s of it are missing. "
-            "Export or download it again."
-        )
+            _refuse_second_role(session, study, entry, digest)
+    clip = read_whole_clip(source, limits)
     longest_s = _drawn_length_s(database, study, clip.sha256) if entry.kind == "anchor" else math.inf
     sound = normalise(clip, study.protocol, longest_s)
     return sound if add_clip(database, data, study, entry, clip.sha256, sound, at) else None
+
+
+def _refuse_second_role(session: Session, study: Study, entry: Entry, source_sha256: str) -> None:
+    """Raise StudyError where the study has the recording already, as another kind of clip.
+
+    A rater would rate as a clip what practice has explained, or know an anchor from the clip that it is.
+    """
+    same = select(Clip.kind).where(Clip.study_id == study.id, Clip.source_sha256 == source_sha256)
+    other = session.scalar(same.where(Clip.kind != entry.kind).limit(1))
+    if other is not None:
+        names = {"stimulus": "a clip to rate", "anchor": "an anchor", "practice": "a practice clip"}
+        raise StudyError(
+            f"{shown_name(Path(entry.file).name)} is {names[other]} of this study already, and cannot be "
+            f"{names[entry.kind]} as well. Give another recording."
+        )
 
 
 def _drawn_length_s(database: Database, study: Study, source_sha256: str) -> float:

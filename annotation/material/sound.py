@@ -1,10 +1,10 @@
 """One form for every clip of a study, so that nothing but the music tells clips apart.
 
-Mono, at the study's rate, an excerpt where the protocol asks for one, faded at both ends, at one integrated
-loudness (ITU-R BS.1770-4, by pyloudnorm). A clip whose true peak would pass the limit gets less gain instead
-of a limiter: it is quieter than the others, and not altered. The true peak is the largest magnitude at four
-times the rate (BS.1770-4, annex 2). Files are WAV, 16 bits, with the plain header of 44 bytes: a compressed
-file's size would tell a clip from its neighbours.
+Mono, at the study's rate, an excerpt where the protocol asks for one, without a constant offset, faded at both
+ends, at one integrated loudness (ITU-R BS.1770-4, by pyloudnorm). A clip whose true peak would pass the limit
+gets less gain instead of a limiter: it is quieter than the others, and not altered. The true peak is the
+largest magnitude at four times the rate (BS.1770-4, annex 2). Files are WAV, 16 bits, with the plain header of
+44 bytes: a compressed file's size would tell a clip from its neighbours.
 
 So rate, channels, container and fades are the same by construction. By what a source brings along, hidden
 anchors could still be told from the clips; `parity` compares the files as they stand on disk: length,
@@ -31,8 +31,8 @@ from annotation.protocol import Protocol
 from annotation.schema import Clip as ClipRow
 from annotation.schema import Study
 from annotation.studies import clip_path
-from core.audio import SILENCE_PEAK, Clip
-from core.errors import AudioError
+from core.audio import NEAR_SILENCE, SILENCE_PEAK, Clip
+from core.errors import AudioError, shown_beyond
 
 MIN_DURATION_S = 0.5
 _BLOCK_S = 0.4  # BS.1770 measures blocks of 400 ms
@@ -58,6 +58,7 @@ class Normalised:
     loudness_lufs: float | None  # integrated, as it is now; None for silence
     gain_db: float  # what was added; 0 for silence
     gain_lowered: bool  # the peak allowed less gain than the loudness asked for
+    silent_share: float = 0.0  # of its length: 60 dB below its peak
 
     @property
     def duration_s(self) -> float:
@@ -75,17 +76,21 @@ def normalise(clip: Clip, protocol: Protocol, longest_s: float = math.inf) -> No
     excerpt = _excerpt(clip, protocol)
     if excerpt.size < MIN_DURATION_S * clip.sample_rate_hz:
         raise AudioError(
-            f"From {protocol.excerpt_start_s:g} s on, {excerpt.size / clip.sample_rate_hz:.2f} s are left; "
+            f"From {protocol.excerpt_start_s:g} s on, "
+            f"{shown_beyond(excerpt.size / clip.sample_rate_hz, MIN_DURATION_S, 2)} s are left; "
             f"at least {MIN_DURATION_S:g} s are needed. Give a longer clip."
         )
     if excerpt.size > longest_s * clip.sample_rate_hz:
         excerpt = _loudest_stretch(excerpt, clip.sample_rate_hz, longest_s)
+    offset = excerpt.mean(dtype=np.float64)
+    if abs(offset) >= SILENCE_PEAK:  # it is no sound, and would count as one in peak and loudness
+        excerpt = (excerpt - offset).astype(np.float32)
     rate_hz = protocol.sample_rate_hz
     resampled = soxr.resample(excerpt, clip.sample_rate_hz, rate_hz, quality="VHQ")
     samples = _faded(resampled, round(protocol.fade_ms / 1000 * rate_hz))
     measured_lufs = loudness_lufs(samples, rate_hz)
     if measured_lufs is None:
-        return Normalised(samples, rate_hz, None, 0.0, False)
+        return Normalised(samples, rate_hz, None, 0.0, False, 1.0)
     wanted_db = protocol.loudness_lufs - measured_lufs
     allowed_db = protocol.peak_dbtp - true_peak_dbtp(samples)
     gain_db = min(wanted_db, allowed_db)
@@ -95,6 +100,7 @@ def normalise(clip: Clip, protocol: Protocol, longest_s: float = math.inf) -> No
         measured_lufs + gain_db,
         gain_db,
         allowed_db < wanted_db,
+        _silent_share(samples, rate_hz),
     )
 
 
@@ -111,6 +117,13 @@ def loudness_lufs(samples: Samples, sample_rate_hz: int) -> float | None:
     scaled = np.resize(samples, max(samples.size, block_samples)).astype(np.float64) / peak
     loudness = pyloudnorm.Meter(sample_rate_hz, block_size=_BLOCK_S).integrated_loudness(scaled)
     return float(loudness) + 20.0 * math.log10(peak) if math.isfinite(loudness) else None
+
+
+def _silent_share(samples: Samples, sample_rate_hz: int) -> float:
+    """Return the share of blocks of the meter in which nothing comes within 60 dB of the peak."""
+    blocks = range(0, samples.size, math.ceil(_BLOCK_S * sample_rate_hz))
+    peaks = np.maximum.reduceat(np.abs(samples), blocks)
+    return float(np.mean(peaks < NEAR_SILENCE * peaks.max()))
 
 
 def true_peak_dbtp(samples: Samples) -> float:

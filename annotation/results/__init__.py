@@ -4,6 +4,7 @@ Figures and tables are said once, beside the results that they are of: the termi
 lays the same ones out.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -38,4 +39,4 @@ class Table:
 
 def number(value: float | None, form: str = ".2f") -> str:
     """Say a figure; what so few ratings cannot tell is a dash."""
-    return "–" if value is None else format(value, form)
+    return "–" if value is None or math.isnan(value) else format(value, form)

@@ -1,52 +1,43 @@
 """How a study stands, for whoever runs it and never for a rater: progress, what is missing, who is where.
 
-Reads and changes nothing. Signs of not listening are shown and exclude nobody.
+Reads and changes nothing; `overview` and ``status`` end abandoned batches before they read. Signs of not
+listening are shown and exclude nobody.
 """
 
-import math
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from annotation.database import Database
+from annotation.database import Database, now
 from annotation.protocol import Protocol
 from annotation.results import Figure, Table
-from annotation.results.ratings import Results, listening_signs, ratings_table
+from annotation.results.progress import Progress, progress
+from annotation.results.ratings import ratings_table
 from annotation.results.reliability import Reliability, reliability
+from annotation.results.scores import Results
+from annotation.results.screening import Screening, screening
+from annotation.results.signs import listening_signs
 from annotation.rules import RULES, false_alarms
 from annotation.schema import Batch, Clip, Problem, Rater, Response, Study, Trial, Visit
-from annotation.session import ledger
-from annotation.session.exclusions import Change, change_log, in_force, is_excluded, possible_changes
+from annotation.session.exclusions import (
+    Change,
+    change_log,
+    close_abandoned,
+    excluded_raters,
+    in_force,
+    possible_changes,
+)
 from annotation.studies import find_study
 from core.errors import shown_name
 from core.scales import keys
 
 _MOST_PROBLEMS = 20  # that a terminal shows
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Counts of a study; ratings are those of stimuli, by raters who count."""
-
-    clips: int
-    clips_done: int  # with as many valid ratings as they need
-    ratings_needed: int  # clips times raters per clip
-    ratings_valid: int  # without the surplus
-    ratings_pending: int  # in batches that are not ended
-    ratings_leased: int  # handed out and not given
-    ratings_surplus: int  # over what a clip needs, after an exclusion was undone
-    training: int  # clips for practice
-    anchors: int
-    anchors_needed: int  # for no rater to hear one twice
-    raters: int  # those who are not excluded
-    raters_missing: int  # to invite, so that every clip can be done
-    shortage: list[str]  # what stands in the way, a sentence each
 
 
 @dataclass(frozen=True)
@@ -104,6 +95,7 @@ class Checks:
 
     expected_false_alarms: dict[str, float]  # of one full batch: by rule, and ``either``
     batches_ended: int
+    batches_empty: int  # that ended without a rating that could count
     batches_excluded: int
     excluded_by: dict[str, int]
 
@@ -112,7 +104,8 @@ class Checks:
         """How many batches are excluded, in words."""
         rules = ", ".join(f"{rule}: {count}" for rule, count in sorted(self.excluded_by.items()))
         excluded = f"{self.batches_excluded} of them excluded" + (f" ({rules})" if rules else "")
-        return f"{self.batches_ended} have ended, {excluded}"
+        empty = f", {self.batches_empty} without a rating" if self.batches_empty else ""
+        return f"{self.batches_ended} have ended, {excluded}{empty}"
 
     @property
     def by_chance(self) -> str:
@@ -168,7 +161,7 @@ class Status:
         """Put the status into words for a terminal."""
         lines = [f"Study {self.study}, {shown_time(self.at)}", ""]
         lines += [f"{figure.name:<9} {figure.say(self)}" for figure in FIGURES]
-        lines += [f"! {sentence}" for sentence in self.progress.shortage]
+        lines += [f"! {sentence}" for sentence in (*self.progress.shortage, *self.progress.notes)]
         if self.raters:
             lines += ["", self.raters_table.text()]
         if self.problems:
@@ -203,7 +196,8 @@ FIGURES: tuple[Figure[Status], ...] = (
     Figure(
         "Anchors",
         lambda status: (
-            f"{status.progress.anchors}; with {status.progress.anchors_needed} no rater would hear one twice"
+            f"{status.progress.anchors}; with {status.progress.anchors_needed} no rater would hear one twice, if all "
+            "share what is missing evenly"
         ),
     ),
     Figure(
@@ -215,122 +209,48 @@ FIGURES: tuple[Figure[Status], ...] = (
 )
 
 
-def progress(session: Session, study: Study, at: datetime) -> Progress:
-    """Count what a study has and what it lacks; the time decides which leases run."""
-    protocol, limit = study.protocol, study.protocol.raters_per_clip
-    clips: dict[str, set[int]] = {"stimulus": set(), "anchor": set(), "practice": set()}
-    for kind, clip_id in session.execute(select(Clip.kind, Clip.id).where(Clip.study_id == study.id)):
-        clips[kind].add(clip_id)
-    everyone = session.scalars(select(Rater).where(Rater.study_id == study.id)).all()
-    raters = [rater.id for rater in everyone if not is_excluded(session, rater)]
-    valid = ledger.valid(session, study.id)
-    missing = _raters_missing(session, study, clips["stimulus"], raters, at)
-    needed = len(clips["stimulus"]) * limit
-    batches = math.ceil(needed / protocol.batch_size)
-    return Progress(
-        clips=len(clips["stimulus"]),
-        clips_done=sum(count >= limit for count in valid.values()),
-        ratings_needed=needed,
-        ratings_valid=sum(min(count, limit) for count in valid.values()),
-        ratings_pending=_count(session, study, and_(Trial.state == "rated", Batch.state == "open")),
-        ratings_leased=_count(session, study, ledger.leased(at)),
-        ratings_surplus=sum(max(count - limit, 0) for count in valid.values()),
-        training=len(clips["practice"]),
-        anchors=len(clips["anchor"]),
-        anchors_needed=protocol.anchors * math.ceil(batches / max(len(raters), limit)),
-        raters=len(raters),
-        raters_missing=max(missing.values(), default=0),
-        shortage=_shortage(protocol, len(clips["stimulus"]), len(clips["anchor"]), missing),
-    )
-
-
-def _count(session: Session, study: Study, condition: ColumnElement[bool]) -> int:
-    query = select(func.count()).select_from(Trial).join(Batch)
-    of_study = query.where(Batch.study_id == study.id, Trial.role == "stimulus", condition)
-    return session.execute(of_study).scalar_one()
-
-
-def _raters_missing(
-    session: Session, study: Study, clip_ids: Collection[int], raters: Sequence[int], at: datetime
-) -> dict[int, int]:
-    """Count, for each clip that cannot be done, the raters that it lacks.
-
-    Whoever holds a clip by a lease that has lapsed can still come back to it.
-    """
-    reported = exists().where(Problem.trial_id == Trial.id)
-    sent = and_(Trial.state == "released", or_(Trial.served_at.is_not(None), reported))
-    query = (
-        select(Trial.clip_id, func.count(Trial.rater_id.distinct()))
-        .join(Batch)
-        .where(Batch.study_id == study.id, Trial.role == "stimulus", Trial.rater_id.in_(raters))
-        .where(or_(Trial.state == "rated", ledger.leased(at), sent))
-        .group_by(Trial.clip_id)
-    )
-    had: dict[int, int] = dict(session.execute(query).all())
-    claims = ledger.claims(session, study.id, at)
-    missing = {}
-    for clip_id in clip_ids:
-        wanted = study.protocol.raters_per_clip - claims.get(clip_id, 0)
-        lacking = wanted - (len(raters) - had.get(clip_id, 0))
-        if wanted > 0 and lacking > 0:
-            missing[clip_id] = lacking
-    return missing
-
-
-def _shortage(protocol: Protocol, clips: int, anchors: int, missing: Mapping[int, int]) -> list[str]:
-    sentences = []
-    if clips == 0:
-        sentences.append("There are no clips to rate: ingest some.")
-    if anchors < protocol.anchors:
-        lacking = protocol.anchors - anchors
-        sentences.append(f"A batch needs {protocol.anchors} anchors and there are {anchors}: add {lacking}.")
-    if missing:
-        sentences.append(
-            f"{len(missing)} of {clips} clips have too few raters left who have not heard them: "
-            f"invite {max(missing.values())} more."
-        )
-    return sentences
-
-
 def status(session: Session, study: Study, at: datetime) -> Status:
     """Gather how a study stands at a time, which decides which leases run."""
-    return _status(session, study, at, ratings_table(session, study))
+    return _status(session, study, at, listening_signs(ratings_table(session, study), keys(study.scales)))
 
 
-def _status(session: Session, study: Study, at: datetime, ratings: pd.DataFrame) -> Status:
+def _status(session: Session, study: Study, at: datetime, signs: pd.DataFrame) -> Status:
     return Status(
         study.name,
         at.isoformat(),
         study.protocol,
         progress(session, study, at),
         _checks(session, study),
-        _raters(session, study, at, ratings),
+        _raters(session, study, at, dict(zip(signs["rater"], signs["flags"], strict=True))),
         _problems(session, study),
     )
 
 
 def _checks(session: Session, study: Study) -> Checks:
     by_rule = Counter(exclusion.rule for exclusion in in_force(session, study).values())
-    valid = select(func.count()).where(Batch.study_id == study.id, Batch.number > 0, Batch.state == "valid")
+    query = select(Batch.state, func.count()).where(Batch.study_id == study.id, Batch.number > 0)
+    states: dict[str, int] = dict(session.execute(query.group_by(Batch.state)).all())
     return Checks(
         false_alarms(study.protocol, study.scales),
-        session.execute(valid).scalar_one() + by_rule.total(),
+        states.get("valid", 0) + states.get("empty", 0) + by_rule.total(),
+        states.get("empty", 0),
         by_rule.total(),
         dict(by_rule),
     )
 
 
-def _raters(session: Session, study: Study, at: datetime, ratings: pd.DataFrame) -> list[RaterStatus]:
-    table = listening_signs(ratings, keys(study.scales))
-    signs = dict(zip(table["rater"], table["flags"], strict=True))
-    last = _latest(session, study)
+def _raters(session: Session, study: Study, at: datetime, signs: Mapping[str, list[str]]) -> list[RaterStatus]:
+    last, out, came = _latest(session, study), excluded_raters(session, study), _came(session, study)
+    of_rater: dict[int, list[Batch]] = defaultdict(list)
+    for batch in session.scalars(select(Batch).where(Batch.study_id == study.id).order_by(Batch.number)):
+        of_rater[batch.rater_id].append(batch)
+    trials = _trials(session, study)
     rows = []
     for rater in session.scalars(select(Rater).where(Rater.study_id == study.id).order_by(Rater.id)):
-        of_rater = select(Batch).where(Batch.rater_id == rater.id).order_by(Batch.number)
-        batches = session.scalars(of_rater).all()
+        batches = of_rater[rater.id]
         counted = [batch.state for batch in batches if batch.number > 0]
         rated_at, n_ratings = last.get(rater.id, (None, 0))
-        state, in_hand = _where(session, rater, batches, at)
+        state, in_hand = ("excluded", None) if rater.id in out else _where(batches, trials, rater.id in came, at)
         rows.append(
             RaterStatus(
                 rater=rater.pseudonym,
@@ -359,18 +279,28 @@ def _latest(session: Session, study: Study) -> dict[int, tuple[datetime, int]]:
     return {rater_id: (given_at, int(count)) for rater_id, given_at, count in session.execute(query)}
 
 
-def _where(session: Session, rater: Rater, batches: Sequence[Batch], at: datetime) -> tuple[str, InHand | None]:
-    if is_excluded(session, rater):
-        return "excluded", None
+def _came(session: Session, study: Study) -> set[int]:
+    """Return the raters who have signed in."""
+    return set(session.scalars(select(Visit.rater_id).join(Rater).where(Rater.study_id == study.id).distinct()))
+
+
+def _trials(session: Session, study: Study) -> dict[int, tuple[int, int]]:
+    """Count, by open batch, the trials that are rated, and all but the released ones."""
+    rated = func.sum(case((Trial.state == "rated", 1), else_=0))
+    held = func.sum(case((Trial.state != "released", 1), else_=0))
+    query = select(Trial.batch_id, rated, held).join(Batch).where(Batch.study_id == study.id, Batch.state == "open")
+    return {batch_id: (done, count) for batch_id, done, count in session.execute(query.group_by(Trial.batch_id))}
+
+
+def _where(
+    batches: Sequence[Batch], trials: Mapping[int, tuple[int, int]], came: bool, at: datetime
+) -> tuple[str, InHand | None]:
     if not batches:
-        visited = session.scalar(select(Visit.id).where(Visit.rater_id == rater.id).limit(1))
-        return "not signed in yet" if visited is None else "signed in", None
+        return "signed in" if came else "not signed in yet", None
     batch = batches[-1]
     if batch.state != "open":
         return "between batches", None
-    of_batch = select(func.count()).where(Trial.batch_id == batch.id)
-    rated = session.scalar(of_batch.where(Trial.state == "rated")) or 0
-    count = session.scalar(of_batch.where(Trial.state != "released")) or 0
+    rated, count = trials.get(batch.id, (0, 0))
     in_hand = InHand(batch.number, min(rated + 1, count), count, batch.lease_until.isoformat())
     return "in a batch" if batch.lease_until > at else "away", in_hand
 
@@ -404,6 +334,7 @@ class Overview:
     status: Status
     results: Results
     reliability: Reliability
+    screening: Screening
     log: pd.DataFrame
     changes: list[Change]
 
@@ -414,16 +345,33 @@ def study_names(database: Database) -> list[str]:
         return list(session.scalars(select(Study.name).order_by(Study.created_at.desc(), Study.id.desc())))
 
 
-def overview(database: Database, study_name: str, at: datetime) -> Overview:
-    """Gather all figures of a study."""
+def studies_table(session: Session) -> Table:
+    """List all studies, the newest first, with what they hold."""
+    clips = select(func.count()).where(Clip.study_id == Study.id, Clip.kind == "stimulus").scalar_subquery()
+    raters = select(func.count()).where(Rater.study_id == Study.id).scalar_subquery()
+    responses = select(func.count(Response.id)).join(Trial).join(Batch).where(Batch.study_id == Study.id)
+    query = select(Study.name, Study.created_at, clips, raters, responses.scalar_subquery(), Study.demo)
+    rows = [
+        (name, shown_time(created_at.isoformat()), *counts, "simulated" if demo else "")
+        for name, created_at, *counts, demo in session.execute(query.order_by(Study.created_at.desc(), Study.id.desc()))
+    ]
+    return Table("Studies", ("Study", "Created", "Clips", "Raters", "Answers", ""), rows)
+
+
+def overview(database: Database, study_name: str, at: datetime | None = None) -> Overview:
+    """End abandoned batches, then gather all figures of a study."""
+    close_abandoned(database, study_name, at)
     with database.read() as session:
         study = find_study(session, study_name)
         ratings = ratings_table(session, study)
+        signs = listening_signs(ratings, keys(study.scales))
+        at = now(session) if at is None else at
         return Overview(
             study.demo,
-            _status(session, study, at, ratings),
+            _status(session, study, at, signs),
             Results.of(ratings, study.scales),
-            reliability(ratings, study.scales),
+            reliability(ratings, study.scales, signs),
+            screening(ratings, study.protocol, study.scales),
             change_log(session, study),
             possible_changes(session, study),
         )

@@ -5,9 +5,12 @@ of them. Nobody gets a clip again that they rated, reported or were sent. Anchor
 to the same rater before the pool is used up, then the least recent. All is drawn from the seed of the study,
 the rater and the number of the batch, and stored as positions.
 
-The order is mixed, everything at random; or by prompt, the clips of a prompt in a row and the rest between
-such rows. Either way at least `Protocol.duplicate_distance` other trials lie between the two presentations of
-a clip, and no place is likelier for an anchor than another as far as that allows.
+The order is mixed, everything at random; or by prompt, the clips of a prompt one after the other, of two prompts
+at least where there are as many. Checks stand anywhere, between such rows and inside them: were they kept out,
+they would stand at the ends of a batch, and be known by that. Either way at least
+`Protocol.duplicate_distance` other trials lie between the two presentations of a clip, and no place is likelier
+for an anchor than another as far as that allows. A short batch has as many anchors for each clip as a full one,
+rounded up: with all of them it would be little else, and tell so.
 
 Source: the MusicEval paper, sections IV.A to IV.C; what it leaves open stands in `annotation.protocol`.
 """
@@ -48,8 +51,7 @@ def arrange(
     stimuli: Sequence[Item], anchors: Sequence[Item], protocol: Protocol, random: np.random.Generator
 ) -> list[Item]:
     """Put a batch in order, with the duplicates that the protocol asks for, as far as their distance fits."""
-    distance = protocol.duplicate_distance
-    count = min(protocol.duplicates, len(stimuli)) if len(stimuli) + len(anchors) > distance else 0
+    distance, count = protocol.duplicate_distance, protocol.duplicates_in(len(stimuli), len(anchors))
     if protocol.presentation == "mixed":
         return _mixed(stimuli, anchors, count, distance, random)
     return _by_prompt(stimuli, anchors, count, distance, random)
@@ -85,7 +87,7 @@ def _by_prompt(
 ) -> list[Item]:
     order = [item for block in _blocks(stimuli, random) for item in block]
     for anchor in _shuffled(anchors, random):
-        order.insert(int(random.choice(_gaps(order))), anchor)
+        order.insert(int(random.integers(len(order) + 1)), anchor)
     for _ in range(count):
         order = _with_duplicate(order, distance, random)
     return order
@@ -98,8 +100,7 @@ def _with_duplicate(order: list[Item], distance: int, random: np.random.Generato
         (first, gap)
         for first, item in enumerate(order)
         if item.role == "stimulus" and item.clip_id not in again
-        for gap in _gaps(order)
-        if gap - first > distance
+        for gap in range(first + distance + 1, len(order) + 1)
     ]
     if not places:
         front = next(place for place, item in enumerate(order) if item.role == "stimulus")
@@ -111,17 +112,6 @@ def _with_duplicate(order: list[Item], distance: int, random: np.random.Generato
 def _blocks(stimuli: Sequence[Item], random: np.random.Generator) -> list[list[Item]]:
     clips = sorted(_shuffled(stimuli, random), key=lambda item: item.prompt_id)
     return _shuffled([list(block) for _, block in groupby(clips, lambda item: item.prompt_id)], random)
-
-
-def _gaps(order: Sequence[Item]) -> list[int]:
-    """Return the places where something can be put without parting the clips of a prompt."""
-    return [
-        place for place in range(len(order) + 1) if place in (0, len(order)) or _parts(order[place - 1], order[place])
-    ]
-
-
-def _parts(before: Item, after: Item) -> bool:
-    return before.prompt_id != after.prompt_id or (before.role, after.role) != ("stimulus", "stimulus")
 
 
 def _again(item: Item) -> Item:
@@ -172,7 +162,7 @@ def open_batch(session: Session, rater: Rater, at: datetime) -> Batch | None:
     number = history.batches + 1
     random = np.random.default_rng((rater.study.seed, rater.id, number))
     chosen = _choose(found, protocol, random)
-    checks = _least_recent(anchors, history.anchors, protocol.anchors, random)
+    checks = _least_recent(anchors, history.anchors, protocol.anchors_in(len(chosen)), random)
     order = arrange(chosen, checks, protocol, random)
     return _store(session, rater, number, order, at, short=len(chosen) < protocol.batch_size)
 
@@ -185,7 +175,7 @@ def history_of(session: Session, rater: Rater) -> History:
     """
     reported = exists().where(Problem.trial_id == Trial.id)
     query = (
-        select(Batch.number, Trial.role, Trial.clip_id, Trial.state, Trial.served_at, reported)
+        select(Batch.number, Trial.role, Trial.clip_id, Trial.state, Batch.state, Trial.served_at, reported)
         .join(Trial, Trial.batch_id == Batch.id)
         .where(Batch.rater_id == rater.id)
         .order_by(Batch.number)
@@ -193,9 +183,10 @@ def history_of(session: Session, rater: Rater) -> History:
     numbers: set[int] = set()
     stimuli: set[int] = set()
     anchors: dict[int, int] = {}
-    for number, role, clip_id, state, served_at, silent in session.execute(query):
+    for number, role, clip_id, state, batch_state, served_at, silent in session.execute(query):
         numbers.add(number)
-        if state == "released" and served_at is None and not silent:
+        let_go = state == "released" or (state == "open" and batch_state == "excluded")
+        if let_go and served_at is None and not silent:
             continue
         if role == "stimulus":
             stimuli.add(clip_id)
@@ -247,7 +238,7 @@ def _clips(session: Session, study_id: int, kind: str, limit: int | None = None)
 def _choose(found: list[Candidate], protocol: Protocol, random: np.random.Generator) -> list[Item]:
     ranked = _ranked(found, random)
     if protocol.presentation == "by-prompt":
-        ranked = _whole_prompts(ranked, protocol.batch_size)
+        ranked = _in_prompts(ranked, protocol.batch_size)
     return [Item(one.clip_id, one.prompt_id, "stimulus") for one in ranked[: protocol.batch_size]]
 
 
@@ -265,16 +256,20 @@ def _ranked(found: list[Candidate], random: np.random.Generator) -> list[Candida
     return [one for _, _, one in ranked]
 
 
-def _whole_prompts(ranked: list[Candidate], size: int) -> list[Candidate]:
-    """Put the prompts first that fit into a batch with all their clips, then what fills it up."""
+def _in_prompts(ranked: list[Candidate], size: int) -> list[Candidate]:
+    """Put the prompts first that fit into a batch with all their clips, then what fills it up.
+
+    A prompt fills half a batch at most; with more clips than that, it comes in several batches.
+    """
     prompts: dict[int, list[Candidate]] = defaultdict(list)
     for one in ranked:
         prompts[one.prompt_id].append(one)
+    most = max(size // 2, 1)
     whole: list[Candidate] = []
     parted: list[Candidate] = []
     for group in prompts.values():
-        (whole if len(whole) + len(group) <= size else parted).extend(group)
-    return whole + parted
+        (whole if len(whole) + len(group[:most]) <= size else parted).extend(group[:most])
+    return [*whole, *parted, *(one for group in prompts.values() for one in group[most:])]
 
 
 def _least_recent(

@@ -3,6 +3,10 @@
 A batch is screened in the transaction in which it ends. One that fails is left out with the rules' figures,
 and its clips are free again at once. Nothing is deleted: an exclusion is a row, its undoing is another, and
 `Batch.state` mirrors the latest rows of the batch and of its rater.
+
+An undoing is the exact inverse: a batch that was left out while it was open is neither closed nor screened,
+and is open again when it is put back, unless its rater has begun another by then; that ends it, and then it is
+screened when it is put back.
 """
 
 import json
@@ -12,10 +16,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import func, select
+from sqlalchemy import Select, exists, func, select
 from sqlalchemy.orm import Session
 
 from annotation import rules
+from annotation.database import Database, now
 from annotation.schema import Batch, Clip, Exclusion, Rater, Rating, Response, Study, Trial
 from annotation.session import ledger
 from annotation.studies import find_batch, find_rater, find_study
@@ -36,19 +41,71 @@ class Ground:
 
 
 def close(session: Session, batch: Batch, at: datetime) -> None:
-    """End an open batch: let go of what is not rated, and screen the rest."""
+    """End a batch: let go of what is not rated, and screen the rest, unless it is left out already."""
     ledger.release(session, ledger.open_trials(session, batch))
     batch.closed_at = at
-    batch.state = "valid"
-    if batch.number > 0:
+    if batch.state == "open":
+        _count_again(session, batch, at)
+
+
+def close_left_out(session: Session, rater: Rater, at: datetime) -> None:
+    """End the batch of a rater that was left out while it was open, before they begin another."""
+    query = select(Batch).where(Batch.rater_id == rater.id, Batch.state == "excluded", Batch.closed_at.is_(None))
+    for batch in session.scalars(query):
+        close(session, batch, at)
+
+
+def _count_again(session: Session, batch: Batch, at: datetime) -> None:
+    """Give a batch that is not left out the state that its ratings give it; screen one that never was."""
+    if batch.closed_at is None:
+        batch.state = "open"
+        batch.lease_until = min(batch.lease_until, at)  # whoever takes it up again keeps what is still needed
+        return
+    counting = exists().where(Trial.batch_id == batch.id, Trial.role == "stimulus", Trial.state == "rated")
+    batch.state = "valid" if batch.number == 0 or session.scalar(select(counting)) else "empty"
+    if batch.number > 0 and batch.screened_at is None:
+        batch.screened_at = at
         screen(session, batch, at)
+
+
+def close_abandoned(database: Database, study_name: str, at: datetime | None = None) -> int:
+    """End what `close_stale` ends, now or as of a time, where there is any; return how many."""
+    with database.read() as session:
+        if not session.scalars(_stale(find_study(session, study_name), at or now(session))).first():
+            return 0
+    with database.write() as session:
+        return len(close_stale(session, find_study(session, study_name), at or now(session)))
+
+
+def close_in_hand(session: Session, rater: Rater, at: datetime) -> Batch:
+    """End the batch that a rater has left open, without waiting for `Protocol.close_after_days`.
+
+    Raises `StudyError` if they have none open, or may be at it.
+    """
+    batch = session.scalar(select(Batch).where(Batch.rater_id == rater.id, Batch.state == "open"))
+    if batch is None:
+        raise StudyError(f"{rater.pseudonym} has no batch open, so there is nothing to close.")
+    if batch.lease_until > at:
+        raise StudyError(
+            f"{rater.pseudonym} may be in the middle of batch {batch.number}: they are away only from "
+            f"{batch.lease_until:%H:%M} UTC on. Close it then."
+        )
+    close(session, batch, at)
+    return batch
 
 
 def close_stale(session: Session, study: Study, at: datetime) -> list[Batch]:
     """End the batches whose lease is over and that got no rating for `Protocol.close_after_days`."""
+    stale = list(session.scalars(_stale(study, at)))
+    for batch in stale:
+        close(session, batch, at)
+    return stale
+
+
+def _stale(study: Study, at: datetime) -> Select[Batch]:
     before = at - timedelta(days=study.protocol.close_after_days)
     latest = func.coalesce(func.max(Response.given_at), Batch.opened_at)
-    query = (
+    return (
         select(Batch)
         .outerjoin(Trial, Trial.batch_id == Batch.id)
         .outerjoin(Response, Response.trial_id == Trial.id)
@@ -56,10 +113,6 @@ def close_stale(session: Session, study: Study, at: datetime) -> list[Batch]:
         .group_by(Batch.id)
         .having(latest <= before)
     )
-    stale = list(session.scalars(query))
-    for batch in stale:
-        close(session, batch, at)
-    return stale
 
 
 def screen(session: Session, batch: Batch, at: datetime) -> None:
@@ -98,20 +151,14 @@ def _presented(session: Session, batch: Batch) -> Sequence[rules.Presented]:
 def exclude(session: Session, target: Batch | Rater, reason: str, author: str, at: datetime) -> None:
     """Leave a batch, or all that a rater ever said, out of the count; its clips are free at once.
 
-    An open batch is closed and screened first. A rater who is left out gets no further batches. Raises
-    `StudyError` if the target is left out already, or is practice, or the reason is empty.
+    A rater who is left out gets no further batches. Raises `StudyError` if the target is left out already, or
+    is practice, or the reason is empty.
     """
     _exclude(session, target, Ground(reason, author), at)
 
 
 def _exclude(session: Session, target: Batch | Rater, ground: Ground, at: datetime) -> None:
-    if isinstance(target, Batch) and target.number == 0:
-        raise StudyError("Batch 0 is practice: it is never counted, so it cannot be excluded.")
-    if is_excluded(session, target):
-        raise StudyError(f"{_name(target)} is excluded already.")
-    for batch in _batches(session, target):
-        if batch.state == "open":
-            close(session, batch, at)
+    _check(session, target, "exclude")
     _log(session, target, "exclude", ground, at)
     for batch in _batches(session, target):
         batch.state = "excluded"
@@ -120,20 +167,19 @@ def _exclude(session: Session, target: Batch | Rater, ground: Ground, at: dateti
 def restore(session: Session, target: Batch | Rater, reason: str, author: str, at: datetime) -> None:
     """Count again what was left out; a batch that was also excluded by itself stays so.
 
-    Where a clip now has more claims than it needs, trials of others that are not rated yet are released, the
-    latest first. Ratings are kept: those over the number are surplus. Raises `StudyError` if the target
-    itself is not left out, or the reason is empty.
+    A batch that was open is open again. Where a clip now has more claims than it needs, trials of others that
+    are not rated yet are released, the latest first. Ratings are kept: those over the number are surplus. Raises
+    `StudyError` if the target itself is not left out, or the reason is empty.
     """
     rater = target if isinstance(target, Rater) else target.rater
-    if not is_excluded(session, target):
-        hint = f" All of {rater.pseudonym} is: restore the rater." if is_excluded(session, rater) else ""
-        raise StudyError(f"{_name(target)} is not excluded by itself.{hint}")
+    _check(session, target, "restore")
     _log(session, target, "restore", Ground(reason, author), at)
     if is_excluded(session, rater):
         return
     back = [batch for batch in _batches(session, target) if not is_excluded(session, batch)]
     for batch in back:
-        batch.state = "valid"
+        if not is_excluded(session, rater):  # by a batch before, which is screened only now
+            _count_again(session, batch, at)
     query = select(Trial.clip_id).where(
         Trial.batch_id.in_([batch.id for batch in back]), Trial.role == "stimulus", Trial.state == "rated"
     )
@@ -141,11 +187,38 @@ def restore(session: Session, target: Batch | Rater, reason: str, author: str, a
     ledger.make_room(session, rater.study_id, set(session.scalars(query)), at, limit)
 
 
+def repeat(session: Session, target: Batch | Rater, reason: str, author: str, at: datetime) -> None:
+    """Leave out again what was put back, on the ground on which it was left out."""
+    rater_id = target.id if isinstance(target, Rater) else target.rater_id
+    of_target = Exclusion.batch_id == target.id if isinstance(target, Batch) else Exclusion.batch_id.is_(None)
+    query = select(Exclusion).where(Exclusion.rater_id == rater_id, of_target, Exclusion.action == "exclude")
+    before = session.scalar(query.order_by(Exclusion.id.desc()).limit(1))
+    ground = Ground(before.reason, author, before.rule, before.evidence) if before else Ground(reason, author)
+    _exclude(session, target, ground, at)
+
+
+def _check(session: Session, target: Batch | Rater, action: str) -> None:
+    """Refuse a change that its target does not allow now."""
+    rater = target if isinstance(target, Rater) else target.rater
+    if isinstance(target, Batch) and target.number == 0:
+        raise StudyError("Batch 0 is practice: it is never counted, so it cannot be excluded.")
+    if action == "exclude" and is_excluded(session, target):
+        raise StudyError(f"{_name(target)} is excluded already.")
+    if action == "restore" and not is_excluded(session, target):
+        hint = f" All of {rater.pseudonym} is: restore the rater." if is_excluded(session, rater) else ""
+        raise StudyError(f"{_name(target)} is not excluded by itself.{hint}")
+
+
 def is_excluded(session: Session, target: Batch | Rater) -> bool:
     """Return whether a batch, or a rater as a whole, is left out by itself."""
     rater = target if isinstance(target, Rater) else target.rater
     batch_id = target.id if isinstance(target, Batch) else None
     return (rater.id, batch_id) in _excluded(session, rater)
+
+
+def excluded_raters(session: Session, study: Study) -> set[int]:
+    """Return the raters who are left out as a whole."""
+    return {rater_id for rater_id, batch_id in _excluded(session, study) if batch_id is None}
 
 
 def in_force(session: Session, study: Study) -> dict[int, Exclusion]:
@@ -156,6 +229,26 @@ def in_force(session: Session, study: Study) -> dict[int, Exclusion]:
         batch_id: excluded.get((rater_id, batch_id)) or excluded[rater_id, None]
         for batch_id, rater_id in session.execute(batches)
     }
+
+
+def standing(session: Session, study: Study, change: "Change | None" = None) -> dict[int, tuple[str, str]]:
+    """Return the state of each batch, and why it is left out; with a change, as they would be after it."""
+    out = {key: entry.reason for key, entry in _excluded(session, study).items()}
+    if change is not None:
+        target = change.target(session)
+        _check(session, target, change.action)
+        key = (target.id, None) if isinstance(target, Rater) else (target.rater_id, target.id)
+        if change.action == "exclude":
+            out[key] = "this change"
+        else:
+            del out[key]
+    found = {}
+    query = select(Batch.id, Batch.rater_id, Batch.number, Batch.state, Batch.closed_at)
+    for batch_id, rater_id, number, state, closed_at in session.execute(query.where(Batch.study_id == study.id)):
+        reason = out.get((rater_id, batch_id)) or out.get((rater_id, None)) if number else None
+        counting = state if state != "excluded" else "valid" if closed_at else "open"
+        found[batch_id] = ("excluded", reason) if reason else (counting, "")
+    return found
 
 
 def _excluded(session: Session, of: Study | Rater) -> dict[tuple[int, int | None], Exclusion]:
@@ -225,9 +318,17 @@ class Change:
         Raises `StudyError` if there is no such study, rater or batch, or its state does not allow the change,
         or the reason is empty.
         """
+        _ACTS[self.action](session, self.target(session), reason, author, at)
+
+    def take_back(self, session: Session, reason: str, author: str, at: datetime) -> None:
+        """Undo this change, the last of its target; raises as `make` does."""
+        act = restore if self.action == "exclude" else repeat
+        act(session, self.target(session), reason, author, at)
+
+    def target(self, session: Session) -> Batch | Rater:
+        """Return the batch or the rater; raises `StudyError` if there is none."""
         rater = find_rater(session, find_study(session, self.study), self.rater)
-        target = rater if self.batch is None else find_batch(session, rater, self.batch)
-        _ACTS[self.action](session, target, reason, author, at)
+        return rater if self.batch is None else find_batch(session, rater, self.batch)
 
 
 def possible_changes(session: Session, study: Study) -> list[Change]:

@@ -97,11 +97,15 @@ def keep_duplicate(session: Session, trial: Trial, distance: int) -> None:
     a later clip; where nothing fits, or it is on its way already, nothing changes. `distance` is the fewest
     trials between the two presentations.
     """
+    if trial.role != "stimulus":
+        return  # the second presentation itself was reported: that trial stays what the report names
     batch = list(session.scalars(select(Trial).where(Trial.batch_id == trial.batch_id).order_by(Trial.position)))
     stimuli = [one for one in batch if one.role == "stimulus" and one is not trial and one.state != "released"]
     twice = {one.clip_id for one in batch if one.role == "duplicate"}
     for second in batch:
-        if second.role != "duplicate" or second.clip_id != trial.clip_id or second.served_at is not None:
+        if second.role != "duplicate" or second.clip_id != trial.clip_id:
+            continue
+        if second.state != "open" or second.served_at is not None:
             continue
         later = [one for one in stimuli if one.position > second.position and one.served_at is None]
         for place in [second, *later]:

@@ -25,9 +25,10 @@ from sqlalchemy.orm import Session, joinedload
 from annotation.schema import Batch, Clip, Problem, Prompt, Rater, Rating, Response, Trial
 from annotation.session import assignment, ledger
 from annotation.session.answers import MAX_COMMENT_LENGTH, Reply, check_reply, check_text, has_agreed, record_about
-from annotation.session.exclusions import close, close_stale
+from annotation.session.exclusions import close, close_left_out, close_stale
 from core.errors import AccessError, RatingError
 
+MISSING = "The file of this clip is missing on the server."
 DEFAULT_OVERHEAD_S = 15.0  # that a trial takes besides the clip, until the rater's own is known
 
 
@@ -143,6 +144,7 @@ def start(session: Session, rater: Rater, at: datetime) -> RaterStep:
     """
     if has_agreed(session, rater) and _open_batch(session, rater) is None:
         close_stale(session, rater.study, at)
+        close_left_out(session, rater, at)
         assignment.open_batch(session, rater, at)
     return current_step(session, rater, at)
 
@@ -197,11 +199,22 @@ def problem(session: Session, rater: Rater, token: str, comment: str, at: dateti
         return current_step(session, rater, at)
     _refuse_later(trial)
     check_text(comment, "The comment", MAX_COMMENT_LENGTH)
+    _give_up(session, trial, rater, comment, at)
+    return _inside(session, rater, trial.batch, at)
+
+
+def lose(session: Session, rater: Rater, token: str, at: datetime) -> None:
+    """Let go of a trial whose file is missing, and note it as a problem; raises as `serve` does."""
+    trial = _own_trial(session, rater, token)
+    if trial.state == "open" and trial.batch.state == "open":
+        _give_up(session, trial, rater, MISSING, at)
+
+
+def _give_up(session: Session, trial: Trial, rater: Rater, comment: str, at: datetime) -> None:
     session.add(Problem(trial_id=trial.id, comment=comment, reported_at=at))
     ledger.keep_duplicate(session, trial, rater.study.protocol.duplicate_distance)
     ledger.release(session, [trial])
     trial.batch.lease_until = ledger.lease(rater.study.protocol, at)
-    return _inside(session, rater, trial.batch, at)
 
 
 def _open_batch(session: Session, rater: Rater) -> Batch | None:
@@ -237,7 +250,8 @@ def _inside(session: Session, rater: Rater, batch: Batch, at: datetime) -> Rater
 def _between(session: Session, rater: Rater, at: datetime) -> RaterStep:
     close_stale(session, rater.study, at)
     history, done = assignment.history_of(session, rater), _done(session, rater)
-    if not assignment.candidates(session, rater, history, at):
+    left = len(assignment.candidates(session, rater, history, at))
+    if not left:
         waits = assignment.may_come_free(session, rater, history)
         return RaterStep(
             "done", batches_done=done.batches, clips_rated=done.clips, message="wait" if waits else "complete"
@@ -248,7 +262,7 @@ def _between(session: Session, rater: Rater, at: datetime) -> RaterStep:
         batches_done=done.batches,
         clips_rated=done.clips,
         practice_next=practice > 0,
-        estimate_s=_next_batch_s(session, rater, practice, history.batches),
+        estimate_s=_next_batch_s(session, rater, practice, left, history.batches),
     )
 
 
@@ -276,12 +290,12 @@ def _overhead_s(trials: Iterable[Any]) -> float:
     return median(overheads) if overheads else DEFAULT_OVERHEAD_S
 
 
-def _next_batch_s(session: Session, rater: Rater, practice: int, latest: int) -> float:
-    """Estimate a rater's next batch: practice of so many clips, or else a full batch."""
+def _next_batch_s(session: Session, rater: Rater, practice: int, left: int, latest: int) -> float:
+    """Estimate a rater's next batch: practice of so many clips, or else of what is left to rate."""
     kind = "practice" if practice else "stimulus"
     duration = select(func.avg(Clip.duration_s)).where(Clip.study_id == rater.study_id, Clip.kind == kind)
     duration_s: float = session.execute(duration).scalar_one()
-    trials = practice or rater.study.protocol.trials_per_batch
+    trials = practice or rater.study.protocol.trials_in(left)
     return trials * (duration_s + _overhead_s(_recent_trials(session, rater, latest)))
 
 

@@ -1,7 +1,11 @@
 """Systems by the mean score of their clips, from scored rows.
 
+A system has a rank where at least `LEAST_SHARE` of its rows have scores: were its failed rows the best or the worst,
+its mean could still move by less than half a point. Systems with equal means share a rank.
+
 A system's interval (95 %) is a percentile bootstrap over its clips: how far its mean would move with other
-clips. It says nothing of the judge's own error, which is the same for all systems or not: see the model card.
+clips. It needs `LEAST_CLIPS`: of fewer the resamples are so few that its ends are single clips. It says nothing of
+the judge's own error, which is the same for all systems or not: see the model card.
 """
 
 import math
@@ -15,27 +19,55 @@ from scipy.stats import bootstrap
 from core.batch.manifest import OK, Cells
 from core.scales import Scales, keys
 
+LEAST_SHARE = 0.9
+LEAST_CLIPS = 5
+
 _RESAMPLES = 2_000
 _MOST_NUMBERS_AT_ONCE = 4_000_000
+_EQUAL_DIGITS = 9  # means that differ by less differ by how they were added up
 
 
 def leaderboard(records: Iterable[Cells], scales: Scales, seed: int = 0) -> pd.DataFrame:
-    """Rank systems, the best on the first scale first; rows without scores or without a system are left out."""
-    columns = ["system", *keys(scales)]
-    rows = [[record[column] for column in columns] for record in records if record["status"] == OK]
-    scored = pd.DataFrame(rows, columns=columns)
-    groups = scored[scored["system"] != ""].groupby("system")
-    table = groups[keys(scales)].mean()
-    table.insert(0, "n_clips", groups.size())
-    for scale in keys(scales):
-        ends = [_interval(group[scale].to_numpy(float), seed) for _, group in groups]
-        table[[f"{scale}_low", f"{scale}_high"]] = np.reshape(ends, (-1, 2))
-        table[f"{scale}_rank"] = table[scale].rank(ascending=False, method="min").astype(int)
-    return table.reset_index().sort_values([scales[0].key, "system"], ascending=[False, True], ignore_index=True)
+    """Rank systems, the best on the first scale first; rows without a system are left out.
+
+    Columns are ``system``, ``n_rows``, ``n_clips`` (rows with scores), ``n_failed``, each scale with its
+    ``_low``, ``_high`` and ``_rank``, and ``reason``: why a system has no rank or no interval. What a system does
+    not have is missing (NaN, NA).
+    """
+    names = keys(scales)
+    rows = [[record["system"], record["status"] == OK, *map(record.get, names)] for record in records]
+    table = pd.DataFrame(rows, columns=["system", "is_scored", *names])
+    systems = [
+        _system(str(system), of_system[of_system["is_scored"]][names], len(of_system), seed)
+        for system, of_system in table[table["system"] != ""].groupby("system")
+    ]
+    bounds = [f"{name}_{bound}" for name in names for bound in ("low", "high")]
+    columns = ["system", "n_rows", "n_clips", "n_failed", *names, *bounds, "is_ranked", "reason"]
+    board = pd.DataFrame(systems, columns=columns)
+    for name in names:
+        ranked = board[name].where(board["is_ranked"].astype(bool)).astype(float).round(_EQUAL_DIGITS)
+        board[f"{name}_rank"] = ranked.rank(ascending=False, method="min").astype("Int64")
+    order = [f"{scales[0].key}_rank", "system"]
+    return board.sort_values(order, ignore_index=True).drop(columns="is_ranked")
+
+
+def _system(system: str, scores: pd.DataFrame, n_rows: int, seed: int) -> dict[str, object]:
+    """One row of the board."""
+    n_clips = len(scores)
+    is_ranked = n_clips > 0 and n_clips >= LEAST_SHARE * n_rows
+    no_rank = f"{n_clips:,} of {n_rows:,} rows have scores; a rank needs {LEAST_SHARE:.0%} of them"
+    no_interval = f"an interval needs {LEAST_CLIPS} clips"
+    reasons = [no_rank] * (not is_ranked) + [no_interval] * (n_clips < LEAST_CLIPS)
+    row: dict[str, object] = {"system": system, "n_rows": n_rows, "n_clips": n_clips, "n_failed": n_rows - n_clips}
+    for name in scores:
+        values = scores[name].to_numpy(float)
+        row[name] = values.mean() if n_clips else math.nan
+        row[f"{name}_low"], row[f"{name}_high"] = _interval(values, seed)
+    return row | {"is_ranked": is_ranked, "reason": "; ".join(reasons)}
 
 
 def _interval(scores: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    if len(scores) < 2:
+    if len(scores) < LEAST_CLIPS:
         return math.nan, math.nan
     found = bootstrap(
         (scores,),

@@ -16,19 +16,18 @@ and any others, which come out as they went in. The *table of scores* has, for e
     duration_s, sha256           of the clip
     warnings                     codes of what to know about the clip or the score, joined by ;
     status, reason               ok; or failed, and a sentence that says why
-    model, model_sha256          what scored it
+    model, model_sha256          what scored it,
+    precision                    float32 or bfloat16
 
 and then the list's other columns. Cells that a failed row cannot have are empty (null).
 
-Tables are CSV (UTF-8 with a heading; texts that a spreadsheet would run as a formula are escaped, see
-`core.rated_clips`), JSON Lines or Parquet, and are read and written row by row, so they may be larger than
-memory. Python's own csv and json read the first two: Arrow and pandas know neither the line on which a row
-stands nor a row that is broken among good ones. A cell is what JSON can say: when it is read, infinite
-numbers and NaN become null, times become text, and halves of surrogate pairs become question marks. CSV knows
-texts only.
+Tables are CSV (read by `core.tables`; written for spreadsheets, in UTF-8 with a mark and with formulas escaped),
+JSON Lines or Parquet, and are read and written row by row, so they may be larger than memory. A cell is what JSON
+can say: when it is read, infinite numbers and NaN become null, times become text, and halves of surrogate pairs
+become question marks. CSV knows texts only.
 
-What is wrong with a list is said at once, before anything starts; what is wrong with a clip is said in its
-row.
+What is wrong with a list is said at once, before anything starts; what is wrong with a clip is said in its row. A
+prompt or a system that is one of `core.tables.NO_TEXT`, as ``nan``, is empty, and the list's notes say how many are.
 """
 
 import csv
@@ -38,6 +37,7 @@ import json
 import math
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -45,15 +45,19 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from core.errors import DataError, shown_name
-from core.files import Problems, line_place, write_atomically
-from core.rated_clips import escape_cell, unescape_cell
+from core.files import Problems, first_of, line_place, write_atomically
 from core.scales import Scales, keys
+from core.tables import NO_TEXT, escape_cell, means_nothing, open_table, read_lines, read_text
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 OWN_COLUMNS = ("id", "file", "prompt", "system")
 NEEDED = ("file", "prompt")
+MAY_SAY_NOTHING = ("prompt", "system")
 OK, FAILED = "ok", "failed"
-AUDIO_SUFFIXES = (".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav")
+AUDIO_SUFFIXES = (
+    *(".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mp3", ".mp4"),
+    *(".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav", ".webm"),
+)
 
 _ROWS_AT_ONCE = 1_024  # of Parquet
 _PROMPT_BYTES = 100_000  # of a prompt's file; the towers read far less
@@ -66,7 +70,7 @@ def score_columns(scales: Scales) -> dict[str, type]:
     """Return the columns that scoring adds to a clip list."""
     bounds = [f"{key}_{bound}" for key in keys(scales) for bound in ("low", "high")]
     numbers = [*keys(scales), *bounds, "interval_level", "duration_s"]
-    texts = ["sha256", "warnings", "status", "reason", "model", "model_sha256"]
+    texts = ["sha256", "warnings", "status", "reason", "model", "model_sha256", "precision"]
     return {**dict.fromkeys(numbers, float), **dict.fromkeys(texts, str)}
 
 
@@ -87,25 +91,30 @@ def check_format(path: Path) -> str:
 def read_columns(path: Path) -> list[str] | None:
     """Return the columns of a table; None where each row has its own (JSON Lines)."""
     suffix = check_format(path)
+    if suffix == ".csv":
+        return list(open_table(path, OWN_COLUMNS).columns)
     if suffix == ".jsonl":
         return None
-    with _readable(path):
-        if suffix == ".csv":
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                return [unescape_cell(cell) for cell in next(csv.reader(file), [])]
-        from pyarrow import parquet
+    from pyarrow import parquet
 
+    with _readable(path):
         return list(parquet.read_schema(path).names)
 
 
-def read_records(path: Path, problems: Problems) -> Iterator[tuple[str, Cells]]:
-    """Read a table: where each row stands, in words, and its cells.
+def read_records(path: Path, problems: Problems, numbers: Sequence[str] = ()) -> Iterator[tuple[str, Cells]]:
+    """Read a table: where each row stands, in words, and its cells; `numbers` are columns of numbers.
 
     Rows that cannot be read are noted in `problems` and left out; a file that cannot be is a DataError.
     """
-    read = {".csv": _read_csv, ".jsonl": _read_json_lines, ".parquet": _read_parquet}[check_format(path)]
-    with _readable(path):
-        yield from read(path, problems)
+    suffix = check_format(path)
+    if suffix == ".csv":
+        for line in open_table(path, OWN_COLUMNS, numbers).rows(problems):
+            yield line_place(path.name, line.number), {**line.cells}
+    elif suffix == ".jsonl":
+        yield from _read_json_lines(path, problems)
+    else:
+        with _readable(path):
+            yield from _read_parquet(path)
 
 
 def write_records(path: Path, columns: Columns, records: Iterable[Cells]) -> None:
@@ -154,43 +163,40 @@ def from_cells(cells: Cells, columns: Columns) -> Cells:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
-        why = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else why
         raise DataError(f"{shown_name(path.name)} cannot be read as a table: {why.rstrip('.')}.") from error
 
 
-def _read_csv(path: Path, problems: Problems) -> Iterator[tuple[str, Cells]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        heading = [unescape_cell(cell) for cell in next(reader, [])]
-        line = reader.line_num + 1
-        for cells in reader:
-            place = line_place(path.name, line)
-            if len(cells) == len(heading):
-                yield place, dict(zip(heading, map(unescape_cell, cells), strict=True))
-            elif cells:
-                problems.add(place, f"{len(cells)} instead of {len(heading)} cells")
-            line = reader.line_num + 1
-
-
 def _read_json_lines(path: Path, problems: Problems) -> Iterator[tuple[str, Cells]]:
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            place = line_place(path.name, number)
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                record = None
+    for number, line in read_lines(path):
+        place = line_place(path.name, number)
+        try:
+            record = json.loads(line, object_pairs_hook=_object)
+        except _TwiceError as twice:
+            problems.add(place, f"it has {twice} twice")
+        except (ValueError, RecursionError):
+            problems.add(place, "it is no JSON object")
+        else:
             if isinstance(record, dict):
                 yield place, plain(record)
             else:
                 problems.add(place, "it is no JSON object")
 
 
-def _read_parquet(path: Path, problems: Problems) -> Iterator[tuple[str, Cells]]:  # noqa: ARG001
+class _TwiceError(Exception):
+    """A key of a JSON object that is there twice; json takes the last without a word."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _TwiceError(shown_name(next(name for name in names if names.count(name) > 1)))
+    return made
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[str, Cells]]:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
@@ -200,7 +206,7 @@ def _read_parquet(path: Path, problems: Problems) -> Iterator[tuple[str, Cells]]
 
 
 def _write_csv(path: Path, columns: Columns, records: Iterable[Cells]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         writer.writerow([escape_cell(column) for column in columns])
         for record in records:
@@ -237,7 +243,8 @@ def _write_parquet(path: Path, columns: Columns, records: Iterable[Cells]) -> No
 class Row:
     """One clip to score; what the list lacks is empty, but for the id.
 
-    `path` is where the file is, None where the row names none; `others` are the list's other columns.
+    `path` is where the file is, None where the row names none; `others` are the list's other columns. Where its
+    prompt is in a file that cannot be read, `fault` is a sentence about that, and the row is not scored.
     """
 
     id: str
@@ -246,6 +253,7 @@ class Row:
     system: str
     path: Path | None
     others: Cells = field(default_factory=dict)
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -256,20 +264,26 @@ class ClipList:
     n_rows: int
     sha256: str  # of all cells, whatever the format of the table; not of the audio
     others: tuple[str, ...]  # the columns that are not `OWN_COLUMNS`
+    notes: tuple[str, ...] = ()  # what was taken otherwise than it is written, a sentence each
 
     @classmethod
-    def check(cls, path: Path, taken: Iterable[str] = ()) -> Self:
-        """Read a list from end to end; it may not have the columns `taken`, because the scores have them."""
-        problems = Problems(path.name)
+    def check(cls, path: Path, taken: Iterable[str] = (), output: Path | None = None) -> Self:
+        """Read a list from end to end; it may not have the columns `taken`, because the scores have them.
+
+        The notes of a folder pass over `output`, the table of scores, which may lie there.
+        """
+        problems, emptied = Problems(path.name), Counter[str]()
         columns = None if path.is_dir() else read_columns(path)
         if columns is not None:
             check_columns(columns, path.name)
-        return cls(path, *check_rows(_read_rows(path, problems), taken, problems))
+        checked = check_rows(_read_rows(path, problems, emptied), taken, problems)
+        notes = _about_folder(path, output) if path.is_dir() else _about(emptied)
+        return cls(path, *checked, notes=tuple(notes))
 
     def rows(self) -> Iterator[Row]:
         """Read the rows, in order; DataError where the list is no longer what was checked."""
         problems, n_rows = Problems(self.path.name), 0
-        for _, row in _read_rows(self.path, problems):
+        for _, row in _read_rows(self.path, problems, Counter()):
             n_rows += 1
             yield row
         if problems.found or n_rows != self.n_rows:
@@ -328,10 +342,11 @@ def to_row(cells: Cells, number: int, folder: Path) -> Row:
     if missing:
         raise ValueError(f"it has {' and '.join(f'no {column}' for column in missing)}")
     texts = {column: _text(column, cells.get(column)) for column in OWN_COLUMNS}
+    texts |= {column: "" for column in MAY_SAY_NOTHING if means_nothing(texts[column])}
     texts["id"] = texts["id"] if "id" in cells else str(number)
-    if not texts["id"].strip():
+    if not texts["id"]:
         raise ValueError("the id is empty")
-    path = folder / texts["file"] if texts["file"].strip() else None
+    path = folder / texts["file"] if texts["file"] else None
     others = {column: cell for column, cell in cells.items() if column not in OWN_COLUMNS}
     return Row(**texts, path=path, others=others)
 
@@ -341,38 +356,80 @@ def _text(column: str, cell: Any) -> str:
         return ""
     if isinstance(cell, bool) or not isinstance(cell, str | int):
         raise ValueError(f"{column} is {shown_name(str(cell))}; it must be a text")
-    return str(cell)
+    return str(cell).strip()
 
 
-def _read_rows(path: Path, problems: Problems) -> Iterator[tuple[str, Row]]:
-    """Place and content of each row; what is wrong with one is a problem, and the row is left out."""
+def _read_rows(path: Path, problems: Problems, emptied: Counter[str]) -> Iterator[tuple[str, Row]]:
+    """Place and content of each row; what is wrong with one is a problem, and the row is left out.
+
+    `emptied` counts the cells that are taken as empty though they say something, by column.
+    """
     if path.is_dir():
         yield from ((row.id, row) for row in _audio_files(path))
         return
     for number, (place, cells) in enumerate(read_records(path, problems), 1):
         try:
-            yield place, to_row(cells, number, path.parent)
+            row = to_row(cells, number, path.parent)
         except ValueError as error:
             problems.add(place, str(error))
+        else:
+            said = [column for column in MAY_SAY_NOTHING if _text(column, cells.get(column))]
+            emptied.update(column for column in said if not getattr(row, column))
+            yield place, row
+
+
+def _about(emptied: Mapping[str, int]) -> Iterator[str]:
+    for column, count in sorted(emptied.items()):
+        words = ", ".join(sorted(NO_TEXT - {""}))
+        yield f"{count:,} cells of {column} say what means that there is none ({words}), and are taken as empty."
 
 
 def _audio_files(folder: Path) -> Iterator[Row]:
+    for path in _files(folder):
+        if path.suffix.lower() in AUDIO_SUFFIXES:
+            name = _shown_path(path, folder)
+            prompt, fault = _prompt_beside(path)
+            yield Row(name, name, prompt, "", path, fault=fault)
+
+
+def _about_folder(folder: Path, output: Path | None) -> Iterator[str]:
+    """Say what a folder holds that is no row of it; hidden files and the output aside."""
+    paths = [path for path in _files(folder) if output is None or path.absolute() != output.absolute()]
+    clips = {path.with_suffix("") for path in paths if path.suffix.lower() in AUDIO_SUFFIXES}
+    tables = [path for path in paths if path.suffix.lower() in FORMATS]
+    prompts = [path for path in paths if path.suffix.lower() == ".txt" and path.with_suffix("") in clips]
+    taken = {*tables, *prompts}
+    others = [path for path in paths if path.suffix.lower() not in AUDIO_SUFFIXES and path not in taken]
+    if tables:
+        names = first_of([_shown_path(path, folder) for path in tables])
+        yield f"The folder has tables, which were not read: {names}. To score a list, give its file."
+    if others:
+        names = first_of([_shown_path(path, folder) for path in others])
+        yield f"The folder has files that are neither a clip nor the prompt of one, and are left out: {names}."
+
+
+def _files(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, onerror=_stop):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for path in (Path(parent, name) for name in sorted(names) if not name.startswith(".")):
-            if path.suffix.lower() in AUDIO_SUFFIXES:
-                name = os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
-                yield Row(name, name, _prompt_beside(path), "", path)
+        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
 
 
-def _prompt_beside(path: Path) -> str:
+def _shown_path(path: Path, folder: Path) -> str:
+    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
+
+
+def _prompt_beside(path: Path) -> tuple[str, str]:
+    """The prompt in the text file of an audio file, and a sentence where that cannot be read."""
+    beside = [path.with_suffix(suffix) for suffix in (".txt", ".TXT")]
+    file = next((file for file in beside if file.exists()), None)
+    if file is None:
+        return "", ""
+    if file.stat().st_size > _PROMPT_BYTES:
+        return "", f"The prompt: {shown_name(file.name)} has more than {_PROMPT_BYTES:,} bytes. Shorten it."
     try:
-        with path.with_suffix(".txt").open("rb") as file:
-            return file.read(_PROMPT_BYTES).decode("utf-8-sig", "replace").strip()
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        _stop(error)
+        return read_text(file).strip(), ""
+    except DataError as error:
+        return "", f"The prompt: {error}"
 
 
 def _stop(error: OSError) -> NoReturn:

@@ -6,6 +6,9 @@ Parquet. List, clips, scores, model and cache lie where every machine reaches th
 file system that Arrow or fsspec knows (https://arrow.apache.org/docs/python/filesystems.html). A clip's file
 is relative to the list, or a URI.
 
+A CSV list is read by Arrow, in parts, which knows less of what people write than `core.tables` does. So the list is
+read by both before anything starts, and refused where they differ.
+
 Each actor has a GPU, or a group of cores. What a lost machine had in work is scored again by others; at the
 end the rows that came out are compared with those that went in.
 """
@@ -13,7 +16,9 @@ end the rows that came out are compared with those that went in.
 import logging
 import math
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,6 +35,7 @@ from core.audio import ClipSource
 from core.batch.manifest import (
     OK,
     Cells,
+    ClipList,
     Row,
     arrow_schema,
     check_columns,
@@ -44,7 +50,7 @@ from core.batch.manifest import (
 from core.batch.run import Counts, Judging, local_file, score_rows
 from core.errors import AudioError, BatchError, DataError, shown_name
 from core.files import Problems
-from core.rated_clips import escape_cell, unescape_cell
+from core.tables import escape_cell, unescape_cell
 
 ROWS_AT_ONCE = 32  # scored together, and again together where a machine is lost
 MAX_BLOCKS = 10_000  # of the list; each is a task
@@ -118,7 +124,17 @@ class Table:
         """Return the rows of a part of the table; CSV has texts only, whose escapes are undone."""
         if not self.is_csv:
             return [plain(cells) for cells in batch.to_pylist()]
-        return [{name: unescape_cell(cell) for name, cell in cells.items()} for cells in batch.to_pylist()]
+        return [{name: unescape_cell(cell.strip()).strip() for name, cell in row.items()} for row in batch.to_pylist()]
+
+    def copy_to(self, folder: Path) -> Path:
+        """Copy a file to a folder of this machine, under its name."""
+        copy = folder / self.name
+        try:
+            with self.filesystem.open_input_stream(self.path, compression=None) as stream, copy.open("wb") as file:
+                shutil.copyfileobj(stream, file)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{shown_name(self.name)} cannot be read as a table. Give one file.") from error
+        return copy
 
     @contextmanager
     def _readable(self) -> Iterator[Any]:
@@ -188,7 +204,14 @@ def _check(source: Table, taken: Iterable[str]) -> tuple[int, tuple[str, ...]]:
     check_columns(columns, source.name)
     if "id" not in columns:
         raise DataError(f"{shown_name(source.name)} has no column id. A cluster needs one, to lose no row.")
-    n_rows, _, others = check_rows(rows(), taken, problems)
+    n_rows, sha256, others = check_rows(rows(), taken, problems)
+    if source.is_csv:
+        with tempfile.TemporaryDirectory(prefix="musiceval-") as folder:
+            if ClipList.check(source.copy_to(Path(folder))).sha256 != sha256:
+                raise DataError(
+                    f"{shown_name(source.name)} is no plain CSV file, and a cluster would read it otherwise than it is "
+                    "meant. Save it in UTF-8 with commas and without empty rows, or as Parquet."
+                )
     return n_rows, others
 
 

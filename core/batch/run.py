@@ -6,6 +6,10 @@ a transaction, on the disk before the next, so whatever ends the run costs the r
 SQLite's own lock keeps a second process out. Memory does not grow with the number of rows.
 
 A clip that cannot be scored gives a record that says why.
+
+Finished rows, of a run that goes on and of an output that is there already, are kept as long as their audio has
+the same SHA-256, and the judge and its precision are the same; the others are scored again. All clips are read
+for that, which takes a small part of the time of scoring them; times of files are no proof: they are copied too.
 """
 
 import itertools
@@ -16,10 +20,10 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -44,8 +48,8 @@ from core.batch.manifest import (
 )
 from core.checkpoint import Checkpoint
 from core.errors import AudioError, BatchError, DataError, shown_name
-from core.feed import in_order
-from core.files import Problems
+from core.feed import READERS, clip_sha256, in_order
+from core.files import Problems, find_file
 from core.scorer import Item, Score, Scorer, Unscored
 from core.zero_shot import load_scorer
 
@@ -78,11 +82,16 @@ class Judging:
 
 @dataclass(frozen=True)
 class Counts:
-    """How far a run is: rows of the list, finished rows, and those of them that have scores."""
+    """How far a run is: rows of the list, finished rows, and those of them that have scores.
+
+    `n_again` rows had been finished before, with other audio or by another judge; `notes` are the list's.
+    """
 
     n_rows: int
     n_done: int
     n_ok: int
+    n_again: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def score_manifest(
@@ -122,14 +131,9 @@ def score_manifest(
     _refuse_old_journals(output)
     scorer = judging.scorer(devices[0] if len(devices) == 1 else None)  # several have a process each
     checkpoint = scorer.checkpoint
-    clip_list = ClipList.check(path, score_columns(checkpoint.scales))
+    clip_list = ClipList.check(path, score_columns(checkpoint.scales), output)
     part = output.with_name(f"{output.name}.part")
-    if output.exists() and not part.exists():
-        n_ok = sum(record["status"] == OK for record in _read_scores(output, clip_list, checkpoint))
-        counts = Counts(clip_list.n_rows, clip_list.n_rows, n_ok)
-        if counts.n_ok == counts.n_rows or not retry_failed:
-            report(counts)
-            return counts
+    is_whole = output.exists() and not part.exists()
     _make_folder(output.parent)
     about = {
         "clip list": clip_list.sha256,
@@ -137,17 +141,46 @@ def score_manifest(
         "precision": judging.precision,
         "limits": asdict(judging.limits),
     }
-    scores = _read_scores(output, clip_list, checkpoint) if output.exists() else ()
-    kept = (numbered for numbered in enumerate(scores) if numbered[1]["status"] == OK)
+    earlier = enumerate(_read_scores(output, clip_list, checkpoint)) if output.exists() else ()
+    kept = (numbered for numbered in earlier if numbered[1]["status"] == OK or not retry_failed)
     with _open_workers(scorer, judging, devices) as score, open_finished_rows(part, about, kept) as finished:
-        report(Counts(clip_list.n_rows, finished.n_rows, finished.n_ok))
+        n_again = finished.remove(_outdated(clip_list, finished, scorer))
+        counts = Counts(clip_list.n_rows, finished.n_rows, finished.n_ok, n_again, clip_list.notes)
+        report(counts)
         pending = (numbered for numbered in enumerate(clip_list.rows()) if numbered[0] not in finished)
         for records in score(_chunks(pending)):
             finished.add(records)
-            report(Counts(clip_list.n_rows, finished.n_rows, finished.n_ok))
-        write_records(output, table_columns(checkpoint.scales, clip_list.others), finished.records())
+            counts = replace(counts, n_done=finished.n_rows, n_ok=finished.n_ok)
+            report(counts)
+            is_whole = False
+        if not is_whole:
+            write_records(output, table_columns(checkpoint.scales, clip_list.others), finished.records())
     part.unlink()
-    return Counts(clip_list.n_rows, finished.n_rows, finished.n_ok)
+    return counts
+
+
+def _outdated(clip_list: ClipList, finished: "FinishedRows", scorer: Scorer) -> Iterator[int]:
+    """Numbers of the finished rows with scores of other audio, or by another judge, than there is now."""
+
+    def number_if_outdated(given: tuple[int, Row, Cells]) -> int | None:
+        number, row, record = given
+        judged = record.get("model_sha256"), record.get("precision")
+        is_same = judged == (scorer.checkpoint.sha256, scorer.precision)
+        is_same = is_same and (record["status"] != OK or record["sha256"] == _sha256_now(row))
+        return None if is_same else number
+
+    done = ((number, row, finished.get(number)) for number, row in enumerate(clip_list.rows()))
+    given = ((number, row, record) for number, row, record in done if record is not None)
+    with ThreadPoolExecutor(READERS) as threads:
+        found = in_order(threads, number_if_outdated, given, READERS + 1)
+        yield from (number for number in found if number is not None)
+
+
+def _sha256_now(row: Row) -> str | None:
+    try:
+        return clip_sha256(local_file(row))
+    except AudioError:
+        return None
 
 
 def all_devices(device: torch.device) -> list[str]:
@@ -158,10 +191,12 @@ def all_devices(device: torch.device) -> list[str]:
 
 
 def local_file(row: Row) -> Path:
-    """Return the path of a row's clip, or raise AudioError where it names none."""
+    """Return the path of a row's clip, or raise AudioError where it names none, or its prompt cannot be read."""
+    if row.fault:
+        raise AudioError(row.fault)
     if row.path is None:
         raise AudioError("The row names no file. Fill in the column file.")
-    return row.path
+    return find_file(row.path)
 
 
 def score_rows(scorer: Scorer, rows: Iterable[Row], fetch: Callable[[Row], ClipSource] = local_file) -> Iterator[Cells]:
@@ -169,15 +204,17 @@ def score_rows(scorer: Scorer, rows: Iterable[Row], fetch: Callable[[Row], ClipS
     kept, given = itertools.tee(rows)
     items = (Item(partial(fetch, row), row.prompt, Path(row.file).name) for row in given)
     for result in scorer.score_many(items):
-        yield _record(next(kept), result, scorer.checkpoint)
+        yield _record(next(kept), result, scorer)
 
 
-def _record(row: Row, result: Score | Unscored, checkpoint: Checkpoint) -> Cells:
+def _record(row: Row, result: Score | Unscored, scorer: Scorer) -> Cells:
+    checkpoint = scorer.checkpoint
     record: Cells = {
         **{column: getattr(row, column) for column in OWN_COLUMNS},
         **dict.fromkeys(score_columns(checkpoint.scales)),
         "model": checkpoint.id,
         "model_sha256": checkpoint.sha256,
+        "precision": scorer.precision,
         **row.others,
     }
     if isinstance(result, Unscored):
@@ -201,12 +238,30 @@ class FinishedRows:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
-        counted = database.execute("SELECT COUNT(*), COALESCE(SUM(ok), 0) FROM finished").fetchone()
+        self._count()
+
+    def _count(self) -> None:
+        counted = self._database.execute("SELECT COUNT(*), COALESCE(SUM(ok), 0) FROM finished").fetchone()
         self.n_rows, self.n_ok = counted
 
     def __contains__(self, number: int) -> bool:
-        found = self._database.execute("SELECT 1 FROM finished WHERE number = ?", (number,))
-        return found.fetchone() is not None
+        return self.get(number) is not None
+
+    def get(self, number: int) -> Cells | None:
+        """Return the record of a row, None where it is not finished."""
+        found = self._database.execute("SELECT record FROM finished WHERE number = ?", (number,)).fetchone()
+        return None if found is None else json.loads(found[0])
+
+    def remove(self, numbers: Iterable[int]) -> int:
+        """Remove rows, and return how many."""
+        with self._database:
+            self._database.execute("CREATE TEMPORARY TABLE removed (number INTEGER)")
+            self._database.executemany("INSERT INTO removed VALUES (?)", ((number,) for number in numbers))
+            self._database.execute("DELETE FROM finished WHERE number IN (SELECT number FROM removed)")
+            (n_removed,) = self._database.execute("SELECT COUNT(*) FROM removed").fetchone()
+            self._database.execute("DROP TABLE removed")
+        self._count()
+        return int(n_removed)
 
     def add(self, records: Finished) -> None:
         """Add rows; they are on the disk when this returns."""
@@ -231,13 +286,18 @@ def open_finished_rows(
     `about` says what must be the same to go on, by its name in words. Raises DataError where the run was
     begun for something else, is open in another process, or the file cannot be written.
     """
-    name = shown_name(path.name)
+    name, is_new = shown_name(path.name), not path.exists()
     try:
         with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as database:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")  # until the file is closed
-            with database:
-                database.execute("BEGIN EXCLUSIVE")
-                _begin_or_compare(database, name, about, kept)
+            try:
+                with database:
+                    database.execute("BEGIN EXCLUSIVE")
+                    _begin_or_compare(database, name, about, kept)
+            except DataError:
+                if is_new:
+                    path.unlink()
+                raise
             yield FinishedRows(database)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
@@ -293,18 +353,25 @@ def _refuse_old_journals(output: Path) -> None:
 
 
 def _read_scores(output: Path, clip_list: ClipList, checkpoint: Checkpoint) -> Iterator[Cells]:
-    """The records of a finished output; DataError where they are not of this list and model."""
-    columns = score_columns(checkpoint.scales)
-    records = (cells for _, cells in read_records(output, Problems(output.name)))
+    """The records of a finished output; DataError where they are not of this list."""
+    columns, problems = score_columns(checkpoint.scales), Problems(output.name)
+    numbers = [column for column, kind in columns.items() if kind is float]
+    records = (cells for _, cells in read_records(output, problems, numbers))
     for row, cells in itertools.zip_longest(clip_list.rows(), records):
-        is_same = row and cells and all(cells.get(column) == getattr(row, column) for column in OWN_COLUMNS)
-        if not is_same or cells.get("model_sha256") != checkpoint.sha256:
+        if not row or not cells or any(_text_in(cells, column) != getattr(row, column) for column in OWN_COLUMNS):
             raise DataError(
-                f"{shown_name(output.name)} is there already, with scores of another "
-                f"{'model' if is_same else 'clip list'}. Give another output, or move it."
+                f"{shown_name(output.name)} is there already, with scores of another clip list. Give another "
+                "output, or move it."
             )
         own = {column: cells.get(column) for column in (*OWN_COLUMNS, *columns)}
-        yield {**from_cells(own, columns), **row.others}
+        try:
+            yield {**from_cells(own, columns), **row.others}
+        except ValueError as error:
+            raise DataError(f"{shown_name(output.name)} was changed: {error}. Give another output.") from error
+
+
+def _text_in(cells: Cells, column: str) -> str:
+    return str(cells.get(column) or "").strip()
 
 
 def _chunks(pending: Iterator[tuple[int, Row]]) -> Iterator[Chunk]:

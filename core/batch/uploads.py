@@ -6,6 +6,9 @@ of the longer: ``S1/a.wav`` is ``clips/S1/a.wav`` of an archive, and ``a.wav``, 
 its folder. What fits several files, and a file that fits several paths, is nobody's clip: a wrong clip would
 get a score that looks right.
 
+An archive that does not say that its names are UTF-8 has them in an encoding of its maker's country, as ZIPs of
+Windows do. Then a row asks for a file if one of the usual encodings makes its path of the name's bytes.
+
 Sizes in an archive are claims. So its directory is read only up to a limit, and a clip only up to the largest
 clip's size, whatever its entry says.
 
@@ -18,7 +21,7 @@ import zipfile
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Self
@@ -31,9 +34,12 @@ _MOST_AT_ONCE = 4_000_000  # bytes of an archive's directory: some 40,000 files
 _PIECE_BYTES = _MEGABYTE = 1_000_000
 # zipfile unpacks the other methods without a limit: a megabyte of bzip2 may be gigabytes.
 _BOUNDED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_UTF8_NAMES = 0x800  # the flag of an entry
+_ENCODINGS = ("utf-8", "gb18030", "big5", "shift_jis", "euc_kr", "cp1252", "cp1251", "cp866", "cp850", "cp437")
 _LOST = re.compile(r"""[<>:"|?*`$!{}\x00-\x1f\x7f]""")  # what the name of an upload may lose on its way
 
 _Clip = Path | tuple[zipfile.ZipFile, zipfile.ZipInfo]
+_Named = tuple[frozenset[str], _Clip]  # a clip and its path, in each encoding that it may be written in
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,15 @@ class ListLimits:
     max_text: int = 10_000_000  # characters of all cells: a Parquet file may hold far more text than it has bytes
 
 
-def read_list(path: Path, taken: Iterable[str], limits: ListLimits | None = None) -> tuple[Row, ...]:
+@dataclass(frozen=True)
+class UploadedList:
+    """The rows of a clip list, and what was taken otherwise than it is written, in sentences."""
+
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+def read_list(path: Path, taken: Iterable[str], limits: ListLimits | None = None) -> UploadedList:
     """Read a clip list and check it as `ClipList.check` does; BatchError where it is over the limits."""
     name, limits = shown_name(path.name), limits or ListLimits()
     is_parquet = check_format(path) == ".parquet"
@@ -65,7 +79,7 @@ def read_list(path: Path, taken: Iterable[str], limits: ListLimits | None = None
         if n_characters > limits.max_text:
             raise BatchError(f"{name} has more than {limits.max_text:,} characters of text. Split it.")
         rows.append(row)
-    return tuple(rows)
+    return UploadedList(tuple(rows), clip_list.notes)
 
 
 def _unpacked_bytes(path: Path) -> int:
@@ -84,11 +98,11 @@ class ClipFiles:
 
     def __init__(self, paths: Iterable[Path], files: Iterable[str], limits: AudioLimits) -> None:
         self._limits = limits
-        self._clips: list[tuple[str, _Clip]] = []
+        self._clips: list[_Named] = []
         with ExitStack() as opened:
             for path in paths:
                 is_zip = path.suffix.lower() == ".zip"
-                self._clips += _archived(path, opened) if is_zip else [(_normal(path.name), path)]
+                self._clips += _archived(path, opened) if is_zip else [(frozenset([_normal(path.name)]), path)]
             self._open = opened.pop_all()
         self._fitting = self._fit({_normal(file) for file in files})
         self._rows_of = Counter(number for fitting in self._fitting.values() for number in fitting)
@@ -119,11 +133,16 @@ class ClipFiles:
 
     def _fit(self, asked: set[str]) -> dict[str, list[int]]:
         """Which files fit what is asked for."""
-        by_name = defaultdict(list)
-        for number, (path, _) in enumerate(self._clips):
-            by_name[PurePosixPath(path).name].append(number)
+        by_name: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for number, (paths, _) in enumerate(self._clips):
+            for path in paths:
+                by_name[PurePosixPath(path).name][number].append(path)
         return {
-            file: [number for number in by_name[PurePosixPath(file).name] if _ends_alike(self._clips[number][0], file)]
+            file: [
+                number
+                for number, paths in by_name.get(PurePosixPath(file).name, {}).items()
+                if any(_ends_alike(path, file) for path in paths)
+            ]
             for file in asked
         }
 
@@ -145,13 +164,24 @@ class ClipFiles:
         return bytes(content)
 
 
-def _archived(path: Path, opened: ExitStack) -> list[tuple[str, _Clip]]:
+def _archived(path: Path, opened: ExitStack) -> list[_Named]:
     try:
         file = _Bounded(opened.enter_context(path.open("rb")))
         archive = opened.enter_context(zipfile.ZipFile(file))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise DataError(f"{shown_name(path.name)} cannot be read as a ZIP archive. Pack it again.") from error
-    return [(_normal(entry.filename), (archive, entry)) for entry in archive.infolist() if not entry.is_dir()]
+    return [(_paths(entry), (archive, entry)) for entry in archive.infolist() if not entry.is_dir()]
+
+
+def _paths(entry: zipfile.ZipInfo) -> frozenset[str]:
+    """Return the path of an entry, in each encoding that it may be written in."""
+    paths = {_normal(entry.filename)}
+    if not entry.flag_bits & _UTF8_NAMES:
+        name = entry.orig_filename.encode("cp437", "replace")  # zipfile takes all for that
+        for encoding in _ENCODINGS:
+            with suppress(UnicodeDecodeError):
+                paths.add(_normal(name.decode(encoding)))
+    return frozenset(paths)
 
 
 class _Bounded:

@@ -1,6 +1,7 @@
-"""Has the frozen recipe learned to listen? It is measured against three that cannot have.
+"""Has the frozen recipe learned to listen? It is measured against four that cannot have.
 
-    mean       the training clips' mean score, whatever the clip
+    mean       the training clips' mean score, whatever the clip (`core.controls`)
+    system     the mean score of the training clips of its system (`core.controls`)
     blind      the same heads on the prompt alone: its embedding stands for the audio's as well
     shuffled   the same heads, fitted to scores dealt out anew among the train clips, and among the dev clips
 
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.controls import MEAN, SYSTEM, control_values, knows_systems
 from core.embeddings import EmbeddedClips, clip_values
 from core.evaluation import LEVELS, Measured, Predictions, judged, measure, predicted
 from core.feed import Progress
@@ -28,8 +30,8 @@ from core.splits import Split, split_clips
 from core.training.loop import fit_heads
 from core.training.recipe import Recipe
 
-FROZEN, MEAN, BLIND, SHUFFLED = "frozen", "mean", "blind", "shuffled"
-METHODS = (FROZEN, MEAN, BLIND, SHUFFLED)
+FROZEN, BLIND, SHUFFLED = "frozen", "blind", "shuffled"
+METHODS = (FROZEN, MEAN, SYSTEM, BLIND, SHUFFLED)
 
 
 def compare(
@@ -42,20 +44,21 @@ def compare(
 ) -> dict[str, Measured]:
     """Fit and measure the recipe and its controls; of the mean there is nothing but the errors.
 
-    With folds, all of them are measured together, whatever the split's `fold`. A DataError or MetricError if
-    the clips cannot be split so, or not be measured.
+    So it is with `SYSTEM` where no system is on both sides, for then it is the mean. With folds, all of them
+    are measured together, whatever the split's `fold`. A DataError if the clips cannot be split so.
     """
     tables: dict[str, list[pd.DataFrame]] = {method: [] for method in METHODS}
-    folds = max(split.folds, 1)
+    folds, without_order = max(split.folds, 1), {MEAN, SYSTEM}
     for fold in range(folds):
         parted = split_clips(clips, dataclasses.replace(split, fold=fold))
         tested = parted.rows("test")
+        without_order -= {SYSTEM} if knows_systems(parted, tested) else set()
         for n, (method, values) in enumerate(_predictions(parted, embedded, recipe, split.seed), 1):
             tables[method].append(judged(parted.take(tested), values[tested], clips.scales).table)
             progress((fold + n / len(METHODS)) / folds, f"Fitting heads: fold {fold + 1} of {folds}")
     whole = {method: Predictions(pd.concat(tables[method]), clips.scales) for method in METHODS}
     return {
-        method: _errors(of) if method == MEAN else measure(of, resamples=resamples).complete()
+        method: _errors(of) if method in without_order else measure(of, resamples=resamples)
         for method, of in whole.items()
     }
 
@@ -71,7 +74,7 @@ def _predictions(
         return clip_values(fit_heads(heard, scores, train, dev, recipe, seed, clips.scales), heard)
 
     yield FROZEN, fitted(embedded, mos)
-    yield MEAN, np.tile(mos[train].double().mean(dim=0).numpy(), (len(clips), 1))
+    yield from control_values(clips).items()
     prompts_alone = EmbeddedClips(embedded.text, torch.arange(len(clips)), embedded.text)
     yield BLIND, fitted(prompts_alone, mos)
     yield SHUFFLED, fitted(embedded, _dealt_anew(mos, [train, dev], seed))

@@ -4,10 +4,15 @@ Clips come as the judge takes them in: `HeadsAlone` with `EmbeddedExamples` is t
 with `SoundExamples` the paper's. Both give a clip the mean of what its windows get, as `core.scorer` does.
 
 Each epoch goes once through the training clips in an order that the seed and the epoch give. Process r of w
-takes every w-th clip of a batch from the r-th on, puts them through in chunks of whole clips, and weighs its
-sum of errors with w over the batch's size, because gradients are averaged over processes: so a step is the
-same, within float error, however many processes and chunks it takes. Nothing here draws a random number
-outside a fork of the global generator; towers are in eval mode.
+takes every w-th clip of a batch from the r-th on, puts them through in chunks, and weighs its sum of errors
+with w over the batch's size, because gradients are averaged over processes: so a step is the same, within
+float error, however many processes and chunks it takes. What is minimised is the sum of the scales' L1, as in
+the authors' released code; logs have their mean. Nothing here draws a random number outside a fork of the
+global generator; towers are in eval mode.
+
+A clip of more windows than memory is to hold goes through in pieces. The gradient of its error is the sign of
+the error, which the whole clip decides, times the sum of its windows' gradients: so its value is computed
+first, without gradients, then each piece goes forward and backward by itself.
 
 The learning rate follows from the number of steps done, so that going on needs no state of a scheduler; and
 what going on needs is one file (`Fit.state_dict`), not the folder of `accelerate.save_state`, because a file
@@ -30,13 +35,13 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from core.audio import AudioLimits, InputPolicy, condition, read_clip, split_windows
+from core.audio import AudioLimits, Heard, InputPolicy, hear, read_whole_clip, split_windows, window_weights
 from core.checkpoint import Heads
 from core.embeddings import EmbeddedClips, pool
-from core.errors import TrainingError
+from core.errors import TrainingError, shown_name
 from core.feed import in_order, read_all
 from core.rated_clips import RatedClips
-from core.scales import MAX_SCORE, MIN_SCORE, MUSICEVAL, Scales, keys
+from core.scales import MUSICEVAL, Scales, keys
 from core.towers import Tower
 from core.training.recipe import Recipe
 
@@ -74,7 +79,7 @@ def fit_heads(
     """
     accelerator = Accelerator(cpu=True)
     target = Target(scales, mos, train, dev)
-    heads = new_heads(clips.text.shape[1], target, seed)
+    heads = new_heads(clips.text.shape[1], target, seed, recipe)
     examples = EmbeddedExamples(clips, accelerator.device)
     Fit(accelerator, HeadsAlone(heads), examples, target, recipe, seed).run()
     return heads.eval().requires_grad_(False)
@@ -95,11 +100,13 @@ class Target:
         return cls(clips.scales, torch.tensor(clips.mos), clips.rows("train"), clips.rows("dev"))
 
 
-def new_heads(dim: int, target: Target, seed: int) -> Heads:
-    """Return heads to be trained, from a seed; their last bias is the mean of the training clips."""
+def new_heads(dim: int, target: Target, seed: int, recipe: Recipe) -> Heads:
+    """Return heads to be trained, from a seed, as the recipe starts them."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        heads = Heads(dim, target.scales)
+        heads = Heads(dim, target.scales, recipe.activation)
+    if recipe.start == "plain":
+        return heads
     for key, value in zip(heads, target.mos[list(target.train)].mean(dim=0), strict=True):
         nn.init.constant_(heads.get_parameter(f"{key}.4.bias"), float(value))
     return heads
@@ -112,9 +119,9 @@ class HeadsAlone(nn.Module):
         super().__init__()
         self.heads = heads
 
-    def forward(self, audio: Tensor, owner: Tensor, text: Tensor) -> Tensor:
+    def forward(self, audio: Tensor, owner: Tensor, text: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return values of clips, (n, n_scales); the parameters are those of `EmbeddedClips`."""
-        return pool(self.heads(audio, text[owner]), owner, len(text))
+        return pool(self.heads(audio, text[owner]), owner, len(text), weight)
 
 
 class WholeJudge(nn.Module):
@@ -126,10 +133,21 @@ class WholeJudge(nn.Module):
         for weight in tower.learned_parameters():
             weight.requires_grad_(True)
 
-    def forward(self, log_mel: Tensor, owner: Tensor, prompts: Sequence[str]) -> Tensor:
+    def forward(self, log_mel: Tensor, owner: Tensor, prompts: Sequence[str], weight: Tensor | None = None) -> Tensor:
         """Return values of clips, (n, n_scales), from spectrograms of windows, (n_windows, 1, 1001, 64)."""
         text = self.tower.embed_text(prompts)
-        return pool(self.heads(self.tower.embed_features(log_mel), text[owner]), owner, len(prompts))
+        return pool(self.heads(self.tower.embed_features(log_mel), text[owner]), owner, len(prompts), weight)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Whole clips that go through together, by row: at once, or a single one in pieces.
+
+    A piece is what the judge is called with, and its share of the clip's windows.
+    """
+
+    rows: list[int]
+    pieces: Sequence[tuple[tuple[Any, ...], float]]
 
 
 class EmbeddedExamples:
@@ -137,11 +155,12 @@ class EmbeddedExamples:
 
     def __init__(self, clips: EmbeddedClips, device: torch.device) -> None:
         self._audio, self._text = clips.audio.to(device), clips.text.to(device)
+        self._weight = clips.audio.new_ones(len(clips.audio)) if clips.weight is None else clips.weight
         self._counts = torch.bincount(clips.owner, minlength=len(clips.text))
         self._starts = self._counts.cumsum(0) - self._counts
         self._device = device
 
-    def chunks(self, rows: Sequence[int]) -> Iterator[tuple[list[int], tuple[Tensor, Tensor, Tensor]]]:
+    def chunks(self, rows: Sequence[int]) -> Iterator[Chunk]:
         """All rows at once: embeddings are small."""
         if not len(rows):
             return
@@ -150,14 +169,18 @@ class EmbeddedExamples:
         owner = torch.repeat_interleave(counts)
         place_in_clip = torch.arange(len(owner)) - (counts.cumsum(0) - counts)[owner]
         windows = self._starts[chosen][owner] + place_in_clip
-        device = self._device
-        yield (chosen.tolist(), (self._audio[windows.to(device)], owner.to(device), self._text[chosen.to(device)]))
+        device, weight = self._device, self._weight[windows].to(self._device)
+        audio, text = self._audio[windows.to(device)], self._text[chosen.to(device)]
+        yield Chunk(chosen.tolist(), [((audio, owner.to(device), text, weight), 1.0)])
+
+
+_Windows = tuple[NDArray[np.float32], list[float]]  # of a clip, and how much each counts
 
 
 class SoundExamples:
     """Clips decoded as they are needed, by threads that read ahead while the towers work.
 
-    A chunk ends with the clip that brings it to `chunk_windows` windows.
+    A chunk, and each piece of a longer clip, has at most `chunk_windows` windows.
     """
 
     def __init__(
@@ -174,18 +197,22 @@ class SoundExamples:
         self._limits = limits or AudioLimits()
         self._readers = min(_MAX_READERS, os.cpu_count() or 1)
 
-    def chunks(self, rows: Sequence[int]) -> Iterator[tuple[list[int], tuple[Tensor, Tensor, list[str]]]]:
+    def chunks(self, rows: Sequence[int]) -> Iterator[Chunk]:
         """Whole clips, a few at a time."""
         chunk: list[int] = []
-        heard: list[NDArray[np.float32]] = []
+        heard: list[_Windows] = []
         for row, windows in self._read_ahead(rows):
+            n_windows = len(windows[0])
+            if chunk and sum(len(of) for of, _ in heard) + n_windows > self._chunk_windows:
+                yield Chunk(chunk, [(self._inputs(chunk, heard), 1.0)])
+                chunk, heard = [], []
+            if n_windows > self._chunk_windows:
+                yield Chunk([row], list(self._pieces(row, windows)))
+                continue
             chunk.append(row)
             heard.append(windows)
-            if sum(map(len, heard)) >= self._chunk_windows:
-                yield self._inputs(chunk, heard)
-                chunk, heard = [], []
         if chunk:
-            yield self._inputs(chunk, heard)
+            yield Chunk(chunk, [(self._inputs(chunk, heard), 1.0)])
 
     def unreadable(self, rows: Sequence[int]) -> list[str]:
         """Return what is wrong with the clips that cannot be read."""
@@ -194,31 +221,37 @@ class SoundExamples:
             pass
         return problems
 
-    def _read_ahead(self, rows: Sequence[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def _read_ahead(self, rows: Sequence[int]) -> Iterator[tuple[int, _Windows]]:
         """Windows of each clip; at most two clips a thread wait in memory."""
         with ThreadPoolExecutor(self._readers) as readers:
             yield from zip(rows, in_order(readers, self._windows, rows, 2 * self._readers), strict=True)
 
-    def _inputs(
-        self, chunk: list[int], heard: list[NDArray[np.float32]]
-    ) -> tuple[list[int], tuple[Tensor, Tensor, list[str]]]:
-        owner = torch.repeat_interleave(torch.tensor([len(windows) for windows in heard]))
-        log_mel = self._tower.features(np.concatenate(heard))
-        return chunk, (log_mel, owner.to(log_mel.device), [self._prompts[row] for row in chunk])
+    def _pieces(self, row: int, heard: _Windows) -> Iterator[tuple[tuple[Any, ...], float]]:
+        windows, weights = heard
+        for start in range(0, len(windows), self._chunk_windows):
+            some = slice(start, start + self._chunk_windows)
+            yield self._inputs([row], [(windows[some], weights[some])]), sum(weights[some]) / sum(weights)
 
-    def _windows(self, row: int) -> NDArray[np.float32]:
-        clip = read_clip(self._paths[row], self._limits)
-        return split_windows(condition(clip.samples, clip.sample_rate_hz, self._policy))
+    def _inputs(self, chunk: list[int], heard: list[_Windows]) -> tuple[Tensor, Tensor, list[str], Tensor]:
+        owner = torch.repeat_interleave(torch.tensor([len(weights) for _, weights in heard]))
+        log_mel = self._tower.features(np.concatenate([windows for windows, _ in heard]))
+        weight = torch.tensor([weight for _, weights in heard for weight in weights])
+        device = log_mel.device
+        return log_mel, owner.to(device), [self._prompts[row] for row in chunk], weight.to(device)
 
-    def _check(self, path: Path) -> None:
-        read_clip(path, self._limits)
+    def _windows(self, row: int) -> _Windows:
+        samples = self._check(self._paths[row]).at_48k()
+        return split_windows(samples, self._policy.passes), window_weights(samples.size, self._policy)
+
+    def _check(self, path: Path) -> Heard:
+        return hear(read_whole_clip(path, self._limits), self._policy, shown_name(path.name))
 
 
 class Examples(Protocol):
     """Clips as a judge takes them in."""
 
-    def chunks(self, rows: Sequence[int]) -> Iterator[tuple[list[int], tuple[Any, ...]]]:
-        """Yield whole clips in portions that memory holds: their rows, and what the judge is called with."""
+    def chunks(self, rows: Sequence[int]) -> Iterator[Chunk]:
+        """Yield whole clips in portions that memory holds."""
 
 
 @dataclass
@@ -297,9 +330,8 @@ class Fit:
         values = torch.zeros(len(rows), len(self._keys), device=self.accelerator.device)
         mine = list(range(rank, len(rows), world))
         places = {rows[place]: place for place in mine}
-        with torch.no_grad(), self._autocast(precision):
-            for chunk, inputs in self._examples.chunks([rows[place] for place in mine]):
-                values[[places[row] for row in chunk]] = self.judge(*inputs).float()
+        for chunk in self._examples.chunks([rows[place] for place in mine]):
+            values[[places[row] for row in chunk.rows]] = self._values_of(chunk, precision)
         total: Tensor = self.accelerator.reduce(values, "sum")
         return total.cpu()
 
@@ -344,15 +376,23 @@ class Fit:
         mine = batch[rank::world]
         scale = world / len(batch) if mine else 0.0  # a process without a clip takes part with a weight of 0
         total = 0.0
-        for is_last, (rows, inputs) in _mark_last(self._examples.chunks(mine or batch[:1])):
-            waits = contextlib.nullcontext() if is_last else self.accelerator.no_sync(self._model)
-            with waits:
-                with self._autocast(self.recipe.precision):
-                    values = self._model(*inputs).float()
-                error = (values - self._mos[rows]).abs().mean(dim=1).sum()
-                self.accelerator.backward(error * scale)
-            total += float(error.detach()) if mine else 0.0
+        for is_last_chunk, chunk in _mark_last(self._examples.chunks(mine or batch[:1])):
+            whole = self._values_of(chunk, self.recipe.precision) if len(chunk.pieces) > 1 else None
+            for is_last, (inputs, share) in _mark_last(iter(chunk.pieces)):
+                gathers = is_last and is_last_chunk  # gradients of all processes
+                with contextlib.nullcontext() if gathers else self.accelerator.no_sync(self._model):
+                    with self._autocast(self.recipe.precision):
+                        values = self._model(*inputs).float()
+                    errors = (values.detach() if whole is None else whole) - self._mos[chunk.rows]
+                    self.accelerator.backward((errors.sign() * values).sum() * share * scale)
+            total += float(errors.abs().mean(dim=1).sum()) if mine else 0.0
         return total
+
+    def _values_of(self, chunk: Chunk, precision: str) -> Tensor:
+        """Values of a chunk's clips, without gradients."""
+        with torch.no_grad(), self._autocast(precision):
+            shares = [self.judge(*inputs).float() * share for inputs, share in chunk.pieces]
+        return torch.stack(shares).sum(dim=0)
 
     def _end_epoch(self) -> None:
         state, recipe = self.state, self.recipe
@@ -374,7 +414,7 @@ class Fit:
         if not len(self._dev):
             return {}
         rows = [int(row) for row in self._dev]
-        values = self.values(rows, self.recipe.precision).clamp(MIN_SCORE, MAX_SCORE)
+        values = self.values(rows, self.recipe.precision)  # not clamped: below 1 it still has to fall
         errors = (values - self._mos[rows].cpu()).abs().double().mean(dim=0).tolist()
         by_scale = {f"dev_l1_{key}": error for key, error in zip(self._keys, errors, strict=True)}
         return {"dev_l1": sum(errors) / len(errors), **by_scale}

@@ -32,15 +32,18 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import core
-from core.checkpoint import CONFIG_FILE, METRICS_FILE, PROGRESS_FILE, RUN_FILE
+from core.checkpoint import CONFIG_FILE, LEAST_FOR_RANGE, METRICS_FILE, PROGRESS_FILE, RUN_FILE, read_metrics
+from core.controls import read_controls
 from core.errors import CheckpointError, ScaleError, TrainingError, shown_name
 from core.evaluation import Measured
 from core.files import json_text, write_atomically
+from core.metrics import shortage
 from core.scales import MUSICEVAL, Scale
 from core.settings import ADMIN_PASSWORD
 from core.training.recipe import RunProgress, TrainingPlan
 
 RUNNING, DONE, STOPPED, FAILED, BROKEN_OFF = "running", "done", "stopped", "failed", "broken off"
+UNLEARNED = "unlearned"  # the phase of a run that is done, and came to nothing
 ORDER_FILE, SAID_FILE, LEDGER_FILE = "order.json", "run.log", "activations.jsonl"
 TRAINER = (sys.executable, "-P", "-m", "core", "train")
 GRACE_S = 30.0  # within it a run has finished its step and saved its state; then it is killed
@@ -53,7 +56,7 @@ _SAID_LINES = 12
 _PROGRESS_BAR = "%|"
 _NO_WORD = "It ended without a word. The machine may have been switched off, or have run out of memory."
 _LAST_WORDS = "It ended before its work was done. The last that it said:"
-_DAMAGED = "It is damaged: {} is missing or cannot be read. Train it again."
+_DAMAGED = "It is damaged: {} is missing, was changed or cannot be read. Train it again."
 
 
 @dataclass(frozen=True)
@@ -313,7 +316,8 @@ class RunFacts:
 class Model:
     """A trained model, as its folder describes it; its weights are not looked at.
 
-    `run` is None if it was trained elsewhere, `problem` says why it cannot be used; texts are "" for nothing.
+    `run` is None if it was trained elsewhere, `problem` says why it cannot be used, `doubts` what stands against
+    using it, `kept` which epoch's weights it has; texts are "" for nothing.
     """
 
     name: str
@@ -327,6 +331,9 @@ class Model:
     demo: bool = False
     caveat: str = ""
     problem: str = ""
+    controls: Mapping[str, Measured] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+    kept: str = ""
 
 
 class ModelRegistry:
@@ -404,11 +411,12 @@ def _model(config_path: Path) -> Model:
     unread = [name for name, content in contents.items() if content is None and name != RUN_FILE]
     config, metrics, run = (content or {} for content in contents.values())
     unread += [name for name in config.get("weights_sha256", {}) if not (folder / Path(name).name).is_file()]
-    measured = Measured(MUSICEVAL, {})
+    measured, controls = Measured(MUSICEVAL, {}), dict[str, Measured]()
     try:
         scales = tuple(map(Scale.from_json, config.get("scales", [scale.to_json() for scale in MUSICEVAL])))
-        measured = Measured.from_json(metrics, scales)
-    except (ScaleError, AttributeError, TypeError, ValueError):
+        read_metrics(folder, config)  # is it what it was when the model was made?
+        measured, controls = Measured.from_json(metrics, scales), read_controls(metrics, scales)
+    except (CheckpointError, ScaleError, AttributeError, TypeError, ValueError):
         unread.append(METRICS_FILE)
     part, truth, comparison = (str(metrics.get(key, "")) for key in ("part", "system_truth", "comparison"))
     return Model(
@@ -423,7 +431,27 @@ def _model(config_path: Path) -> Model:
         demo=bool(config.get("demo", False)),
         caveat=str(config.get("caveat", "")),
         problem=_DAMAGED.format(", ".join(dict.fromkeys(unread))) if unread else "",
+        controls=controls,
+        doubts=_doubts(metrics),
+        kept=_kept(metrics),
     )
+
+
+def _kept(metrics: Mapping[str, Any]) -> str:
+    best, last = metrics.get("best_epoch"), metrics.get("epochs")
+    return f"epoch {best} of {last} is kept" if best and last else ""
+
+
+def _doubts(metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    """What stands against using a model; of a folder from before there were doubts, too few held-out clips."""
+    stored = metrics.get("doubts")
+    if isinstance(stored, list):
+        return tuple(map(str, stored))
+    held_out = metrics.get("held_out")
+    n = held_out.get("n_clips") if isinstance(held_out, Mapping) else None
+    if not isinstance(n, int) or n >= LEAST_FOR_RANGE:
+        return ()
+    return (f"Its scores have no range: {shortage(n, 'held-out clips', LEAST_FOR_RANGE)}.",)
 
 
 def _json_object(path: Path) -> dict[str, Any] | None:

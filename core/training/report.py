@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from core.controls import as_good_as, read_controls, titled
 from core.evaluation import LEVELS, Measured, Predictions, columns_of, predicted
 from core.metrics import METRICS
 from core.scales import MAX_SCORE, MIN_SCORE, Scales
@@ -24,8 +25,11 @@ _STYLE |= {"axes.spines.right": False, "font.size": 9}
 _COLOURS = ("#2563eb", "#c2410c", "#0f766e", "#7c3aed", "#a16207", "#be123c")  # of scales, in order
 
 
-def draw_curves(log: Sequence[Mapping[str, float]], scales: Scales) -> str:
-    """Draw mean absolute errors by epoch, the rows of ``log.csv``: training, dev, and dev by scale."""
+def draw_curves(log: Sequence[Mapping[str, float]], scales: Scales, kept: int) -> str:
+    """Draw mean absolute errors by epoch, the rows of ``log.csv``: training, dev, and dev by scale.
+
+    A line marks the epoch whose weights are kept.
+    """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(6.4, 3.6), layout="constrained")
         axes = figure.add_subplot(xlabel="epoch", ylabel="mean absolute error (L1)")
@@ -37,6 +41,7 @@ def draw_curves(log: Sequence[Mapping[str, float]], scales: Scales) -> str:
             if column in rows:
                 marker = "o" if len(rows) == 1 else ""
                 axes.plot(rows["epoch"], rows[column], line, color=colour, label=label, marker=marker)
+        axes.axvline(kept, color="#9ca3af", linestyle=":", label=f"epoch {kept} is kept")
         axes.legend(frameon=False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return _svg(figure)
@@ -85,7 +90,7 @@ def model_card(
     `run` and `metrics` are ``run.json`` and ``metrics.json``, `measured` what these say of agreement, `data`
     what the model was trained on, in words.
     """
-    usual = RECIPES[run["recipe"]["name"]].to_json()
+    usual, controls = RECIPES[run["recipe"]["name"]].to_json(), read_controls(metrics, measured.scales)
     template = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
     environment = jinja2.Environment(  # Markdown: nothing is to be escaped
         autoescape=False, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -99,6 +104,8 @@ def model_card(
         metrics=metrics,
         error=metrics["held_out"],
         measured=measured,
+        controls=titled(controls),
+        as_good_as=as_good_as(measured, controls),
         levels=LEVELS,
         metric_names=list(METRICS),
         split_words=_SPLIT_WORDS[run["split"]["kind"]],

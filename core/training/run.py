@@ -6,7 +6,7 @@ CPU with as many processes ends with the same weights as if it had not been.
 
     run.json        what the run is: its plan, what that turned out to be, and with what it is computed
     progress.json   what it is doing
-    log.csv         a row for each epoch
+    log.csv         a row for each epoch; the one whose weights are kept, so far, has a 1 under ``kept``
     state.pt        what continuing needs; gone when the run is done
 
 When it is done there are also what a checkpoint has (`core.checkpoint`), ``predictions.csv``, ``split.csv``,
@@ -24,7 +24,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -42,23 +42,24 @@ import core
 from core import checkpoint
 from core.audio import AudioLimits
 from core.checkpoint import Heads, save_checkpoint
+from core.controls import measure_controls, read_controls
 from core.embeddings import EmbeddingCache, embed_clips
 from core.errors import MusicEvalError, TrainingError, shown_name
 from core.evaluation import Measured, comparison, error_estimate, judged, measure
 from core.feed import stop_if_any
 from core.files import json_text, write_atomically
 from core.musiceval import is_published, is_simulated, read_source
-from core.rated_clips import RatedClips, data_sha256, write_csv
+from core.rated_clips import RatedClips, audio_sha256, data_sha256, write_csv
 from core.scales import MUSICEVAL, Scale, Scales, keys
 from core.settings import pick_device
 from core.splits import SPLITS, split_clips
 from core.towers import StartingTower, load_tower
+from core.training.check import DataCheck, check_data, doubts_of_learning, has_learned, measured_part, which_clips
 from core.training.loop import EmbeddedExamples, Fit, FitState, HeadsAlone, SoundExamples, Target, WholeJudge, new_heads
 from core.training.recipe import RunProgress, TrainingPlan
 from core.training.report import draw_curves, draw_scatter, model_card
 
-SAVE_EVERY_S = 300.0  # within an epoch
-SAVE_AT_MOST_EVERY_S = 1.0  # epochs of a frozen recipe take less time than saving
+SAVE_EVERY_S = 300.0  # and at the end: the state of a whole judge is 2.4 GB, which a disk takes seconds for
 _REPORT_EVERY_S = 1.0
 _WAIT_FOR_OTHERS = timedelta(hours=24)  # one process may have to embed for all
 _MAX_SHARD_SIZE = "2GB"
@@ -109,7 +110,7 @@ class StopSignals:
 def log_columns(scales: Scales) -> list[str]:
     """Return the columns of ``log.csv``."""
     of_scales = [f"dev_l1_{key}" for key in keys(scales)]
-    return ["epoch", "train_l1", "dev_l1", *of_scales, "learning_rate", "seconds"]
+    return ["epoch", "train_l1", "dev_l1", *of_scales, "learning_rate", "seconds", "kept"]
 
 
 class RunFolder:
@@ -159,11 +160,14 @@ class RunFolder:
         """Return ``metrics.json`` of a finished run; a TrainingError if it is missing or damaged."""
         return self._read_json(checkpoint.METRICS_FILE)
 
-    def measured(self) -> Measured:
-        """Return how well the model of a finished run agrees with the raters."""
-        stored = self._read_json(checkpoint.CONFIG_FILE).get("scales", [])
-        scales = tuple(map(Scale.from_json, stored)) or MUSICEVAL
-        return Measured.from_json(self.metrics(), scales)
+    def measured(self) -> tuple[Measured, dict[str, Measured]]:
+        """Return how well the model of a finished run agrees with the raters, and its controls."""
+        metrics, stored = self.metrics(), self._read_json(checkpoint.CONFIG_FILE).get("scales", [])
+        try:
+            scales = tuple(map(Scale.from_json, stored)) or MUSICEVAL
+            return Measured.from_json(metrics, scales), read_controls(metrics, scales)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise self._damaged(checkpoint.METRICS_FILE) from error
 
     def report(self, progress: RunProgress) -> None:
         """Write ``progress.json``, once a second at most while the phase is the same."""
@@ -174,12 +178,12 @@ class RunFolder:
         self.write(checkpoint.PROGRESS_FILE, json_text({**asdict(progress), "at": now, "pid": os.getpid()}))
         self._reported = (progress.phase, time.monotonic())
 
-    def write_log(self, rows: Sequence[Mapping[str, float]], scales: Scales) -> None:
+    def write_log(self, state: FitState, scales: Scales) -> None:
         """Write ``log.csv``; values that a row does not have are empty."""
         text = io.StringIO()
         writer = csv.DictWriter(text, log_columns(scales), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({**row, "kept": int(row["epoch"] == state.best_epoch)} for row in state.log)
         self.write(checkpoint.LOG_FILE, text.getvalue())
 
     def save_state(self, state: Mapping[str, Any]) -> None:
@@ -211,10 +215,13 @@ class RunFolder:
         try:
             content = json.loads((self.path / name).read_bytes())
         except (OSError, ValueError) as error:
-            raise TrainingError(
-                f"{name} in {shown_name(self.path.name)} is missing or damaged. Train again in a new folder."
-            ) from error
+            raise self._damaged(name) from error
         return dict(content)
+
+    def _damaged(self, name: str) -> TrainingError:
+        return TrainingError(
+            f"{name} in {shown_name(self.path.name)} is missing or damaged. Train again in a new folder."
+        )
 
     def _check_same(self, run: Mapping[str, Any]) -> None:
         before, now = (_identity(of) for of in (self.run(), json.loads(json_text(run))))
@@ -258,7 +265,13 @@ class Material:
     @property
     def measured_part(self) -> str:
         """The test part; where there is none, the dev part."""
-        return "test" if self.clips.rows("test") else "dev"
+        return measured_part(self.clips)
+
+    def check(self) -> DataCheck:
+        """Say what stands against training on it; a DataError for what forbids it."""
+        found = check_data(self.clips, self.plan.recipe)
+        found.stop_if_refused()
+        return found
 
     @property
     def caveat(self) -> str:
@@ -303,25 +316,31 @@ def write_model(folder: RunFolder, material: Material, heads: Heads, values: Ten
     The material's tower is as it is after training; the values, (n, n_scales), are what the judge says of the
     clips of the measured part.
     """
-    part, data, path, run = material.measured_part, material.in_words(), folder.path, folder.run()
-    clips = material.clips.take(material.clips.rows(part))
-    predictions = judged(clips, values.double().numpy(), heads.scales)
+    data, path, run = material.in_words(), folder.path, folder.run()
+    rows = material.clips.rows(material.measured_part)
+    predictions = judged(material.clips.take(rows), values.double().numpy(), heads.scales)
     measured = measure(predictions)
+    controls = measure_controls(material.clips, rows)
     metrics = {
-        "part": part,
-        "held_out": error_estimate(predictions, f"the {part} part of {data}"),
-        **{level: of_scales for level, of_scales in measured.to_json().items() if of_scales},
-        "not_measured": measured.reasons_to_json(),
+        "part": material.measured_part,
+        "held_out": error_estimate(
+            predictions,
+            f"the {material.measured_part} part of {data}",
+            which_clips(material.clips, rows, material.measured_part),
+        ),
+        **measured.to_json(),
+        **measured.reasons_to_json(),
+        "controls": {name: of.to_json() for name, of in controls.items()},
         "system_truth": "the means of the clips measured",
-        "comparison": comparison(list(clips.table["clip_id"]), material.source),
-        "epochs": state.epoch,
-        "best_epoch": state.best_epoch,
+        "comparison": comparison(list(predictions.table["clip_id"]), material.source),
+        **_course(material, state),
         "data_sha256": run["data"]["sha256"],
         "split": run["split"],
     }
     predictions.to_csv(path / checkpoint.PREDICTIONS_FILE)
-    write_csv(material.clips.table[["clip_id", "split"]], path / checkpoint.SPLIT_FILE)
-    folder.write(checkpoint.CURVES_FILE, draw_curves(state.log, clips.scales))
+    parts = material.clips.table[["clip_id", "split"]].assign(audio_sha256=audio_sha256(material.clips))
+    write_csv(parts, path / checkpoint.SPLIT_FILE)
+    folder.write(checkpoint.CURVES_FILE, draw_curves(state.log, heads.scales, state.best_epoch))
     folder.write(checkpoint.SCATTER_FILE, draw_scatter(predictions))
     name = path.absolute().name
     save_checkpoint(
@@ -339,6 +358,18 @@ def write_model(folder: RunFolder, material: Material, heads: Heads, values: Ten
     )
 
 
+def _course(material: Material, state: FitState) -> dict[str, Any]:
+    """What training came to, and what stands against using it, as ``metrics.json`` has it."""
+    clips = material.clips
+    learning = doubts_of_learning(state, clips.mos, clips)
+    return {
+        "epochs": state.epoch,
+        "best_epoch": state.best_epoch,
+        "learned": has_learned(state, clips.mos, clips.rows("train")),
+        "doubts": [*learning, *material.check().doubts],
+    }
+
+
 def train(
     plan: TrainingPlan,
     output: Path,
@@ -346,6 +377,7 @@ def train(
     device: str = "auto",
     limits: AudioLimits | None = None,
     progress: Callable[[RunProgress], None] | None = None,
+    doubt: Callable[[str], None] | None = None,
 ) -> RunFolder:
     """Train as planned, or go on with what was begun; a finished run is left as it is.
 
@@ -362,6 +394,8 @@ def train(
         What clips may be.
     progress : callable, optional
         Called on the first process with what is being done.
+    doubt : callable, optional
+        Called on the first process, before training begins, with each sentence that stands against it.
 
     Returns
     -------
@@ -371,13 +405,13 @@ def train(
     Raises
     ------
     MusicEvalError
-        Data, tower, device or folder cannot be used; the message says why.
+        Data, tower, device or folder cannot be used, or the clips are too few; the message says why.
     StopAsked
         A signal asked to stop; the state is saved.
     """
     with StopSignals() as signals:
         accelerator = _accelerator(plan, device)
-        run = _Run(plan, RunFolder(output), accelerator, signals, progress)
+        run = _Run(plan, RunFolder(output), accelerator, signals, progress, doubt)
         try:
             run.to_the_end(cache, limits or AudioLimits())
         finally:
@@ -411,10 +445,11 @@ class _Run:
         accelerator: Accelerator,
         signals: StopSignals,
         progress: Callable[[RunProgress], None] | None,
+        doubt: Callable[[str], None] | None,
     ) -> None:
         self.plan, self.folder = plan, folder
         self.accelerator, self.signals = accelerator, signals
-        self._progress = progress
+        self._progress, self._doubt = progress, doubt
         self._is_ours = False
         self._last_saved = time.monotonic()
 
@@ -422,7 +457,11 @@ class _Run:
         """Do everything that is not done."""
         try:
             material = Material.read(self.plan)
+            doubts = material.check().doubts
             self._begin(material)
+            if self._doubt and self._is_ours:
+                for sentence in doubts:
+                    self._doubt(sentence)
             if not self._agreed(self.folder.is_finished):
                 self._make_model(material, cache, limits)
         except StopAsked:
@@ -448,7 +487,7 @@ class _Run:
 
     def _make_model(self, material: Material, cache: Path | None, limits: AudioLimits) -> None:
         target, tower, seed = Target.of(material.clips), material.starting.tower, self.plan.split.seed
-        heads = new_heads(tower.dim, target, seed)
+        heads = new_heads(tower.dim, target, seed, self.plan.recipe)
         judge: nn.Module
         examples: SoundExamples | EmbeddedExamples
         if self.plan.recipe.fine_tune:
@@ -466,7 +505,9 @@ class _Run:
             if self.accelerator.is_main_process:
                 write_model(self.folder, material, heads, values, fit.state)
                 self.folder.end()
-            self._report(RunProgress("done", "The model is ready", 1.0, 0.0, fit.state.epoch, fit.epochs))
+            learned = has_learned(fit.state, material.clips.mos, material.clips.rows("train"))
+            said = "The model is ready" if learned else "Nothing was learned"
+            self._report(RunProgress("done" if learned else "unlearned", said, 1.0, 0.0, fit.state.epoch, fit.epochs))
             self.accelerator.wait_for_everyone()
         finally:
             fit.release()
@@ -501,8 +542,8 @@ class _Run:
                 seconds_each = (time.monotonic() - began) / (fit.step - begun_at)
                 self._report(_training_progress(fit, seconds_each))
                 if is_end:
-                    self.folder.write_log(fit.state.log, scales)
-                if time.monotonic() - self._last_saved >= (SAVE_AT_MOST_EVERY_S if is_end else SAVE_EVERY_S):
+                    self.folder.write_log(fit.state, scales)
+                if time.monotonic() - self._last_saved >= SAVE_EVERY_S:
                     self.folder.save_state(fit.state_dict())
                     self._last_saved = time.monotonic()
             return self.signals.asked is not None
@@ -510,7 +551,7 @@ class _Run:
         self.signals.is_deferred = True
         fit.run(after_step)
         if self.accelerator.is_main_process:
-            self.folder.write_log(fit.state.log, scales)
+            self.folder.write_log(fit.state, scales)
             self.folder.save_state(fit.state_dict())
         self.signals.is_deferred = False
         if not fit.state.is_over:

@@ -62,7 +62,7 @@ class Room:
         **protocol: Any,
     ) -> "Room":
         with database.write() as session:
-            rules = Protocol(**{**SMALL, **protocol})
+            rules = Protocol(**{**SMALL, "training": min(training, 5), **protocol})
             study = Study(name=name, demo=False, seed=7, protocol=rules, created_at=NOW)
             session.add(study)
             session.flush()

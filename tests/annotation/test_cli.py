@@ -1,7 +1,9 @@
 """The command line: every command, its words, and its mistakes in one line."""
 
+import contextlib
 import dataclasses
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +17,12 @@ from annotation.cli import app, main
 from annotation.database import Database
 from annotation.plans import StressPlan
 from annotation.protocol import Protocol
-from annotation.schema import Study
+from annotation.schema import Clip, Study
+from annotation.session import listening
 from tests.annotation.rooms import NOW
 from tests.annotation.scripted import rate_all
 from tests.clips import pluck, write_clip
+from tests.webapp.studies import rows
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -55,7 +59,7 @@ def ready(run: Run, tmp_path: Path) -> list[list[str]]:
     for number in range(6):
         write_clip(tmp_path / f"{number}.wav", pluck(1.0 + number / 10))
         lines.append(f"{number}.wav,Prompt {number % 3},S{number // 3},")
-    write_clip(tmp_path / "a.wav", pluck(1.2))
+    write_clip(tmp_path / "a.wav", pluck(1.21))
     (tmp_path / "m.csv").write_text("\n".join([*lines, "a.wav,Played by people,human,anchor"]))
     assert run("create", "one", *SMALL, "--training", "0")[0] == 0
     assert run("ingest", "one", "m.csv")[0] == 0
@@ -72,7 +76,9 @@ def rate(database: Database, codes: list[list[str]]) -> None:
 
 def test_create_stores_the_rules(run: Run, database: Database) -> None:
     code, out, err = run("create", "one", "--seed", "5", "--scope", "rater", "--anchor-fail-below", "3.5")
-    assert (code, out) == (0, f"The study one is created in the folder {Path.cwd() / 'data'}.\n")
+    first, warning = out.splitlines()
+    assert (code, first) == (0, f"The study one is created in the folder {Path.cwd() / 'data'}.")
+    assert warning.startswith("! One failed batch takes out all of a rater's ratings.")
     assert err == "Next: python -m annotation ingest one MANIFEST\n"
     with database.read() as session:
         study = session.query(Study).one()
@@ -101,11 +107,11 @@ def test_a_seed_is_drawn(run: Run, database: Database) -> None:
 
 def test_ingest_says_what_it_did(run: Run, ready: list[list[str]], tmp_path: Path) -> None:
     code, out, err = run("ingest", "one", "m.csv")
-    assert (code, out) == (0, "Added: nothing. There already: 7.\n")
+    assert (code, out) == (0, "Rows read: 7. Added: nothing. There already: 7.\n")
     assert err == "Next: python -m annotation invite one --raters N\n"
     (tmp_path / "m.csv").write_text("file,prompt,system\nnone.wav,p,S1\n")
     code, out, err = run("ingest", "one", "m.csv")
-    assert (code, out) == (2, 'Added: nothing.\n! Row 2: "none.wav" was not found. Check the path.\n')
+    assert (code, out) == (2, 'Rows read: 1. Added: nothing.\n! Line 2: "none.wav" was not found. Check the path.\n')
     assert err == (
         "python -m annotation: Rows that were not added: 1. Correct them and run the same command again; "
         "it adds only what is new.\n"
@@ -143,6 +149,15 @@ def test_export(run: Run, ready: list[list[str]], database: Database, tmp_path: 
     code, out, _ = run("export", "one", "-o", "out")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert (code, out) == (0, f"out: 6 of 6 clips done, 12 valid ratings\ncontent {manifest['content_sha256']}\n")
+    assert not (tmp_path / "out" / "musiceval").exists()
+    clips = sorted((tmp_path / "data" / "studies" / "one" / "clips").iterdir())
+    with database.read() as session:
+        names = [name for (name,) in session.query(Clip.name).filter_by(kind="stimulus")]
+    (gone,) = (clip for clip in clips if clip.stem == names[0])
+    gone.unlink()
+    code, out, _ = run("export", "one", "-o", "audio", "--audio")
+    assert (code, out.splitlines()[2].startswith(f"! Clips whose audio is missing: {names[0]}.")) == (0, True)
+    assert len(list((tmp_path / "audio" / "musiceval" / "wav").iterdir())) == 5
     code, _, err = run("export", "one", "-o", "out")
     assert (code, err) == (2, 'python -m annotation: "out" has something in it. Give a new folder.\n')
 
@@ -165,6 +180,62 @@ def test_exclude_and_restore(run: Run, ready: list[list[str]], database: Databas
     code, out, _ = run("exclude", "one", "--rater", "R02", "--reason", "no musician")
     assert (code, out) == (0, "Excluded: R02. The reason is in the log; restore undoes it.\n")
     assert json.loads(run("status", "one", "--json")[1])["progress"]["ratings_valid"] == 6
+
+
+def test_studies_are_listed_shown_renamed_and_deleted(
+    run: Run, ready: list[list[str]], database: Database, tmp_path: Path
+) -> None:
+    assert run("create", "two", "--seed", "5")[0] == 0
+    code, out, _ = run("list")
+    assert (code, [line.split()[0] for line in out.splitlines()]) == (0, ["Study", "two", "one"])
+    assert out.splitlines()[2].split()[-3:] == ["6", "2", "0"]
+    code, out, _ = run("show", "one")
+    assert code == 0
+    assert [line.split()[:2] for line in out.splitlines() if line.startswith("--batch-size")] == [["--batch-size", "3"]]
+    assert run("rename", "one", "two")[0] == 2
+    assert run("rename", "one", "first")[0] == 0
+    assert len(list((tmp_path / "data" / "studies" / "first" / "clips").iterdir())) == 7
+    rate(database, ready)  # codes and clips go with the study
+    code, _, err = run("delete", "first")
+    assert (code, "what they said is never deleted" in err) == (2, True)
+    assert run("delete", "two")[0] == 0
+    assert [line.split()[0] for line in run("list")[1].splitlines()] == ["Study", "first"]
+
+
+def test_a_study_without_answers_is_deleted_with_all_that_it_holds(
+    run: Run, ready: list[list[str]], database: Database
+) -> None:
+    with database.write() as session:
+        rater = access.authorise(session, access.enter(session, ready[0][1], NOW))
+        listening.about(session, rater, {}, NOW)
+        listening.start(session, rater, NOW)
+    assert run("delete", "one")[0] == 0
+    held = rows(database)
+    assert {name for name, count in held.items() if count} <= {"clock"}
+
+
+def test_raters_are_not_invited_without_practice_by_oversight(run: Run) -> None:
+    run("create", "one")
+    code, _, err = run("invite", "one", "--raters", "1")
+    assert (code, "The rules ask for 5 practice clips and there are none" in err) == (2, True)
+    assert run("invite", "one", "--raters", "1", "--without-practice")[0] == 0
+
+
+def test_a_backup_has_the_latest_ratings(run: Run, ready: list[list[str]], database: Database, tmp_path: Path) -> None:
+    rate(database, ready)
+    assert run("backup", "-o", "copy.sqlite")[0] == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "copy.sqlite")) as copy:
+        assert copy.execute("SELECT COUNT(*) FROM responses").fetchone() == (20,)
+    assert sorted(path.name for path in tmp_path.glob("copy*")) == ["copy.sqlite"]
+
+
+def test_close(run: Run, ready: list[list[str]], database: Database) -> None:
+    with database.write() as session:
+        rater = access.authorise(session, access.enter(session, ready[0][1], NOW))
+        listening.about(session, rater, {}, NOW)
+        listening.start(session, rater, NOW)
+    assert run("close", "one")[:2] == (0, "Batches closed: 1.\n")
+    assert run("close", "one")[:2] == (0, "Batches closed: 0.\n")
 
 
 def test_reliability(run: Run, ready: list[list[str]], database: Database) -> None:
@@ -198,13 +269,18 @@ def test_stress(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         (("simulate", "--careless", "20"), "are more than all raters"),
         (("simulate", "--batch-size", "0"), "batch_size is 0"),
         (("stress", "--threads", "1"), "Every clip needs 5 raters"),
-        ((), "give a command: create, ingest, invite"),
+        ((), "give a command: create, list, show, rename, delete, close, backup, ingest, invite"),
+        (("create", "new", "--lease", "3"), "unknown: --lease. The options are"),
+        (("create", "new", "--duplicate-distance", "100"), "in a batch of 20 clips and 3 anchors it can be 22 at most"),
+        (("rename", "one", "A B"), '"A B" cannot be the name of a study'),
+        (("close", "one", "--rater", "R01"), "R01 has no batch open"),
+        (("backup", "-o", "m.csv"), '"m.csv" is there already'),
         (("create", "A B"), '"A B" cannot be the name of a study'),
         (("create", "new", "--batch-size", "0"), "batch_size is 0; it must lie between 1 and"),
         (("create", "new", "--batch-size", "many"), "Invalid value for '--batch-size': 'many' is not a valid integer"),
         (("create", "new", "--scope", "all"), "Invalid value for '--scope': 'all' is not one of 'batch', 'rater'"),
         (("create", "one"), "There is a study 'one' already"),
-        (("ingest", "one", "none.csv"), '"none.csv" cannot be opened'),
+        (("ingest", "one", "none.csv"), '"none.csv" cannot be read: No such file'),
         (("ingest", "two", "m.csv"), 'There is no study "two". The studies are one.'),
         (("invite", "one"), "one of the arguments --raters --renew is required"),
         (("invite", "one", "--raters", "0"), "0 raters were asked for"),

@@ -15,10 +15,12 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, StatementError
 
+from annotation import database as database_module
 from annotation import rules
 from annotation.database import Database
 from annotation.protocol import Protocol
-from annotation.results.ratings import mos_table, ratings_table
+from annotation.results.ratings import ratings_table
+from annotation.results.scores import mos_table
 from annotation.schema import Base, Rater, Study
 from annotation.session import listening
 from annotation.session.exclusions import change_log, possible_changes
@@ -133,6 +135,43 @@ def test_the_lock_is_held_before_the_first_statement(tmp_path: Path) -> None:
     two.close()
 
 
+def test_time_never_runs_back(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that is set back by an hour goes on from where it was, at its pace; readers read the same."""
+
+    class Clock(datetime):
+        shown = NOW
+
+        @classmethod
+        def now(cls, _zone: Any = None) -> datetime:
+            return cls.shown
+
+    monkeypatch.setattr(database_module, "datetime", Clock)
+    read = []
+    for minutes in (0, 10, -50, -49, -45, 200):
+        Clock.shown = NOW + timedelta(minutes=minutes)
+        with database.write() as session:
+            read.append(database_module.now(session))
+        with database.read() as session:
+            assert database_module.now(session) == read[-1]
+    assert [(at - NOW) // timedelta(minutes=1) for at in read] == [0, 10, 10, 11, 15, 260]
+
+
+def test_a_backup_is_whole_while_others_write(database: Database, tmp_path: Path) -> None:
+    with database.write() as session:
+        session.add(study())
+    with database.write() as session:
+        session.add(study("not committed"))
+        session.flush()
+        database.backup(tmp_path / "copy.sqlite")
+    copy = Database(f"sqlite:///{tmp_path / 'copy.sqlite'}")
+    with copy.read() as session:
+        assert [found.name for found in session.query(Study)] == ["one"]
+    copy.close()
+    for place in ("copy.sqlite", "none/copy.sqlite"):
+        with pytest.raises(StudyError):
+            database.backup(tmp_path / place)
+
+
 def test_reading_does_not_wait_for_a_writer(database: Database) -> None:
     with database.write() as writing:
         writing.add(study())
@@ -235,10 +274,14 @@ def test_nothing_of_an_old_database_is_lost(old: Database, tmp_path: Path) -> No
         return connection.execute(query).fetchall()
 
     tables = {name for (name,) in rows(before, "SELECT name FROM sqlite_master WHERE type = 'table'")}
-    for table in tables - {"alembic_version", "studies", "clips", "trials", "ratings"}:
+    for table in tables - {"alembic_version", "studies", "clips", "batches", "trials", "ratings"}:
         assert rows(after, f"SELECT * FROM {table}") == rows(before, f"SELECT * FROM {table}"), table
     same = "id, trial_id, comment, played, heard_s, given_at"
     assert rows(after, f"SELECT {same} FROM responses") == rows(before, f"SELECT {same} FROM ratings")
+    same = "id, study_id, rater_id, number, short, opened_at, lease_until, closed_at"
+    assert rows(after, f"SELECT {same} FROM batches") == rows(before, f"SELECT {same} FROM batches")
+    states = "SELECT id, replace(state, 'empty', 'valid') FROM batches"
+    assert rows(after, states) == rows(before, states)
     flat = "SELECT {} AS scale, trial_id, {} FROM ratings"
     scores = " UNION ALL ".join(flat.format(f"'{scale.key}'", scale.key) for scale in MUSICEVAL)
     assert sorted(rows(after, "SELECT scale, trial_id, score FROM ratings")) == sorted(rows(before, scores))

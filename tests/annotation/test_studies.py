@@ -21,7 +21,7 @@ CODE = "K7QM-3TWX-9HRA"
 @pytest.fixture
 def study(database: Database) -> Study:
     with database.write() as session:
-        return studies.create(session, "one", Protocol(batch_size=7), 3, NOW)
+        return studies.create(session, "one", Protocol(batch_size=7, training=0), 3, NOW)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_create(database: Database, study: Study) -> None:
     with database.read() as session:
         found = studies.find_study(session, "one")
         assert (found.id, found.demo, found.seed, found.created_at) == (study.id, False, 3, NOW)
-        assert (found.protocol, found.scales) == (Protocol(batch_size=7), MUSICEVAL)
+        assert (found.protocol, found.scales) == (Protocol(batch_size=7, training=0), MUSICEVAL)
 
 
 @pytest.mark.parametrize("name", ["", "One", "a b", "-a", "a/b", "..", "a" * 65, "é", "a\n"])
@@ -51,12 +51,12 @@ def test_names_that_are_none(database: Database, name: str) -> None:
 @pytest.mark.parametrize("seed", [-1, 2**31])
 def test_seeds_that_are_none(database: Database, seed: int) -> None:
     with pytest.raises(StudyError, match="must be a whole number from 0"), database.write() as session:
-        studies.create(session, "one", Protocol(), seed, NOW)
+        studies.create(session, "one", Protocol(training=0), seed, NOW)
 
 
 def test_a_name_is_taken_once(database: Database, study: Study) -> None:
     with pytest.raises(StudyError, match="There is a study 'one' already"), database.write() as session:
-        studies.create(session, "one", Protocol(), 1, NOW)
+        studies.create(session, "one", Protocol(training=0), 1, NOW)
 
 
 def test_folders(study: Study) -> None:
@@ -69,7 +69,7 @@ def test_what_is_unknown_is_answered_with_what_is_known(database: Database) -> N
     with database.write() as session:
         with pytest.raises(StudyError, match="There is no study yet: create one"):
             studies.find_study(session, "two")
-        study, _ = (studies.create(session, name, Protocol(), 1, NOW) for name in ("b", "a"))
+        study, _ = (studies.create(session, name, Protocol(training=0), 1, NOW) for name in ("b", "a"))
         with pytest.raises(StudyError, match=r'There is no study "two". The studies are a, b.'):
             studies.find_study(session, "two")
         with pytest.raises(StudyError, match=r'has no rater "R01". Nobody is invited yet.'):

@@ -55,7 +55,8 @@ def test_what_is_saved_is_loaded(tmp_path: Path, scorer: Scorer) -> None:
     assert copy.config["provenance"] == {"seed": 7}
     assert copy.metrics == METRICS
     errors = {"musical_impression": 0.5, "textual_alignment": 0.75}
-    assert copy.error_estimate == ErrorEstimate(0.9, errors, 40, 4, "nothing: random weights")
+    which = "clips that the model was not trained on"
+    assert copy.error_estimate == ErrorEstimate(0.9, errors, 40, 4, "nothing: random weights", which, "")
     assert copy.sha256 == hashlib.sha256((tmp_path / "new" / "copy" / "config.json").read_bytes()).hexdigest()
     assert (tmp_path / "new" / "copy" / "README.md").read_text() == "# Copy\n"
     for given, loaded in (
@@ -170,6 +171,66 @@ def test_metrics_without_held_out_error_are_refused(tmp_path: Path, scorer: Scor
     with pytest.raises(CheckpointError, match="lacks the held-out error"):
         save(tmp_path / "copy", scorer, metrics={"held_out": {"n_clips": 3}})
     assert not (tmp_path / "copy").exists()
+
+
+def test_metrics_that_were_edited_are_refused(tmp_path: Path, scorer: Scorer) -> None:
+    save(tmp_path, scorer)
+    stored = (tmp_path / "metrics.json").read_text()
+    (tmp_path / "metrics.json").write_text(stored.replace("0.75", "0.01"))
+    with pytest.raises(CheckpointError, match=r'^"metrics.json" of the model folder ".*" is damaged'):
+        load_checkpoint(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["metrics_sha256"]  # as in folders of before
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    loaded = load_checkpoint(tmp_path).error_estimate
+    assert loaded is not None
+    assert loaded.absolute_error["textual_alignment"] == 0.01
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"interval_level": 90.0},
+        {"interval_level": float("nan")},
+        {"absolute_error_quantile": {"musical_impression": float("nan"), "textual_alignment": 0.5}},
+        {"absolute_error_quantile": {"musical_impression": -0.1, "textual_alignment": 0.5}},
+        {"absolute_error_quantile": {"musical_impression": 4.5, "textual_alignment": 0.5}},
+        {"absolute_error_quantile": {"musical_impression": 0.5}},
+        {"absolute_error_quantile": None},
+        {"n_clips": "many"},
+        {"n_systems": 41},
+    ],
+)
+def test_an_error_that_cannot_be_is_refused(wrong: dict[str, Any], tmp_path: Path, scorer: Scorer) -> None:
+    with pytest.raises(CheckpointError, match="or it cannot be"):
+        save(tmp_path / "copy", scorer, metrics={"held_out": METRICS["held_out"] | wrong})
+
+
+@pytest.mark.parametrize("stored", [{"absolute_error_quantile": None, "no_range": "Too few."}, {}])
+def test_of_too_few_clips_there_is_no_range(stored: dict[str, Any], tmp_path: Path, scorer: Scorer) -> None:
+    """Whatever a folder from before says of two clips."""
+    metrics = {"held_out": METRICS["held_out"] | {"n_clips": 2, "n_systems": 1} | stored}
+    save(tmp_path, scorer, metrics=metrics, policy=InputPolicy())
+    loaded = load_checkpoint(tmp_path)
+    assert loaded.error_estimate is not None
+    assert loaded.error_estimate.absolute_error == {}
+    why = stored.get("no_range", "2 held-out clips are too few; it needs 7 more held-out clips.")
+    assert loaded.error_estimate.no_range == why
+    score = Scorer(loaded).score((pluck(), 16_000), "A calm guitar line")
+    assert score.intervals is None
+    [warning] = score.warnings
+    assert (warning.code, warning.message) == ("no_range", f"These scores have no range: {why}")
+
+
+def test_affine_heads_come_back_affine(tmp_path: Path, scorer: Scorer) -> None:
+    torch.manual_seed(0)
+    heads = Heads(scorer.checkpoint.tower.dim, activation="affine")
+    save(tmp_path, scorer, heads=heads)
+    loaded = load_checkpoint(tmp_path).heads
+    a, b = torch.randn(2, heads.dim), torch.randn(2, heads.dim)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(a, b), heads(a, b))
+        torch.testing.assert_close(loaded((a + b) / 2, a), (loaded(a, a) + loaded(b, a)) / 2)
 
 
 def test_scales_are_stored_and_folders_from_before_have_musicevals(tmp_path: Path, scorer: Scorer, model: Path) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,9 +85,9 @@ def test_options_are_the_fields_of_a_dataclass(play: tuple[Group, list[Any]]) ->
     assert played == [("a.wav", 2.0, Tune(60, "wild"))]
 
 
-def test_the_beginning_of_an_option_is_enough(play: tuple[Group, list[Any]]) -> None:
+def test_what_follows_two_hyphens_is_no_option(play: tuple[Group, list[Any]]) -> None:
     app, played = play
-    assert run_command("program", app, ["play", "--sp", "2", "--vol=-1", "--", "--mood"]) == 0
+    assert run_command("program", app, ["play", "--speed", "2", "--volume=-1", "--", "--mood"]) == 0
     assert played == [("--mood", 2.0, Tune(volume=-1.0))]
 
 
@@ -94,7 +95,7 @@ def test_the_beginning_of_an_option_is_enough(play: tuple[Group, list[Any]]) -> 
     ("arguments", "message"),
     [
         (["play", "a.wav", "--pitch=2"], "play: unknown: --pitch. The options are --speed, --start, --beats-per"),
-        (["play", "a.wav", "--s", "2"], "play: unknown: --s. The options are"),  # speed or start
+        (["play", "a.wav", "--sp", "2"], "play: unknown: --sp. The options are"),  # no beginning stands for the whole
         (["play", "a.wav", "b.wav"], "play: Got unexpected extra argument (b.wav). Try program play --help."),
         (["play", "a.wav", "--mood", "sad"], "'sad' is not one of 'calm', 'wild'"),
         (["play", "a.wav", "--volume", "much"], "Invalid value for '--volume': 'much'"),
@@ -226,6 +227,13 @@ def test_a_run_says_what_came_of_it(tmp_path: Path, capfd: pytest.CaptureFixture
     assert capfd.readouterr().out.startswith("10 rows: 5 ok, 5 failed. 0 of them now, ")
     assert main([*command, "--retry-failed"]) == 0
     assert capfd.readouterr().out.startswith("10 rows: 5 ok, 5 failed. 5 of them now, ")
+    shutil.copy(tmp_path / "clip1.wav", tmp_path / "clip0.wav")
+    manifest.write_text(manifest.read_text().replace("Loud drums and a bass", "nan"))
+    assert main([*command[:-1], str(tmp_path / "other.csv")]) == 0
+    assert "\n! 4 cells of prompt say what means that there is none" in capfd.readouterr().out
+    shutil.copy(tmp_path / "clip2.wav", tmp_path / "clip0.wav")
+    assert main([*command[:-1], str(tmp_path / "other.csv")]) == 0
+    assert "rows were scored again: their audio, the judge or its precision has changed." in capfd.readouterr().out
 
 
 @pytest.mark.usefixtures("_loaded")
@@ -307,6 +315,9 @@ def test_by_default_the_small_tower_and_the_data_folder(
     assert "7 embeddings computed" in capfd.readouterr().out
     assert len([path for path in (tmp_path / "own" / "embeddings").rglob("*") if path.is_file()]) == 7
     assert main([*command, "--model", str(EMBEDDED_JUDGE)]) == 0
+    # The same tower, so its prompts are there; that judge hears each window twice, so its clips are not.
+    assert "4 embeddings computed, 3 already there" in capfd.readouterr().out
+    assert main(command) == 0
     assert "0 embeddings computed" in capfd.readouterr().out
 
 

@@ -57,21 +57,26 @@ def test_the_table_says_what_it_measured(table: Path, capfd: pytest.CaptureFixtu
     lines = run(capfd, "--table", table).splitlines()
     assert lines[0].strip() == "Musical impression"
     assert lines[4].startswith("  this result (n = 20) ")
-    assert lines[11].startswith("  this result (n = 4) ")
-    assert lines[-2:] == [
+    assert lines[9].startswith("  this result (n = 4) ")
+    assert lines[-4:] == [
         "System truth: the means of the clips evaluated.",
+        "There are no intervals at utterance level: 4 systems are too few; it needs 6 more systems.",
+        "There are no intervals at system level: 4 systems are too few; it needs 6 more systems.",
         "These are not clips of MusicEval: the published rows are no comparison.",
     ]
 
 
 def test_json(table: Path, capfd: pytest.CaptureFixture[str]) -> None:
     levels = json.loads(run(capfd, "--table", table, "--json"))
-    assert {level: list(scales) for level, scales in levels.items()} == {
+    assert list(levels) == ["utterance", "system", "not_measured", "no_intervals", "notes"]
+    assert {level: list(levels[level]) for level in ("utterance", "system")} == {
         "utterance": ["musical_impression"],
         "system": ["musical_impression"],
     }
     metrics = ("mse", "lcc", "srcc", "ktau")
     expected = {"n", *metrics, *(f"{name}_ci95" for name in metrics)}
+    assert levels["no_intervals"]["system"] == "4 systems are too few; it needs 6 more systems."
+    assert levels["system"]["musical_impression"]["mse_ci95"] is None
     assert levels["system"]["musical_impression"].keys() == expected
     assert levels["utterance"]["musical_impression"]["n"] == 20
 
@@ -85,11 +90,26 @@ def test_given_system_scores(table: Path, tmp_path: Path, capfd: pytest.CaptureF
 def test_an_answer_with_its_data(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data = write_release(tmp_path / "release")
     answer = tmp_path / "answer.txt"
-    names = [f"audiomos2025-track1-{name}" for name in ("S002_P001", "S013_P001", "S003_P001")]
+    names = [f"audiomos2025-track1-{name}" for name in ("S002_P001", "S013_P001", "S003_P001", "S002_P044")]
     answer.write_text("".join(f"{name},{n + 1},{n + 2}\n" for n, name in enumerate(names)))
     out = run(capfd, "--answer", answer, "--data", data)
-    assert "this result (n = 3)" in out
+    assert "this result (n = 4)" in out
+    assert "3 systems are too few; it needs 1 more system." in out
     assert "These ratings are not those that MusicEval published" in out
+
+
+def test_predictions_outside_the_scales(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text(TABLE.replace("c1,S0,2,2", "c1,S0,2,5.5"))
+    said = "1 prediction lies outside 1 to 5: they go from 1 to 5.5."
+    assert said in run(capfd, "--table", table).splitlines()
+    assert json.loads(run(capfd, "--table", table, "--json"))["notes"][0] == said
+    table.write_text(TABLE.replace("c1,S0,2,2", "c1,S0,2,100").replace("c2,S0,3,5", "c2,S0,3,-3"))
+    lines = refusal(capfd, "--table", table).splitlines()
+    assert lines[1:] == [
+        "  t.csv, line 3: predicted_musical_impression: 100 is no score from 1 to 5",
+        "  t.csv, line 4: predicted_musical_impression: -3 is no score from 1 to 5",
+    ]
 
 
 def test_a_model_on_the_part_that_its_split_held_out(
@@ -107,13 +127,16 @@ def test_a_model_on_the_part_that_its_split_held_out(
     assert main(["evaluate", *map(str, options), "--predictions", str(tmp_path / "p.csv")]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert lines[4].startswith("  this result (n = 8) ")
-    assert lines[-5:-1] == [
-        "System truth: the means of the clips evaluated.",
+    assert [lines[n].split("  ")[1] for n in (5, 6)] == ["training mean", "system's training mean"]
+    start = lines.index("System truth: the means of the clips evaluated.")
+    assert lines[start + 1 : start + 4] == [
         "Measured on the test part, 8 of 12 clips, of the model's own split.",
-        "The model was trained on none of them.",
+        "The model was trained on the audio of none of them.",
         "About this model: its towers know nothing.",
     ]
-    assert run(capfd, "--table", tmp_path / "p.csv").splitlines()[:18] == lines[:18]
+    alone = run(capfd, "--table", tmp_path / "p.csv").splitlines()
+    assert alone[4] == lines[4]
+    assert not any("training mean" in line for line in alone)
     (data.parent / "SIMULATED").touch()
     assert main(["evaluate", *map(str, options), "--split", "prompts", "--json"]) == 0
     measured = json.loads(capfd.readouterr().out)
@@ -121,7 +144,8 @@ def test_a_model_on_the_part_that_its_split_held_out(
     assert (measured["data"], measured["part"]) == ("rated_clips.csv", "test")
     assert measured["system_truth"] == "the means of the clips evaluated"
     assert measured["notes"][0].startswith("Measured on the test part, 4 of 12 clips, of the split: prompts")
-    assert measured["notes"][-1].startswith("The ratings are simulated")
+    assert any(note.startswith("The ratings are simulated") for note in measured["notes"])
+    assert measured["controls"]["mean"]["utterance"]["musical_impression"]["srcc"] is None
 
 
 def test_a_model_on_too_few_systems(random_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -132,12 +156,22 @@ def test_a_model_on_too_few_systems(random_checkpoint: Path, tmp_path: Path, cap
     assert main(["evaluate", *options]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert lines[4].startswith("  this result (n = 4) ")
-    assert lines[-3:-1] == [
-        f"{scale}, system level, is not measured: 2 points are too few to correlate: give at least 3."
-        for scale in ("Musical impression", "Textual alignment")
-    ]
+    assert "  this result (not measured)" in " ".join(lines)
+    for scale in ("Musical impression", "Textual alignment"):
+        assert f"{scale}, system level, is not measured: 2 systems are too few; it needs 2 more systems." in lines
     table.head(2).to_csv(data, index=False)
-    assert refusal(capfd, *options).startswith("Musical impression, utterance level, is not measured: 2 points")
+    assert refusal(capfd, *options).startswith("Musical impression, utterance level, is not measured: 2 clips are too")
+
+
+def test_a_table_of_two_systems_is_measured_as_far_as_it_can_be(table: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    table.write_text(TABLE.replace("S2", "S1").replace("S3", "S0"))
+    levels = json.loads(run(capfd, "--table", table, "--json"))
+    assert levels["utterance"]["musical_impression"]["n"] == 20
+    assert levels["system"] == {}
+    assert levels["not_measured"] == {
+        "system": {"musical_impression": "2 systems are too few; it needs 2 more systems."}
+    }
+    assert "Musical impression, system level, is not measured: 2 systems are too few" in run(capfd, "--table", table)
 
 
 def test_mistakes(table: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -149,7 +183,7 @@ def test_mistakes(table: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert "evaluate: one of the arguments --table --answer --model is required" in refusal(capfd)
     table.write_text("\n".join(TABLE.splitlines()[:3]))
     assert refusal(capfd, "--table", table) == (
-        "Musical impression: At utterance level: 2 points are too few to correlate: give at least 3.\n"
+        "Musical impression, utterance level, is not measured: 2 clips are too few; it needs 2 more clips.\n"
     )
 
 
@@ -202,10 +236,10 @@ def test_tables_and_json_of_the_controls(tmp_path: Path, capfd: pytest.CaptureFi
         "| Textual alignment, MSE | Textual alignment, SRCC |"
     )
     assert lines[1] == "|---|---|---|---|---|"
-    assert [line.split(" | ")[0] for line in lines[2:6]] == [f"| {title}" for title in TITLES.values()]
+    assert [line.split(" | ")[0] for line in lines[2:7]] == [f"| {title}" for title in TITLES.values()]
     assert lines[3].count("–") == 2
-    assert lines[7].startswith("| System level, n = 4 |")
-    assert lines[14:16] == ["Clips at random, seed 0; all 3 folds together.", FOLDED]
+    assert lines[8].startswith("| System level, n = 4 |")
+    assert lines[16:18] == ["Clips at random, seed 0; all 3 folds together.", FOLDED]
     assert lines[-1] == "The ratings are simulated: these figures say nothing about what experts hear."
     assert "Fitting heads: fold 3 of 3: 100%" in err
     assert main([*options, "--json"]) == 0
@@ -230,11 +264,15 @@ def test_a_finished_run_prints_its_table_again(
     assert main(command) == 0
     out, err = capsys.readouterr()
     assert "this result (n = 4)" in out
+    assert "Its scores have no range: 4 held-out clips are too few; it needs 5 more held-out clips." in out
+    assert "training mean" in out
+    assert "! It may learn little more than the mean: 7 training clips are too few" in err
     assert out.splitlines()[-2:] == [
         "Measured on the test part. These are not clips of MusicEval: the published rows are no comparison.",
-        f"The model is in {tmp_path / 'model'}. Score with --model, or set MUSICEVAL_MODEL for the app.",
+        f"What is not trained is in {tmp_path / 'model'}. Score with --model, or set MUSICEVAL_MODEL for the app.",
     ]
-    assert "The model is ready: 100%|" in err
+    assert "Nothing was learned: 100%|" in err  # in two steps
+    assert "! It is not trained: its error on the training clips is no lower than that of one score" in out
     assert (tmp_path / "own" / "embeddings").is_dir()
     assert main(command) == 0
     assert capsys.readouterr().out == out
@@ -251,7 +289,7 @@ def test_what_was_not_measured_is_said(tmp_path: Path, capsys: pytest.CaptureFix
     command = ["train", "--data", str(data), "--output", str(tmp_path / "model"), "--split", "official"]
     assert main([*command, "--cache", str(tmp_path / "cache"), "--epochs", "1"]) == 0
     out = capsys.readouterr().out
-    assert "There is no test part: measured on the dev part, which training stopped on." in out
+    assert "! There is no test part: it is measured on the dev part, on which training stops." in out
     metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
     assert metrics["part"] == "dev"
     assert metrics["held_out"]["n_clips"] == 4
@@ -263,7 +301,7 @@ def test_what_was_not_measured_is_said(tmp_path: Path, capsys: pytest.CaptureFix
         (["--lerning-rate", "1"], "unknown: --lerning-rate. The options are --data, --recipe"),
         (["--lerning-rate", "1"], "--learning-rate, --schedule, --momentum, --weight-decay, --batch-size"),
         (["--epochs", "many"], "'--epochs': 'many' is not a valid integer"),
-        (["--recipe", "best"], "'best' is not one of 'paper', 'frozen'"),
+        (["--recipe", "best"], "'best' is not one of 'paper', 'released', 'frozen'"),
         (["--split", "halves"], "'halves' is not one of 'official', 'random', 'systems', 'prompts'"),
     ],
 )
@@ -288,7 +326,7 @@ def test_slips_are_answered_with_what_there_is(
 def test_mistakes_are_one_line(
     options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = write_rated(tmp_path / "data", clips=4)
+    data = write_rated(tmp_path / "data", clips=8)
     assert main(["train", "--data", str(data), "--output", str(tmp_path / "model"), *options]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"python -m core: {message}"
 
@@ -306,7 +344,7 @@ def test_the_exit_code_says_what_stopped_it(
 
 
 def test_only_the_first_process_reports(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def train(*given: object) -> None:
+    def train(*given: object, doubt: object) -> None:
         *_, progress = given
         assert callable(progress)
         progress(RunProgress("training", "On it", 0.5, 90.0))

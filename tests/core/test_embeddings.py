@@ -12,11 +12,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -108,11 +110,12 @@ def test_a_gpu_is_a_batch_ahead(tower: Tower, paths: list[Path]) -> None:
 def test_embeddings_are_the_towers(tower: Tower, paths: list[Path], tmp_path: Path) -> None:
     cache = EmbeddingCache(tmp_path / "a", tower, InputPolicy())
     together = cache.audio(paths)
-    assert [tuple(rows.shape) for rows in together] == [(1, tower.dim), (2, tower.dim), (3, tower.dim)]
+    assert [tuple(rows.shape) for rows in together] == [(1, tower.dim + 1), (2, tower.dim + 1), (3, tower.dim + 1)]
     for path, rows in zip(paths, together, strict=True):
         clip = read_clip(path)
         windows = split_windows(condition(clip.samples, clip.sample_rate_hz, InputPolicy()))
-        assert torch.allclose(rows[-1], tower.embed_audio(windows[-1:])[0], atol=1e-6)
+        assert torch.allclose(rows[-1, :-1], tower.embed_audio(windows[-1:])[0], atol=1e-6)
+        assert rows[:, -1].sum() == pytest.approx(1.0, abs=1e-6)
         assert not rows.requires_grad
     alone = EmbeddingCache(tmp_path / "b", tower, InputPolicy()).audio(paths[1:2])[0]
     assert torch.allclose(alone, together[1], atol=1e-6)
@@ -170,7 +173,7 @@ def test_lower_precision_is_near(tower: Tower, paths: list[Path], folder: Path) 
     exact = EmbeddingCache(folder, tower, InputPolicy()).audio(paths[:1])[0]
     near = EmbeddingCache(folder, tower, InputPolicy(), "bfloat16").audio(paths[:1])[0]
     assert near.dtype == torch.float32
-    assert 0.999 < float((exact * near).sum()) < 1.0
+    assert 0.999 < float((exact[:, :-1] * near[:, :-1]).sum()) < 1.0
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "another"])
@@ -190,22 +193,33 @@ def test_a_damaged_file_is_computed_again(tower: Tower, paths: list[Path], folde
 
 
 def test_the_names_and_the_format_of_files_stay(folder: Path, tower: Tower, paths: list[Path]) -> None:
-    """Folders from before are found: FORMAT 1."""
-    policy = {"sample_rate_hz": 16_000, "bandwidth_hz": 7_000.0, "loudness_lufs": -23.0}
+    """Folders from before are found: FORMAT 2."""
+    policy = {
+        "sample_rate_hz": 16_000,
+        "bandwidth_hz": 7_000.0,
+        "loudness_lufs": -23.0,
+        "windows": "from the first sound",
+        "passes": 1,
+    }
     sha256 = hashlib.sha256(paths[1].read_bytes()).hexdigest()
     windows = {
         "window_s": 10.0,
-        "grid": "every 10 s from the start, the last window aligned to the end",
+        "grid": "every 10 s from the first sound, the last window aligned to the end of the last sound",
         "short_clips": "repeated to fill one window",
-        "pooling": "mean of the windows",
+        "pooling": "mean of the windows, each weighing what no window before it has heard",
     }
-    for key in (["audio", sha256, policy, windows], ["text", "A calm piano"]):
-        what = json.dumps([1, tower_sha256(tower), "float32", *key], sort_keys=True)
+    versions = {package: version(package) for package in ("soxr", "pyloudnorm", "scipy", "torch")}
+    versions["libsndfile"] = soundfile.__libsndfile_version__
+    torch_alone = versions["torch"]
+    for key in (["audio", sha256, policy, windows, versions], ["text", "A calm piano", torch_alone]):
+        what = json.dumps([2, tower_sha256(tower), "float32", *key], sort_keys=True)
         name = hashlib.sha256(what.encode()).hexdigest()
         content = (folder / name[:2] / name).read_bytes()
         assert content[:32] == hashlib.sha256(name.encode() + content[32:]).digest()
-        rows = np.frombuffer(content[32:], "<f4").reshape(-1, tower.dim)
-        assert len(rows) == (2 if key[0] == "audio" else 1)
+        is_audio = key[0] == "audio"
+        rows = np.frombuffer(content[32:], "<f4").reshape(-1, tower.dim + is_audio)
+        rows = rows[:, : tower.dim]
+        assert len(rows) == (2 if is_audio else 1)
         np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
 
 
@@ -281,7 +295,7 @@ def test_clips_with_their_windows(tower: Tower, paths: list[Path], folder: Path)
     cache = EmbeddingCache(folder, tower, InputPolicy())
     embedded = embed_clips(RatedClips(table), cache)
     assert embedded.owner.tolist() == [0, 1, 1, 2, 2, 2]
-    assert torch.equal(embedded.audio, torch.cat(cache.audio(paths)))
+    assert torch.equal(torch.column_stack([embedded.audio, embedded.weight]), torch.cat(cache.audio(paths)))
     assert torch.equal(embedded.text, cache.text(list(table["prompt"])))
     assert len(embedded) == 3
 
@@ -336,6 +350,25 @@ def test_the_datas_hash(tmp_path: Path) -> None:
     Path(clips.table["audio_path"][0]).unlink()
     with pytest.raises(DataError, match=r'^1 clip cannot be read:\n  "c00\.wav" cannot be opened'):
         data_sha256(clips)
+
+
+def test_pooling_by_weight() -> None:
+    values, owner = torch.tensor([[1.0], [4.0], [2.0]]), torch.tensor([0, 0, 1])
+    pooled = pool(values, owner, 2, torch.tensor([0.75, 0.25, 1.0]))
+    assert pooled.tolist() == [[1.75], [2.0]]
+
+
+def test_what_breaks_off_or_is_silent_is_not_learned_from(tower: Tower, tmp_path: Path) -> None:
+    whole = write_clip(tmp_path / "whole.wav").read_bytes()
+    (tmp_path / "half.wav").write_bytes(whole[: len(whole) // 2])
+    write_clip(tmp_path / "silent.wav", np.zeros(64_000, np.float32))
+    cache = EmbeddingCache(None, tower, InputPolicy())
+    with pytest.raises(DataError) as stopped:
+        cache.audio([tmp_path / "half.wav", tmp_path / "silent.wav"])
+    lines = str(stopped.value).splitlines()
+    assert lines[0] == "2 clips cannot be read:"
+    assert lines[1] == '  "half.wav" breaks off: 2.0 s of 4.0 s are there. Export or download it again.'
+    assert lines[2].startswith('  "silent.wav" is silent for the judge')
 
 
 def test_several_heads_hear_the_same(scorer: Scorer) -> None:

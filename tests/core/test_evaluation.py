@@ -1,7 +1,6 @@
 """Predictions: read, measured, laid out as Table I, and which clips a model is measured on."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +8,14 @@ import pandas as pd
 import pytest
 
 from core import evaluation
-from core.errors import CheckpointError, DataError, MetricError
+from core.errors import DataError, MetricError
 from core.evaluation import (
     Measured,
     Predictions,
-    choose_clips,
     comparison,
     error_estimate,
     judged,
     measure,
-    own_parts,
     read_answer,
     read_predictions,
     read_system_scores,
@@ -26,15 +23,13 @@ from core.evaluation import (
 )
 from core.metrics import Agreement
 from core.musiceval import read_release
-from core.rated_clips import RatedClips
 from core.scales import MUSICAL_IMPRESSION, MUSICEVAL, TEXTUAL_ALIGNMENT, Scale, keys
-from core.splits import Split
 from tests.rated import rated_table
 from tests.releases import DEV, write_release
 
 HEADING = "clip_id,system_id,musical_impression,predicted_musical_impression"
-# means of A (2, 2), of B (4, 3), of C (3, 5); per clip (1, 1), (3, 3), (4, 2), (4, 4), (3, 5)
-ROWS = ["a,A,1,1", "b,A,3,3", "c,B,4,2", "d,B,4,4", "e,C,3,5"]
+# means of A (2, 2), of B (4, 3), of C (3, 5), of D (2, 1)
+ROWS = ["a,A,1,1", "b,A,3,3", "c,B,4,2", "d,B,4,4", "e,C,3,5", "f,D,2,1"]
 MI, TA = keys(MUSICEVAL)
 ENERGY = Scale("energy", "Energy", "How much drive has it?", ("none", "little", "some", "much", "full"))
 
@@ -69,27 +64,33 @@ def test_one_scale_worked_by_hand(tmp_path: Path) -> None:
     assert measured.scales == (MUSICAL_IMPRESSION,)
     assert measured.agreement.keys() == {("utterance", MI), ("system", MI)}
     utterance, system = (measured.agreement[level, MI] for level in ("utterance", "system"))
-    assert (utterance.n, utterance.figures["mse"]) == (5, pytest.approx((4 + 4) / 5))
-    # ranks (1, 2.5, 4.5, 4.5, 2.5) and (1, 3, 2, 4, 5), both of mean 3
-    assert utterance.figures["srcc"] == pytest.approx(3 / (9 * 10) ** 0.5)
-    # of 10 pairs 5 agree, 3 disagree, 2 are tied in the truth
-    assert utterance.figures["ktau"] == pytest.approx((5 - 3) / (8 * 10) ** 0.5)
-    assert (system.n, system.figures["mse"]) == (3, pytest.approx((0 + 1 + 4) / 3))
-    assert (system.figures["srcc"], system.figures["ktau"]) == (pytest.approx(0.5), pytest.approx(1 / 3))
+    assert (utterance.n, utterance.figures["mse"]) == (6, pytest.approx((4 + 4 + 1) / 6))
+    # ranks (1, 3.5, 5.5, 5.5, 3.5, 2) and (1.5, 4, 3, 5, 6, 1.5), both of mean 3.5
+    assert utterance.figures["srcc"] == pytest.approx(10 / (16.5 * 17) ** 0.5)
+    # of 15 pairs 9 agree, 3 disagree, 2 are tied in the truth, 1 in what was predicted
+    assert utterance.figures["ktau"] == pytest.approx((9 - 3) / (13 * 14) ** 0.5)
+    assert (system.n, system.figures["mse"]) == (4, pytest.approx((0 + 1 + 4 + 1) / 4))
+    # ranks (1.5, 4, 3, 1.5) and (2, 3, 4, 1)
+    assert system.figures["srcc"] == pytest.approx(3.5 / (4.5 * 5) ** 0.5)
+    assert system.figures["ktau"] == pytest.approx((4 - 1) / (5 * 6) ** 0.5)
 
 
 def test_both_scales_and_other_columns(tmp_path: Path) -> None:
     heading = f"note,{HEADING},predicted_textual_alignment,textual_alignment"
-    rows = [f"x,{row},-0.5,{1 + n}" for n, row in enumerate(ROWS)]
+    rows = [f"x,{row},0.5,{1 + n % 5}" for n, row in enumerate(ROWS)]
     read = read_predictions(write(tmp_path / "t.csv", heading, *rows))
     assert read.scales == MUSICEVAL
-    assert read.table["predicted_textual_alignment"].tolist() == [-0.5] * 5  # as given, not clamped
-    with pytest.raises(MetricError, match="Textual alignment: At utterance level: All scores of one side"):
-        measure(read).complete()
+    assert read.table["predicted_textual_alignment"].tolist() == [0.5] * 6  # as given, not clamped
+    assert read.notes == ("6 predictions lie outside 1 to 5: they go from 0.5 to 5.",)
+    measured = measure(read)
+    assert measured.agreement["utterance", TA].figures == {"mse": pytest.approx(np.mean((np.arange(6) % 5 + 0.5) ** 2))}
+    assert "Textual alignment, utterance level: correlations are not measured: all predicted scores are the same." in (
+        measured.why_not()
+    )
 
 
 def test_scales_that_a_table_names(tmp_path: Path) -> None:
-    table = predictions(9, 3).table.rename(columns=lambda name: name.replace(TA, "energy"))
+    table = predictions(9, 4).table.rename(columns=lambda name: name.replace(TA, "energy"))
     Predictions(table, (MUSICAL_IMPRESSION, ENERGY)).to_csv(tmp_path / "t.csv")
     read = read_predictions(tmp_path / "t.csv")
     assert read.scales == (MUSICAL_IMPRESSION, ENERGY)
@@ -99,13 +100,13 @@ def test_scales_that_a_table_names(tmp_path: Path) -> None:
 def test_all_that_is_wrong_with_a_table(tmp_path: Path) -> None:
     assert refusal(tmp_path / "t.csv", HEADING, "a,A,0.5,1", "a,,2,x", "b,B,nan,", "c,C,3") == [
         '"t.csv" cannot be used, it has 7 problems:',
-        "t.csv, line 5: 3 instead of 4 cells",
         "t.csv, line 2: musical_impression: the score 0.5 is not from 1 to 5",
         "t.csv, line 3: system_id: it is empty",
         't.csv, line 3: predicted_musical_impression: "x" is not a number',
         't.csv, line 3: the clip "a" is there twice',
         "t.csv, line 4: musical_impression: nan is not a finite number",
         't.csv, line 4: predicted_musical_impression: "" is not a number',
+        "t.csv, line 5: 3 instead of 4 cells",
     ]
 
 
@@ -131,6 +132,7 @@ def test_an_answer_beside_the_ratings_of_its_clips(tmp_path: Path) -> None:
     assert answer.table.to_dict("list") == {
         "clip_id": ["audiomos2025-track1-S013_P001", "audiomos2025-track1-S002_P001"],
         "system_id": ["S013", "S002"],
+        "prompt_id": clips.table["prompt_id"][[1, 0]].tolist(),
         "musical_impression": [1.0, 4.2],
         "textual_alignment": [5.0, 3.4],
         "predicted_musical_impression": [1.5, 4.0],
@@ -153,14 +155,14 @@ def test_all_that_is_wrong_with_an_answer(tmp_path: Path) -> None:
 
 
 def test_given_system_scores(tmp_path: Path) -> None:
-    scores = read_system_scores(write(tmp_path / "s.csv", "A,2.0,1", "B,4.5,1", "C,3,1", "unused,3,1"))
-    assert scores[MI] == {"A": 2.0, "B": 4.5, "C": 3.0, "unused": 3.0}
+    scores = read_system_scores(write(tmp_path / "s.csv", "A,2.0,1", "B,4.5,1", "C,3,1", "D,1,1", "unused,3,1"))
+    assert scores[MI] == {"A": 2.0, "B": 4.5, "C": 3.0, "D": 1.0, "unused": 3.0}
     table = read_predictions(write(tmp_path / "t.csv", HEADING, *ROWS))
     system = measure(table, scores, resamples=0).agreement["system", MI]
-    assert system.figures["mse"] == pytest.approx((0 + 1.5**2 + 4) / 3)
+    assert system.figures["mse"] == pytest.approx((0 + 1.5**2 + 4 + 0) / 4)
     with pytest.raises(DataError, match='line 2: the system "A" is there twice'):
         read_system_scores(write(tmp_path / "s.csv", "A,2.0,1", "A,4.5,1"))
-    with pytest.raises(MetricError, match="have none for B, C"):
+    with pytest.raises(MetricError, match="have none for B, C, D"):
         measure(table, read_system_scores(write(tmp_path / "s.csv", "A,2.0,1")))
 
 
@@ -175,31 +177,77 @@ def test_a_judge_is_measured_on_the_scales_that_the_ratings_have_too() -> None:
 
 def test_what_cannot_be_measured_is_left_out_with_the_reason() -> None:
     two_systems = measure(predictions(40, 2))
-    assert two_systems.to_json().keys() == {"utterance", "system"}
-    reason = "2 points are too few to correlate: give at least 3."
-    assert two_systems.reasons_to_json() == {"system": {MI: reason, TA: reason}}
+    assert two_systems.to_json()["system"] == {}
+    assert list(two_systems.on("utterance")) == [MI, TA]
+    reason = "2 systems are too few; it needs 2 more systems."
+    assert two_systems.reasons_to_json() == {
+        "not_measured": {"system": {MI: reason, TA: reason}},
+        "no_intervals": {"utterance": "2 systems are too few; it needs 8 more systems."},
+    }
     assert two_systems.why_not()[0] == f"Musical impression, system level, is not measured: {reason}"
     rows = predictions(40, 5).table.assign(predicted_textual_alignment=3.0)
     constant = measure(Predictions(rows, MUSICEVAL))
-    assert list(constant.on("system")) == list(constant.on("utterance")) == [MI]
+    assert {key: list(of.figures) for key, of in constant.on("system").items()} == {
+        MI: ["mse", "lcc", "srcc", "ktau"],
+        TA: ["mse"],
+    }
     assert {level for level, _ in constant.reasons} == {"utterance", "system"}
 
 
+def test_intervals_stand_only_where_enough_is_drawn() -> None:
+    nine, ten = (measure(predictions(60, systems)) for systems in (9, 10))
+    for level in ("utterance", "system"):
+        assert not nine.agreement[level, MI].intervals
+        assert nine.no_intervals[level] == "9 systems are too few; it needs 1 more system."
+        assert ten.agreement[level, MI].intervals.keys() == {"mse", "lcc", "srcc", "ktau"}
+    assert ten.no_intervals == {}
+    few = predictions(60, 10).table.assign(prompt_id=[f"P{n % 3}" for n in range(60)])
+    measured = measure(Predictions(few, MUSICEVAL))
+    assert measured.no_intervals == {"utterance": "3 prompts are too few; it needs 7 more prompts."}
+    assert measured.agreement["system", MI].intervals
+
+
 def test_what_was_measured_is_stored() -> None:
-    for measured in (measure(predictions(40, 5)), measure(predictions(9, 2))):
-        stored = {**measured.to_json(), "not_measured": measured.reasons_to_json()}
+    for measured in (measure(predictions(40, 10)), measure(predictions(9, 2))):
+        stored = {**measured.to_json(), **measured.reasons_to_json()}
         assert Measured.from_json(json.loads(json.dumps(stored)), MUSICEVAL) == measured
     assert Measured.from_json({}, MUSICEVAL).agreement == {}
 
 
-def test_the_error_estimate_is_a_quantile_of_the_clips_errors() -> None:
-    rows = predictions(11, 3).table.assign(
-        predicted_musical_impression=lambda rows: rows[MI] + np.arange(11) / 10,
-        predicted_textual_alignment=lambda rows: rows[TA] - np.arange(11) / 5,
+def off_by(n: int) -> Predictions:
+    """The k-th clip of n is off by k / 10, from 0."""
+    rows = predictions(n, 3).table.assign(
+        predicted_musical_impression=lambda rows: rows[MI] + np.arange(n) / 10,
+        predicted_textual_alignment=lambda rows: rows[TA] - np.arange(n) / 5,
     )
-    estimate = error_estimate(Predictions(rows, MUSICEVAL), "some clips")
-    assert estimate.pop("absolute_error_quantile") == pytest.approx({MI: 0.9, TA: 1.8})
-    assert estimate == {"data": "some clips", "n_clips": 11, "n_systems": 3, "interval_level": 0.9}
+    return Predictions(rows, MUSICEVAL)
+
+
+@pytest.mark.parametrize(("n", "place"), [(9, 9), (10, 10), (19, 18), (99, 90)])
+def test_a_range_is_split_conformal(n: int, place: int) -> None:
+    estimate = error_estimate(off_by(n), "some clips", "clips of systems")
+    errors = estimate.pop("absolute_error_quantile")
+    assert errors == pytest.approx({MI: (place - 1) / 10, TA: (place - 1) / 5})
+    assert estimate == {
+        **{"data": "some clips", "which": "clips of systems", "n_clips": n, "n_systems": 3},
+        **{"interval_level": 0.9, "no_range": ""},
+    }
+
+
+def test_of_too_few_clips_there_is_no_range() -> None:
+    estimate = error_estimate(off_by(8), "some clips")
+    assert estimate["absolute_error_quantile"] is None
+    assert estimate["no_range"] == "8 held-out clips are too few; it needs 1 more held-out clip."
+
+
+def test_a_range_holds_the_next_clip_as_often_as_it_says() -> None:
+    random, held, times = np.random.default_rng(0), 0, 2000
+    for _ in range(times):
+        errors = np.abs(random.normal(size=10))
+        table = predictions(9, 3).table.assign(**{f"predicted_{MI}": lambda rows, e=errors: rows[MI] + e[:9]})
+        width = error_estimate(Predictions(table, (MUSICAL_IMPRESSION,)), "")["absolute_error_quantile"][MI]
+        held += errors[9] <= width + 1e-12
+    assert held / times == pytest.approx(0.9, abs=0.02)
 
 
 FIGURES = {"mse": 0.5, "lcc": 0.25, "srcc": -0.125, "ktau": 1.0}
@@ -248,96 +296,9 @@ def test_what_can_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "official test part" in comparison(list(test), data)
 
 
-PARTS = ["train"] * 6 + ["dev"] * 2 + ["test"] * 4
-
-
-@pytest.fixture
-def clips(monkeypatch: pytest.MonkeyPatch) -> RatedClips:
-    monkeypatch.setattr(evaluation, "data_sha256", lambda clips: f"hash of {len(clips)}")
-    return rated_table(12)
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """The folder of a model that was trained on these clips."""
-    write_parts(tmp_path, PARTS)
-    (tmp_path / "run.json").write_text(json.dumps({"data": {"sha256": "hash of 12"}}))
-    return tmp_path
-
-
-def write_parts(folder: Path, parts: Sequence[str]) -> None:
-    rows = [f'"c{n:02d}","{part}"' for n, part in enumerate(parts)]
-    write(folder / "split.csv", '"clip_id","split"', *rows)
-
-
-def test_the_models_own_test_part(clips: RatedClips, model: Path) -> None:
-    chosen = choose_clips(clips, model)
-    assert chosen.clips.table["clip_id"].tolist() == ["c08", "c09", "c10", "c11"]
-    assert chosen.part == "test"
-    assert chosen.notes == (
-        "Measured on the test part, 4 of 12 clips, of the model's own split.",
-        "The model was trained on none of them.",
-    )
-
-
-@pytest.mark.parametrize(("part", "n", "train", "dev"), [("train", 6, 6, 0), ("dev", 2, 0, 2), ("all", 12, 6, 2)])
-def test_clips_that_the_model_knows(clips: RatedClips, model: Path, part: str, n: int, train: int, dev: int) -> None:
-    chosen = choose_clips(clips, model, part=part)
-    assert (chosen.part, len(chosen.clips)) == (part, n)
-    assert chosen.notes[1] == (
-        f"The model was trained on {train} of these {n} clips, and its training was stopped by {dev} "
-        "of them: this is not how well it judges clips that it does not know."
-    )
-
-
-def test_another_split(clips: RatedClips, model: Path) -> None:
-    chosen = choose_clips(clips, model, Split("systems", folds=2, fold=1))
-    assert set(chosen.clips.table["system_id"]) < {"S0", "S1", "S2", "S3"}
-    n = len(chosen.clips)
-    assert chosen.notes[0].endswith(f"{n} of 12 clips, of the split: systems held out, fold 1 of 2, seed 0.")
-    known = sum(PARTS[int(clip_id[1:])] == "train" for clip_id in chosen.clips.table["clip_id"])
-    assert f"trained on {known} of these {n} clips" in chosen.notes[1]
-
-
-def test_other_data_with_the_same_names(clips: RatedClips, model: Path) -> None:
-    chosen = choose_clips(rated_table(10), model)
-    assert (chosen.part, len(chosen.clips)) == ("all", 10)
-    assert chosen.notes == (
-        "Measured on all 10 clips.",
-        "The model was trained on other data; 8 of these 10 clips have names of clips that it was trained with.",
-    )
-
-
-def test_a_model_that_says_nothing(clips: RatedClips, tmp_path: Path) -> None:
-    chosen = choose_clips(clips, tmp_path)
-    assert (chosen.part, len(chosen.clips)) == ("all", 12)
-    assert chosen.notes[1] == "The model does not say which clips it was trained on."
-
-
-def test_without_a_test_part_the_dev_part(clips: RatedClips, model: Path) -> None:
-    write_parts(model, [part.replace("test", "train") for part in PARTS])
-    assert choose_clips(clips, model).part == "dev"
-    with pytest.raises(DataError, match=r"^There are no clips in the test part of the model's own split\."):
-        choose_clips(clips, model, part="test")
-
-
-@pytest.mark.parametrize(
-    ("file", "text"),
-    [
-        ("split.csv", "clip_id\nc00\n"),
-        ("split.csv", "clip_id,split\nc00,exam\n"),
-        ("split.csv", "clip_id,split\nc00,train\n"),
-        ("split.csv", "clip_id,split\nc00,train,2\n"),
-        ("run.json", "{"),
-        ("run.json", '{"data": []}'),
-    ],
-)
-def test_damaged_folders(clips: RatedClips, model: Path, file: str, text: str) -> None:
-    (model / file).write_text(text)
-    with pytest.raises(CheckpointError, match=f'^"{file}" of the model folder ".*" is damaged'):
-        choose_clips(clips, model)
-
-
-def test_ids_that_look_like_formulas(tmp_path: Path) -> None:
-    (tmp_path / "split.csv").write_text('"clip_id","split"\n"\'=c","test"\n')
-    assert own_parts(tmp_path) == {"=c": "test"}
+def test_stored_figures_of_too_few_points_are_none() -> None:
+    figures = {"n": 3, "mse": 0.1, "lcc": 0.9, "srcc": 1.0, "ktau": 1.0, "srcc_ci95": [1.0, 1.0]}
+    stored = {"utterance": {MI: {**figures, "n": 5}}, "system": {MI: figures}}
+    read = Measured.from_json(stored, MUSICEVAL)
+    assert list(read.agreement) == [("utterance", MI)]
+    assert read.reasons == {("system", MI): "3 systems are too few; it needs 1 more system."}

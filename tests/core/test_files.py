@@ -1,17 +1,11 @@
-"""Tables line by line, problems told at once, folders that appear whole."""
+"""Files found by their names, problems told at once, folders that appear whole."""
 
 from pathlib import Path
 
 import pytest
 
 from core.errors import DataError, StudyError
-from core.files import Problems, new_folder, parse_number, parse_score, read_csv, read_lines
-
-
-def write(folder: Path, content: bytes) -> Path:
-    path = folder / "t.csv"
-    path.write_bytes(content)
-    return path
+from core.files import Problems, find_file, first_of, new_folder
 
 
 def test_no_problem_stops_nothing() -> None:
@@ -33,41 +27,27 @@ def test_one_problem_and_many() -> None:
     assert lines[20:] == ["  a.txt, line 20: it is wrong", "  and 3 more"]
 
 
-def test_lines_are_counted_with_blank_ones(tmp_path: Path) -> None:
-    path = write(tmp_path, b"\xef\xbb\xbfone\r\n\r\n \ntwo\x0bstill two\n")
-    assert list(read_lines(path)) == [(1, "one"), (4, "two\x0bstill two")]
+def test_a_file_is_found_as_other_systems_write_its_name(tmp_path: Path) -> None:
+    (tmp_path / "S1").mkdir()
+    decomposed = tmp_path / "S1" / "Cafe\u0301.wav"
+    decomposed.touch()
+    for name in ("S1/Cafe\u0301.wav", "S1/Caf\u00e9.wav", "S1\\Caf\u00e9.wav", ".\\S1\\Cafe\u0301.wav"):
+        assert find_file(tmp_path / name) == decomposed
+    for name in ("S2/Caf\u00e9.wav", "S1\\Cafe.wav", "x" * 300, "a\0b"):
+        assert find_file(tmp_path / name) == tmp_path / name
 
 
-def test_a_row_is_where_it_begins(tmp_path: Path) -> None:
-    path = write(tmp_path, b'a,b\n1,"x\ny"\n\n2,"""z"""\n3\n4,w')
-    read = read_csv(path)
-    assert read.heading == ["a", "b"]
-    assert read.rows == [(2, {"a": "1", "b": "x\ny"}), (5, {"a": "2", "b": '"z"'}), (7, {"a": "4", "b": "w"})]
-    assert read.problems.found == ["t.csv, line 6: 1 instead of 2 cells"]
+def test_the_name_as_it_is_written_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    names = ("a/b.wav", "a\\b.wav", "e\u0301.wav", "\u00e9.wav")
+    for name in names:
+        (tmp_path / name).touch()
+    assert [find_file(tmp_path / name) for name in names] == [tmp_path / name for name in names]
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"", "it is empty"),
-        (b"\n\n", "it is empty"),
-        (b"a\n\xff", "it is not UTF-8 text"),
-        (b"a\n" + b"x" * 200_000, "line 2, cannot be read as CSV"),
-    ],
-)
-def test_what_is_no_table(content: bytes, sentence: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=sentence):
-        read_csv(write(tmp_path, content))
-
-
-def test_numbers_and_scores() -> None:
-    assert (parse_number(" -2.5 "), parse_score("1"), parse_score("5.0")) == (-2.5, 1.0, 5.0)
-    for text, sentence in (("", '"" is not a number'), ("inf", "not a finite"), ("1e999", "not a finite")):
-        with pytest.raises(ValueError, match=sentence):
-            parse_number(text)
-    for text in ("0.99", "5.01", "nan"):
-        with pytest.raises(ValueError, match="not"):
-            parse_score(text)
+def test_of_many_names_the_first_are_shown() -> None:
+    assert (first_of(["a"]), first_of([*"abcde"])) == ("a", "a, b, c, d, e")
+    assert first_of([*"abcdefg"]) == "a, b, c, d, e and 2 more"
 
 
 def test_a_folder_appears_at_the_end(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from core.errors import DataError
 from core.musiceval import WavName, is_published, is_simulated, read_release, read_source
+from core.musiceval import write_release as write_layout
+from core.scales import MUSICEVAL
 from tests.releases import DEV, FILES, RATINGS, TEST, TRAIN, write_release
 
 PREFIX = "audiomos2025-track1-"
@@ -119,6 +122,46 @@ def test_everything_wrong_is_told_together_with_file_and_line(tmp_path: Path) ->
             'prompt_info.txt, line 6: "P001" has another text above',
         ]
     )  # fmt: skip
+
+
+def test_scores_rounded_to_one_decimal_are_taken_and_said(tmp_path: Path) -> None:
+    rating = RATINGS[0].rsplit(",", 2)[0]
+    ratings = [f"{rating},{mi},{ta}" for mi, ta in ((2, 2), (3, 4), (2, 3), (3, 3), (3, 3), (2, 3), (2, 3))]
+    dev = [DEV[0].replace("2.5,3.0", "2.4,3.0")]  # the mean is 2.43
+    changes = {
+        "sets/dev_mos_list.txt": dev,
+        "sets/total_mos_list.txt": None,
+        "person_mos/total_person_mos.txt": ratings,
+    }
+    assert read_release(write_release(tmp_path / "a", changes)).notes == (
+        f"The listed scores of 1 clips are rounded, and not quite the means of their ratings: {PREFIX}S003_P001.wav.",
+    )
+    far = {**changes, "sets/dev_mos_list.txt": [dev[0].replace("2.4", "2.3")]}
+    assert "the mean of 7 ratings in person_mos is 2.43" in refusal(write_release(tmp_path / "b", far))[1]
+    assert read_release(write_release(tmp_path / "c")).notes == ()
+
+
+def test_lists_that_a_spreadsheet_has_saved(tmp_path: Path) -> None:
+    write_release(tmp_path)
+    for name in ("sets/train_mos_list.txt", "sets/total_mos_list.txt", "person_mos/total_person_mos.txt"):
+        text = "\r\n".join(FILES[name]).replace(",", ";").replace("4.2", "4,2").replace("3.4", "3,4")
+        (tmp_path / name).write_bytes(f"{text}\r\n;;\r\n".encode("utf-16"))
+    table = read_release(tmp_path).table
+    assert table["musical_impression"].tolist() == [4.2, 1.0, 2.5, 3.0]
+    assert table["n_ratings"].fillna(0).tolist() == [0, 1, 2, 0]
+
+
+@pytest.mark.parametrize("prompt", ["- slow ballad", "'=x", '"Rock"', 'A "big" band', '"', '""', "=1+1", "'tis"])
+def test_a_prompt_is_in_a_release_as_it_is(tmp_path: Path, prompt: str) -> None:
+    (tmp_path / "a.wav").touch()
+    clips = pd.DataFrame({"wav": ["S002_P001.wav"], "prompt": [prompt], "audio_path": [str(tmp_path / "a.wav")]})
+    scores = {"musical_impression": [3.0], "textual_alignment": [2.0]}
+    ratings = pd.DataFrame({"wav": ["S002_P001.wav"], "rater": ["R1"], **scores})
+    systems = pd.DataFrame({"system": ["S002"], **scores})
+    write_layout(tmp_path / "layout", clips.assign(**scores), ratings, systems, MUSICEVAL)
+    assert read_release(tmp_path / "layout").table["prompt"].tolist() == [prompt]
+    first = (tmp_path / "layout" / "prompt_info.txt").read_text().splitlines()[1]
+    assert first == f"P001\t{prompt}" or prompt in ('"Rock"', '""')
 
 
 def test_lists_that_disagree(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 
 from core.errors import DataError
-from core.rated_clips import RatedClips, columns_of, data_sha256, escape_cell, unescape_cell
+from core.rated_clips import RatedClips, columns_of, data_sha256
 from core.scales import MUSICAL_IMPRESSION, MUSICEVAL, Scale, keys
 from core.splits import Split, split_clips
+from core.tables import escape_cell, unescape_cell
+from tests.rated import rated_table
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -43,7 +45,7 @@ ROWS: list[dict[str, Any]] = [
         "split": "",
     },
 ]
-HOSTILE = ["=1+1", "+x", "-calm", "@x", "\tx", "\rx", "'=x", "'tis", "a,b", 'say "ah"', "two\nlines", "a\r\nb", "null"]
+HOSTILE = ["=1+1", "+x", "-calm", "@x", "\tx", "\rx", "'=x", "'tis", "a,b", 'say "ah"', "two\nlines", "a\r\nb", "NA"]
 
 
 def table(**changes: Any) -> pd.DataFrame:
@@ -69,8 +71,9 @@ def test_the_same_after_a_file(tmp_path: Path) -> None:
     before = RatedClips(pd.DataFrame([*ROWS, *rows]).assign(audio_path=str(tmp_path / "wav" / "x.wav")))
     before.to_csv(path)
     after = RatedClips.from_csv(path)
+    expected = before.table.assign(prompt=before.table["prompt"].str.strip())  # spaces around it are no part of it
     pd.testing.assert_frame_equal(
-        after.table.drop(columns="audio_path"), before.table.drop(columns="audio_path"), check_exact=True
+        after.table.drop(columns="audio_path"), expected.drop(columns="audio_path"), check_exact=True
     )
     assert {Path(audio).resolve() for audio in after.table["audio_path"]} == {tmp_path / "wav" / "x.wav"}
 
@@ -132,7 +135,7 @@ def test_missing_and_unknown_columns_are_named() -> None:
 
 
 def test_a_file_that_is_no_table(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r'"none.csv" cannot be read as a table'):
+    with pytest.raises(DataError, match=r'"none.csv" cannot be read: No such file'):
         RatedClips.from_csv(tmp_path / "none.csv")
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r'"bytes.csv" cannot be read'):
@@ -249,6 +252,17 @@ def test_the_hash_of_data_tells_scales_apart(tmp_path: Path) -> None:
     assert len({data_sha256(of) for of in (rated, two, one, other)}) == 4
 
 
+def test_the_same_audio_under_two_ids_is_said(tmp_path: Path) -> None:
+    for name, content in (("a", b"1"), ("b", b"2"), ("c", b"1"), ("d", b"1"), ("e", b"22"), ("f", b""), ("g", b"")):
+        (tmp_path / f"{name}.wav").write_bytes(content)
+    files = zip("abcdefgh", "abcdefgb", strict=True)
+    rows = [ROWS[0] | {"clip_id": name, "audio_path": str(tmp_path / f"{file}.wav")} for name, file in files]
+    rated = RatedClips(pd.DataFrame(rows))
+    assert rated.same_audio() == ["5 clips have the audio of another one: a = c = d, b = h."]
+    assert rated.take([0, 1, 4, 5, 6]).same_audio() == []
+    assert len({*rated.audio_ids()}) == 5
+
+
 def many(systems: int = 20, prompts: int = 10, split: str = "") -> RatedClips:
     rows = [
         {
@@ -306,6 +320,41 @@ def test_the_seed_decides_and_not_the_order() -> None:
         first = parts_of(split_clips(many(), Split(kind, seed=3)), "clip_id")
         assert parts_of(split_clips(backwards, Split(kind, seed=3)), "clip_id") == first
         assert parts_of(split_clips(many(), Split(kind, seed=4)), "clip_id") != first
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> RatedClips:
+    """Every clip is there under two ids, of another system and another prompt; files of half of them are equal."""
+    clips = rated_table(48, tmp_path)
+    for n, path in enumerate(clips.table["audio_path"]):
+        Path(path).write_bytes(bytes([n // 2 if n % 4 < 2 else n]) * 100)
+    return RatedClips(
+        clips.table.assign(
+            system_id=[f"S{n}" for n in range(48)],
+            prompt=[f"P{n}" for n in range(48)],
+            prompt_id=[f"P{n}" for n in range(48)],
+        )
+    )
+
+
+@pytest.mark.parametrize("kind", ["random", "systems", "prompts"])
+def test_the_same_audio_is_in_one_part(kind: str, twins: RatedClips) -> None:
+    for seed in range(5):
+        parts = split_clips(twins, Split(kind, seed, test_share=0.3, dev_share=0.3)).table["split"].tolist()
+        pairs = [(parts[n], parts[n + 1]) for n in range(0, 48, 4)]
+        assert all(one == other for one, other in pairs)
+        assert {one for one, _ in pairs} == {"train", "dev", "test"}
+        assert any(parts[n + 2] != parts[n + 3] for n in range(0, 48, 4))  # whose audio differs
+
+
+def test_systems_that_share_audio_by_a_third_stay_together(tmp_path: Path) -> None:
+    clips = rated_table(12, tmp_path)
+    for n, path in enumerate(clips.table["audio_path"]):  # S0 and S1 share a file, S1 and S2 another
+        Path(path).write_bytes(bytes([{1: 0, 6: 5}.get(n, n)]) * 9)
+    groups = split_clips(clips, Split("systems", dev_share=0, folds=2)).table.groupby("split")["system_id"].agg(set)
+    assert {"S0", "S1", "S2"} in list(groups)
+    with pytest.raises(DataError, match="2 systems that share no audio are too few for this split"):
+        split_clips(clips, Split("systems"))
 
 
 def test_the_official_split_stays() -> None:

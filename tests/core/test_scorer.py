@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from core.audio import AudioLimits, InputPolicy, read_clip
 from core.cli import main
-from core.errors import AudioError, CheckpointError
+from core.errors import AudioError, CheckpointError, SilenceError
 from core.scales import MUSICEVAL, keys
 from core.scorer import AT_ONCE, Item, Score, Scorer, Unscored
 from core.towers import StartingTower, tower_sha256
@@ -42,19 +42,59 @@ def codes(scorer: Scorer, prompt: str) -> list[str]:
 
 def test_a_score_and_its_windows(scorer: Scorer) -> None:
     score = scorer.score((pluck(29.0), 16_000), PROMPT)
-    assert [(window.start_s, window.end_s) for window in score.windows] == [(0, 10), (10, 20), (19, 29)]
+    spans = [(window.start_s, window.end_s) for window in score.windows]
+    assert spans == [pytest.approx(span, abs=1e-3) for span in [(0, 10), (10, 20), (19, 29)]]
     assert list(score.values) == SCALES
     for scale in SCALES:
         course = [window.values[scale] for window in score.windows]
         assert 1.0 < min(course) < max(course) < 5.0
-        assert score[scale] == pytest.approx(np.mean(course), abs=1e-6)
+        assert score[scale] == pytest.approx(np.average(course, weights=[10, 10, 9]), abs=1e-3)
+
+
+def test_passes_are_one_window_of_the_course(scorer: Scorer) -> None:
+    clip = (pluck(15.0), 16_000)
+    policy = scorer.checkpoint.policy
+    once, twice = (
+        Scorer(dataclasses.replace(scorer.checkpoint, policy=dataclasses.replace(policy, passes=passes))).score(
+            clip, PROMPT
+        )
+        for passes in (1, 2)
+    )
+    assert [(window.start_s, window.end_s) for window in twice.windows] == [
+        (window.start_s, window.end_s) for window in once.windows
+    ]
+    course = [window.values["musical_impression"] for window in twice.windows]
+    assert twice["musical_impression"] == pytest.approx(np.average(course, weights=[10, 5]), abs=1e-3)
+    assert 0.0 < abs(twice["musical_impression"] - once["musical_impression"]) < 0.2
+
+
+@pytest.mark.parametrize("before_s", [0.005, 0.025, 0.5, 3.0])
+def test_silence_in_front_changes_no_score(scorer: Scorer, before_s: float) -> None:
+    samples = pluck(11.0, 44_100)
+    later = np.concatenate([np.zeros(round(before_s * 44_100), np.float32), samples])
+    plain, padded = (scorer.score((sound, 44_100), PROMPT) for sound in (samples, later))
+    assert padded.values == pytest.approx(plain.values, abs=1e-5)
+    assert padded.windows[0].start_s == pytest.approx(before_s, abs=1e-3)
+
+
+def test_a_clip_of_which_nothing_is_heard_has_no_score(scorer: Scorer, tmp_path: Path) -> None:
+    inverted = np.stack([pluck(), -pluck()], axis=1)
+    with pytest.raises(SilenceError, match="cancel each other out"):
+        scorer.score((inverted, 16_000), PROMPT)
+    cached = Scorer(scorer.checkpoint, cache=tmp_path)
+    for _ in range(2):
+        [result] = cached.score_many([Item((inverted, 16_000), PROMPT)])
+        assert isinstance(result, Unscored)
+        assert isinstance(result.error, SilenceError)
 
 
 def test_the_clips_value_is_the_mean_before_clamping(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
     values = torch.tensor([[6.0, -1.0], [3.0, 1.5], [3.6, 1.5]])
     monkeypatch.setattr(scorer.checkpoint.heads, "forward", lambda audio, text: values)
     score = scorer.score((pluck(29.0), 16_000), PROMPT)
-    assert score.values == pytest.approx({"musical_impression": 4.2, "textual_alignment": 1.0})
+    assert score.values == pytest.approx(
+        {"musical_impression": (60 + 30 + 9 * 3.6) / 29, "textual_alignment": 1.0}, abs=1e-3
+    )
     assert [window.values["musical_impression"] for window in score.windows] == pytest.approx([5.0, 3.0, 3.6])
     assert [window.values["textual_alignment"] for window in score.windows] == pytest.approx([1.0, 1.5, 1.5])
 
@@ -65,7 +105,7 @@ def test_intervals_are_the_held_out_error_within_the_scale(scorer: Scorer, monke
     assert intervals is not None
     assert intervals.level == 0.9
     assert intervals.bounds == {"musical_impression": (2.5, 3.5), "textual_alignment": (3.75, 5.0)}
-    assert "90% of 40 clips of 4 systems" in intervals.source
+    assert "90% of 40 clips that the model was not trained on (4 systems; nothing: random" in intervals.source
 
 
 def test_the_same_bits_again_from_any_source(scorer: Scorer, clip_path: Path) -> None:
@@ -103,14 +143,21 @@ def test_warnings_of_prompt_and_model(scorer: Scorer) -> None:
     assert codes(scorer, PROMPT) == ["demo_model"]
     assert codes(scorer, " \n") == ["demo_model", "prompt_empty"]
     assert codes(scorer, "piano and strings " * 40) == ["demo_model", "prompt_cut"]
+    for prompt in ("缓慢而悲伤的钢琴曲", "激しいロック", "Тихое пианино", "🎸🔥🔥🥁", "a 钢琴曲"):
+        assert codes(scorer, prompt) == ["demo_model", "prompt_not_english"]
+    for prompt in ("A calm piano, 120 BPM", "Café del mar", "rock 🎸🔥", "C# + F#: $5"):
+        assert "prompt_not_english" not in codes(scorer, prompt)
     real = Scorer(dataclasses.replace(scorer.checkpoint, demo=False, caveat=""))
     assert codes(real, PROMPT) == []
     caveat = "its towers learned composed music only"
     [warning] = Scorer(dataclasses.replace(scorer.checkpoint, demo=False, caveat=caveat)).model_warnings()
     assert warning.message == (
-        "These scores come from a model (its towers learned composed music only): "
+        "These scores come from the model random (its towers learned composed music only): "
         "use them to look around, not to report results."
     )
+    simulated = dataclasses.replace(scorer.checkpoint, demo=True, caveat="trained on simulated ratings")
+    [warning] = Scorer(simulated).model_warnings()
+    assert warning.message.startswith("These scores come from the model random (trained on simulated ratings): use")
     assert scorer.model_warnings()[0].message.startswith(
         "These scores come from the demo model (trained on composed music and simulated raters): use"
     )
@@ -137,10 +184,10 @@ def test_json_is_plain_finite_and_complete(scorer: Scorer, clip_path: Path) -> N
     }
     assert provenance["prompt"] == ("pia?no " * 500)[:1_000]
     assert provenance["prompt_characters"] == 3_500
-    policy = {"sample_rate_hz": 16_000, "bandwidth_hz": 7_000.0, "loudness_lufs": -23.0}
-    assert provenance["input_policy"] == policy
+    assert provenance["input_policy"] == dataclasses.asdict(InputPolicy())
     assert provenance["window_policy"]["window_s"] == 10.0
-    assert list(provenance["held_out"]) == ["level", "absolute_error", "n_clips", "n_systems", "data"]
+    held_out = ["level", "absolute_error", "n_clips", "n_systems", "data", "which", "no_range"]
+    assert list(provenance["held_out"]) == held_out
     assert {"musiceval", "torch", "laion_clap", "librosa", "numpy", "python"} <= provenance["versions"].keys()
 
 
@@ -256,7 +303,7 @@ def test_bad_input(case: BadInput, tmp_path: Path, scorer: Scorer) -> None:
     check_refusal(str(caught.value), case.error, tmp_path)
     if clip.is_file():
         with pytest.raises(AudioError, match=r"^The clip "):
-            read_clip(clip.read_bytes())
+            scorer.score(clip.read_bytes(), prompt)
 
 
 @each_input

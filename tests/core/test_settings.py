@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from sqlalchemy import make_url
 
 import core
 from core import errors
@@ -42,6 +43,12 @@ def test_values() -> None:
     assert settings.limits == AudioLimits(1.0, 30.5, 2_500_000)
     assert (settings.models, settings.cache) == (Path("there/models"), Path("there/embeddings"))
     assert settings.database_url == "sqlite:////mnt/disk/a.sqlite"
+
+
+def test_the_database_lies_in_the_data_folder_whatever_its_name() -> None:
+    folder = Path("/a?b 100%/c#d;e")
+    url = make_url(Settings(data=folder).database_url)
+    assert (url.database, dict(url.query)) == (str(folder / "musiceval.sqlite"), {})
 
 
 def test_the_table_is_that_of_the_fields() -> None:
@@ -125,6 +132,7 @@ def test_one_tree_of_errors() -> None:
     bases = {error.__name__: error.__base__ for error in classes}
     assert bases.pop("MusicEvalError") is Exception
     assert {bases.pop(name) for name in ("AccessError", "RatingError")} == {errors.StudyError}
+    assert bases.pop("SilenceError") is errors.AudioError
     assert set(bases.values()) == {MusicEvalError}
     assert all(name in (errors.__doc__ or "") for name in bases)
 

@@ -29,7 +29,7 @@ BEGIN, END = 49_406, 49_407  # the marks of CLIP's byte-pair vocabulary
 
 def test_the_small_tower_is_the_embedded_judges() -> None:
     start, judge = load_tower("small"), load_checkpoint(EMBEDDED_JUDGE)
-    assert (start.name, start.policy) == ("small", judge.policy)
+    assert (start.name, start.policy) == ("small", dataclasses.replace(judge.policy, passes=1))
     assert start.sha256 == tower_sha256(judge.tower) == tower_sha256(start.tower)
     assert not start.tower.training
     assert start.caveat == "its towers learned composed music only"

@@ -72,10 +72,12 @@ def open_page(browser: Browser, look: tuple[int, str], address: str | None = Non
     seen.watch(page)
     if address:
         page.goto(address)
-    yield page
-    seen.errors = [error for error in seen.errors if not error.startswith(LEFT)]
-    assert seen == Seen(), seen  # before the page closes, which cuts its requests off and complains
-    forget(page)
+    try:
+        yield page
+        seen.errors = [error for error in seen.errors if not error.startswith(LEFT)]
+        assert seen == Seen(), seen  # before the page closes, which cuts its requests off and complains
+    finally:
+        forget(page)
 
 
 def overflow(page: Page) -> int:

@@ -66,7 +66,7 @@ def make_study(
     with database.write() as session:
         new = Clip.study_id == study.id
         session.execute(update(Clip).where(new, Clip.id < FIRST_CLIP_ID).values(id=Clip.id + FIRST_CLIP_ID))
-        codes = [code for _, code in invite(session, study, raters, at)]
+        codes = [code for _, code in invite(session, study, raters, at, without_practice=True)]
     return SmallStudy(name, codes)
 
 

@@ -59,6 +59,7 @@ def test_a_row_comes_out_for_each_that_goes_in(
     alone = scorer.score(folder / rows[0]["file"], rows[0]["prompt"])
     assert [rows[0]] == nearly([{**rows[0], "musical_impression": alone["musical_impression"]}])
     assert [warning["code"] for warning in result["warnings"]] == ["demo_model"]
+    assert result["notes"] == []
 
 
 def test_systems_are_means_of_their_rows(result: dict[str, Any]) -> None:
@@ -197,13 +198,31 @@ def test_the_end_says_what_came_of_it(run: ListRun) -> None:
 def test_each_scale_has_a_plot_and_a_column(run: ListRun) -> None:
     shown = board(run)
     assert shown.count("<svg") == 3
-    assert f"{HOSTILE} 2 3.50 [3.00, 4.00] 1. 3.50 [3.00, 4.00] 1. 3.50 [3.00, 4.00] 1." in text(shown)
-    assert "2.00 (one clip) 2." in text(shown)
+    assert f"{HOSTILE} 2 3.50 1. 3.50 1. 3.50 1. an interval needs 5 clips" in text(shown)
+    assert "A 1 2.00 2. 2.00 2. 2.00 2. an interval needs 5 clips" in text(shown)
+    assert "An interval needs 5 clips. A system has a rank where 90 % of its rows have scores" in text(shown)
+    assert "One row names no system." in text(shown)
     assert "These scores come from the demo model" in text(shown)
+    assert f"Scored by random ({run.scorer.checkpoint.sha256[:12]})." in text(shown)
     assert "<img" not in shown
     table = rows_table(run)
     assert list(table.columns)[3:6] == ["Musical impression", "Textual alignment", "Mood"]
     assert table["What to know"].to_list() == ["prompt cut"] * 3 + ["It is empty."]
+
+
+def test_a_system_that_is_not_measured_enough_has_no_rank_and_no_plot(run: ListRun) -> None:
+    failed = {**run.records[3], "system": "A"}
+    many = [{**run.records[1], "system": "B", "id": str(number)} for number in range(5)]
+    shown = board(replace(run, records=[run.records[0], failed, *many, {**failed, "system": "C"}]))
+    said = text(shown)
+    assert "B 5 4.00 [4.00, 4.00] 1. 4.00 [4.00, 4.00] 1. 4.00 [4.00, 4.00] 1." in said
+    assert "A 1 of 2 2.00 – 2.00 – 2.00 – 1 of 2 rows have scores; a rank needs 90% of them" in said
+    assert "C 0 of 1 – – – 0 of 1 rows have scores" in said
+    assert "A: 2.00" not in shown  # the plot's
+
+
+def test_what_was_taken_otherwise_is_shown(run: ListRun) -> None:
+    assert f"2 cells. {HOSTILE}" in text(state("ended", replace(run, notes=("2 cells.", HOSTILE))))
 
 
 def test_without_systems_it_says_how_to_get_them(run: ListRun) -> None:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from core.settings import Settings
 from core.training.manager import ModelRegistry
 from core.zero_shot import load_scorer
 from webapp.judge import JUDGE, ZERO_SHOT, Judge, ModelMenu
+from webapp.score import follow_judge
 
 
 @pytest.fixture
@@ -92,9 +94,21 @@ def test_a_last_model_that_is_gone_is_told(
     judge = Judge.open(Settings(data=settings.data))
     assert judge.name is None
     assert capsys.readouterr().err == (
-        "The model that judged last is not used; the demo model judges. "
-        'There is no model "second". It may have been deleted.\n'
+        'The model that judged last is not used; random judges. There is no model "second". It may have been deleted.\n'
     )
+
+
+def test_an_open_page_follows_another_judge(judge: Judge, scorer: Scorer) -> None:
+    menu = ModelMenu(judge)
+    offered, note, known = follow_judge(judge, menu, "", JUDGE)
+    assert (offered["choices"], offered["value"]) == (menu.choices(), JUDGE)
+    assert "trained on composed music" in note
+    assert follow_judge(judge, menu, known, JUDGE) == [gr.skip()] * 3
+    other = dataclasses.replace(scorer.checkpoint, id="another", sha256="b" * 64, caveat="")
+    judge.scorer = Scorer(other)
+    offered, note, now = follow_judge(judge, menu, known, "gone")
+    assert (offered["choices"][0], offered["value"]) == (("The judge of this page: another", JUDGE), JUDGE)
+    assert (note, now) == ("", "b" * 64)
 
 
 @pytest.fixture

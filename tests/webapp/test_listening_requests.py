@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -10,12 +11,12 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from annotation.database import Database
-from annotation.schema import Clip, Trial, Visit
+from annotation.schema import Batch, Clip, Trial, Visit
 from annotation.session import listening
 from annotation.studies import clip_path, find_study
 from core.settings import Settings
 from tests.webapp.studies import CANARY, RemoteRater, SmallStudy, make_study, rows, state
-from webapp.listening_api import MAX_BODY_BYTES, StudyStores, listening_app
+from webapp.listening_api import MAX_BODY_BYTES, StudyStore, StudyStores, close_abandoned_batches, listening_app
 
 NOT_SIGNED_IN = {"error": "You are not signed in. Enter your access code."}
 
@@ -85,9 +86,23 @@ def test_a_clip_whose_file_is_gone(
     gone = path.rename(path.with_suffix(".gone"))
     said = rater.get(f"clip/{task['token']}")
     gone.rename(path)  # other tests have the same study
-    assert said.status_code == 500
+    assert (said.status_code, "missing on the server" in said.json()["error"]) == (404, True)
     assert name not in said.text
-    assert state(database, task["token"]) == "open"
+    assert state(database, task["token"]) == "released"
+    assert rater.get(f"clip/{rater.place()['task']['token']}").status_code == 200  # the batch goes on
+
+
+def test_abandoned_batches_are_closed_without_anybody_looking(
+    database: Database, settings: Settings, rater: RemoteRater
+) -> None:
+    task = rater.begin()
+    with database.write() as session:
+        batch = session.scalars(select(Batch).join(Trial).where(Trial.token == task["token"])).one()
+        batch.number, batch.opened_at = 1, batch.opened_at - timedelta(days=30)
+        batch.lease_until = batch.opened_at
+    close_abandoned_batches(StudyStore(database, settings.data))
+    with database.read() as session:
+        assert session.get_one(Batch, batch.id).state == "empty"
 
 
 @pytest.fixture

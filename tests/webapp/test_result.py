@@ -58,7 +58,10 @@ def test_scores_stand_with_their_words_and_ranges(score: Score, clip: Clip) -> N
     assert "Musical impression 3.8 of 5 1 no musicality 5 excellent good ; 90 % of similar clips" in shown
     assert "lie between 3.1 and 4.4" in shown
     assert "Textual alignment 2.4 of 5 1 unrelated 5 strongly aligned barely fits ; 90 %" in shown
-    assert "The ranges are this judge’s error on 40 clips that it was not trained on (nothing:" in shown
+    assert (
+        f"Scored by random ({score.provenance.checkpoint.sha256[:12]}). The ranges are its error on 40 clips" in shown
+    )
+    assert "clips that the model was not trained on (nothing:" in shown
 
 
 def test_marks_and_bands_are_in_their_places(score: Score, clip: Clip) -> None:
@@ -73,10 +76,13 @@ def test_a_score_of_unknown_error_has_no_ranges(score: Score, clip: Clip) -> Non
     html = done(unknown, clip, PATH, PROMPT)
     shown = text(html)
     assert "5 excellent good Textual alignment" in shown
-    assert "No ranges: nothing is known of this judge’s error." in shown
+    assert "No ranges: nothing is known of its error." in shown
     assert "similar clips" not in shown
     assert "me-band" not in html
     assert "Ranges none: nothing is known of the error" in shown
+    few = replace(score.provenance.held_out, absolute_error={}, no_range="2 held-out clips are too few.")
+    shown = text(done(replace(unknown, provenance=replace(score.provenance, held_out=few)), clip, PATH, PROMPT))
+    assert "No ranges: 2 held-out clips are too few." in shown
 
 
 def test_all_scores_are_said_in_one_sentence(score: Score, clip: Clip) -> None:
@@ -140,12 +146,12 @@ def test_details_name_what_the_score_depends_on(score: Score, clip: Clip) -> Non
     shown = text(done(score, clip, PATH, PROMPT))
     provenance = score.provenance
     for fact in (
-        "Model random (demo)",
+        "Model random (trained on composed music and simulated raters)",
         provenance.checkpoint.sha256,
         provenance.audio.sha256,
         "21.00 s, 16000 Hz, mono",
         "Heard as mono, 16000 Hz, up to 7000 Hz, -23 LUFS",
-        "every 10 s from the start, the last window aligned to the end",
+        "every 10 s from the first sound, the last window aligned to the end",
         f"torch {provenance.versions['torch']}",
         "0:00 to 0:10 2.00 1.00",
         "0:11 to 0:21 5.00 1.25",

@@ -23,7 +23,7 @@ from starlette.testclient import TestClient
 
 from annotation.database import Database
 from annotation.protocol import Protocol
-from annotation.results.ratings import what_if
+from annotation.results.changes import what_if
 from annotation.results.status import FIGURES, overview
 from annotation.schema import System
 from annotation.session.exclusions import Change
@@ -118,12 +118,10 @@ def test_reliability_shows_each_scale(room: Room) -> None:
 
 def test_a_change_is_shown_beside_what_is(room: Room) -> None:
     change = Change("room", "exclude", "R02", 1)
-    html = comparison(
-        change, what_if(room.database, "room", lambda session: change.make(session, "why", "me", room.at))
-    )
+    html = comparison(change, what_if(room.database, change))
     assert "Exclude batch 1 of R02" in html
     assert "Valid ratings: 8 before, 4 after. Nothing is changed yet." in html
-    assert len(re.findall(r"<td><bdi>.*? rank \d</bdi></td>", html)) == 8
+    assert len(re.findall(r"<td><bdi>\d\.\d\d – \(needs 3 more clips\)</bdi></td>", html)) == 8
 
 
 def test_whatever_was_written_is_text(room: Room) -> None:
@@ -230,7 +228,8 @@ def test_clips_have_their_scores(desk: Desk) -> None:
     clips = desk.page.open("room")[desk.page.clips]
     assert list(clips["Clip"]) == [f"room-stimulus-{number}" for number in range(4)]
     assert set(clips["Ratings"]) == {2}
-    assert (set(clips["Textual alignment"]), set(clips["± (TA)"])) == ({3.0}, {0.0})
+    assert set(clips["Textual alignment"]) == {3.0}
+    assert set(clips["95 % interval (TA)"]) == {"– (needs 1 more rating)"}
 
 
 def test_a_change_is_looked_at_confirmed_and_undone(desk: Desk) -> None:
@@ -275,7 +274,7 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(desk: Desk) -> None:
 
 
 def test_codes_are_shown_once(desk: Desk) -> None:
-    shown, again = desk.page.invite("room", 2), desk.page.renew("room", "R04")
+    shown, again = desk.page.invite("room", 2, True), desk.page.renew("room", "R04")
     assert ["R04" in shown, "R05" in shown, "R04" in again, "R05" in again] == [True, True, True, False]
     codes = set(re.findall(r"<bdi>(\S{14})</bdi>", shown + again))
     assert len(codes) == 3

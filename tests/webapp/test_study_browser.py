@@ -66,7 +66,7 @@ def test_each_view_fits_the_screen(page: Page) -> None:
         "Progress": "not signed in yet",
         "Results": "Systems: MOS",
         "Screening": "Nothing was excluded so far.",
-        "Reliability": "Krippendorff’s alpha",
+        "Reliability": "Krippendorff’s alpha, ordinal kind",
     }
     for name in TABS:
         open_tab(page, name)

@@ -13,7 +13,7 @@ import gradio as gr
 import pytest
 
 from annotation.database import Database
-from core.errors import CheckpointError, StudyError, TrainingError
+from core.errors import CheckpointError, DataError, StudyError, TrainingError
 from core.evaluation import Measured
 from core.metrics import Agreement
 from core.scales import MUSICEVAL, Scale
@@ -33,6 +33,7 @@ from core.training.manager import (
     RunManager,
 )
 from core.training.recipe import RECIPES, RunProgress, TrainingPlan
+from tests.rated import write_rated
 from tests.webapp.studies import make_study
 from webapp import training
 from webapp.judge import Judge
@@ -151,6 +152,33 @@ def test_a_third_scale_has_a_table_without_published_figures() -> None:
     assert table.count("<td>–</td>") == 16
 
 
+def test_doubts_stand_before_a_model_is_used() -> None:
+    doubted = dataclasses.replace(MODEL, doubts=(f"It is not trained. {HOSTILE}",))
+    shown = training.model_list([doubted], None, False, "demo-small")
+    asked = shown.split("<summary>Use this model…</summary>")[1].split("</details>")[0]
+    assert "It is not trained." in asked
+    assert 'data-action="use" data-name="one"' in asked
+    assert "<img" not in shown
+    assert "It is not trained." in training.result(doubted)
+    assert "<summary>" not in training.model_list([MODEL], None, False, "demo-small")
+
+
+def test_controls_stand_below_the_models_own_figures() -> None:
+    known = Agreement(12, {"mse": 0.3, "lcc": 0.9, "srcc": 0.777, "ktau": 0.6})
+    system = Measured(MUSICEVAL, {("utterance", "musical_impression"): known})
+    shown = training.result(dataclasses.replace(MODEL, controls={"system": system}, kept="epoch 3 of 9 is kept"))
+    assert "training mean" in shown
+    assert "<td>0.777</td>" in shown
+    assert "Who knows only which system made a clip does as well: musical impression, utterance level" in shown
+    assert "epoch 3 of 9 is kept" in shown
+
+
+def test_what_learned_nothing_is_not_called_trained() -> None:
+    shown = training.run_card(run(DONE, phase="unlearned"))
+    assert "one has ended, and nothing was learned" in shown
+    assert "is trained" not in shown
+
+
 def test_a_damaged_model_shows_its_problem_and_cannot_be_used() -> None:
     damaged = dataclasses.replace(MODEL, problem="It is damaged.")
     assert "It is damaged." in training.result(damaged)
@@ -193,12 +221,40 @@ def house(tmp_path: Path, scorer: Scorer, random_checkpoint: Path) -> Iterator[H
 
 
 def test_a_run_from_a_folder_is_ordered_as_chosen(house: House, tmp_path: Path) -> None:
-    given = (FROM_SERVER, None, f" {tmp_path} ", " mine ", "paper", "music-audioset", "prompts", 3)
-    shown = house.page.start(*given)
+    data = write_rated(tmp_path / "rated", clips=12)
+    given = (FROM_SERVER, None, f" {data} ", " mine ", "paper", "music-audioset", "prompts", 3)
+    shown = begin(house.page, *given)
     assert "mine" in shown[house.page.run]
     (run,) = house.runs.all()
-    plan = TrainingPlan(tmp_path, RECIPES["paper"], "music-audioset", Split("prompts", 3))
+    plan = TrainingPlan(data, RECIPES["paper"], "music-audioset", Split("prompts", 3))
     assert (run.name, run.plan) == ("mine", plan)
+
+
+def test_doubts_are_said_before_a_run_starts(house: House, tmp_path: Path) -> None:
+    data, page = write_rated(tmp_path / "rated", clips=12), house.page
+    chosen = (FROM_SERVER, None, str(data), "mine", "frozen", "small", "random", 0)
+    shown = page.start(*chosen, None)
+    assert house.runs.all() == []
+    assert "It may learn little more than the mean: 9 training clips are too few" in shown[page.doubts]
+    other = (*chosen[:-1], 1)
+    again = page.start(*other, shown[page.doubted])  # something else is ordered: its doubts come first
+    assert house.runs.all() == []
+    shown = page.start(*other, again[page.doubted])
+    assert (shown[page.doubts], shown[page.doubted]) == ("", None)
+    assert [run.plan.split.seed for run in house.runs.all()] == [1]
+
+
+def test_what_cannot_be_trained_does_not_start(house: House, tmp_path: Path) -> None:
+    data = write_rated(tmp_path / "rated", clips=4)
+    with pytest.raises(DataError, match="This data cannot be trained on"):
+        house.page.start(FROM_SERVER, None, str(data), *HOW, None)
+    assert house.runs.all() == []
+
+
+def begin(page: TrainingPage, *chosen: Any) -> dict[Any, Any]:
+    """Start a run although there are doubts."""
+    shown = page.start(*chosen, None)
+    return page.start(*chosen, shown[page.doubted])
 
 
 HOW = ("", "frozen", "small", "random", None)
@@ -207,17 +263,17 @@ HOW = ("", "frozen", "small", "random", None)
 @pytest.mark.parametrize("folder", ["", "  ", "/nowhere/at/all", "\0", None])
 def test_nothing_starts_from_nowhere(house: House, folder: str) -> None:
     with pytest.raises(TrainingError, match="There is nothing on the server at"):
-        house.page.start(FROM_SERVER, None, folder, *HOW)
+        house.page.start(FROM_SERVER, None, folder, *HOW, None)
     assert house.runs.all() == []
 
 
 def test_nothing_starts_from_a_study_without_ratings(house: House, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="There is no study yet"):
-        house.page.start(FROM_STUDY, None, "", *HOW)
+        house.page.start(FROM_STUDY, None, "", *HOW, None)
     study = make_study(house.store.database, tmp_path)
     for name in (study.name, "missing"):
         with pytest.raises(StudyError):
-            house.page.start(FROM_STUDY, name, "", *HOW)
+            house.page.start(FROM_STUDY, name, "", *HOW, None)
     assert (house.runs.all(), (tmp_path / "training").exists()) == ([], False)
 
 
@@ -262,10 +318,13 @@ def test_the_newest_model_is_shown_unless_another_is_named(house: House) -> None
 
 
 def test_the_plots_take_what_training_wrote(house: House, tmp_path: Path) -> None:
-    house.page.start(FROM_SERVER, None, str(tmp_path), "two", *HOW[1:])
+    data = write_rated(tmp_path / "rated", clips=12)
+    begin(house.page, FROM_SERVER, None, str(data), "two", *HOW[1:])
     (run,) = house.runs.all()
     assert len(training.curves(run)) == 0
-    (run.folder / "log.csv").write_text("epoch,train_l1,dev_l1\n1,0.9,0.8\n2,0.7,\n")
+    assert training.kept_epoch(run) == ""
+    (run.folder / "log.csv").write_text("epoch,train_l1,dev_l1,kept\n1,0.9,0.8,1\n2,0.7,,0\n")
+    assert training.kept_epoch(run) == "; epoch 1 is kept"
     assert training.curves(run).to_dict("list") == {
         "epoch": [1, 2, 1],
         "part": ["train", "train", "dev"],

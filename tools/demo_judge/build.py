@@ -111,7 +111,8 @@ def _measure(heads: Heads, tower: ClapTower, recipe: BuildRecipe) -> dict[str, A
         table[key] = mos[:, column]
         table[predicted(key)] = np.clip(values[:, column], 1.0, 5.0)
     predictions = Predictions(table, MUSICEVAL)
-    return {**error_estimate(predictions, DATA), **measure(predictions, seed=recipe.seed).to_json()}
+    error = error_estimate(predictions, DATA, "clips of systems that the model was not trained on")
+    return {**error, **measure(predictions, seed=recipe.seed).to_json()}
 
 
 def _model_card(held_out: Mapping[str, Any], settings: Mapping[str, Any]) -> str:

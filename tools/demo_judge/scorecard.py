@@ -46,7 +46,7 @@ def simulated(scorer: Scorer, systems: int = 16, clips_each: int = 30, duration_
     for column, key in enumerate(keys(MUSICEVAL)):
         table[key] = [clip.mos[column] for clip in clips]
         table[predicted(key)] = [score[key] for score in scores]
-    levels = measure(Predictions(table, MUSICEVAL)).complete().to_json()
+    levels = measure(Predictions(table, MUSICEVAL)).to_json()
     for key in keys(MUSICEVAL):
         errors = (table[key] - table[predicted(key)]).abs()
         result[key] = {level: of[key] for level, of in levels.items()}

@@ -16,7 +16,7 @@ from annotation.protocol import Protocol
 from annotation.schema import Clip, Prompt, Study, System
 from annotation.studies import create
 from core.audio import AudioLimits
-from core.errors import StudyError
+from core.errors import MusicEvalError, StudyError
 from tests.annotation.rooms import NOW
 from tests.clips import pluck, write_clip
 
@@ -61,7 +61,7 @@ def test_a_clip_becomes_a_file_and_a_row(database: Database, study: Study, tmp_p
     (tmp_path / "deep").mkdir()
     source = write(tmp_path / "deep" / "canary.flac")
     report = run(database, tmp_path, [{"file": "deep/canary.flac", "prompt": " a tune ", "system": "S1"}])
-    assert report == IngestReport(added={"stimulus": 1, "anchor": 0, "practice": 0})
+    assert report == IngestReport(rows=1, added={"stimulus": 1, "anchor": 0, "practice": 0})
     (clip,) = stored(database)
     assert (clip.kind, clip.system.name, clip.prompt.text) == ("stimulus", "S1", "a tune")
     assert (clip.source_file, clip.duration_s, clip.added_at) == ("deep/canary.flac", CLIP_S, NOW)
@@ -110,44 +110,65 @@ def test_a_row_that_fails_stops_nothing_else(database: Database, study: Study, t
     }
     report = run(database, tmp_path, [*(good | {column: cell} for column, cell in faults), good])
     assert report.added["stimulus"] == 1
-    assert [failure.row for failure in report.failed] == list(range(2, 12))
+    assert [failure.line for failure in report.failed] == list(range(2, 12))
     assert report.failed[0].file == "none.wav"
     for failure, reason in zip(report.failed, faults.values(), strict=True):
         assert reason in failure.reason
 
 
-def test_rows_are_counted_as_a_spreadsheet_shows_them(database: Database, study: Study, tmp_path: Path) -> None:
+def test_a_row_is_where_it_begins(database: Database, study: Study, tmp_path: Path) -> None:
     write(tmp_path / "a.wav")
-    text = '\ufefffile,prompt,system\na.wav,"two\nlines",S1\n\n,,\na.wav,calm, slow,S1\nb.wav,p,S1\na.wav\n'
+    text = '\ufefffile,prompt,system\na.wav,"two\nlines",S1\n\n,,\nb.wav,p,S1\nc.wav,nan,S1\n'
     (tmp_path / "m.csv").write_text(text, encoding="utf-8")
     report = ingest(database, tmp_path / "data", "one", tmp_path / "m.csv", NOW)
-    assert report.added["stimulus"] == 1
+    assert (report.rows, report.added["stimulus"]) == (3, 1)
     assert stored(database)[0].prompt.text == "two\nlines"
-    assert [(failure.row, failure.reason[:24]) for failure in report.failed] == [
-        (5, "The row has more cells t"),
-        (6, '"b.wav" was not found. C'),
-        (7, "The cell prompt is empty"),
+    assert [(failure.line, failure.reason) for failure in report.failed] == [
+        (6, '"b.wav" was not found. Check the path.'),
+        (7, 'The cell prompt says "nan", so there is none. Fill it in.'),
     ]
+
+
+def test_a_list_as_spreadsheets_and_windows_write_it(database: Database, study: Study, tmp_path: Path) -> None:
+    (tmp_path / "S1").mkdir()
+    write(tmp_path / "S1" / "Cafe\u0301.wav")
+    text = (
+        "file;prompt;system;kind;expected_musical_impression;expected_textual_alignment\r\n"
+        "S1\\Caf\u00e9.wav;calm, slow;S1;practice;4,5;2\r\n;;;;;\r\n"
+    )
+    (tmp_path / "m.csv").write_text(text, encoding="utf-16", newline="")
+    report = ingest(database, tmp_path / "data", "one", tmp_path / "m.csv", NOW)
+    assert report.failed == []
+    (clip,) = stored(database)
+    assert (clip.prompt.text, clip.expected) == ("calm, slow", {"musical_impression": 4.5, "textual_alignment": 2.0})
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, '"m.csv" cannot be opened'),
-        (b"", "has no column file, prompt, system"),
-        (b"file;prompt;system\n", "has no column file, prompt, system"),
+        (None, '"m.csv" cannot be read: No such file'),
+        (b"", '"m.csv" cannot be read: it is empty'),
+        (b"file|prompt|system\n", "has no column file, prompt, system"),
         (b"file,prompt\n", "has no column system. It needs file, prompt, system and may have kind, expected_"),
-        (b"file,prompt,system\na.wav,\xff\xfe,S1\n", "is no CSV file in UTF-8"),
-        (b'file,prompt,system\na.wav,"open,S1\n', "is no CSV file in UTF-8"),
+        (b"file,prompt,system,system\n", "has two columns 'system'"),
+        (b"file,prompt,system\na.wav,\xff\xfe,S1\n", "it is not UTF-8 text"),
+        (b'file,prompt,system\na.wav,"open,S1\n', r'm.csv, line 2: a quote \("\) is opened here and never closed'),
+        (
+            b"file,prompt,system\na.wav,calm, slow,S1\na.wav\n",
+            "it has 2 problems:\n  m.csv, line 2: 4 instead of 3 cells",
+        ),
+        (b'file,prompt,system\na.wav,"x,S1\na.wav,y",S1\n', "m.csv, line 2: a quoted text goes on over line 3"),
     ],
 )
 def test_clip_lists_that_are_none(
     database: Database, study: Study, tmp_path: Path, content: bytes | None, message: str
 ) -> None:
+    write(tmp_path / "a.wav")
     if content is not None:
         (tmp_path / "m.csv").write_bytes(content)
-    with pytest.raises(StudyError, match=message):
+    with pytest.raises(MusicEvalError, match=message):
         ingest(database, tmp_path / "data", "one", tmp_path / "m.csv", NOW)
+    assert stored(database) == []
     with pytest.raises(StudyError, match='There is no study "two"'):
         ingest(database, tmp_path, "two", tmp_path / "m.csv", NOW)
 
@@ -223,7 +244,7 @@ def test_limits_and_progress(database: Database, study: Study, tmp_path: Path) -
         limits=AudioLimits(max_duration_s=3),
         progress=lambda done, total: seen.append((done, total)),
     )
-    assert [failure.row for failure in report.failed] == [3]
+    assert [failure.line for failure in report.failed] == [3]
     assert seen == [(1, 2), (2, 2)]
 
 
@@ -237,6 +258,38 @@ def test_quiet_and_silent_clips_are_reported(database: Database, study: Study, t
     assert report.unused_columns == ["note"]
     first, second = stored(database)
     assert (first.gain_lowered, second.gain_lowered, second.loudness_lufs) == (True, False, None)
+
+
+def test_what_raters_would_hardly_hear_is_reported(database: Database, study: Study, tmp_path: Path) -> None:
+    late = np.concatenate([np.zeros(48_000, np.float32), pluck(1.0)])
+    inverted = np.stack([pluck(), -pluck()], axis=1)
+    write_clip(tmp_path / "late.wav", late)
+    write(tmp_path / "faint.wav", gain=0.01)
+    write_clip(tmp_path / "offset.wav", np.full(32_000, 0.4, np.float32))
+    soundfile.write(tmp_path / "inverted.wav", inverted, 16_000)
+    names = ("late.wav", "faint.wav", "offset.wav", "inverted.wav")
+    report = run(database, tmp_path, [{**ONE, "file": name} for name in names])
+    assert (report.half_silent, report.silent) == (["late.wav"], ["offset.wav", "inverted.wav"])
+    assert [name.split(" (")[0] for name in report.louder] == ["faint.wav"]
+
+
+def test_a_recording_has_one_role(database: Database, study: Study, tmp_path: Path) -> None:
+    write(tmp_path / "a.wav")
+    (tmp_path / "copy.wav").write_bytes((tmp_path / "a.wav").read_bytes())
+    report = run(database, tmp_path, [ONE, ONE | {"file": "copy.wav", "kind": "anchor"}])
+    assert (report.added["stimulus"], report.added["anchor"]) == (1, 0)
+    reason = '"copy.wav" is a clip to rate of this study already, and cannot be an anchor as well. '
+    assert report.failed == [Failure(3, "copy.wav", reason + "Give another recording.")]
+    assert run(database, tmp_path, [ONE | {"kind": "practice"}]).failed[0].reason.startswith('"a.wav" is a clip to')
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".ogg", ".flac"])
+def test_a_file_that_breaks_off_is_refused(database: Database, study: Study, tmp_path: Path, suffix: str) -> None:
+    whole = write(tmp_path / f"whole{suffix}", 8.0).read_bytes()
+    (tmp_path / f"half{suffix}").write_bytes(whole[: len(whole) // 2])
+    report = run(database, tmp_path, [ONE | {"file": f"{name}{suffix}"} for name in ("whole", "half")])
+    assert report.added["stimulus"] == 1
+    assert report.failed[0].reason.startswith(f'"half{suffix}" breaks off')
 
 
 def test_no_row_without_its_file(
@@ -279,23 +332,28 @@ def test_two_at_once_add_a_clip_once(
 
 def test_the_report_in_words() -> None:
     report = IngestReport(
+        rows=17,
         added={"stimulus": 12, "anchor": 1, "practice": 0},
         already_there=3,
         failed=[Failure(4, "x.wav", "It is broken.")],
         lowered=[f"{number}.wav" for number in range(12)],
         silent=["s.wav"],
+        half_silent=["h.wav"],
+        louder=["q.wav (31 dB)"],
         unexplained=["t.wav"],
         unused_columns=["note"],
         parity=["1 of 5 anchors may be known by their length."],
     )
     assert str(report).splitlines() == [
-        "Added: 12 clips, 1 anchor. There already: 3.",
-        "! Row 4: It is broken.",
+        "Rows read: 17. Added: 12 clips, 1 anchor. There already: 3.",
+        "! Line 4: It is broken.",
         "! Quieter than the rest, because more gain would pass the peak limit: 0.wav, 1.wav, 2.wav, 3.wav, "
         "4.wav, 5.wav, 6.wav, 7.wav, 8.wav, 9.wav and 2 more.",
         "! Silent: s.wav.",
+        "! Silent for more than half of what raters hear: h.wav.",
+        "! Much louder than they came, and their noise with them: q.wav (31 dB).",
         "! Practice clips without scores or explanation, so practice explains nothing: t.wav.",
         "! Columns that were not used: note.",
         "! 1 of 5 anchors may be known by their length.",
     ]
-    assert str(IngestReport()) == "Added: nothing."
+    assert str(IngestReport()) == "Rows read: 0. Added: nothing."

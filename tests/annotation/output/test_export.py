@@ -4,11 +4,13 @@ import contextlib
 import csv
 import hashlib
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from annotation.material.ingest import Entry, add_clip
 from annotation.material.sound import normalise
 from annotation.protocol import Protocol
 from annotation.schema import Clip
+from annotation.session.answers import CONSENT
 from annotation.session.exclusions import Change
 from annotation.studies import clip_path, create, find_rater, find_study, invite
 from core.audio import read_clip
@@ -94,12 +97,12 @@ def copy(done: Done, tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def out(done: Done, tmp_path: Path) -> Path:
-    export(done.database, done.data, "one", tmp_path / "out", done.ended)
+    export(done.database, done.data, "one", tmp_path / "out", done.ended, audio=True)
     return tmp_path / "out"
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
@@ -143,6 +146,42 @@ def test_clips_lead_back_to_their_sources(done: Done, out: Path) -> None:
         "S002_P004.wav",
     ]  # fmt: skip
     assert {row["musiceval"] for row in clips.values() if row["kind"] == "anchor"} == {""}
+
+
+def test_what_happened_is_there(done: Done, out: Path) -> None:
+    batches = rows(out / "batches.csv")
+    states = {(row["rater"], row["batch"], row["state"], row["short"]) for row in batches}
+    whole = {(rater, number, "valid", "False") for rater in ("R01", "R02") for number in ("1", "2")}
+    assert states == whole | {("R01", "3", "valid", "True"), ("R02", "3", "valid", "True")}
+    assert all(row["opened_at"] < row["closed_at"] == row["screened_at"] for row in batches)
+    trials = rows(out / "trials.csv")
+    assert len(trials) == len(rows(out / "ratings.csv"))
+    assert {(row["state"], row["played"]) for row in trials} == {("rated", "[[0.0, 1.0]]")}
+    (text,) = {row["text"] for row in rows(out / "consents.csv")}
+    assert text == CONSENT
+    assert rows(out / "problems.csv") == []
+    assert json.loads((out / "reliability.json").read_text())["ratings"]["valid"] == 14
+
+
+def test_without_audio_the_table_leads_to_the_clips_of_the_study(done: Done, tmp_path: Path) -> None:
+    manifest = export(done.database, done.data, "one", tmp_path / "deep" / "out", done.ended)
+    assert (manifest.audio, manifest.missing_audio) == (False, [])
+    assert not (tmp_path / "deep" / "out" / "musiceval").exists()
+    table = RatedClips.from_csv(tmp_path / "deep" / "out" / "rated_clips.csv").table
+    assert all(Path(row.audio_path).samefile(done.original(row.clip_id)) for row in table.itertuples())
+
+
+def test_missing_audio_stops_no_table(done: Done, copy: Database, tmp_path: Path) -> None:
+    """The clip is in all tables but those that lead to audio, and it is named."""
+    shutil.copytree(done.data / "studies", tmp_path / "data" / "studies")
+    gone = done.clips[0].name
+    clip_path(tmp_path / "data", SimpleNamespace(name="one"), gone).unlink()
+    manifest = export(copy, tmp_path / "data", "one", tmp_path / "out", NOW, audio=True)
+    assert manifest.missing_audio == [gone]
+    assert gone in {row["clip"] for row in rows(tmp_path / "out" / "mos.csv")}
+    assert len(read_source(tmp_path / "out")) == len(read_source(tmp_path / "out" / "musiceval")) == 6
+    clips, missing = rated_clips(copy, tmp_path / "data", "one")
+    assert (len(clips), missing) == (6, [gone])
 
 
 def test_no_cell_is_a_formula(out: Path) -> None:
@@ -192,13 +231,17 @@ def test_the_musiceval_layout(done: Done, out: Path) -> None:
     assert [line.split(",")[0] for line in systems] == ["S002", "S003"]
     assert (layout / "prompt_info.txt").read_text().splitlines() == [
         "id\ttext",
-        'P001\t\'=HYPERLINK("http://x") tab line <b>',
+        'P001\t=HYPERLINK("http://x") tab line <b>',
         "P002\tA calm piano",
-        'P003\t\'-loud, "fast"',
+        'P003\t-loud, "fast"',
         "P004\tA calm piano",
     ]
     assert (layout / "demo_prompt_info.txt").read_text() == "id\ttext\n"
     assert {path.name for path in (layout / "wav").iterdir()} == set(total)
+
+
+def test_tables_for_people_open_in_a_spreadsheet_in_any_language(out: Path) -> None:
+    assert {path.name for path in out.glob("*.csv") if not path.read_bytes().startswith(b"\xef\xbb\xbf")} == set()
 
 
 def test_names_in_the_layout_keep_their_numbers() -> None:
@@ -237,7 +280,7 @@ def test_the_manifest(done: Done, out: Path) -> None:
 
 def test_the_same_state_has_the_same_hash(done: Done, out: Path, tmp_path: Path) -> None:
     first = json.loads((out / "manifest.json").read_text())
-    second = export(done.database, done.data, "one", tmp_path / "again", NOW)
+    second = export(done.database, done.data, "one", tmp_path / "again", NOW, audio=True)
     assert second.content_sha256 == first["content_sha256"]
     assert second.exported_at != first["exported_at"]
 
@@ -255,14 +298,14 @@ def test_an_exclusion_shows(done: Done, copy: Database, tmp_path: Path) -> None:
     gone = [row for row in of_batch if row["role"] == "stimulus"]
     counts = [row["n_ratings"] for row in rows(tmp_path / "out" / "mos.csv")]
     assert sorted(counts) == ["1"] * len(gone) + ["2"] * (7 - len(gone))
-    table = rated_clips(copy, done.data, "one").table
+    table = rated_clips(copy, done.data, "one")[0].table
     assert sorted(map(str, table["n_ratings"])) == sorted(counts)
     assert table["musical_impression_sd"].isna().sum() == len(gone)
 
 
 def test_a_study_without_ratings(database: Database, tmp_path: Path) -> None:
     with database.write() as session:
-        invite(session, create(session, "new", Protocol(), 1, NOW), 1, NOW)
+        invite(session, create(session, "new", Protocol(), 1, NOW), 1, NOW, without_practice=True)
     manifest = export(database, tmp_path, "new", tmp_path / "out", NOW)
     assert (manifest.first_rating_at, manifest.counts.ratings) == (None, {})
     assert len(RatedClips.from_csv(tmp_path / "out" / "rated_clips.csv")) == 0
@@ -276,8 +319,6 @@ def test_only_into_a_new_folder_and_whole_or_not_at_all(done: Done, out: Path, t
     for folder in (out, tmp_path / "file", tmp_path / "file" / "deep"):
         with pytest.raises(StudyError):
             export(done.database, done.data, "one", folder, NOW)
-    with pytest.raises(StudyError):
-        export(done.database, tmp_path / "elsewhere", "one", tmp_path / "half", NOW)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "out"]
     (tmp_path / "empty").mkdir()
     export(done.database, done.data, "one", tmp_path / "empty", NOW)

@@ -6,11 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event, select
 
 from annotation.database import Database
 from annotation.protocol import Protocol
-from annotation.results.status import FIGURES, Progress, RaterStatus, Status, overview, progress, status, study_names
-from annotation.schema import Batch, Rater, Study
+from annotation.results.progress import Progress, progress
+from annotation.results.status import FIGURES, RaterStatus, Status, overview, status, study_names
+from annotation.schema import Batch, Rater, Study, Trial
 from annotation.session import listening
 from annotation.session.exclusions import Change
 from annotation.studies import create, open_visit
@@ -41,6 +43,7 @@ def test_from_the_first_clip_to_the_last(database: Database) -> None:
     start = Progress(
         clips=8, clips_done=0, ratings_needed=16, ratings_valid=0, ratings_pending=0, ratings_leased=0,
         ratings_surplus=0, training=1, anchors=4, anchors_needed=4, raters=2, raters_missing=0, shortage=[],
+        notes=["Straight-lining cannot show: it is read into 10 ratings of a batch, and a batch has 7."],
     )  # fmt: skip
     assert now(room) == start
     room.rate_batch(0)
@@ -83,7 +86,40 @@ def test_what_is_missing_at_the_start(
     room = Room.build(database, raters_per_clip=3, **built)
     assert (now(room).raters_missing, now(room).shortage) == (missing, shortage)
     told = [line for line in look(room).text().splitlines() if line.startswith("! ")]
-    assert told == [f"! {sentence}" for sentence in shortage]
+    assert told == [f"! {sentence}" for sentence in (*shortage, *now(room).notes)]
+
+
+@pytest.mark.parametrize(("practice", "said"), [(0, "raters go from consent to clips that count"), (2, "add some")])
+def test_practice_that_is_missing_is_said(database: Database, practice: int, said: str) -> None:
+    room = Room.build(database, raters=5, training=practice)
+    assert now(room).shortage == []
+    with database.write() as session:
+        study = room.study(session)
+        study.protocol = dataclasses.replace(study.protocol, training=5)
+    (sentence,) = now(room).shortage
+    assert said in sentence
+
+
+def test_rules_under_which_checks_find_nothing_are_said(database: Database) -> None:
+    room = Room.build(database, raters=5, batch_size=20, clips=40, scope="rater")
+    (sentence,) = (note for note in now(room).notes if "takes out all" in note)
+    assert "through 2 batches" in sentence
+
+
+def test_only_stragglers_are_named(database: Database) -> None:
+    """All clips but those in a batch that its rater has left are done: their name stands beside what ends it."""
+    room = Room.build(database, clips=4, raters=2, raters_per_clip=2)
+    room.rate_batch(0)
+    room.start(1)
+    with database.write() as session:  # a check comes last, and is not answered
+        of_batch = select(Trial).where(Trial.rater_id == room.rater_ids[1], Trial.role == "anchor")
+        session.scalars(of_batch).first().position = 100
+    room.rate_batch(1, trials=6)
+    assert now(room).shortage == []
+    room.wait(hours=1)
+    (sentence,) = now(room).shortage
+    assert "their raters are away: batch 1 of R02" in sentence
+    assert "`close room --rater RATER`" in sentence
 
 
 def test_every_exclusion_can_cost_a_rater(database: Database) -> None:
@@ -165,7 +201,7 @@ def test_the_json_is_flat(database: Database) -> None:
     assert list(shown) == ["study", "at", "protocol", "progress", "checks", "raters", "problems"]
     assert shown["protocol"]["raters_per_clip"] == 5
     assert shown["checks"].keys() == {
-        "expected_false_alarms", "batches_ended", "batches_excluded", "excluded_by",
+        "expected_false_alarms", "batches_ended", "batches_empty", "batches_excluded", "excluded_by",
     }  # fmt: skip
     usual = {"rater", "state", "batches_valid", "batches_excluded", "ratings", "last_rating_at", "signs"}
     inside, outside = shown["raters"]
@@ -207,7 +243,7 @@ def test_progress_in_words(database: Database) -> None:
     assert lines[2 : 2 + len(FIGURES)] == [f"{figure.name:<9} {figure.say(found)}" for figure in FIGURES]
     said = {figure.name: figure.say(found) for figure in FIGURES}
     assert (said["Ratings"], said["Raters"]) == ("16 of 16 are valid", "2")
-    assert said["Practice"] == "1 clips; the rules ask for 5"
+    assert said["Practice"] == "1 clips; the rules ask for 1"
     assert said["Batches"] == "4 have ended, 0 of them excluded"
 
 
@@ -244,6 +280,19 @@ def test_a_straight_liner_is_shown_and_counted(database: Database) -> None:
     assert [rater.signs for rater in found.raters] == [["straight-lining"], [], []]
     assert found.raters[0].batches_valid == 1
     assert found.raters_table.rows[0][-1] == "straight-lining"
+
+
+def test_an_overview_asks_as_often_for_many_raters_as_for_few(database: Database) -> None:
+    asked = []
+    for name, raters in (("few", 2), ("many", 12)):
+        room = Room.build(database, clips=80, raters=raters, name=name)
+        for number in range(raters):
+            room.rate_batch(number)
+        statements: list[str] = []
+        event.listen(database._engine, "before_cursor_execute", lambda *given, to=statements: to.append(given[2]))
+        overview(database, name, room.at)
+        asked.append(len(statements))
+    assert asked[0] == asked[1] < 40
 
 
 def test_an_overview_is_of_one_moment(database: Database) -> None:

@@ -255,16 +255,61 @@ def test_a_batch_counts_when_neither_its_own_row_nor_its_raters_leaves_it_out(da
             assert undo in possible_changes(session, study)
 
 
-def test_an_open_batch_is_closed_when_it_is_left_out(database: Database) -> None:
-    room = Room.build(database, clips=4, raters=1)
-    assert room.rate_batch(0, trials=2).task is not None
-    act(room, exclusions.exclude, batch=None)
-    batch = room.batch(0)
-    assert (batch.state, batch.closed_at) == ("excluded", room.at)
-    assert sorted({trial.state for trial in room.trials(0)}) == ["rated", "released"]
-    assert room.place(0).step == "done"
+@pytest.mark.parametrize("batch", [1, None])
+@pytest.mark.parametrize("answer", [fair, deaf])
+def test_leaving_out_an_open_batch_is_undone_exactly(database: Database, batch: int | None, answer: Answer) -> None:
+    """Whether its ratings so far would fail a check or not: it goes on where it was, with all that it had."""
+    room = Room.build(database, clips=4, raters=2)
+    room.answers[0] = answer
+    here = room.rate_batch(0, trials=4)
+    with database.read() as session:
+        before = ledger.claims(session, room.study_id, room.at)
+    act(room, exclusions.exclude, batch=batch)
     with database.read() as session:
         assert ledger.claims(session, room.study_id, room.at) == {}
+    assert (room.batch(0).state, room.place(0).step) == ("excluded", "ready" if batch else "done")
+    act(room, exclusions.restore, batch=batch)
+    assert [(row.action, row.rule) for row in log(room)] == [("exclude", "by hand"), ("restore", "by hand")]
+    assert room.place(0).task == here.task
+    with database.read() as session:
+        assert ledger.claims(session, room.study_id, room.at) == before
+    while here.task is not None:
+        here = room.rate(0, here).place
+    assert states(room) == ["valid" if answer is fair else "excluded"]
+
+
+def test_a_batch_left_out_ends_when_its_rater_begins_another(database: Database) -> None:
+    """Put back after that, it is judged by what was heard of it, as if it had ended then."""
+    room = Room.build(database, clips=12, raters=1)
+    room.answers[0] = deaf
+    room.rate_batch(0, trials=6)
+    act(room, exclusions.exclude)
+    assert room.batch(0).closed_at is None
+    room.answers[0] = fair
+    room.rate_batch(0)
+    assert (states(room), room.batch(0).closed_at is None) == (["excluded", "valid"], False)
+    assert {trial.state for trial in room.trials(0)} == {"rated", "released"}
+    act(room, exclusions.restore)
+    assert states(room) == ["excluded", "valid"]
+    assert [(row.action, row.rule) for row in log(room)] == [
+        ("exclude", "by hand"), ("restore", "by hand"), ("exclude", "anchor"),
+    ]  # fmt: skip
+    act(room, exclusions.restore, reason="The anchors were at fault.")
+    assert states(room) == ["valid", "valid"]
+
+
+def test_undoing_a_restoration_leaves_out_on_the_same_ground(database: Database) -> None:
+    room = Room.build(database, clips=4, raters=1)
+    room.answers[0] = deaf
+    room.rate_batch(0)
+    change = Change("room", "restore", "R01", 1)
+    with database.write() as session:
+        change.make(session, "A mistake.", "someone", room.at)
+    with database.write() as session:
+        change.take_back(session, "Undone.", "someone else", room.at)
+    first, _, last = log(room)
+    assert (last.action, last.rule, last.reason, last.evidence) == ("exclude", "anchor", first.reason, first.evidence)
+    assert (last.author, states(room)) == ("someone else", ["excluded"])
 
 
 def test_surplus_is_kept(database: Database) -> None:
@@ -340,8 +385,44 @@ def test_an_open_batch_without_ratings_is_closed_quietly(database: Database) -> 
     room.start(0)
     room.wait(days=8)
     assert close_stale(room) == [room.batch(0).id]
-    assert (states(room), log(room)) == (["valid"], [])
+    assert (states(room), log(room)) == (["empty"], [])
     assert room.start(0).step == "task"
+
+
+def test_a_batch_of_reports_alone_is_empty_and_no_valid_one(database: Database) -> None:
+    room = Room.build(database, clips=1, raters=1, anchors=0, batch_size=1, duplicates=0)
+    with database.write() as session:
+        study = room.study(session)
+        study.protocol = dataclasses.replace(study.protocol, anchors=0)
+    here = room.start(0)
+    assert here.task is not None
+    room.call(0, listening.problem, here.task.token, "Silence.")
+    assert states(room) == ["empty"]
+    act(room, exclusions.exclude)
+    act(room, exclusions.restore)
+    assert states(room) == ["empty"]
+
+
+def test_abandoned_batches_are_closed_by_whoever_looks(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room.build(database, clips=4, raters=1)
+    room.rate_batch(0, trials=6)
+    last = room.at
+    for days, closed in ((6, 0), (8, 1), (8, 0)):
+        monkeypatch.setattr(exclusions, "now", lambda _, days=days: last + timedelta(days=days))
+        assert exclusions.close_abandoned(database, "room") == closed
+    assert states(room) == ["valid"]
+
+
+def test_a_batch_in_hand_is_closed_by_hand_once_its_rater_is_away(database: Database) -> None:
+    room = Room.build(database, clips=4, raters=1)
+    room.rate_batch(0, trials=6)
+    with pytest.raises(StudyError, match="R01 may be in the middle of batch 1"):
+        room.call(0, exclusions.close_in_hand)
+    room.wait(minutes=45)
+    assert room.call(0, exclusions.close_in_hand).number == 1
+    assert states(room) == ["valid"]
+    with pytest.raises(StudyError, match="no batch open"):
+        room.call(0, exclusions.close_in_hand)
 
 
 def test_practice_waits_for_ever(database: Database) -> None:

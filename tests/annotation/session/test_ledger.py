@@ -127,7 +127,7 @@ def test_an_answer_after_the_lease_is_dropped_if_others_gave_it(database: Databa
     assert states(room, 0) == {"released": 4}
     assert room.place(0).step == "done"
     assert claims(room).total() == 4
-    assert room.batch(0).state == "valid"  # it holds nothing, so there is nothing to leave out
+    assert room.batch(0).state == "empty"
 
 
 def test_a_restored_batch_pushes_out_whoever_holds_its_clips(database: Database) -> None:
@@ -210,7 +210,9 @@ def check(room: Room, limit: int, restored: bool) -> None:
         for batch in session.scalars(select(Batch)):
             rater = session.get_one(Rater, batch.rater_id)
             out = exclusions.is_excluded(session, batch) or exclusions.is_excluded(session, rater)
-            assert batch.state == ("excluded" if out else "open" if batch.closed_at is None else "valid")
+            rated = any(trial.state == "rated" and trial.role == "stimulus" for trial in batch.trials)
+            ended = "valid" if rated else "empty"
+            assert batch.state == ("excluded" if out else "open" if batch.closed_at is None else ended)
             assert batch.closed_at is None or not ledger.open_trials(session, batch)
         rated = select(Trial.rater_id, Trial.clip_id).where(Trial.role == "stimulus", Trial.state == "rated")
         pairs = [tuple(pair) for pair in session.execute(rated)]

@@ -6,10 +6,11 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, select, update
+from sqlalchemy.exc import IntegrityError
 
 from annotation.database import Database
-from annotation.schema import Answer, Batch, Consent, Problem, Rater, Response, Study
+from annotation.schema import Answer, Batch, Consent, Problem, Rater, Response, Study, Trial
 from annotation.session import exclusions, listening
 from annotation.session.answers import CONSENT, MAX_COMMENT_LENGTH, QUESTIONS, Reply, check_reply
 from annotation.session.listening import DEFAULT_OVERHEAD_S, Feedback, RaterStep, Task
@@ -375,6 +376,23 @@ def test_reporting_a_clip_does_not_tell_that_it_comes_twice(database: Database, 
     assert len({trial.clip_id for trial in kept if trial.role == "stimulus"}) == 7
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_report_on_a_second_presentation_stays_as_it_was_given(database: Database, seed: int) -> None:
+    """Not even the reported trial itself becomes one of another clip, and the database would refuse it."""
+    room = Room.build(database, clips=20, raters=1, batch_size=8, duplicate_distance=1, name=f"room-{seed}")
+    with database.write() as session:
+        session.get_one(Study, room.study_id).seed = seed
+    here = room.start(0)
+    second = next(trial for trial in room.trials(0) if trial.role == "duplicate")
+    while task(here).token != second.token:
+        here = room.rate(0, here).place
+    before = [(trial.clip_id, trial.role) for trial in room.trials(0)]
+    room.call(0, listening.problem, second.token, "never fetched")
+    assert [(trial.clip_id, trial.role) for trial in room.trials(0)] == before
+    with pytest.raises(IntegrityError, match="stay as they are"), database.write() as session:
+        session.execute(update(Trial).where(Trial.token == second.token).values(clip_id=1))
+
+
 def test_a_reported_clip_goes_to_others(database: Database) -> None:
     room = Room.build(database, clips=1, raters_per_clip=1, batch_size=1)
     token = task(room.start(0)).token  # never sent
@@ -418,6 +436,24 @@ def test_the_time_left_is_the_raters_own(room: Room) -> None:
         room.wait(seconds=overhead_s)
         here = room.call(0, listening.submit, token, GOOD).place
     assert task(here).time_left_s == 4 * (DURATION_S + 20)
+
+
+def test_the_estimate_of_a_short_batch_is_its_own(database: Database) -> None:
+    room = Room.build(database, clips=5, raters=1, batch_size=4, anchors=2)
+    room.rate_batch(0)
+    assert room.place(0).estimate_s == (1 + 1) * (DURATION_S + 5)  # one clip and one anchor
+    assert task(room.start(0)).count == 2
+
+
+def test_a_missing_file_is_noted_and_the_batch_goes_on(room: Room) -> None:
+    here = room.start(0)
+    room.call(0, listening.lose, task(here).token)
+    room.call(0, listening.lose, task(here).token)  # asked for twice
+    after = task(room.place(0))
+    assert (after.token != task(here).token, after.count) == (True, task(here).count - 1)
+    with room.database.read() as session:
+        (noted,) = session.query(Problem)
+        assert noted.comment == listening.MISSING
 
 
 def test_an_answer_costs_few_statements(room: Room) -> None:

@@ -7,7 +7,8 @@ import pytest
 from annotation import rules
 from annotation.database import Database
 from annotation.protocol import Protocol
-from annotation.results.ratings import mos_table, ratings_table, system_table
+from annotation.results.ratings import ratings_table
+from annotation.results.scores import mos_table, system_table
 from annotation.schema import Clip, Prompt, Rater, Study, System
 from annotation.session import listening
 from annotation.session.answers import Reply
@@ -73,7 +74,7 @@ def test_a_third_scale(database: Database) -> None:
         assert set(ratings.loc[ratings["rater"] == "R01", "beauty"]) == {5}
         clips, systems = (table(ratings, keys(SCALES)) for table in (mos_table, system_table))
         assert clips[keys(SCALES)].to_numpy().tolist() == [[2.0, 3.0, 5.0]] * 4
-        assert systems[["beauty", "beauty_rank"]].to_numpy().tolist() == [[5.0, 1]]
+        assert systems[["beauty", "no_interval"]].to_numpy().tolist() == [[5.0, "needs 1 more clip"]]
         two, three = (rules.false_alarms(study.protocol, scales) for scales in (MUSICEVAL, SCALES))
     assert three["duplicate"] == pytest.approx(1 - (1 - two["duplicate"]) ** 1.5)
 

@@ -116,7 +116,7 @@ def test_a_seed_gives_the_same_study_again() -> None:
         {"scope": "rater", "duplicate_tolerance": 2.0},
         {"raters_per_clip": 3, "duplicates": 2},
         {"anchors": 0, "duplicates": 0, "training": 0},
-        {"batch_size": 5, "anchors": 3, "duplicate_distance": 8},
+        {"batch_size": 5, "anchors": 3, "duplicate_distance": 7},
     ],
 )
 def test_other_rules(rules: dict[str, Any]) -> None:

@@ -19,7 +19,8 @@ from core.batch.manifest import (
     table_columns,
     write_records,
 )
-from core.errors import DataError
+from core.batch.run import local_file
+from core.errors import AudioError, DataError
 from core.files import Problems
 from core.scales import MUSICEVAL, Scale
 from tests.clips import pluck, write_clip
@@ -62,10 +63,22 @@ def test_tables_keep_texts(tmp_path: Path, suffix: str) -> None:
 
 def test_no_formula_reaches_a_spreadsheet(tmp_path: Path) -> None:
     write_records(tmp_path / "t.csv", TYPES, RECORDS)
-    assert (tmp_path / "t.csv").read_text().splitlines()[:2] == [
+    assert (tmp_path / "t.csv").read_text("utf-8-sig").splitlines()[:2] == [
         '"name","value","more"',
         '"\'=SUM(A1)",1.5,"{""a"": [1, null]}"',
     ]
+
+
+def test_a_table_is_written_for_spreadsheets_in_any_language(tmp_path: Path) -> None:
+    write_records(tmp_path / "t.csv", TYPES, RECORDS)
+    assert (tmp_path / "t.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+
+
+def test_a_key_that_is_there_twice_is_no_choice(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"a": 1, "b": {"c": 1, "c": 2}}\n{"a": 1, "a": 2}\n{"a": 1}\n')
+    found = Problems("t.jsonl")
+    assert [cells for _, cells in read_records(tmp_path / "t.jsonl", found)] == [{"a": 1}]
+    assert found.found == ['t.jsonl, line 1: it has "c" twice', 't.jsonl, line 2: it has "a" twice']
 
 
 def test_what_json_cannot_say_becomes_null_or_a_question_mark(tmp_path: Path) -> None:
@@ -102,7 +115,6 @@ def test_rows_that_cannot_be_read_are_all_said(tmp_path: Path) -> None:
     [
         ("t.csv", None, "No such file or directory"),
         ("t.csv", b"a\n\xff\n", "it is not UTF-8 text"),
-        ("t.csv", b"a\n" + b"x" * 200_000, "field larger than field limit"),
         ("t.jsonl", b"\xff\n", "it is not UTF-8 text"),
         ("t.xlsx", b"", "is no table. The name of a table ends in .csv, .jsonl, .parquet."),
     ],
@@ -206,7 +218,7 @@ def test_everything_wrong_is_said_together(tmp_path: Path) -> None:
     [
         ("name,text\n", '"m.csv" has no column file and no column prompt. A clip list has the columns file and prompt'),
         ("file,prompt,a,a\n", "\"m.csv\" has two columns 'a'."),
-        ("", '"m.csv" has no column file'),
+        ("", '"m.csv" cannot be read: it is empty.'),
         ("file,prompt\n", '"m.csv" has no rows: there is nothing to score.'),
     ],
 )
@@ -219,7 +231,7 @@ def test_every_scale_of_the_judge_has_its_columns() -> None:
     scales = (Scale("mood", "Mood", "How sad?", ("1", "2", "3", "4", "5")),)
     columns = table_columns(scales, ["note"])
     assert [*columns][:8] == ["id", "file", "prompt", "system", "mood", "mood_low", "mood_high", "interval_level"]
-    assert [*columns][-3:] == ["model", "model_sha256", "note"]
+    assert [*columns][-4:] == ["model", "model_sha256", "precision", "note"]
 
 
 def test_a_folder(tmp_path: Path) -> None:
@@ -239,6 +251,83 @@ def test_a_folder(tmp_path: Path) -> None:
         ("a/c.flac", "a/c.flac", ""),
     ]
     assert all(row.path is not None and row.path.is_file() for row in rows)
+    assert manifest.notes[0].endswith("left out: notes.txt.")
+
+
+def test_prompts_beside_audio_are_decoded_or_fail_their_row(tmp_path: Path) -> None:
+    contents = {
+        "a.txt": "钢琴".encode("utf-8-sig"),
+        "b.txt": "Loud rock riff".encode("utf-16"),
+        "c.TXT": b"A calm piano\r\n",
+        "d.txt": "钢琴曲".encode("gbk"),
+        "e.txt": b"\xff\xfe\x00",
+        "f.txt": b"x" * 500_000,
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        write_clip((tmp_path / name).with_suffix(".wav"), pluck(0.6))
+    rows = list(ClipList.check(tmp_path).rows())
+    assert [row.prompt for row in rows] == ["钢琴", "Loud rock riff", "A calm piano", "", "", ""]
+    assert [row.fault for row in rows[:3]] == ["", "", ""]
+    assert "d.txt" in rows[3].fault
+    assert "it may be GBK" in rows[3].fault
+    assert "it is not UTF-8 text" in rows[4].fault
+    assert rows[5].fault == 'The prompt: "f.txt" has more than 100,000 bytes. Shorten it.'
+    with pytest.raises(AudioError, match=r'The prompt: "d.txt" cannot be read'):
+        local_file(rows[3])
+
+
+def test_a_clip_is_found_as_windows_and_macos_write_its_name(tmp_path: Path) -> None:
+    (tmp_path / "S1").mkdir()
+    (tmp_path / "S1" / "Cafe\u0301.wav").touch()
+    (tmp_path / "m.csv").write_text("file,prompt\nS1\\Caf\u00e9.wav,calm\n.\\S1\\Cafe\u0301.wav,calm\nS1/x.wav,\n")
+    rows = list(ClipList.check(tmp_path / "m.csv").rows())
+    assert [local_file(row).relative_to(tmp_path).as_posix() for row in rows] == [
+        "S1/Cafe\u0301.wav",
+        "S1/Cafe\u0301.wav",
+        "S1/x.wav",
+    ]
+
+
+def test_spaces_make_no_other_system(tmp_path: Path) -> None:
+    rows = []
+    for suffix in (".csv", ".jsonl", ".parquet"):
+        cells = {"id": " 1", "file": "a.wav ", "prompt": " calm ", "system": "S1 "}
+        write_records(tmp_path / f"m{suffix}", dict.fromkeys(cells, str), [cells])
+        rows += ClipList.check(tmp_path / f"m{suffix}").rows()
+    assert rows == [Row("1", "a.wav", "calm", "S1", tmp_path / "a.wav")] * 3
+
+
+def test_cells_that_say_nothing_are_empty_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("file,prompt,system\na.wav,nan,S1\nb.wav,None,n/a\nc.wav,,-\nd.wav,calm,\n")
+    clip_list = ClipList.check(path)
+    assert [(row.prompt, row.system) for row in clip_list.rows()] == [("", "S1"), ("", ""), ("", ""), ("calm", "")]
+    prompts, systems = clip_list.notes
+    assert prompts.startswith("2 cells of prompt say what means that there is none (#n/a, -, <na>, n/a, nan")
+    assert systems.startswith("2 cells of system say")
+
+
+@pytest.mark.parametrize("suffix", ["webm", "mp4", "mka", "caf", "w64", "aiff"])
+def test_a_folder_takes_every_kind_that_can_be_read(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / f"a.{suffix}").touch()
+    assert [row.file for row in ClipList.check(tmp_path).rows()] == [f"a.{suffix}"]
+
+
+def test_what_a_folder_holds_beside_its_clips_is_said(tmp_path: Path) -> None:
+    def notes() -> tuple[str, ...]:
+        return ClipList.check(tmp_path, output=tmp_path / "scores.csv").notes
+
+    for name in ("a.wav", "a.txt", "b.TXT", "deep/c.xyz", "scores.csv", ".hidden"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (left_out,) = notes()
+    assert left_out.endswith("neither a clip nor the prompt of one, and are left out: b.TXT, deep/c.xyz.")
+    (tmp_path / "manifest.csv").touch()
+    assert notes() == (
+        "The folder has tables, which were not read: manifest.csv. To score a list, give its file.",
+        left_out,
+    )
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from core.audio import AudioLimits
 from core.batch.manifest import Cells, Row, from_cells, read_records, score_columns, write_records
-from core.batch.ray import Table, count_rows, fetch_clip, score_on_ray
+from core.batch.ray import Table, _check, count_rows, fetch_clip, score_on_ray
 from core.batch.run import Counts, Judging, score_manifest
 from core.errors import AudioError, BatchError, DataError
 from core.files import Problems
@@ -71,6 +71,31 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r'"m.parquet" cannot be read as a table: '):
         list(Table.of(str(tmp_path / "m.parquet")).rows())
     assert not Table.of(str(tmp_path / "m.csv")).is_there()
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("id,file,prompt\n1,a.wav,calm\n,,\n", "the id is empty"),
+        ("id;file;prompt\n1;a.wav;calm\n", "has no column file"),
+        ('id,file,prompt\n1,a.wav,"calm\n2,b.wav,loud"\n', "line 2: a quoted text goes on over line 3"),
+        ('id,file,prompt\n1,a.wav, "calm, soft"\n', "Expected 3 columns, got 4"),
+        ('id,file,prompt\n1,a.wav, "calm"\n', "is no plain CSV file, and a cluster would read it otherwise"),
+    ],
+)
+def test_a_list_that_a_cluster_would_read_otherwise_is_refused(tmp_path: Path, text: str, part: str) -> None:
+    for encoding in ("utf-8", "utf-8-sig"):
+        (tmp_path / "m.csv").write_text(text, encoding=encoding)
+        with pytest.raises(DataError, match=part):
+            _check(Table.of(str(tmp_path / "m.csv")), [])
+
+
+def test_a_plain_list_is_the_same_for_both_readers(tmp_path: Path) -> None:
+    rows = manifest_rows(tmp_path, 8)
+    write_manifest(tmp_path / "m.csv", rows)
+    (tmp_path / "n.csv").write_text('id,file,prompt,x\n1, a.wav,"two\nlines, é",y \n2,b.wav,nan,\n', encoding="utf-8")
+    assert _check(Table.of(f"file://{tmp_path}/m.csv"), []) == (8, ("note",))
+    assert _check(Table.of(f"fsspec+local://{tmp_path}/n.csv"), []) == (2, ("x",))
 
 
 @pytest.fixture

@@ -314,15 +314,92 @@ def test_failed_rows_are_scored_again_when_asked(
     assert all(scored[record["id"]] == 1 + (record["id"] in failed) for record in before)
 
 
-def test_an_output_is_of_one_list_and_one_model(run: Run, clip_list: Path, tmp_path: Path, scorer: Scorer) -> None:
+def test_an_output_is_of_one_list(run: Run, clip_list: Path, tmp_path: Path) -> None:
     run(clip_list)
+    before = (tmp_path / "scores.jsonl").read_bytes()
     other = write_manifest(tmp_path / "other.csv", read(clip_list)[:-1])
     with pytest.raises(DataError, match="is there already, with scores of another clip list"):
         run(other)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("scores*")} == {"scores.jsonl": before}
+
+
+@pytest.fixture
+def songs(tmp_path: Path) -> Path:
+    """Six rows, each about a clip of its own."""
+    for number in range(6):
+        write_clip(tmp_path / f"song{number}.wav", pluck(0.6 + 0.1 * number))
+    rows = [{"id": f"{n}", "file": f"song{n}.wav", "prompt": "calm", "system": "S", "note": ""} for n in range(6)]
+    return write_manifest(tmp_path / "songs.csv", rows)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_no_old_score_for_new_audio(run: Run, songs: Path, tmp_path: Path, scored: Counter, suffix: str) -> None:
+    output = tmp_path / f"scores{suffix}"
+    run(songs, output.name)
+    before = read(output)
+    times = (tmp_path / "song4.wav").stat()
+    shutil.copy(tmp_path / "song0.wav", tmp_path / "song4.wav")  # rendered again, with the time that it had
+    os.utime(tmp_path / "song4.wav", ns=(times.st_atime_ns, times.st_mtime_ns))
+    (tmp_path / "song5.wav").unlink()
+    assert run(songs, output.name) == Counts(6, 6, 5, n_again=2)
+    after = read(output)
+    assert after[:4] == before[:4]
+    assert after[4]["sha256"] == before[0]["sha256"]
+    score, expected = (float(record["musical_impression"]) for record in (after[4], before[0]))
+    assert score == pytest.approx(expected, abs=1e-5)
+    assert (after[5]["status"], after[5]["sha256"] or None) == ("failed", None)
+    assert scored == Counter({**{str(n): 1 for n in range(4)}, "4": 2, "5": 2})
+    assert run(songs, output.name) == Counts(6, 6, 5)
+
+
+def test_no_old_score_for_new_audio_of_a_run_that_goes_on(
+    run: Run, songs: Path, tmp_path: Path, scored: Counter
+) -> None:
+    def stop(counts: Counts) -> None:
+        if counts.n_done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(songs, report=stop)
+    shutil.copy(tmp_path / "song0.wav", tmp_path / "song1.wav")
+    assert run(songs) == Counts(6, 6, 6, n_again=1)
+    first, second, *_ = read(tmp_path / "scores.jsonl")
+    assert second["sha256"] == first["sha256"]
+    assert second["musical_impression"] == pytest.approx(first["musical_impression"], abs=1e-5)
+    assert scored == Counter({"1": 2, **{str(n): 1 for n in (0, 2, 3, 4, 5)}})
+
+
+def test_another_judge_or_precision_scores_everything_again(
+    run: Run, songs: Path, tmp_path: Path, scorer: Scorer
+) -> None:
+    run(songs)
     path = tmp_path / "scores.jsonl"
+    before = read(path)
     path.write_text(path.read_text().replace(scorer.checkpoint.sha256, "0" * 64))
-    with pytest.raises(DataError, match="with scores of another model"):
-        run(clip_list)
+    assert run(songs) == Counts(6, 6, 6, n_again=6)
+    assert read(path) == before
+    assert run(songs, precision="bfloat16") == Counts(6, 6, 6, n_again=6)
+    assert {record["precision"] for record in read(path)} == {"bfloat16"}
+
+
+def test_a_score_that_someone_has_changed_to_a_text_is_refused(run: Run, songs: Path, tmp_path: Path) -> None:
+    run(songs, "scores.csv")
+    path = tmp_path / "scores.csv"
+    (first, *_) = read(path)
+    path.write_text(path.read_text("utf-8-sig").replace(first["musical_impression"], "high"))
+    with pytest.raises(DataError, match=r'"scores.csv" was changed: could not convert string to float: \'high\''):
+        run(songs, "scores.csv")
+
+
+def test_what_a_list_leaves_open_is_said(run: Run, songs: Path, tmp_path: Path) -> None:
+    rows = read(songs)
+    write_manifest(songs, [rows[0] | {"prompt": "NaN"}, rows[1] | {"prompt": "None", "system": "n/a"}, *rows[2:]])
+    (systems, prompts) = reversed(run(songs).notes)
+    assert prompts.startswith("2 cells of prompt say what means that there is none (")
+    assert systems.startswith("1 cells of system say")
+    first, second, *_ = read(tmp_path / "scores.jsonl")
+    assert (first["prompt"], second["prompt"], second["system"]) == ("", "", "")
+    assert "prompt_empty" in first["warnings"]
 
 
 def test_a_begun_output_is_of_one_run(run: Run, clip_list: Path, tmp_path: Path) -> None:
@@ -348,7 +425,7 @@ def test_a_half_done_run_of_an_older_version_is_refused(run: Run, clip_list: Pat
 def test_what_is_wrong_is_said_before_anything_starts(run: Run, clip_list: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="ends in"):
         run(clip_list, "scores.txt")
-    with pytest.raises(DataError, match="cannot be read as a table"):
+    with pytest.raises(DataError, match="cannot be read: No such file"):
         run(tmp_path / "nothing.csv")
     with pytest.raises(DataError, match="There is no precision 'float8'"):
         run(clip_list, precision="float8")

@@ -38,17 +38,26 @@ def test_only_the_recipe_hears(clips: RatedClips, embedded: EmbeddedClips) -> No
     split, recipe = Split("random", folds=3), dataclasses.replace(RECIPES["frozen"], epochs=20, batch_size=16)
     measured = compare(clips, embedded, split, recipe, lambda share, _: told.append(share), resamples=20)
     assert tuple(measured) == METHODS
-    assert told == pytest.approx([n / 12 for n in range(1, 13)])
+    assert told == pytest.approx([n / 15 for n in range(1, 16)])
     errors = {method: of.agreement["utterance", MI].figures["mse"] for method, of in measured.items()}
     variance = float(np.var(clips.table[MI]))
     assert errors["mean"] == pytest.approx(variance, rel=0.1)
     assert errors["frozen"] < 0.3 * min(errors[method] for method in METHODS[1:])
+    assert errors["system"] == pytest.approx(errors["mean"], rel=0.2)  # four systems that are about equally good
     for of in measured.values():
         assert {at: figures.n for at, figures in of.agreement.items()} == {
             (level, key): n for level, n in (("utterance", CLIPS), ("system", 4)) for key in (MI, TA)
         }
     assert measured["mean"].agreement["system", MI].figures.keys() == {"mse"}
-    assert "srcc" in measured["frozen"].agreement["system", MI].intervals
+    assert "srcc" in measured["system"].agreement["utterance", MI].figures
+    assert measured["frozen"].no_intervals.keys() == {"utterance", "system"}  # of four systems
+
+
+def test_on_held_out_systems_the_system_control_is_the_mean(clips: RatedClips, embedded: EmbeddedClips) -> None:
+    split, recipe = Split("systems", folds=4), dataclasses.replace(RECIPES["frozen"], epochs=1)
+    measured = compare(clips, embedded, split, recipe, lambda *_: None, resamples=0)
+    assert measured["system"] == measured["mean"]
+    assert measured["system"].agreement["utterance", MI].figures.keys() == {"mse"}
 
 
 def test_without_folds_the_test_part_alone(clips: RatedClips, embedded: EmbeddedClips) -> None:

@@ -19,7 +19,7 @@ from core.errors import TrainingError
 from core.rated_clips import RatedClips
 from core.scales import MUSICEVAL
 from core.towers import load_tower
-from core.training.loop import EmbeddedExamples, Fit, HeadsAlone, SoundExamples, Target, WholeJudge, new_heads
+from core.training.loop import Chunk, EmbeddedExamples, Fit, HeadsAlone, SoundExamples, Target, WholeJudge, new_heads
 from core.training.recipe import RECIPES, Recipe
 from tests.clips import pluck, write_clip
 from tests.rated import write_rated
@@ -43,6 +43,22 @@ def embedded() -> tuple[EmbeddedClips, Tensor]:
     return EmbeddedClips(audio, owner, text), mos
 
 
+class WindowByWindow:
+    """Passes clips on one at a time, in pieces of a window."""
+
+    def __init__(self) -> None:
+        self.clips = embedded()[0]
+        self.most = 0
+
+    def chunks(self, rows: Sequence[int]) -> Iterator[Chunk]:
+        for row in rows:
+            windows = self.clips.audio[self.clips.owner == row]
+            text = self.clips.text[[row]]
+            pieces = [((one[None], torch.zeros(1, dtype=torch.int64), text), 1 / len(windows)) for one in windows]
+            self.most = max(self.most, len(pieces))
+            yield Chunk([row], pieces)
+
+
 class InPortions:
     """Passes clips on a few at a time, and keeps a record."""
 
@@ -50,7 +66,7 @@ class InPortions:
         self.examples, self.size = EmbeddedExamples(embedded()[0], CPU), size
         self.seen: list[int] = []
 
-    def chunks(self, rows: Sequence[int]) -> Iterator[tuple[list[int], tuple[Any, ...]]]:
+    def chunks(self, rows: Sequence[int]) -> Iterator[Chunk]:
         self.seen += rows
         for start in range(0, len(rows), self.size):
             yield from self.examples.chunks(rows[start : start + self.size])
@@ -61,7 +77,7 @@ def new_fit(recipe: Recipe = RECIPE, dev: Sequence[int] = DEV, examples: Any = N
     scores = scores if mos is None else mos
     examples = examples or EmbeddedExamples(clips, CPU)
     target = Target(MUSICEVAL, scores, TRAIN, dev)
-    judge = HeadsAlone(new_heads(DIM, target, seed=5))
+    judge = HeadsAlone(new_heads(DIM, target, 5, recipe))
     return Fit(Accelerator(cpu=True), judge, examples, target, recipe, seed=5)
 
 
@@ -79,6 +95,14 @@ def log(fit: Fit) -> list[dict[str, float]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in fit.state.log]
 
 
+def only_inputs(chunks: Iterator[Chunk]) -> tuple[Any, ...]:
+    """What the judge is called with, where that is once."""
+    (chunk,) = chunks
+    ((inputs, share),) = chunk.pieces
+    assert share == 1
+    return inputs
+
+
 def farthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
@@ -90,6 +114,35 @@ def test_each_epoch_takes_every_clip_once_in_another_order() -> None:
     assert sorted(first) == sorted(second) == list(TRAIN)
     assert first != second
     assert [row["epoch"] for row in fit.state.log] == [1, 2]
+
+
+def synthetic(n: int, dim: int) -> tuple[EmbeddedClips, Tensor]:
+    """Clips on a cone, as CLAP's are, whose scores follow from a few of their directions, and noise."""
+    random = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=random)
+
+    centre, traits, wishes = 2 * draw(dim), draw(n, 8), draw(n, 8)
+    audio, text = (centre + of @ draw(8, dim) / 2 + draw(n, dim) / 3 for of in (traits, wishes))
+    heard = torch.stack([traits[:, 0] + traits[:, 1], traits[:, 2] + wishes[:, 0]], dim=1)
+    mos = (3 + 0.57 * heard + 0.3 * draw(n, 2)).clamp(1, 5)
+    audio, text = (torch.nn.functional.normalize(of, dim=-1) for of in (audio, text))
+    return EmbeddedClips(audio, torch.arange(n), text), mos
+
+
+@pytest.mark.parametrize("name", ["paper", "released"])
+def test_the_papers_recipe_learns_at_its_own_figures(name: str) -> None:
+    """The heads alone, on 400 clips: patience does not end it before it beats every constant."""
+    clips, mos = synthetic(400, 128)
+    train, dev = range(340), range(340, 400)
+    recipe, target = RECIPES[name], Target(MUSICEVAL, mos, train, dev)
+    judge = HeadsAlone(new_heads(128, target, 1, recipe))
+    fit = Fit(Accelerator(cpu=True), judge, EmbeddedExamples(clips, CPU), target, recipe, 1)
+    constant = float((mos[340:] - mos[:340].median(dim=0).values).abs().mean())
+    fit.run(lambda _: fit.state.best_dev_l1 < 0.9 * constant)
+    assert fit.state.best_dev_l1 < 0.9 * constant
+    assert not fit.state.is_over
 
 
 def test_errors_fall_and_the_log_says_so() -> None:
@@ -110,14 +163,27 @@ def test_portions_make_no_difference(optimizer: str) -> None:
     assert farthest(weights(whole), weights(new_fit())) > 1e-4
 
 
-def test_one_step_is_a_step_of_the_plain_mean_error() -> None:
+def test_a_clip_in_pieces_makes_no_difference() -> None:
+    """The gradient is that of the clip's mean, though no two of its windows are in memory together."""
+    recipe = dataclasses.replace(RECIPE, optimizer="sgd", momentum=0.9, weight_decay=0.01)
+    examples = WindowByWindow()
+    whole, pieces = fitted(recipe=recipe), fitted(recipe=recipe, examples=examples)
+    assert examples.most == 3
+    assert farthest(weights(whole), weights(pieces)) < 1e-5
+    assert farthest(weights(whole), weights(new_fit())) > 1e-4
+    for one, other in zip(log(whole), log(pieces), strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_one_step_is_a_step_of_the_scales_summed_error() -> None:
+    """As in the released code; averaged over scales it would be half as steep."""
     recipe = dataclasses.replace(RECIPE, optimizer="sgd", batch_size=100, epochs=1, schedule="constant")
     fit = fitted(recipe=recipe, dev=[], examples=InPortions(4))
     clips, mos = embedded()
-    heads = new_heads(DIM, Target(MUSICEVAL, mos, TRAIN, []), seed=5)
+    heads = new_heads(DIM, Target(MUSICEVAL, mos, TRAIN, []), 5, recipe)
     rows = list(TRAIN)
-    ((_, inputs),) = EmbeddedExamples(clips, CPU).chunks(rows)
-    (HeadsAlone(heads)(*inputs) - mos[rows]).abs().mean().backward()  # type: ignore[no-untyped-call]
+    inputs = only_inputs(EmbeddedExamples(clips, CPU).chunks(rows))
+    (HeadsAlone(heads)(*inputs) - mos[rows]).abs().mean(dim=0).sum().backward()  # type: ignore[no-untyped-call]
     for name, weight in heads.named_parameters():
         gradient = weight.grad
         assert gradient is not None
@@ -146,7 +212,7 @@ def test_the_best_epochs_weights_are_kept() -> None:
     dev = [row["dev_l1"] for row in fit.state.log]
     assert fit.state.best_epoch == dev.index(min(dev)) + 1
     assert fit.state.epoch == min(30, fit.state.best_epoch + 3)
-    kept = (fit.values(list(DEV)).clamp(1, 5) - far[list(DEV)]).abs().mean()
+    kept = (fit.values(list(DEV)) - far[list(DEV)]).abs().mean()
     assert float(kept) == pytest.approx(min(dev))
 
 
@@ -200,34 +266,54 @@ def test_rows_bring_their_windows_in_their_order() -> None:
     audio = torch.arange(6.0)[:, None].expand(6, 3)
     text = torch.arange(10.0, 13.0)[:, None].expand(3, 3)
     owner = torch.tensor([0, 1, 1, 1, 2, 2])
-    examples = EmbeddedExamples(EmbeddedClips(audio, owner, text), CPU)
-    ((rows, (windows, owners, prompts)),) = examples.chunks([2, 0, 1])
-    assert rows == [2, 0, 1]
+    examples = EmbeddedExamples(EmbeddedClips(audio, owner, text, torch.arange(20.0, 26.0)), CPU)
+    assert [chunk.rows for chunk in examples.chunks([2, 0, 1])] == [[2, 0, 1]]
+    windows, owners, prompts, weights = only_inputs(examples.chunks([2, 0, 1]))
     assert windows[:, 0].tolist() == [4, 5, 0, 1, 2, 3]
     assert owners.tolist() == [0, 0, 1, 2, 2, 2]
     assert prompts[:, 0].tolist() == [12, 10, 11]
+    assert weights.tolist() == [24, 25, 20, 21, 22, 23]
     assert list(examples.chunks([])) == []
 
 
-def test_chunks_hold_whole_clips(rated: RatedClips) -> None:
+@pytest.mark.parametrize(
+    ("most", "rows", "windows"),
+    [
+        (1, [[3], [2], [0], [1]], [[1], [1, 1], [1], [1]]),
+        (2, [[3], [2], [0, 1]], [[1], [2], [2]]),
+        (3, [[3, 2], [0, 1]], [[3], [2]]),
+    ],
+)
+def test_no_more_windows_are_held_than_asked_for(
+    most: int, rows: list[list[int]], windows: list[list[int]], rated: RatedClips
+) -> None:
+    """The third clip has two windows."""
     starting = load_tower("small")
-    sound = SoundExamples(rated, starting.tower, starting.policy, chunk_windows=2)
+    sound = SoundExamples(rated, starting.tower, starting.policy, chunk_windows=most)
     chunks = list(sound.chunks([3, 2, 0, 1]))
-    assert [rows for rows, _ in chunks] == [[3, 2], [0, 1]]
-    log_mel, owner, prompts = chunks[0][1]
-    assert log_mel.shape == (3, 1, 1001, 64)
-    assert owner.tolist() == [0, 1, 1]
-    assert prompts == [rated.table["prompt"][3], rated.table["prompt"][2]]
+    assert [chunk.rows for chunk in chunks] == rows
+    assert [[len(inputs[0]) for inputs, _ in chunk.pieces] for chunk in chunks] == windows
+    assert all(sum(share for _, share in chunk.pieces) == pytest.approx(1) for chunk in chunks)
+    log_mel, owner, prompts, weight = chunks[-1].pieces[0][0]
+    assert log_mel.shape[1:] == (1, 1001, 64)
+    assert len(owner) == len(weight) == len(log_mel)
+    assert prompts == [rated.table["prompt"][row] for row in rows[-1]]
     assert list(sound.chunks([])) == []
+
+
+def test_a_piece_counts_for_the_seconds_that_it_adds(rated: RatedClips) -> None:
+    starting = load_tower("small")
+    (chunk,) = SoundExamples(rated, starting.tower, starting.policy, chunk_windows=1).chunks([2])
+    assert [share for _, share in chunk.pieces] == pytest.approx([10 / 11, 1 / 11], abs=1e-3)
 
 
 def test_both_judges_say_the_same(rated: RatedClips, tmp_path: Path) -> None:
     starting = load_tower("small")
-    heads = new_heads(starting.tower.dim, Target.of(rated.with_parts(["train"] * 4)), seed=1)
+    heads = new_heads(starting.tower.dim, Target.of(rated.with_parts(["train"] * 4)), 1, RECIPE)
     embedded = embed_clips(rated, EmbeddingCache(tmp_path, starting.tower, starting.policy))
-    ((_, known),) = EmbeddedExamples(embedded, CPU).chunks(range(4))
+    known = only_inputs(EmbeddedExamples(embedded, CPU).chunks(range(4)))
     sound = SoundExamples(rated, starting.tower, starting.policy, chunk_windows=100)
-    ((_, heard),) = sound.chunks(range(4))
+    heard = only_inputs(sound.chunks(range(4)))
     with torch.no_grad():
         alone, whole = HeadsAlone(heads)(*known), WholeJudge(starting.tower, heads)(*heard)
     assert alone.shape == (4, 2)
@@ -236,13 +322,12 @@ def test_both_judges_say_the_same(rated: RatedClips, tmp_path: Path) -> None:
 
 def test_what_the_tower_has_learned_goes_on_learning(rated: RatedClips) -> None:
     starting = load_tower("small")
-    judge = WholeJudge(
-        starting.tower, new_heads(starting.tower.dim, Target.of(rated.with_parts(["train"] * 4)), seed=1)
-    )
+    target = Target.of(rated.with_parts(["train"] * 4))
+    judge = WholeJudge(starting.tower, new_heads(starting.tower.dim, target, 1, RECIPE))
     asking = {name for name, weight in starting.tower.clap.named_parameters() if weight.requires_grad}
     assert asking == asking & starting.tower.weights().keys()
     assert not any("spectrogram" in name or "logmel" in name for name in asking)
-    ((_, inputs),) = SoundExamples(rated, starting.tower, starting.policy, 100).chunks([0, 1])
+    inputs = only_inputs(SoundExamples(rated, starting.tower, starting.policy, 100).chunks([0, 1]))
     judge(*inputs).sum().backward()
     tower = dict(starting.tower.clap.named_parameters())
     for name in ("audio_branch.patch_embed.proj.weight", "audio_projection.0.weight", "text_projection.0.weight"):

@@ -249,6 +249,25 @@ def test_a_damaged_model_is_listed_with_its_problem(registry: ModelRegistry, nam
     assert name in next(model.problem for model in registry.models() if model.name == "a")
 
 
+def test_metrics_that_were_edited_are_a_problem(registry: ModelRegistry) -> None:
+    path = registry.folder / "a" / "metrics.json"
+    path.write_text(path.read_text().replace("0.75", "0.01"))
+    assert "metrics.json" in registry.model("a").problem
+
+
+def test_what_stands_against_a_model_is_read(registry: ModelRegistry) -> None:
+    for name, changes in (("a", {"doubts": ["Too few."], "best_epoch": 3, "epochs": 9}), ("b", {})):
+        folder = registry.folder / name
+        config = json.loads((folder / "config.json").read_text())
+        del config["metrics_sha256"]  # a folder from before
+        (folder / "config.json").write_text(json.dumps(config))
+        held_out = json.loads((folder / "metrics.json").read_text())["held_out"] | {"n_clips": 2}
+        (folder / "metrics.json").write_text(json.dumps({"held_out": held_out, **changes}))
+    assert (registry.model("a").doubts, registry.model("a").kept) == (("Too few.",), "epoch 3 of 9 is kept")
+    few = "Its scores have no range: 2 held-out clips are too few; it needs 7 more held-out clips."
+    assert (registry.model("b").doubts, registry.model("b").kept) == ((few,), "")
+
+
 def test_a_model_without_its_weights_is_damaged(registry: ModelRegistry) -> None:
     weights = next((registry.folder / "a").glob("model*.safetensors"))
     weights.unlink()

@@ -1,9 +1,11 @@
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.checkpoint import ACTIVATIONS
 from core.errors import TrainingError
 from core.splits import Split
 from core.training.recipe import RECIPES, TrainingPlan, changeable_fields, changed_recipe
@@ -14,6 +16,13 @@ def test_the_papers_recipe() -> None:
     assert (paper.optimizer, paper.learning_rate, paper.batch_size) == ("sgd", 5e-4, 64)
     assert (paper.fine_tune, paper.schedule, paper.patience) == (True, "constant", 20)
     assert not RECIPES["frozen"].fine_tune
+
+
+def test_the_released_recipe_is_the_papers_with_affine_heads() -> None:
+    paper, released = RECIPES["paper"], RECIPES["released"]
+    assert released == dataclasses.replace(paper, name="released", activation="affine")
+    assert (paper.activation, paper.start) == ("relu", "plain")
+    assert {recipe.activation for recipe in RECIPES.values()} == set(ACTIVATIONS)
 
 
 def test_each_field_but_what_makes_the_recipe_can_be_changed() -> None:
@@ -45,7 +54,7 @@ def test_values_that_cannot_be(field: str, value: Any, message: str) -> None:
 
 
 def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(TrainingError, match=r"There is no recipe 'best'\. The recipes are paper, frozen\."):
+    with pytest.raises(TrainingError, match=r"There is no recipe 'best'\. The recipes are paper, released, frozen\."):
         changed_recipe("best", {})
     with pytest.raises(TrainingError, match=r"A recipe has no colour\. It has optimizer, learning_rate"):
         changed_recipe("frozen", {"colour": "blue"})
@@ -63,6 +72,9 @@ def test_a_plan_is_stored_and_given_as_options() -> None:
     stored = json.loads(json.dumps(plan.to_json()))
     assert TrainingPlan.from_json(stored) == plan
     assert stored["seed"] == 7
+    before = {key: value for key, value in stored["recipe"].items() if key not in ("activation", "start")}
+    old = TrainingPlan.from_json(stored | {"recipe": before}).recipe
+    assert (old.activation, old.start) == ("relu", "mean")  # as it was when there was no choice
     assert plan.arguments() == [
         *("--data=/data/x.csv", "--recipe=paper", "--tower=music-audioset", "--split=systems", "--seed=7"),
         *("--test-share=0.15", "--dev-share=0.1", "--folds=5", "--fold=2"),

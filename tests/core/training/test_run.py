@@ -14,31 +14,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import safetensors.torch
 import torch
 
 from core.checkpoint import load_checkpoint
+from core.controls import measure_controls, read_controls
 from core.embeddings import EmbeddingCache, embed_clips
 from core.errors import DataError, DeviceError, TrainingError
 from core.evaluation import LEVELS, measure, predicted, read_predictions
+from core.measured_part import own_split
 from core.musiceval import read_source
-from core.rated_clips import RatedClips, data_sha256
+from core.rated_clips import RatedClips, audio_sha256, data_sha256
 from core.scales import MUSICEVAL, Scale, keys
 from core.scorer import Scorer
 from core.splits import Split, split_clips
 from core.towers import StartingTower, load_tower, tower_sha256
 from core.training import run as training
-from core.training.loop import Target, fit_heads
+from core.training.loop import FitState, Target, fit_heads
 from core.training.recipe import RECIPES, RunProgress, TrainingPlan
 from core.training.run import RunFolder, StopAsked, StopSignals, log_columns, train
 from tests.rated import write_rated
 
 ROOT = Path(__file__).parents[3]
 FROZEN = dataclasses.replace(RECIPES["frozen"], epochs=4, batch_size=6)
-PAPER = dataclasses.replace(RECIPES["paper"], epochs=2, batch_size=6, micro_batch=2, learning_rate=0.01)
+PAPER = dataclasses.replace(RECIPES["paper"], epochs=2, batch_size=6, micro_batch=2, learning_rate=0.01, start="mean")
 MODEL_FILES = {
     *("README.md", "config.json", "curves.svg", "log.csv", "metrics.json", "model.safetensors"),
     *("predictions.csv", "progress.json", "run.json", "scatter.svg", "split.csv"),
@@ -203,10 +204,54 @@ def test_predictions_are_what_the_scorer_says(recipe: str, request: pytest.Fixtu
     metrics = folder.metrics()
     assert metrics["part"] == "test"
     assert {level: metrics[level] for level in LEVELS} == measure(predictions).to_json()
-    assert folder.measured() == measure(predictions)
-    errors = (predictions.table["textual_alignment"] - predictions.table["predicted_textual_alignment"]).abs()
-    estimate = metrics["held_out"]["absolute_error_quantile"]
-    assert estimate["textual_alignment"] == pytest.approx(np.quantile(errors, 0.9))
+    measured, controls = folder.measured()
+    assert measured == measure(predictions)
+    parted = split_clips(read_source(case.plan.data), case.plan.split)
+    assert controls == read_controls(metrics, MUSICEVAL)
+    assert controls["mean"].agreement == measure_controls(parted, parted.rows("test"))["mean"].agreement
+    held_out = metrics["held_out"]
+    assert held_out["absolute_error_quantile"] is None
+    assert held_out["no_range"] == "6 held-out clips are too few; it needs 3 more held-out clips."
+    assert held_out["which"].startswith("clips that the model was not trained on, of systems and prompts")
+    assert scorer.score(clips.iloc[0]["audio_path"], "A calm piece").intervals is None
+    assert {"Its scores have no range: 6 test clips are too few; it needs 3 more test clips."} < {*metrics["doubts"]}
+
+
+def test_the_kept_epoch_is_marked(frozen: Case) -> None:
+    log, metrics = pd.read_csv(frozen.output / "log.csv"), RunFolder(frozen.output).metrics()
+    assert log.loc[log["kept"] == 1, "epoch"].tolist() == [metrics["best_epoch"]] == [log["dev_l1"].idxmin() + 1]
+
+
+def test_doubts_are_told_before_training_begins(case: Case) -> None:
+    told: list[str] = []
+    train(case.plan, case.output, case.cache, "cpu", progress=lambda of: told.append(of.phase), doubt=told.append)
+    assert told[0].startswith("It may learn little more than the mean: 7 training clips are too few")
+    assert told[1].startswith("The best epoch is chosen mostly by chance: 1 dev clip is too few")
+    assert told[4] in ("embedding", "training")  # kept embeddings are not made again
+    assert set(told[:4]) <= set(RunFolder(case.output).metrics()["doubts"])
+
+
+def test_too_few_clips_are_refused_before_anything_is_written(case: Case, tmp_path: Path) -> None:
+    few = case.at("few", data=write_rated(tmp_path / "four", clips=4))
+    with pytest.raises(DataError, match="1 training clip is too few; it needs 3 more training clips"):
+        few.train()
+    assert not few.output.exists()
+
+
+def test_what_learns_nothing_is_not_called_trained(case: Case) -> None:
+    still = dataclasses.replace(FROZEN, learning_rate=1e-12)
+    reports: list[RunProgress] = []
+    folder = case.at("still", recipe=still).train(reports.append)
+    assert (reports[-1].phase, reports[-1].message) == ("unlearned", "Nothing was learned")
+    assert folder.metrics()["learned"] is False
+    assert folder.metrics()["doubts"][0].startswith("It is not trained:")
+    assert "**Not trained: " in (folder.path / "README.md").read_text()
+
+
+def test_parts_are_stored_with_the_audio(frozen: Case) -> None:
+    parts = pd.read_csv(frozen.output / "split.csv")
+    assert parts["audio_sha256"].tolist() == audio_sha256(read_source(frozen.plan.data))
+    assert own_split(frozen.output).audio == dict(zip(parts["audio_sha256"], parts["split"], strict=True))
 
 
 def test_heads_in_memory_are_those_of_a_run(frozen: Case, starting: StartingTower) -> None:
@@ -415,10 +460,12 @@ def test_progress_is_written_once_a_second_and_at_each_phase(
 
 
 def test_the_log_has_a_row_an_epoch(folder: RunFolder) -> None:
-    folder.write_log([{"epoch": 1, "train_l1": 0.5, "learning_rate": 0.1, "seconds": 2.5}], MUSICEVAL)
+    row = {"epoch": 1, "train_l1": 0.5, "learning_rate": 0.1, "seconds": 2.5}
+    folder.write_log(FitState(log=[row, row | {"epoch": 2}], best_epoch=1), MUSICEVAL)
     assert (folder.path / "log.csv").read_text().splitlines() == [
-        "epoch,train_l1,dev_l1,dev_l1_musical_impression,dev_l1_textual_alignment,learning_rate,seconds",
-        "1,0.5,,,,0.1,2.5",
+        "epoch,train_l1,dev_l1,dev_l1_musical_impression,dev_l1_textual_alignment,learning_rate,seconds,kept",
+        "1,0.5,,,,0.1,2.5,1",
+        "2,0.5,,,,0.1,2.5,0",
     ]
 
 
@@ -509,7 +556,7 @@ def test_two_processes_end_where_one_does(name: str, case: Case) -> None:
     run_command(*command(one))
     run_command(*("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"), *command(two))
     assert RunFolder(two.output).run()["processes"] == 2
-    mine, theirs = (RunFolder(of.output).measured().agreement for of in (one, two))
+    mine, theirs = (RunFolder(of.output).measured()[0].agreement for of in (one, two))
     for at, agreement in mine.items():
         assert theirs[at].figures == pytest.approx(agreement.figures, abs=1e-3)
     alone, shared = weights(one.output), weights(two.output)

@@ -23,7 +23,7 @@ MINIATURE = BuildRecipe(
     tuning=ContrastRecipe(batches=1, batch_size=4, warm_up=1),
     heads=dataclasses.replace(RECIPES["frozen"], epochs=2, batch_size=8),
     rated_systems=3,
-    held_out_systems=3,
+    held_out_systems=5,
     clips_per_system=2,
     prompts_per_clip=2,
 )
@@ -34,7 +34,7 @@ def test_a_miniature_build_gives_a_checkpoint_that_says_what_it_is(tmp_path):
     checkpoint = load_checkpoint(tmp_path)
     assert checkpoint.demo
     assert checkpoint.config["provenance"]["recipe"]["contrast"]["batches"] == 2
-    assert checkpoint.error_estimate.n_clips == 6
+    assert checkpoint.error_estimate.n_clips == 10
     assert result == json.loads((tmp_path / "metrics.json").read_text())
     assert "Not an expert panel" in (tmp_path / "README.md").read_text()
 

@@ -60,6 +60,7 @@ def test_a_29_second_clip_takes_under_a_second(judge):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 def test_it_ranks_unseen_systems(judge):
     card = scorecard.simulated(judge)
     assert card["n_systems"] >= 12

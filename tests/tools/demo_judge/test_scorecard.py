@@ -65,9 +65,9 @@ def test_a_judge_of_the_highs_hears_a_band_limit():
 
 
 def test_the_report_shows_every_metric_with_its_interval(random_checkpoint):
-    card = {"simulated": scorecard.simulated(Scorer.load(random_checkpoint), systems=3, clips_each=2, duration_s=2.0)}
+    card = {"simulated": scorecard.simulated(Scorer.load(random_checkpoint), systems=10, clips_each=2, duration_s=2.0)}
     lines = scorecard.report(card).splitlines()
     assert len(lines) == 6
-    assert lines[2].startswith("| musical impression | utterance | 6 | ")
-    assert card["simulated"]["n_clips"] == 6
+    assert lines[2].startswith("| musical impression | utterance | 20 | ")
+    assert card["simulated"]["n_clips"] == 20
     assert lines[3].count("[") == 4

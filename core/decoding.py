@@ -1,0 +1,242 @@
+"""Files to samples: every recording that a file holds, to the end of what is there.
+
+`core.containers` says what recordings there are and makes their headers true. libsndfile reads WAV, FLAC, Ogg
+(Vorbis, Opus), MP3, AIFF, CAF, W64 and their kin, in blocks, so that no file can take more memory or time than
+the limits allow. What it cannot open goes to ffmpeg, where that is installed: M4A, MP4, AAC, WebM, Matroska,
+FLAC in Ogg. ffmpeg gets a private copy, a list of containers that cannot name other files, and no protocol
+but ``file``, so that a playlist dressed up as a clip opens nothing else.
+"""
+
+import io
+import json
+import math
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from core.containers import Contents, Part, flac_without_count, split
+from core.errors import AudioError, shown_beyond
+
+MAX_CHANNELS = 16
+MIN_SAMPLE_RATE_HZ, MAX_SAMPLE_RATE_HZ = 4_000, 192_000
+LENGTH_TOLERANCE_S = 0.1  # encoders pad: a header may promise a few frames that never come, and bring a few more
+
+_READABLE_FORMATS = "WAV, FLAC, OGG, Opus or MP3 (M4A/AAC, MP4 and WebM where ffmpeg is installed)"
+_BLOCK_FRAMES = 4_096  # a broken file loses at most the block in which it breaks
+_MOST_UNREAD_BYTES = 8_192  # behind what a FLAC's head counts: tags
+_UNKNOWN_FRAMES = 2**62  # libsndfile's count for a stream that does not tell
+_FFMPEG_CONTAINERS = "mov,aac,matroska,webm,mp3,ogg,flac,wav,w64,aiff,caf"  # none of them is a playlist
+_FFMPEG_LIMITS = ("-format_whitelist", _FFMPEG_CONTAINERS, "-protocol_whitelist", "file")
+_FFMPEG_TIMEOUT_S = 60.0
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The sound of a file.
+
+    Attributes
+    ----------
+    samples : ndarray of shape (n,)
+        Mean of the channels.
+    peaks : ndarray of shape (n,)
+        Magnitude of the loudest channel at each sample.
+    level : float
+        Root mean square of the loudest channel without its constant part.
+    missing_s : float or None
+        What the file promises and does not hold; None where it breaks off and nothing tells how long it was.
+    """
+
+    samples: Samples
+    peaks: Samples
+    sample_rate_hz: int
+    channels: int
+    level: float
+    missing_s: float | None
+
+
+def decode(data: bytes, name: str, max_duration_s: float) -> Decoded:
+    """Decode a file; one that is too long is refused from its header, or as soon as it passes the limit."""
+    contents = split(data)
+    decoded: list[Decoded] = []
+    left_s = max_duration_s
+    for part in contents.parts:
+        one = _decode_part(part, contents, name, left_s, max_duration_s)
+        left_s -= one.samples.size / one.sample_rate_hz
+        decoded.append(one)
+    return decoded[0] if len(decoded) == 1 else _joined(decoded, name)
+
+
+def level_of(frames: Samples) -> float:
+    """Return the root mean square of the loudest channel, of (n, channels), without its constant part."""
+    if not np.isfinite(frames).all() or not len(frames):
+        return 0.0  # is refused with a sentence of its own
+    return float(frames.std(axis=0, dtype=np.float64).max())
+
+
+def check_layout(sample_rate_hz: int, channels: int, name: str) -> None:
+    """Raise AudioError for a rate or a number of channels that cannot be scored."""
+    if not MIN_SAMPLE_RATE_HZ <= sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
+        raise AudioError(
+            f"{name} has a sample rate of {sample_rate_hz} Hz; "
+            f"rates from {MIN_SAMPLE_RATE_HZ} to {MAX_SAMPLE_RATE_HZ} Hz can be scored. Resample it."
+        )
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise AudioError(f"{name} has {channels} channels; 1 to {MAX_CHANNELS} can be scored. Mix it to stereo.")
+
+
+def too_long(name: str, max_duration_s: float, duration_s: float | None = None) -> AudioError:
+    """Make the error for a clip that is too long; its length may not be known."""
+    if duration_s is None:
+        length = "longer than"
+    else:
+        length = f"{shown_beyond(duration_s, max_duration_s, 1)} s long; the limit is"
+    return AudioError(f"{name} is {length} {max_duration_s:g} s. Cut out the part to be scored.")
+
+
+def _joined(parts: list[Decoded], name: str) -> Decoded:
+    first, *others = parts
+    if any((one.sample_rate_hz, one.channels) != (first.sample_rate_hz, first.channels) for one in others):
+        raise AudioError(
+            f"{name} holds {len(parts)} recordings of different sample rates or channels, one behind another. "
+            "Save each as a file of its own."
+        )
+    missing_s = [one.missing_s for one in parts]
+    return Decoded(
+        np.concatenate([one.samples for one in parts]),
+        np.concatenate([one.peaks for one in parts]),
+        first.sample_rate_hz,
+        first.channels,
+        max(one.level for one in parts),
+        None if None in missing_s else sum(seconds for seconds in missing_s if seconds),
+    )
+
+
+def _decode_part(part: Part, contents: Contents, name: str, left_s: float, max_duration_s: float) -> Decoded:
+    source = io.BytesIO(part.data)
+    try:
+        decoded = _read_sound(part, source, name, left_s, max_duration_s)
+        if contents.kind == "FLAC" and len(part.data) - source.tell() > _MOST_UNREAD_BYTES:
+            longer = Part(flac_without_count(part.data))  # its head counts fewer samples than there are
+            return _read_sound(longer, io.BytesIO(longer.data), name, left_s, max_duration_s)
+        return decoded
+    except soundfile.LibsndfileError as error:
+        if shutil.which("ffmpeg") is None:
+            raise _unreadable(name, contents.kind, has_ffmpeg=False) from error
+        return _decode_by_ffmpeg(part, contents.kind, name, left_s, max_duration_s)
+
+
+class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A file read front to end; soundfile seeks after each block, which streams and broken files refuse."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _read_sound(part: Part, source: io.BytesIO | Path, name: str, left_s: float, max_duration_s: float) -> Decoded:
+    with _Stream(source) as sound:
+        rate, channels = sound.samplerate, sound.channels
+        check_layout(rate, channels, name)
+        promised_s = sound.frames / rate if part.counts and sound.frames < _UNKNOWN_FRAMES else 0.0
+        if promised_s > left_s + LENGTH_TOLERANCE_S:
+            raise too_long(name, max_duration_s, promised_s + max_duration_s - left_s)
+        mono, peaks, sums = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)], np.zeros((2, channels))
+        n_most, n_read, breaks_off = (left_s + LENGTH_TOLERANCE_S) * rate, 0, False
+        for block in _blocks(sound):
+            if block is None:
+                breaks_off = True
+                break
+            n_read += block.shape[1]
+            if n_read > n_most:
+                raise too_long(name, max_duration_s)
+            mono.append(block.mean(axis=0, dtype=np.float64).astype(np.float32))
+            peaks.append(np.abs(block).max(axis=0))
+            sums += block.sum(axis=1, dtype=np.float64), np.square(block, dtype=np.float64).sum(axis=1)
+    with np.errstate(invalid="ignore"):  # samples that are infinite are refused later, with their own sentence
+        mean, mean_square = sums / max(n_read, 1)
+        level = math.sqrt(max(0.0, float((mean_square - mean**2).max())))
+    missing_s = _missing_s(part, promised_s, n_read / rate, breaks_off)
+    return Decoded(np.concatenate(mono), np.concatenate(peaks), rate, channels, level, missing_s)
+
+
+def _blocks(sound: _Stream) -> Iterator[Samples | None]:
+    """The sound in blocks of (channels, n); None where the file breaks off, then nothing more."""
+    is_first = True
+    while True:
+        try:
+            block = sound.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError:
+            if is_first:
+                raise
+            yield None  # what came before is kept
+            return
+        if not len(block):
+            return
+        is_first = False
+        yield np.ascontiguousarray(block.T)  # numpy is slow along a short last axis
+
+
+def _missing_s(part: Part, promised_s: float, read_s: float, breaks_off: bool) -> float | None:
+    if part.there is None or (breaks_off and not promised_s):
+        return None
+    missing_s = read_s / part.there - read_s if part.there < 1.0 else promised_s - read_s
+    return missing_s if missing_s > LENGTH_TOLERANCE_S else 0.0
+
+
+def _decode_by_ffmpeg(part: Part, kind: str, name: str, left_s: float, max_duration_s: float) -> Decoded:
+    with tempfile.TemporaryDirectory(prefix="musiceval-") as folder:
+        source, target = Path(folder, "source"), Path(folder, "decoded.wav")
+        source.write_bytes(part.data)
+        command = [
+            *("ffmpeg", "-nostdin", "-v", "error", *_FFMPEG_LIMITS, "-i", str(source)),
+            *("-map", "0:a:0", "-t", f"{left_s + 1:f}", "-c:a", "pcm_f32le", str(target)),
+        ]
+        try:
+            subprocess.run(command, check=True, timeout=_FFMPEG_TIMEOUT_S, capture_output=True)
+            decoded = _read_sound(Part(b"", counts=False), target, name, left_s + 2, max_duration_s)
+        except subprocess.TimeoutExpired as error:
+            raise AudioError(
+                f"{name} took longer than {_FFMPEG_TIMEOUT_S:g} s to decode. Convert it to WAV or FLAC."
+            ) from error
+        except (subprocess.CalledProcessError, soundfile.LibsndfileError) as error:
+            raise _unreadable(name, kind, has_ffmpeg=True) from error
+        promised_s = _promised_s(source) if part.there is None else 0.0
+    read_s = decoded.samples.size / decoded.sample_rate_hz
+    if read_s > left_s + LENGTH_TOLERANCE_S:
+        raise too_long(name, max_duration_s)
+    if part.there is None and promised_s > read_s:
+        missing_s: float | None = promised_s - read_s
+    else:
+        missing_s = _missing_s(part, 0.0, read_s, breaks_off=False)
+    return Decoded(decoded.samples, decoded.peaks, decoded.sample_rate_hz, decoded.channels, decoded.level, missing_s)
+
+
+def _promised_s(source: Path) -> float:
+    """Return how long a broken file says that its sound is; 0 where nobody knows."""
+    command = ["ffprobe", "-v", "error", *_FFMPEG_LIMITS, "-of", "json", "-show_entries", "format=duration"]
+    command += ["-show_entries", "stream=duration", "-select_streams", "a:0", str(source)]
+    try:
+        found = subprocess.run(command, check=True, timeout=_FFMPEG_TIMEOUT_S, capture_output=True).stdout
+        told = json.loads(found)
+        durations = [*(stream.get("duration") for stream in told["streams"]), told["format"].get("duration")]
+        return next((float(duration) for duration in durations if duration), 0.0)
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError):
+        return 0.0
+
+
+def _unreadable(name: str, kind: str, has_ffmpeg: bool) -> AudioError:
+    if not kind:
+        why = "it is damaged or of another kind"
+    elif has_ffmpeg:
+        why = f"it looks like {kind}, and is damaged or holds what cannot be decoded here"
+    else:
+        why = f"it looks like {kind}, and is damaged or needs ffmpeg, which is not installed here"
+    return AudioError(f"{name} cannot be read as audio: {why}. Give {_READABLE_FORMATS}.")

@@ -1,0 +1,156 @@
+"""What is too little, in data and in what was learned from it: said before training and before a model is used.
+
+`check_data` looks at clips with their parts before any tower listens: what cannot be trained at all is
+refused, what will lack something is a *doubt*. `doubts_of_learning` looks at what training came to.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.checkpoint import LEAST_FOR_RANGE
+from core.errors import DataError
+from core.measured_part import parts_of_audio
+from core.metrics import LEAST_POINTS, shortage
+from core.musiceval import read_source
+from core.rated_clips import RatedClips
+from core.splits import split_clips
+from core.training.loop import FitState
+from core.training.recipe import Recipe, TrainingPlan
+
+LEAST_TRAIN = LEAST_POINTS  # to train at all
+FEW_TRAIN = 100  # below it heads seldom learn more than the mean
+FEW_DEV = 10  # below it the best epoch is chosen mostly by chance
+FEW_RATINGS = 3  # of a clip: the mean of two is as much about the two as about the clip
+LEAST_FALL = 0.01  # of the training error below the best constant's, to be called trained
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """What stands against training on some clips, in sentences: `refusals` forbid it, `doubts` do not."""
+
+    refusals: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+    def stop_if_refused(self) -> None:
+        """Raise a DataError that says everything that forbids training."""
+        if self.refusals:
+            raise DataError("\n  ".join(["This data cannot be trained on:", *self.refusals]))
+
+
+def check_plan(plan: TrainingPlan) -> DataCheck:
+    """Read what a plan names and check it; a DataError if it cannot be read or split, or is refused."""
+    found = check_data(split_clips(read_source(plan.data), plan.split), plan.recipe)
+    found.stop_if_refused()
+    return found
+
+
+def check_data(clips: RatedClips, recipe: Recipe) -> DataCheck:
+    """Check clips with their parts."""
+    doubts = [*_doubts_of_train(clips), *_doubts_of_dev(clips, recipe), *_doubts_of_measuring(clips)]
+    return DataCheck(tuple(_refusals(clips)), (*clips.notes, *clips.same_audio(), *doubts))
+
+
+def measured_part(clips: RatedClips) -> str:
+    """Return the part to measure on: test, or dev where there is no test part."""
+    return "test" if clips.rows("test") else "dev"
+
+
+def _refusals(clips: RatedClips) -> list[str]:
+    train = clips.rows("train")
+    if len(train) < LEAST_TRAIN:
+        return [f"{shortage(len(train), 'training clips', LEAST_TRAIN)}."]
+    flat = [scale.title for scale, scores in zip(clips.scales, clips.mos[train].T, strict=True) if np.ptp(scores) == 0]
+    return [f"{title}: all training clips have the same score, so there is nothing to learn." for title in flat]
+
+
+def _doubts_of_train(clips: RatedClips) -> list[str]:
+    doubts, train = [], clips.rows("train")
+    if len(train) < FEW_TRAIN:
+        few = shortage(len(train), "training clips", FEW_TRAIN)
+        doubts.append(f"It may learn little more than the mean: {few}.")
+    known = clips.table["n_ratings"].dropna()
+    if few_ratings := int((known < FEW_RATINGS).sum()):
+        doubts.append(
+            f"{few_ratings} of {len(clips)} clips have fewer than {FEW_RATINGS} ratings, so their scores are "
+            "mostly about who rated them."
+        )
+    return doubts
+
+
+def _doubts_of_dev(clips: RatedClips, recipe: Recipe) -> list[str]:
+    n_dev = len(clips.rows("dev"))
+    if n_dev == 0:
+        batches = -(-len(clips.rows("train")) // recipe.batch_size)
+        epochs = recipe.most_epochs(max(batches, 1))
+        return [f"There is no dev part: nothing stops training before its {epochs} epochs, and the last is kept."]
+    if n_dev < FEW_DEV:
+        return [f"The best epoch is chosen mostly by chance: {shortage(n_dev, 'dev clips', FEW_DEV)}."]
+    return []
+
+
+def _doubts_of_measuring(clips: RatedClips) -> list[str]:
+    part = measured_part(clips)
+    rows, doubts = clips.rows(part), []
+    if part == "dev":
+        doubts.append("There is no test part: it is measured on the dev part, on which training stops.")
+    n_systems = clips.table["system_id"].iloc[rows].nunique()
+    if len(rows) < LEAST_FOR_RANGE:
+        doubts.append(f"Its scores have no range: {shortage(len(rows), f'{part} clips', LEAST_FOR_RANGE)}.")
+    if len(rows) < LEAST_POINTS:
+        doubts.append(f"Nobody can say how good it is: {shortage(len(rows), f'{part} clips', LEAST_POINTS)}.")
+    elif n_systems < LEAST_POINTS:
+        few = shortage(n_systems, f"{part} systems", LEAST_POINTS)
+        doubts.append(f"Nobody can say how well it ranks systems: {few}.")
+    audio = clips.audio_ids()
+    known = parts_of_audio(audio, list(clips.table["split"]))
+    if heard := sum(known[audio[row]] == "train" for row in rows):
+        doubts.append(f"{heard} of {len(rows)} {part} clips have audio that is in the train part, too.")
+    return doubts
+
+
+def has_learned(state: FitState, mos: NDArray[np.float64], train: Sequence[int]) -> bool:
+    """Return whether training brought the error of the training clips below that of the best constant."""
+    constant = _constant_errors(mos, train, train).mean()
+    least = min(row["train_l1"] for row in state.log)
+    return bool(least <= (1 - LEAST_FALL) * constant)
+
+
+def doubts_of_learning(state: FitState, mos: NDArray[np.float64], parts: RatedClips) -> list[str]:
+    """Say whether something was learned of the (n, n_scales) scores, and whether it holds on the dev part."""
+    train, dev = parts.rows("train"), parts.rows("dev")
+    if not has_learned(state, mos, train):
+        return [
+            "It is not trained: its error on the training clips is no lower than that of one score for every clip. "
+            "Give more clips, a higher --learning-rate or more epochs."
+        ]
+    if not dev:
+        return []
+    row, constants = state.log[state.best_epoch - 1], _constant_errors(mos, train, dev)
+    return [
+        f"{scale.title}: it never beat predicting the mean on the dev part (L1 {row[f'dev_l1_{scale.key}']:.3f} "
+        f"against {constant:.3f})."
+        for scale, constant in zip(parts.scales, constants, strict=True)
+        if row[f"dev_l1_{scale.key}"] >= constant
+    ]
+
+
+def _constant_errors(mos: NDArray[np.float64], train: Sequence[int], rows: Sequence[int]) -> NDArray[np.float64]:
+    """By scale: the L1 of rows of the better of two constants, the training clips' mean and median."""
+    learned, asked = mos[list(train)], mos[list(rows)]
+    errors = [np.abs(asked - constant).mean(axis=0) for constant in (learned.mean(axis=0), np.median(learned, axis=0))]
+    return np.asarray(np.minimum(*errors))
+
+
+def which_clips(clips: RatedClips, rows: Sequence[int], part: str) -> str:
+    """Say which clips of a part were measured: what of them the model was not trained on."""
+    if part != "test":
+        return "clips on which its training stopped"
+    table, train = clips.table.iloc[list(rows)], clips.table.iloc[clips.rows("train")]
+    columns = {"systems": "system_id", "prompts": "prompt"}
+    new = [of for of, column in columns.items() if not set(table[column]) & set(train[column])]
+    if not new:
+        return "clips that the model was not trained on, of systems and prompts that it was trained on"
+    return f"clips of {' and '.join(new)} that the model was not trained on"

@@ -1,0 +1,301 @@
+"""Files to samples: formats, files that hold more or less than they say, with ffmpeg and without."""
+
+import io
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from core.audio import AudioLimits, Clip, read_clip
+from core.errors import AudioError
+from tests.clips import pluck, write_clip
+
+RATE_HZ = 16_000
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+
+
+def encode(source: Path, target: Path, *options: str) -> bytes:
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(source), *options, str(target)], check=True)
+    return target.read_bytes()
+
+
+def made(suffix: str, duration_s: float = 4.0) -> bytes:
+    """Return a file that libsndfile writes."""
+    file = io.BytesIO()
+    kinds = {"opus": ("OGG", "OPUS"), "ogg": ("OGG", "VORBIS"), "mp3": ("MP3", "MPEG_LAYER_III")}
+    kind, coding = kinds.get(suffix, (suffix.upper(), "PCM_16"))
+    soundfile.write(file, pluck(duration_s), RATE_HZ, format=kind, subtype=coding)
+    return file.getvalue()
+
+
+def lengths(clip: Clip) -> tuple[float, float | None]:
+    return clip.duration_s, clip.missing_s
+
+
+@pytest.fixture
+def no_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+
+
+@pytest.mark.parametrize(("suffix", "tolerance"), [(".wav", 1e-4), (".flac", 1e-4), (".aiff", 1e-4), (".ogg", 0.05)])
+def test_formats(suffix: str, tolerance: float, tmp_path: Path) -> None:
+    decoded = read_clip(write_clip(tmp_path / f"clip{suffix}").read_bytes())
+    assert (decoded.sample_rate_hz, decoded.channels, decoded.missing_s) == (16_000, 1, 0.0)
+    np.testing.assert_allclose(decoded.samples, pluck(), atol=tolerance)
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".opus"])
+def test_formats_that_move_samples(suffix: str, tmp_path: Path) -> None:
+    decoded = read_clip(write_clip(tmp_path / f"clip{suffix}").read_bytes())
+    assert decoded.samples.size == pytest.approx(64_000, abs=1_200)
+    assert np.abs(decoded.samples).max() == pytest.approx(np.abs(pluck()).max(), rel=0.1)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", [".m4a", ".aac"])
+def test_aac_by_ffmpeg(suffix: str, tmp_path: Path) -> None:
+    decoded = read_clip(encode(write_clip(tmp_path / "clip.wav"), tmp_path / f"clip{suffix}"))
+    assert (decoded.sample_rate_hz, decoded.channels) == (16_000, 1)
+    assert decoded.samples.size == pytest.approx(64_000, abs=3_000)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("text", ["#EXTM3U\n#EXTINF:4,\n{}\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile '{}'\n"])
+def test_a_playlist_opens_no_other_file(text: str, tmp_path: Path) -> None:
+    encode(write_clip(tmp_path / "clip.wav"), tmp_path / "private.aac")
+    with pytest.raises(AudioError, match="cannot be read as audio"):
+        read_clip(text.format(tmp_path / "private.aac").encode())
+
+
+@needs_ffmpeg
+def test_a_flac_stream_of_unknown_length(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "clip.wav")
+    command = ["ffmpeg", "-v", "error", "-i", str(source), "-f", "flac", "pipe:1"]
+    data = subprocess.run(command, check=True, capture_output=True).stdout
+    decoded = read_clip(data)
+    assert (decoded.samples.size, decoded.missing_s) == (64_000, 0.0)
+    with pytest.raises(AudioError, match=r"is longer than 3 s"):
+        read_clip(data, AudioLimits(max_duration_s=3.0))
+
+
+@needs_ffmpeg
+def test_the_duration_limit_holds_for_ffmpeg(tmp_path: Path) -> None:
+    data = encode(write_clip(tmp_path / "clip.wav", pluck(9.0)), tmp_path / "clip.m4a")
+    with pytest.raises(AudioError, match=r"is longer than 3 s"):
+        read_clip(data, AudioLimits(max_duration_s=3.0))
+
+
+def test_mono_is_the_mean_and_peaks_the_loudest_channel(tmp_path: Path) -> None:
+    stereo = np.stack([pluck(), -0.5 * pluck()], axis=1)
+    soundfile.write(tmp_path / "clip.wav", stereo, 16_000, subtype="FLOAT")
+    decoded = read_clip((tmp_path / "clip.wav").read_bytes())
+    np.testing.assert_allclose(decoded.samples, 0.25 * pluck(), atol=1e-7)
+    np.testing.assert_array_equal(decoded.peaks, np.abs(pluck()))
+
+
+@pytest.mark.parametrize(("rate", "channels", "message"), [(1_000, 1, "rate of 1000 Hz"), (16_000, 17, "17 channels")])
+def test_layouts_out_of_range(rate: int, channels: int, message: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "clip.wav", np.zeros((rate, channels), np.float32), rate)
+    with pytest.raises(AudioError, match=message):
+        read_clip((tmp_path / "clip.wav").read_bytes())
+
+
+# More than the first header says
+
+
+@pytest.mark.usefixtures("no_ffmpeg")
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "opus", "mp3"])
+def test_files_behind_one_another_are_read_whole(suffix: str) -> None:
+    one, other = made(suffix, 2.5), made(suffix, 5.5)
+    clip = read_clip(one + other)
+    assert lengths(clip) == (pytest.approx(8.0, abs=0.15), 0.0)
+    where = slice(int(4.0 * clip.sample_rate_hz), int(7.5 * clip.sample_rate_hz))
+    loudness = np.sqrt(np.mean(clip.samples[where] ** 2))
+    assert loudness == pytest.approx(np.sqrt(np.mean(pluck(3.5) ** 2)), rel=0.2)
+
+
+def test_files_of_two_rates_behind_one_another_are_refused(tmp_path: Path) -> None:
+    other = write_clip(tmp_path / "other.flac", pluck(4.0, 44_100), 44_100).read_bytes()
+    with pytest.raises(AudioError, match="2 recordings of different sample rates"):
+        read_clip(made("flac") + other)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", [".m4a", ".webm"])
+def test_files_of_ffmpeg_behind_one_another(suffix: str, tmp_path: Path) -> None:
+    one, other = (
+        encode(write_clip(tmp_path / f"{seconds}.wav", pluck(seconds)), tmp_path / f"{seconds}{suffix}")
+        for seconds in (2.0, 3.0)
+    )
+    assert lengths(read_clip(one + other)) == (pytest.approx(5.0, abs=0.3), 0.0)
+
+
+def test_the_limit_holds_for_files_behind_one_another() -> None:
+    with pytest.raises(AudioError, match=r"the limit is 7 s|longer than 7 s"):
+        read_clip(made("flac") + made("flac"), AudioLimits(max_duration_s=7.0))
+
+
+@pytest.mark.usefixtures("no_ffmpeg")
+@pytest.mark.parametrize("factor", [1 / 3, 3.0])
+def test_an_mp3_that_counts_its_frames_wrongly(factor: float) -> None:
+    data = bytearray(made("mp3", 8.0))
+    at = data.find(b"Info") if b"Info" in data else data.find(b"Xing")
+    (count,) = struct.unpack_from(">I", data, at + 8)
+    struct.pack_into(">I", data, at + 8, round(count * factor))
+    clip = read_clip(bytes(data))
+    assert clip.duration_s == pytest.approx(8.0, abs=0.15)
+    assert clip.missing_s == pytest.approx(16.0 if factor > 1 else 0.0, abs=0.3)
+
+
+@pytest.mark.parametrize("tail", [b"", b"TAG" + bytes(125)])
+def test_a_flac_that_counts_too_few_samples(tail: bytes) -> None:
+    data = bytearray(made("flac", 8.0))
+    data[21:26] = bytes([data[21] & 0xF0]) + (2 * RATE_HZ).to_bytes(4)
+    clip = read_clip(bytes(data) + tail)
+    assert clip.duration_s == pytest.approx(8.0, abs=0.3 if tail else 0.0)  # a tag may cost the last block
+
+
+def with_tags(data: bytes, *sizes: int) -> bytes:
+    tags = (b"ID3\x03\0\0" + bytes([0, 0, size >> 7, size & 0x7F]) + bytes(size) for size in sizes)
+    return b"".join(tags) + data
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("tags", [(), (100,), (100, 3_000)])
+@pytest.mark.parametrize("is_quiet_first", [False, True])
+def test_an_mp3_without_a_count_is_read_to_its_end_and_is_whole(
+    tags: tuple[int, ...], is_quiet_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 5 * RATE_HZ).astype(np.float32)
+    halves = (np.zeros_like(noise), noise) if is_quiet_first else (noise, np.zeros_like(noise))
+    source = write_clip(tmp_path / "clip.wav", np.concatenate(halves))
+    data = with_tags(encode(source, tmp_path / "c.mp3", "-write_xing", "0", "-id3v2_version", "0", "-q:a", "4"), *tags)
+    with_ffmpeg = read_clip(data)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    for clip in (with_ffmpeg, read_clip(data), read_clip(data + b"TAG" + bytes(125))):
+        assert lengths(clip) == (pytest.approx(10.0, abs=0.2), 0.0)
+
+
+@pytest.mark.usefixtures("no_ffmpeg")
+@pytest.mark.parametrize("size", [0, 0xFFFF_FFFF, 0x7FFF_FFFF, 1_000])
+@pytest.mark.parametrize("outer", [0, 0xFFFF_FFFF])
+def test_a_wav_whose_sizes_were_never_filled_in(size: int, outer: int) -> None:
+    data = bytearray(made("wav"))
+    struct.pack_into("<I", data, 4, outer)
+    struct.pack_into("<I", data, 40, size)
+    np.testing.assert_allclose(read_clip(bytes(data)).samples, pluck(), atol=1e-4)
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 4, b"LIST\x04\0\0\0INFO", b"TAG" + bytes(125), b"ID3\x03" + bytes(9_000)])
+def test_what_stands_behind_the_samples_is_no_sound(tail: bytes) -> None:
+    clip = read_clip(made("wav") + tail)
+    assert lengths(clip) == (4.0, 0.0)
+
+
+def test_an_empty_wav_has_no_samples() -> None:
+    with pytest.raises(AudioError, match="has no samples"):
+        read_clip(made("wav", 0.0))
+
+
+# Less than the header says
+
+
+@pytest.mark.usefixtures("no_ffmpeg")
+@pytest.mark.parametrize("suffix", ["wav", "rf64", "aiff", "au", "caf", "w64", "flac", "mp3"])
+def test_a_file_that_breaks_off_tells_both_lengths(suffix: str) -> None:
+    whole = made(suffix, 20.0)
+    assert lengths(read_clip(whole)) == (pytest.approx(20.0, abs=0.1), 0.0)
+    clip = read_clip(whole[: len(whole) // 2])
+    assert 7.0 < clip.duration_s < 13.0
+    assert clip.missing_s is not None
+    assert clip.duration_s + clip.missing_s == pytest.approx(20.0, abs=0.1)
+    assert clip.breaks_off == f"breaks off: {clip.duration_s:.1f} s of 20.0 s are there"
+
+
+@pytest.mark.parametrize("suffix", ["ogg", "opus"])
+@pytest.mark.parametrize("share", [0.5, 0.99])
+def test_an_ogg_without_its_last_page_breaks_off(suffix: str, share: float) -> None:
+    whole = made(suffix, 20.0)
+    clip = read_clip(whole[: int(len(whole) * share)])
+    assert clip.missing_s is None
+    assert clip.breaks_off.startswith(f"breaks off after {clip.duration_s:.1f} s")
+    assert read_clip(whole[: int(len(whole) * share)] + made(suffix)).missing_s is None
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(("suffix", "options"), [(".m4a", ("-movflags", "+faststart")), (".webm", ()), (".mka", ())])
+def test_a_file_of_ffmpeg_that_breaks_off(suffix: str, options: tuple[str, ...], tmp_path: Path) -> None:
+    whole = encode(write_clip(tmp_path / "clip.wav", pluck(20.0)), tmp_path / f"clip{suffix}", *options)
+    assert lengths(read_clip(whole)) == (pytest.approx(20.0, abs=0.1), 0.0)
+    clip = read_clip(whole[: len(whole) // 2])
+    assert 7.0 < clip.duration_s < 13.0
+    assert clip.missing_s is not None
+    assert clip.duration_s + clip.missing_s == pytest.approx(20.0, abs=0.2)
+
+
+# Kinds
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("clip.oga", ("-c:a", "flac")),
+        ("clip.webm", ()),
+        ("clip.mka", ()),
+        ("clip.mp4", ()),
+        ("clip.caf", ()),
+        ("clip.w64", ()),
+        ("alac.m4a", ("-c:a", "alac")),
+        ("alac.caf", ("-c:a", "alac")),
+    ],
+)
+def test_kinds_that_the_machine_reads(name: str, options: tuple[str, ...], tmp_path: Path) -> None:
+    clip = read_clip(encode(write_clip(tmp_path / "source.wav"), tmp_path / name, *options))
+    assert lengths(clip) == (pytest.approx(4.0, abs=0.1), 0.0)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("name", "options", "kind"),
+    [
+        ("clip.oga", ("-c:a", "flac"), "FLAC in Ogg"),
+        ("clip.webm", (), "WebM"),
+        ("clip.mka", (), "Matroska"),
+        ("clip.m4a", (), "MP4 or M4A"),
+        ("clip.aac", (), "AAC"),
+    ],
+)
+def test_without_ffmpeg_the_kind_is_named(
+    name: str, options: tuple[str, ...], kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encode(write_clip(tmp_path / "source.wav"), tmp_path / name, *options)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(AudioError, match=f"it looks like {kind}, and is damaged or needs ffmpeg, which is not"):
+        read_clip(data)
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:60], lambda data: b"fLaC" + bytes(500)], ids=["head", "zeros"])
+def test_damaged_files_are_refused(spoil: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(AudioError, match="looks like FLAC, and is damaged"):
+        read_clip(spoil(made("flac")))
+
+
+def test_random_bytes_behind_any_beginning_are_refused_or_read() -> None:
+    """Whatever a file holds, the answer is a clip or a sentence."""
+    random = np.random.default_rng(0)
+    beginnings = [made(suffix, 1.0)[:400] for suffix in ("wav", "aiff", "caf", "w64", "flac", "ogg", "mp3")]
+    beginnings += [b"\0\0\0\x20ftypM4A ", b"\x1aE\xdf\xa3\x9fB\x82", b"ID3\x04\0\0\x7f\x7f\x7f\x7f", b"OggS"]
+    for beginning in beginnings:
+        for size in (0, 1, 30, 5_000):
+            noise: NDArray[np.uint8] = random.integers(0, 256, size, dtype=np.uint8)
+            try:
+                read_clip(beginning + noise.tobytes(), AudioLimits(min_duration_s=0.0))
+            except AudioError as error:
+                assert str(error)  # noqa: PT017
