@@ -71,6 +71,20 @@ def in_process(app: FastAPI) -> Iterator[TestClient]:
         yield one
 
 
+class Clock:
+    """Stands still until a test moves it on."""
+
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _gradios_variables() -> Iterator[None]:
     """`build_app` changes the environment of its process."""

@@ -18,7 +18,7 @@ from core.errors import AccessError
 from core.scorer import Scorer
 from core.settings import Settings
 from tests.webapp.browsing import open_page, overflow
-from tests.webapp.conftest import free_port, in_process, make_app, running
+from tests.webapp.conftest import Clock, free_port, in_process, make_app, running
 from tests.webapp.studies import CANARY, make_study, rows
 from webapp.auth import SESSION_S, Administration
 
@@ -31,18 +31,6 @@ def asking(headers: dict[str, str] = HERE, peer: str = "127.0.0.1", token: str =
     given = {**headers, "cookie": f"musiceval-administrator={token}"} if token else headers
     raw = [(name.lower().encode(), value.encode()) for name, value in given.items()]
     return Request({"type": "http", "headers": raw, "client": (peer, 1)})
-
-
-class Clock:
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

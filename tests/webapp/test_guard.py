@@ -17,6 +17,7 @@ import pytest
 from gradio_client import Client
 
 from tests.clips import write_clip
+from tests.webapp.conftest import Clock
 from webapp.guard import RateLimit
 
 ROOT = Path(__file__).parents[2]
@@ -264,18 +265,6 @@ def test_the_page_tells_nothing_of_the_machine(address: str) -> None:
         assert str(ROOT) not in text
         assert tempfile.gettempdir() + "/" not in text
         assert os.uname().nodename not in json.dumps(text)
-
-
-class Clock:
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
