@@ -60,6 +60,7 @@ _TRAIN = (
     "run, has other recipes, and makes the result the judge of this server."
 )
 _CHANGE = "Nothing changes until you confirm. Every change can be undone, and stays in the log."
+_IN_TURN: dict[str, Any] = {"concurrency_id": "changes", "concurrency_limit": 1}  # answered as they were clicked
 _VIEW = '<div class="me-desk">${value}</div>'  # what handlers return is HTML already
 
 Shown = dict[Any, Any]  # what changes, by the part of the page
@@ -197,7 +198,7 @@ def _clips(results: Results) -> pd.DataFrame:
 def build_study_tab(app: gr.Blocks, store: StudyStore, train: Callable[[str], str]) -> list[BaseRoute]:
     """Lay the page out in the open `gr.Blocks`; return the routes of its downloads."""
     page = StudyPage(store, train)
-    app.load(told(page.open), [page.study], page.opened, **BY_ITSELF)
+    app.load(told(page.open), page.asked, page.opened, **BY_ITSELF)
     return [export_route(store.data)]
 
 
@@ -211,6 +212,7 @@ class StudyPage:
         self._store = store
         self._train = train
         self.waiting, self.made = gr.State(), gr.State()  # a change that was shown, and one that was made
+        self.shown = gr.State()  # the study that the page shows
         with gr.Row(elem_classes="me-bar"):
             self.study = gr.Dropdown(label="Study", choices=[], min_width=240)
             refresh = gr.Button("Refresh", elem_id="refresh", scale=0, min_width=112)
@@ -229,14 +231,14 @@ class StudyPage:
                     self._lay_out_changes()
                 with gr.Tab("Reliability"):
                     self.views["reliability"] = _html()
-        controls = [self.study, self.nothing, self.desk, self.clips, self.change, self.rater]
-        self.opened = [*controls, *self.views.values()]
-        self._on(refresh.click, self.open, [self.study], self.opened)
-        self._on(self.invited, self.open, [self.study], self.opened)
-        self._on(self.made.change, self.open, [self.study], self.opened, **BY_ITSELF)
-        self._on(self.study.input, self.open, [self.study], self.opened, trigger_mode="always_last")
+        self.asked = [self.study, self.shown]
+        controls = [self.study, self.nothing, self.desk, self.clips, self.change, self.rater, self.shown]
         left = [self.training_note, self.export_note, self.codes, *self.compared, self.made, self.done]
-        self._on(self.study.input, self.leave, [], left)
+        self.opened = [*controls, *self.views.values(), *left]
+        self._on(refresh.click, self.open, self.asked, self.opened)
+        self._on(self.invited, self.open, self.asked, self.opened)
+        self._on(self.made.change, self.open, self.asked, self.opened, **BY_ITSELF)
+        self._on(self.study.input, self.open, self.asked, self.opened, trigger_mode="always_last")
 
     def _on(
         self, event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
@@ -295,17 +297,21 @@ class StudyPage:
             self.note = _html()
             self.undoing = gr.Button("Undo", scale=0, min_width=112)
         self.compared = [self.waiting, self.effect]
-        self._on(
-            look.click, self.preview, [self.study, self.change], [*self.compared, self.comparison, self.confirmation]
-        )
-        changed = [*self.compared, self.made, self.reason, self.note, self.done, self.undoing]
-        self._on(self.confirmation.click, self.confirm, [self.waiting, self.reason, author], changed)
-        self._on(self.undoing.click, self.undo, [self.made, author], [self.made, self.note, self.undoing])
+        previewed = [*self.compared, self.comparison, self.confirmation]
+        self._on(look.click, self.preview, [self.study, self.change], previewed, **_IN_TURN)
+        changed = [*self.compared, self.made, self.change, self.reason, self.note, self.done, self.undoing]
+        self._on(self.confirmation.click, self.confirm, [self.waiting, self.reason, author], changed, **_IN_TURN)
+        undone = [self.made, self.note, self.undoing]
+        self._on(self.undoing.click, self.undo, [self.made, author], undone, **_IN_TURN)
         for event in (cancel.click, self.change.input):
-            self._on(event, self.cancel, [], self.compared)
+            self._on(event, self.cancel, [], self.compared, **_IN_TURN)
 
-    def open(self, current: str | None) -> Shown:
-        """Show the study that was chosen; the newest where none was, or it is gone."""
+    def open(self, current: str | None, before: str | None = None) -> Shown:
+        """Show the study that was chosen; the newest where none was, or it is gone.
+
+        What was chosen and said on the page stays where it is the study shown before: an answer that comes
+        late takes nothing back.
+        """
         names = study_names(self._store.database)
         shown: Shown = {
             self.study: gr.update(choices=names, value=None),
@@ -317,13 +323,16 @@ class StudyPage:
         name = current if current in names else names[0]
         found = overview(self._store.database, name)
         raters = [rater.rater for rater in found.status.raters]
+        unchosen = {} if name == before else {"value": None}
         return {
             **shown,
             **{part: view(part_name, found) for part_name, part in self.views.items()},
             self.study: gr.update(choices=names, value=name),
+            **({} if name == before else self.leave()),
+            self.shown: name,
             self.clips: _clips(found.results),
-            self.change: gr.update(choices=[_offer(change) for change in found.changes], value=None),
-            self.rater: gr.update(choices=raters, value=None),
+            self.change: gr.update(choices=[_offer(change) for change in found.changes], **unchosen),
+            self.rater: gr.update(choices=raters, **unchosen),
         }
 
     def preview(self, study: str | None, offer: str | None) -> Shown:
@@ -346,6 +355,7 @@ class StudyPage:
         return {
             **self.cancel(),
             self.made: waiting,
+            self.change: gr.update(value=None),
             self.reason: "",
             self.note: _note(f"Done: {_offer(waiting)}. It stands in the log."),
             self.done: gr.update(visible=True),

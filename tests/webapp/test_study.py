@@ -288,9 +288,19 @@ def test_training_is_told_in_the_words_of_the_run(desk: Desk) -> None:
 
 
 def test_another_study_begins_afresh(desk: Desk) -> None:
-    page, left = desk.page, desk.page.leave()
-    assert [left[part] for part in (page.codes, page.export_note, page.training_note)] == ["", "", ""]
-    assert (left[page.waiting], left[page.made], left[page.done]["visible"]) == (None, None, False)
+    page = desk.page
+    shown = page.open("room", "hall")
+    assert [shown[part] for part in (page.codes, page.export_note, page.training_note)] == ["", "", ""]
+    assert (shown[page.waiting], shown[page.made], shown[page.done]["visible"]) == (None, None, False)
+    assert [shown[part]["value"] for part in (page.change, page.rater)] == [None, None]
+
+
+def test_an_answer_that_comes_late_takes_nothing_back(desk: Desk) -> None:
+    page = desk.page
+    first = page.open("room")
+    late = page.open("room", first[page.shown])
+    assert not {page.codes, page.waiting, page.made, page.done} & late.keys()
+    assert not [part for part in (page.change, page.rater) if "value" in late[part]]
 
 
 def test_no_handler_is_an_endpoint(database: Database, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_the_exported_scores_are_those_given(
     run("create", "real", *rules)
     report = run("ingest", "real", str(manifest))
     assert report.splitlines() == [
-        "Added: 12 clips, 5 anchors.",
+        "Rows read: 17. Added: 12 clips, 5 anchors.",
         "! 1 of 5 anchors may be known by their length: solo_trumpet.ogg (5.3 s). The clips have 29.0 s.",
     ]
     assert run("ingest", "real", str(manifest)).startswith("Added: nothing. There already: 17.")
