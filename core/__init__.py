@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from core.checkpoint import load_checkpoint as load_checkpoint
     from core.errors import MusicEvalError as MusicEvalError
     from core.musiceval import read_source as read_source
+    from core.opinions import Reading as Reading
     from core.rated_clips import RatedClips as RatedClips
     from core.scales import Scale as Scale
     from core.scorer import Item as Item
@@ -30,6 +31,7 @@ PUBLIC = {
     "Item": "core.scorer",
     "MusicEvalError": "core.errors",
     "RatedClips": "core.rated_clips",
+    "Reading": "core.opinions",
     "Scale": "core.scales",
     "Score": "core.scorer",
     "Scorer": "core.scorer",

@@ -7,17 +7,15 @@
     vocab.json, merges.txt    or whatever the tower's tokenizer reads
 
 ``config.json`` is written last, so a folder that is not whole does not load. A folder that training made has
-more files (`core.training.run`); none of them is read for a score.
+more files (`core.training.folder`); none of them is read for a score.
 
 The SHA-256 of ``config.json`` names the checkpoint: it covers the weights and ``metrics.json`` through their
 hashes; folders from before `metrics_sha256` load as they are. Weights may be stored in float16; they are
 always computed with in float32. Files are verified before they are parsed, and safetensors holds tensors
 only, so a folder from elsewhere cannot run code.
 
-The heads are the paper's: three-layer MLPs from CLAP embeddings to MOS values (MusicEval, section V.A),
-musical impression from the audio embedding, textual alignment from the audio and text embeddings side by
-side. With ReLU between the layers, as the paper's words "MLP" ask, or *affine*: the authors' released code
-puts no activation there, which makes each head one affine map.
+``config.json`` says what kind the heads are (`core.heads`): ``activation`` of the paper's, or the ``parts`` of
+heads over sequences. Folders from before there was a choice hold the paper's.
 """
 
 import hashlib
@@ -32,11 +30,12 @@ import safetensors.torch
 import torch
 from huggingface_hub import save_torch_state_dict
 from safetensors import SafetensorError
-from torch import Tensor, cat, nn
+from torch import Tensor
 
 from core.audio import InputPolicy
 from core.errors import CheckpointError, ScaleError, shown_name
 from core.files import json_text, sha256_of, write_atomically
+from core.heads import Heads, SequenceHeads, SequenceParts
 from core.metrics import shortage
 from core.scales import MAX_SCORE, MIN_SCORE, MUSICEVAL, Scale, Scales, keys
 from core.towers import Tower, restore_tower
@@ -54,42 +53,17 @@ _ANY_CLIPS = "clips that the model was not trained on"  # of folders that do not
 _DEMO_CAVEAT = "trained on composed music and simulated raters"  # of folders that store no caveat
 
 
-ACTIVATIONS: Mapping[str, type[nn.Module]] = {"relu": nn.ReLU, "affine": nn.Identity}
-
-
 @dataclass(frozen=True)
 class ErrorEstimate:
     """How far a checkpoint's scores were from the panel's on clips it was not trained on."""
 
     level: float  # share of these clips whose error was at most `absolute_error`, between 0 and 1
-    absolute_error: Mapping[str, float]  # by scale; empty where the clips were too few to say
+    absolute_error: Mapping[str, float]  # by scale that they were rated on; empty where they were too few to say
     n_clips: int
     n_systems: int
     data: str  # what the clips and ratings were, in words
     which: str  # which clips these were, in words: what of them the model was not trained on
     no_range: str  # why `absolute_error` is empty
-
-
-class Heads(nn.ModuleDict):
-    """A head for each scale, by its key; embeddings of audio and text have the length `dim`.
-
-    `activation`, a key of `ACTIVATIONS`, stands between the layers of a head.
-    """
-
-    def __init__(self, dim: int, scales: Scales = MUSICEVAL, activation: str = "relu") -> None:
-        between = ACTIVATIONS[activation]
-        super().__init__({scale.key: _mlp(2 * dim if scale.needs_prompt else dim, between) for scale in scales})
-        self.dim, self.scales, self.activation = dim, scales, activation
-
-    def forward(self, audio: Tensor, text: Tensor) -> Tensor:
-        """Return the values of each pair of embeddings as (n, n_scales), not clamped."""
-        pair = cat([audio, text], dim=-1)
-        inputs = (pair if scale.needs_prompt else audio for scale in self.scales)
-        return cat([head(given) for head, given in zip(self.values(), inputs, strict=True)], dim=-1)
-
-
-def _mlp(inputs: int, between: type[nn.Module]) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, 256), between(), nn.Linear(256, 64), between(), nn.Linear(64, 1))
 
 
 @dataclass(frozen=True)
@@ -128,7 +102,8 @@ class Checkpoint:
     @property
     def is_embedded(self) -> bool:
         """Whether it is the demo model that comes with MusicEval, or one made as that was."""
-        return self.demo and self.caveat == _DEMO_CAVEAT
+        is_marked = bool(self.config.get("provenance", {}).get("embedded"))
+        return self.demo and (is_marked or self.caveat == _DEMO_CAVEAT)
 
     @property
     def scales(self) -> Scales:
@@ -184,7 +159,8 @@ def save_checkpoint(
     weights = dict(_named_weights(tower, heads, dtype))
     save_torch_state_dict(weights, folder, max_shard_size=max_shard_size)
     for path in tower.tokenizer_files():
-        shutil.copyfile(path, folder / path.name)
+        if path.parent.resolve() != folder.resolve():
+            shutil.copyfile(path, folder / path.name)
     config = {
         "format": FORMAT,
         "id": checkpoint_id,
@@ -193,7 +169,7 @@ def save_checkpoint(
         "tower": tower.name,
         "input_policy": asdict(policy),
         "scales": [scale.to_json() for scale in heads.scales],
-        "activation": heads.activation,
+        **_described(heads),
         "stored_as": str(dtype).removeprefix("torch."),
         "provenance": dict(provenance),
         "weights_sha256": {path.name: sha256_of(path) for path in sorted(folder.glob(_WEIGHT_FILES))},
@@ -244,7 +220,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             policy=InputPolicy.from_json(config["input_policy"]),
             error_estimate=_parse_error_estimate(metrics, scales),
             tower=tower,
-            heads=_restore_heads(tower.dim, scales, config, _part(weights, "heads."), folder),
+            heads=_restore_heads(tower, scales, config, _part(weights, "heads."), folder),
             metrics=metrics,
             config=config,
         )
@@ -284,7 +260,7 @@ def _parse_error_estimate(metrics: Mapping[str, Any], scales: Scales) -> ErrorEs
             raise ValueError(f"there are {n_systems} systems of {n_clips} clips")
         return ErrorEstimate(
             level,
-            {} if stored is None else {key: _within(0.0, stored[key], MAX_SCORE - MIN_SCORE) for key in keys(scales)},
+            _ranges(stored or {}, scales),
             n_clips,
             n_systems,
             str(held_out["data"]),
@@ -296,6 +272,14 @@ def _parse_error_estimate(metrics: Mapping[str, Any], scales: Scales) -> ErrorEs
             f"{METRICS_FILE} lacks the held-out error that scores are shown with, or it cannot be ({problem!r}). "
             "Copy the model folder again, or measure the model again."
         ) from problem
+
+
+def _ranges(stored: Mapping[str, Any], scales: Scales) -> dict[str, float]:
+    """Errors by scale; a scale on which no clip was rated that was held out has none."""
+    found = {key: _within(0.0, stored[key], MAX_SCORE - MIN_SCORE) for key in keys(scales) if key in stored}
+    if stored and not found:
+        raise ValueError(f"there are errors of {', '.join(stored)} and none of {', '.join(keys(scales))}")
+    return found
 
 
 def _within(low: float, value: Any, high: float) -> float:
@@ -329,11 +313,24 @@ def _read_weights(folder: Path, weights_sha256: Mapping[str, str]) -> dict[str, 
     return weights
 
 
+def _described(heads: Heads) -> dict[str, Any]:
+    """What ``config.json`` says of heads."""
+    if isinstance(heads, SequenceHeads):
+        return {"heads": "sequence", "parts": asdict(heads.parts)}
+    return {"heads": "windows", "activation": heads.activation}
+
+
+def _new_heads(tower: Tower, scales: Scales, config: Mapping[str, Any]) -> Heads:
+    if "parts" in config:
+        return SequenceHeads(tower.dim, tower.sequence_dim, scales, SequenceParts(**config["parts"]))
+    return Heads(tower.dim, scales, config.get("activation", "relu"))  # folders of before do not say
+
+
 def _restore_heads(
-    dim: int, scales: Scales, config: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path
+    tower: Tower, scales: Scales, config: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path
 ) -> Heads:
     with torch.device("meta"):  # draws no random weights
-        heads = Heads(dim, scales, config.get("activation", "relu"))  # folders of before do not say
+        heads = _new_heads(tower, scales, config)
     try:
         heads.load_state_dict(weights, assign=True)
     except RuntimeError as error:

@@ -32,6 +32,8 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
 
+_METAVARS: Mapping[Any, str] = {int: "N", float: "X", bool: "on|off"}
+
 Function = Callable[..., Any]
 
 
@@ -124,7 +126,7 @@ def fields_as_one(name: str, fields: Iterable["Field[Any]"]) -> Callable[[Functi
     options = {}
     for field in fields:
         choices, kind = field.metadata.get("choices"), field.type
-        metavar = "N" if kind is int else "X" if kind is float else "TEXT"
+        metavar = _METAVARS.get(kind, "TEXT")
         options[field.name] = click.option(
             f"--{field.name.replace('_', '-')}",
             field.name,

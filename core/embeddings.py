@@ -2,9 +2,9 @@
 
 What is kept is known by the SHA-256 of all that it depends on:
 
-    audio   the file's bytes, the tower's weights, input policy, window policy, precision, and the versions of
-            the libraries that decode, resample, measure loudness and compute
-    text    the prompt, the tower's weights, precision, torch's version
+    audio, frames   the file's bytes, the tower's weights, input policy, window policy, precision, and the
+                    versions of the libraries that decode, resample, measure loudness and compute
+    text, tokens    the prompt, the tower's weights, precision, torch's version
 
 The device is not among it: devices differ by float error only. A file holds the SHA-256 of its name and
 rows, then the rows, little-endian float32. It appears whole, by renaming, so several processes and machines
@@ -13,8 +13,8 @@ there.
 
 Windows of several clips go through the tower in one batch; a clip's embeddings are the same alone and in any
 company, within 1e-6. A clip's rows are its windows' embeddings, each followed by how much the window counts
-(`core.audio.window_weights`). The heads give each window of a clip a value for each scale, and the clip their
-mean by these weights.
+(`core.audio.window_weights`). Where heads hear sequences (`core.heads`), all numbers of the window's frames
+come after these, and are kept in a file of their own; so are the words of prompts.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import soundfile
@@ -44,14 +44,14 @@ from core.audio import (
     window_starts,
     window_weights,
 )
-from core.checkpoint import Heads
 from core.errors import DataError, shown_name
 from core.feed import Progress, clip_sha256, read_all, stop_if_any
 from core.files import write_atomically
+from core.heads import EmbeddedClips, Heads
 from core.rated_clips import RatedClips
 from core.settings import PRECISIONS
 from core.towers import Tower, tower_sha256
-from core.towers.compiled import CompiledAudio, is_worth_compiling
+from core.towers.compiled import CompiledAudio, heard
 
 FORMAT = 2  # raised when the same names would stand for other numbers, as by another front end
 BATCH = 8  # windows, or prompts; more does not help a CPU
@@ -64,23 +64,16 @@ _Window = tuple[str, Samples, float, bool]  # its clip's SHA-256, samples, weigh
 
 
 @dataclass(frozen=True)
-class EmbeddedClips:
-    """Clips as the heads hear them."""
+class Asked:
+    """What is to be embedded beside windows and prompts."""
 
-    audio: Tensor  # (n_windows, dim): the windows of all clips
-    owner: Tensor  # (n_windows,) int64: the clip of each window, ascending from 0
-    text: Tensor  # (n_clips, dim): of each clip's prompt
-    weight: Tensor | None = None  # (n_windows,): how much each window counts; without, all alike
-
-    def __len__(self) -> int:
-        return len(self.text)
+    frames: bool = False
+    tokens: bool = False
 
     @classmethod
-    def of(cls, clips: Sequence[Tensor], text: Tensor) -> "EmbeddedClips":
-        """Put clips, (n_windows, dim + 1) each as the cache has them, and their prompts together."""
-        owner = torch.repeat_interleave(torch.tensor([len(rows) for rows in clips]))
-        rows = torch.cat(list(clips))
-        return cls(rows[:, :-1].contiguous(), owner, text, rows[:, -1].contiguous())
+    def by(cls, heads: Heads) -> Self:
+        """Return what heads need."""
+        return cls(heads.hears_frames, heads.hears_tokens)
 
 
 class EmbeddingCache:
@@ -90,6 +83,8 @@ class EmbeddingCache:
     not change. bfloat16 is for its networks and not for its features, by autocast or, where a large tower is
     on a CPU, by OpenVINO. `batch` windows, or prompts, go through it at once; `computed` and `found` count
     clips and prompts. DataError for an unknown precision and for a folder that cannot be used.
+
+    A clip's rows, float32 on the CPU, are (n_windows, dim + 1), or longer by all frames where they are asked for.
     """
 
     def __init__(
@@ -99,6 +94,7 @@ class EmbeddingCache:
         policy: InputPolicy,
         precision: str = "float32",
         limits: AudioLimits | None = None,
+        asked: Asked | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             raise DataError(f"There is no precision {precision!r}. It is {' or '.join(PRECISIONS)}.")
@@ -107,41 +103,51 @@ class EmbeddingCache:
         self.computed = self.found = 0
         self.batch = BATCH if tower.device.type == "cpu" else ACCELERATED_BATCH
         self._folder, self._tower, self._policy, self._precision = folder, tower, policy, precision
-        self._limits = limits or AudioLimits()
+        self._limits, self._asked = limits or AudioLimits(), asked or Asked()
 
     def audio(self, paths: Sequence[Path], progress: Progress | None = None) -> list[Tensor]:
-        """Embed clips, to (n_windows, dim + 1) each, float32 on the CPU, in the order of the paths.
+        """Embed clips, in the order of the paths.
 
-        The last column is how much each window counts. DataError for clips that cannot be read whole or of
-        which nothing can be heard, all of them with the reasons; the others are kept then.
+        DataError for clips that cannot be read whole or of which nothing can be heard, all of them with the
+        reasons; the others are kept then.
         """
         unreadable: list[str] = []
-        digests = read_all(clip_sha256, dict.fromkeys(paths), unreadable)
-        names = {path: self._audio_name(sha256) for path, sha256 in digests}
-        kept = self._kept(names.values(), self._tower.dim + 1)
-        new = [path for path, name in names.items() if name not in kept]
+        digests = dict(read_all(clip_sha256, dict.fromkeys(paths), unreadable))
+        kept = {sha256: rows for sha256 in {*digests.values()} if (rows := self.find(sha256)) is not None}
+        self.found += len(kept)
+        new = [path for path, sha256 in digests.items() if sha256 not in kept]
         clips = (clip for _, clip in read_all(self._hear, new, unreadable))
         for done, (sha256, rows) in enumerate(self.stream(clips), 1):
-            kept[self._audio_name(sha256)] = rows
+            kept[sha256] = rows
             if progress:
                 progress(done / len(new), f"Embedding clip {done} of {len(new)}")
         stop_if_any(unreadable)
-        return [kept[names[path]] for path in paths]
+        return [kept[digests[path]] for path in paths]
 
     def text(self, prompts: Sequence[str]) -> Tensor:
         """Embed prompts, n of them, to (n, dim) float32 on the CPU."""
-        names = {prompt: self._text_name(prompt) for prompt in prompts}
-        kept = self._kept(names.values(), self._tower.dim)
-        for batch in _batches((prompt for prompt, name in names.items() if name not in kept), self.batch):
-            with torch.no_grad(), self._autocast():
-                rows = self._tower.embed_text(batch).float().cpu()
-            for prompt, row in zip(batch, rows, strict=True):
-                kept[names[prompt]] = self._keep(names[prompt], row[None])
-        return torch.cat([kept[names[prompt]] for prompt in prompts])
+        return torch.cat(self._read_prompts("text", prompts, lambda some: self._tower.embed_text(some)[:, None]))
+
+    def tokens(self, prompts: Sequence[str]) -> list[Tensor]:
+        """Embed the words of prompts, to (n_tokens, dim) each, float32 on the CPU."""
+        return self._read_prompts("tokens", prompts, self._tower.embed_tokens)
+
+    def together(self, clips: Sequence[Tensor], prompts: Sequence[str]) -> EmbeddedClips:
+        """Put clips, by their rows, and their prompts together as heads hear them; where no clip has one, zeros."""
+        nothing = torch.zeros(1, self._tower.dim)
+        text = self.text(prompts) if any(prompts) else nothing.repeat(len(prompts), 1)
+        tokens = None
+        if self._asked.tokens:
+            tokens = self.tokens(prompts) if any(prompts) else [nothing] * len(prompts)
+        return EmbeddedClips.of(clips, text, tokens, self._tower.sequence_dim if self._asked.frames else 0)
 
     def find(self, sha256: str) -> Tensor | None:
-        """Return a clip's embeddings by the SHA-256 of its file; None where they are not in the folder."""
-        return self._read(self._audio_name(sha256), self._tower.dim + 1) if self._folder else None
+        """Return a clip's rows by the SHA-256 of its file; None where they are not in the folder."""
+        rows = self._read(self._audio_name("audio", sha256), self._tower.dim + 1)
+        if rows is None or not self._asked.frames:
+            return rows
+        frames = self._read(self._audio_name("frames", sha256), self._tower.sequence_dim)
+        return None if frames is None else torch.cat([rows, frames.reshape(len(rows), -1)], dim=1)
 
     def stream(
         self, clips: Iterable[tuple[str, Samples]], progress: Progress | None = None
@@ -153,13 +159,14 @@ class EmbeddingCache:
         rows: list[Tensor] = []
         for batch, embedded in self._embed_windows(_windows(clips, self._policy, progress)):
             for (sha256, _, weight, is_last), row in zip(batch, embedded.cpu(), strict=True):
-                rows.append(torch.cat([row, row.new_tensor([weight])]))
+                embedding, frames = row[: self._tower.dim], row[self._tower.dim :]
+                rows.append(torch.cat([embedding, row.new_tensor([weight]), frames]))
                 if is_last:
-                    yield sha256, self._keep(self._audio_name(sha256), torch.stack(rows))
+                    yield sha256, self._keep_clip(sha256, torch.stack(rows))
                     rows = []
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embed features of the tower at the cache's precision; nothing is kept."""
+        """Embed features of the tower at the cache's precision, with their frames if asked; nothing is kept."""
         network = self._network
         with torch.no_grad(), self._autocast():
             return network(features).float()
@@ -180,9 +187,10 @@ class EmbeddingCache:
 
     @functools.cached_property
     def _network(self) -> Callable[[Tensor], Tensor]:
-        if self._precision == "bfloat16" and is_worth_compiling(self._tower):
-            return CompiledAudio(self._tower, self.batch)
-        return self._tower.embed_features
+        tower, precision = self._tower, self._precision
+        if tower.device.type == "cpu" and precision in tower.compiled:
+            return CompiledAudio(tower, tower.compiled[precision], self._asked.frames, precision)
+        return lambda features: heard(self._tower, features, self._asked.frames)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         is_lower = self._precision != "float32"
@@ -192,22 +200,36 @@ class EmbeddingCache:
     def _tower_sha256(self) -> str:
         return tower_sha256(self._tower)
 
-    def _audio_name(self, sha256: str) -> str:
-        return self._name("audio", sha256, asdict(self._policy), self._policy.window_policy, _audio_versions())
+    def _read_prompts(
+        self, kind: str, prompts: Sequence[str], embed: Callable[[list[str]], Iterable[Tensor]]
+    ) -> list[Tensor]:
+        """Rows of prompts: those that are not kept are computed."""
+        names = {prompt: self._name(kind, prompt, version("torch")) for prompt in prompts}
+        kept = {name: rows for name in {*names.values()} if (rows := self._read(name, self._tower.dim)) is not None}
+        self.found += len(kept)
+        for batch in _batches((prompt for prompt, name in names.items() if name not in kept), self.batch):
+            with torch.no_grad(), self._autocast():
+                embedded = [rows.float().cpu() for rows in embed(batch)]
+            for prompt, rows in zip(batch, embedded, strict=True):
+                kept[names[prompt]] = rows
+                self._keep(names[prompt], rows)
+        return [kept[names[prompt]] for prompt in prompts]
 
-    def _text_name(self, prompt: str) -> str:
-        return self._name("text", prompt, version("torch"))
+    def _keep_clip(self, sha256: str, rows: Tensor) -> Tensor:
+        width = self._tower.dim + 1
+        if self._asked.frames:
+            frames = rows[:, width:].reshape(-1, self._tower.sequence_dim)
+            self._write(self._audio_name("frames", sha256), frames)
+        self._keep(self._audio_name("audio", sha256), rows[:, :width])
+        return rows
+
+    def _audio_name(self, kind: str, sha256: str) -> str:
+        return self._name(kind, sha256, asdict(self._policy), self._policy.window_policy, _audio_versions())
 
     def _name(self, *depends_on: object) -> str:
         tower = self._tower_sha256 if self._folder else ""  # hashing a large tower takes a second
         what = [FORMAT, tower, self._precision, *depends_on]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-
-    def _kept(self, names: Iterable[str], width: int) -> dict[str, Tensor]:
-        """Return those embeddings of the folder that are there and undamaged, by name."""
-        kept = {name: rows for name in {*names} if (rows := self._read(name, width)) is not None}
-        self.found += len(kept)
-        return kept
 
     def _read(self, name: str, width: int) -> Tensor | None:
         if not self._folder:
@@ -223,16 +245,19 @@ class EmbeddingCache:
             return None
         return torch.from_numpy(np.frombuffer(rows, "<f4").astype(np.float32).reshape(-1, width))
 
-    def _keep(self, name: str, rows: Tensor) -> Tensor:
+    def _keep(self, name: str, rows: Tensor) -> None:
         self.computed += 1
-        if self._folder:
-            content, path = rows.numpy().astype("<f4").tobytes(), self._folder / name[:2] / name
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(path, _digest(name, content) + content)
-            except OSError as error:
-                raise self._unusable(error) from error
-        return rows
+        self._write(name, rows)
+
+    def _write(self, name: str, rows: Tensor) -> None:
+        if not self._folder:
+            return
+        content, path = rows.numpy().astype("<f4").tobytes(), self._folder / name[:2] / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, _digest(name, content) + content)
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def _unusable(self, error: OSError) -> DataError:
         name = self._folder.name if self._folder else ""
@@ -243,25 +268,14 @@ class EmbeddingCache:
 def embed_clips(clips: RatedClips, cache: EmbeddingCache, progress: Progress | None = None) -> EmbeddedClips:
     """Embed rated clips and their prompts, in the order of the table; DataError as `EmbeddingCache.audio`."""
     audio = cache.audio([Path(path) for path in clips.table["audio_path"]], progress)
-    return EmbeddedClips.of(audio, cache.text(list(clips.table["prompt"])))
-
-
-def pool(values: Tensor, owner: Tensor, n_clips: int, weight: Tensor | None = None) -> Tensor:
-    """Return the mean of the windows' values by clip, (n_windows, n) to (n_clips, n); differentiable.
-
-    `weight`, (n_windows,), is how much each window counts; without it all count alike. Nothing is clamped. A
-    clip without windows has no value (NaN).
-    """
-    weight = values.new_ones(len(values)) if weight is None else weight.to(values)
-    sums = values.new_zeros(n_clips, values.shape[1]).index_add(0, owner, values * weight[:, None])
-    return sums / values.new_zeros(n_clips).index_add(0, owner, weight)[:, None]
+    embedded = cache.together(audio, list(clips.table["prompt"]))
+    return embedded if clips.has_prompts else replace(embedded, text=torch.zeros_like(embedded.text))
 
 
 def clip_values(heads: Heads, clips: EmbeddedClips) -> NDArray[np.float64]:
     """Return what heads say of clips on their device, (n_clips, n_scales), not clamped."""
     with torch.no_grad():
-        values = heads(clips.audio, clips.text[clips.owner])
-        return pool(values.cpu().double(), clips.owner.cpu(), len(clips), clips.weight).numpy()
+        return heads.judge(clips).cpu().numpy()
 
 
 def _windows(clips: Iterable[tuple[str, Samples]], policy: InputPolicy, progress: Progress | None) -> Iterator[_Window]:

@@ -1,18 +1,19 @@
 """Predicted scores beside rated ones: read, measured, and laid out as Table I of the MusicEval paper.
 
-A *table* is a CSV file with a heading: ``clip_id``, ``system_id`` and, for one scale or more, the rated score
-under the scale's key and the predicted one under ``predicted_`` and that key; more columns are left alone. An
-*answer* is what was handed in to the AudioMOS Challenge 2025, track 1: lines ``wav,musical impression,textual
-alignment`` without a heading, the wav's name with or without ``.wav``. It has no truth, so it goes with rated
-clips, and is measured on those that it names; how many it lacks is noted. A prediction may lie up to one point
-outside 1 to 5, as a regression's do, which is noted; farther out it is an error. *System scores* are lines
-``system,musical impression,textual alignment`` without a heading, as in ``system_mos`` of the MusicEval release.
+A *table* is a CSV file with a heading: ``clip_id``, ``system_id`` where systems are known and, for one scale or
+more, the rated score under the scale's key and the predicted one under ``predicted_`` and that key; more columns
+are left alone. An *answer* is what was handed in to the AudioMOS Challenge 2025, track 1: lines ``wav,musical
+impression,textual alignment`` without a heading, the wav's name with or without ``.wav``. It has no truth, so it
+goes with rated clips, and is measured on those that it names; how many it lacks is noted. A prediction may lie up
+to one point outside 1 to 5, as a regression's do, which is noted; farther out it is an error. *System scores* are
+lines ``system,musical impression,textual alignment`` without a heading, as in ``system_mos`` of the MusicEval
+release.
 
 *Utterance level* compares clips; *system level* compares the unweighted means over each system's clips
 (MusicEval, section V.B), or sets the predicted means against system scores that are given, as the challenge
-does. For intervals systems are drawn, and at utterance level prompts too, where they are known. What would
-mean nothing, as a correlation over two systems, is left out with the reason beside it; the rest stands all
-the same.
+does. For intervals systems are drawn, and at utterance level prompts too, where they are known; where neither
+is, clips. What would mean nothing, as a correlation over two systems, is left out with the reason beside it; the
+rest stands all the same.
 
 The paper's row of Table I is its test part, a random 15 % of the clips that was not published
 (https://arxiv.org/abs/2501.10811). The baseline's row is what the authors' released code reaches on the
@@ -35,7 +36,7 @@ from core.errors import DataError, MetricError, shown_name
 from core.files import Problems, first_of, line_place
 from core.metrics import LEAST_GROUPS, LEAST_POINTS, METRICS, Agreement, agreement, bootstrap_intervals, shortage
 from core.musiceval import WavName, is_published
-from core.rated_clips import RatedClips, scales_beside, write_csv, write_scales_beside
+from core.rated_clips import RatedClips, count_systems, scales_beside, write_csv, write_scales_beside
 from core.scales import MAX_SCORE, MIN_SCORE, MUSICEVAL, Scale, Scales, keys
 from core.tables import open_table, parse_number, parse_score
 
@@ -43,6 +44,7 @@ RESAMPLES = 1000
 LEVELS = ("utterance", "system")
 _UNITS = {"utterance": "clips", "system": "systems"}
 INTERVAL_LEVEL = 0.9
+NO_SYSTEMS = "the data does not say which system made a clip."
 
 _NAMES = ("clip_id", "system_id")
 _MOST_OUTSIDE = 1.0  # points that a regression may miss the scales by
@@ -64,7 +66,8 @@ def columns_of(scales: Iterable[Scale]) -> list[str]:
 class Predictions:
     """Predicted scores beside rated ones.
 
-    The table has ``clip_id``, ``system_id``, ``prompt_id`` where prompts are known, and `columns_of` the scales.
+    The table has ``clip_id``, ``system_id`` (empty where systems are not known), ``prompt_id`` where prompts are known,
+    and `columns_of` the scales.
     The notes say in sentences what is special about them.
     """
 
@@ -85,11 +88,13 @@ class Predictions:
                 f"{', '.join(keys(scales))}: they have no scale in common."
             )
         said = {predicted(key): values[:, keys(scales).index(key)] for key in keys(common)}
-        return cls(clips.table[["clip_id", "system_id", "prompt_id", *keys(common)]].assign(**said), common)
+        names = ["clip_id", "system_id", *(["prompt_id"] if clips.has_prompts else []), *keys(common)]
+        return cls(clips.table[names].assign(**said), common)
 
     def to_csv(self, path: Path) -> None:
         """Write what `read_predictions` reads."""
-        write_csv(self.table, path)
+        unknown = [] if count_systems(self.table) else ["system_id"]
+        write_csv(self.table.drop(columns=unknown), path)
         write_scales_beside(path, self.scales)
 
 
@@ -127,6 +132,7 @@ def read_predictions(path: Path) -> Predictions:
             problems.add(place, f"the clip {shown_name(clip_id)} is there twice")
         seen.add(clip_id)
     problems.stop_if_any()
+    columns.setdefault("system_id", [""] * len(seen))
     return _noted(Predictions(pd.DataFrame(columns), scales))
 
 
@@ -177,7 +183,7 @@ def read_system_scores(path: Path) -> SystemScores:
 
 def _scales_in(heading: Sequence[str], known: Scales) -> Scales:
     scales = tuple(scale for scale in known if {scale.key, predicted(scale.key)} & set(heading))
-    needed = ["clip_id", "system_id", *(columns_of(scales) or keys(known))]
+    needed = ["clip_id", *(columns_of(scales) or keys(known))]
     missing = [column for column in needed if column not in heading]
     if missing:
         names = ", ".join(["clip_id", "system_id", *keys(known), *map(predicted, keys(known))])
@@ -301,12 +307,14 @@ def measure(
     """
     columns, scales = columns_of(predictions.scales), predictions.scales
     drawn_n = RESAMPLES if resamples is None else resamples
-    tables = {LEVELS[0]: predictions.table, LEVELS[1]: predictions.table.groupby("system_id")[columns].mean()}
+    tables = {LEVELS[0]: predictions.table}
+    if count_systems(predictions.table):
+        tables[LEVELS[1]] = predictions.table.groupby("system_id")[columns].mean()
     found: dict[tuple[str, str], Agreement] = {}
-    reasons: dict[tuple[str, str], str] = {}
+    reasons = {} if LEVELS[1] in tables else {(LEVELS[1], key): NO_SYSTEMS for key in keys(scales)}
     no_intervals: dict[str, str] = {}
     for level, table in tables.items():
-        groups = _drawn(level, table)
+        groups = drawn(level, table)
         short = next((shortage(n, of, LEAST_GROUPS) for of, n in _counts(groups).items() if n < LEAST_GROUPS), "")
         for scale in scales:
             truth, said = (table[of].to_numpy(dtype=float) for of in (scale.key, predicted(scale.key)))
@@ -319,8 +327,8 @@ def measure(
                 continue
             if len(measured.figures) < len(METRICS):
                 reasons[level, scale.key] = f"all {'predicted' if np.ptp(truth) else 'rated'} scores are the same."
-            drawn = [] if short or not drawn_n else [*groups.values()]
-            found[level, scale.key] = _with_intervals(measured, truth, said, drawn, drawn_n, seed)
+            drawn_of = [] if short or not drawn_n else [*groups.values()]
+            found[level, scale.key] = _with_intervals(measured, truth, said, drawn_of, drawn_n, seed)
         if short and any(of == level for of, _ in found):
             no_intervals[level] = f"{short}."
     return Measured(scales, found, reasons, no_intervals)
@@ -340,12 +348,16 @@ def _with_intervals(
     return dataclasses.replace(measured, intervals=intervals)
 
 
-def _drawn(level: str, table: pd.DataFrame) -> dict[str, list[str]]:
-    """What is drawn for intervals: each row's system, and at utterance level its prompt where it is known."""
+def drawn(level: str, table: pd.DataFrame) -> dict[str, list[str]]:
+    """Return what is drawn for intervals: each row's system, and at utterance level its prompt where it is known.
+
+    Where neither is known, its clip.
+    """
     if level == LEVELS[1]:
         return {"systems": list(table.index)}
     known = {"systems": "system_id", "prompts": "prompt_id"}
-    return {of: list(table[column]) for of, column in known.items() if column in table}
+    named = {of: list(table[column]) for of, column in known.items() if column in table and any(table[column])}
+    return named or {"clips": list(table["clip_id"])}
 
 
 def _counts(groups: Mapping[str, Sequence[str]]) -> dict[str, int]:
@@ -377,7 +389,7 @@ def error_estimate(predictions: Predictions, data: str, which: str = "") -> dict
         "data": data,
         "which": which,
         "n_clips": n,
-        "n_systems": int(table["system_id"].nunique()),
+        "n_systems": count_systems(table),
         "interval_level": INTERVAL_LEVEL,
         "absolute_error_quantile": {key: float(of[place - 1]) for key, of in errors.items()} if is_enough else None,
         "no_range": "" if is_enough else f"{shortage(n, 'held-out clips', LEAST_FOR_RANGE)}.",

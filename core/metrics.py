@@ -1,7 +1,8 @@
 """How well predicted scores agree with rated ones: MSE, LCC, SRCC and KTAU, with bootstrap intervals.
 
 Conventions: two arrays of shape (n,), truth first. LCC is Pearson's linear correlation, SRCC Spearman's rank
-correlation, KTAU Kendall's tau-b (ties counted; in both, ties share a rank).
+correlation, KTAU Kendall's tau-b (ties counted; in both, ties share a rank). PAIRS is the share of pairs that are in
+the right order, pairs left out that are tied on either side.
 
 Intervals are 95 % percentile bootstraps over groups of points: clips of a system, or of a prompt, are not
 independent, so systems and prompts are drawn, and a clip counts as often as both of its own were (Owen, "The
@@ -53,6 +54,23 @@ def ktau(truth: Values, predicted: Values) -> float:
     return float(stats.kendalltau(truth, predicted, variant="b").statistic)
 
 
+def pairs(truth: Values, predicted: Values) -> float:
+    """Return the share of pairs in the right order, 0 to 1, without ties; NaN where all are tied."""
+    n, both = len(truth), np.unique(np.stack([truth, predicted]), axis=1, return_counts=True)[1]
+    all_pairs, tied_in_both = n * (n - 1) / 2, float((both * (both - 1) / 2).sum())
+    untied = [all_pairs - _tied(side) for side in (truth, predicted)]
+    ordered = untied[0] + untied[1] - all_pairs + tied_in_both
+    if ordered == 0:
+        return float("nan")
+    right_minus_wrong = ktau(truth, predicted) * float(np.sqrt(untied[0] * untied[1]))  # by tau-b's definition
+    return round((ordered + right_minus_wrong) / 2) / ordered
+
+
+def _tied(values: Values) -> float:
+    counts = np.unique(values, return_counts=True)[1]
+    return float((counts * (counts - 1) / 2).sum())
+
+
 METRICS: Mapping[str, Callable[[Values, Values], float]] = {"mse": mse, "lcc": lcc, "srcc": srcc, "ktau": ktau}
 
 
@@ -102,9 +120,14 @@ def agreement(truth: Values, predicted: Values, what: str = "points") -> Agreeme
 
 
 def bootstrap_intervals(
-    truth: Values, predicted: Values, groups: Sequence[Sequence[Any]], resamples: int, seed: int = 0
+    truth: Values,
+    predicted: Values,
+    groups: Sequence[Sequence[Any]],
+    resamples: int,
+    seed: int = 0,
+    metrics: Mapping[str, Callable[[Values, Values], float]] = METRICS,
 ) -> dict[str, Interval]:
-    """Return the 95 % intervals of all metrics of (n,) scores, drawing groups of points.
+    """Return the 95 % intervals of metrics of (n,) scores, drawing groups of points.
 
     `groups` names each point's group, (n,), once or more: each naming is drawn by itself. Not by
     `scipy.stats.bootstrap`, which draws single points. Resamples that have no value, as a correlation of
@@ -112,14 +135,14 @@ def bootstrap_intervals(
     """
     random = np.random.default_rng(seed)
     codes = [np.unique(np.asarray(of), return_inverse=True)[1] for of in groups]
-    drawn: dict[str, list[float]] = {name: [] for name in METRICS}
+    drawn: dict[str, list[float]] = {name: [] for name in metrics}
     for _ in range(resamples):
         times = np.ones(len(truth), dtype=np.int64)
         for of in codes:
             n = int(of.max()) + 1
             times *= np.bincount(random.integers(n, size=n), minlength=n)[of]
         rows = np.repeat(np.arange(len(truth)), times)
-        for name, metric in METRICS.items() if len(rows) > 1 else ():
+        for name, metric in metrics.items() if len(rows) > 1 else ():
             drawn[name].append(metric(truth[rows], predicted[rows]))
     return {name: _middle(values) for name, values in drawn.items() if _has_values(values, resamples)}
 

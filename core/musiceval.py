@@ -35,7 +35,8 @@ import pandas as pd
 
 from core.errors import DataError, shown_name
 from core.files import Problems, first_of, line_place
-from core.rated_clips import RatedClips, columns_of, read_manifest
+from core.opinions import RATINGS_FILE, Reading, is_opinions, read_opinions
+from core.rated_clips import OUR_RANGE, Opinions, RatedClips, columns_of, read_manifest
 from core.scales import MUSICEVAL, Scales, keys
 from core.splits import SPLITS
 from core.tables import open_table, parse_score, read_lines
@@ -56,31 +57,49 @@ _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 Scores = tuple[float, float]
 
 
-def read_source(path: Path) -> RatedClips:
+def read_source(path: Path, reading: Reading | None = None) -> RatedClips:
     """Read rated clips.
 
     Parameters
     ----------
     path : Path
-        A release folder, the export of a study (with ``rated_clips.csv``), or a CSV file.
+        A release folder, the export of a study (with ``rated_clips.csv``), a CSV file, or a folder with
+        ``ratings.csv``.
+    reading : Reading, optional
+        How a table of ratings is read (`core.opinions`).
 
     Raises
     ------
     DataError
         It is none of these, or holds no clips, or something is wrong with it; the message says all of it.
     """
-    if path.is_dir() and is_release(path):
+    is_folder = path.is_dir()
+    if is_folder and is_release(path):
+        _refuse(reading, path)
         return read_release(path)
-    file = path / EXPORTED if path.is_dir() else path
-    if not file.is_file():
+    names = (EXPORTED, RATINGS_FILE) if is_folder else ("",)
+    file = next((path / name for name in names if (path / name).is_file()), None)
+    if file is None:
         raise DataError(
             f"{shown_name(path.name)} is not rated clips. Give a release folder (with sets/), the export of "
-            f"a study (with {EXPORTED}), or a CSV file."
+            f"a study (with {EXPORTED}), a CSV file, or a folder with {RATINGS_FILE}."
         )
+    if file.name == RATINGS_FILE or (reading or Reading()) != Reading() or is_opinions(file):
+        return read_opinions(file, reading or Reading())
     clips = RatedClips.from_csv(file)
+    if not is_folder:  # of a table, and not of an export, people's agreement is shown
+        clips = replace(clips, opinions=Opinions(dict.fromkeys(keys(clips.scales), OUR_RANGE)))
     if not len(clips):
         raise DataError(f"{shown_name(path.name)} holds no rated clips.")
     return clips
+
+
+def _refuse(reading: Reading | None, path: Path) -> None:
+    if (reading or Reading()) != Reading():
+        raise DataError(
+            f"{shown_name(path.name)} is a release and says all of itself: --clips, --scale and --scale-range are "
+            "for tables of ratings."
+        )
 
 
 def is_simulated(path: Path) -> bool:

@@ -2,7 +2,10 @@
 
 One row a clip: its audio, its prompt, what made it, and what the panel said of it on each scale. A MOS is the
 mean of valid ratings from 1 to 5; its standard deviation is that of a sample (divisor n - 1), empty where it
-is not known, as with a single rating; so is the number of ratings. A prompt's id stands for one text.
+is not known, as with a single rating; so is the number of ratings. A prompt's id stands for one text. Clips may
+have no prompts, or be of no known system: then the column is empty for all of them.
+
+Ratings of other ranges, single ratings, and tables with other columns are read by `core.opinions`.
 
 In a file, which `core.tables` reads, paths are relative to the file, so that a folder can be moved. A file
 written by hand can do without the columns that may be empty, and without `prompt_id`: equal prompts then get
@@ -17,7 +20,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -34,6 +37,10 @@ from core.tables import escape_cell, means_nothing, open_table
 
 SCALES_FILE, MANIFEST = "scales.json", "manifest.json"
 _TEXTS = ("clip_id", "audio_path", "prompt", "prompt_id", "system_id")
+_MAY_BE_UNKNOWN = {"prompt": ("prompt", "prompt_id"), "system_id": ("system_id",)}  # of all clips, or of none
+
+Range = tuple[float, float]  # the worst rating that can be given, and the best
+OUR_RANGE: Range = (MIN_SCORE, MAX_SCORE)
 
 
 def columns_of(scales: Iterable[Scale]) -> tuple[str, ...]:
@@ -44,6 +51,29 @@ def columns_of(scales: Iterable[Scale]) -> tuple[str, ...]:
 
 def _sd(key: str) -> str:
     return f"{key}_sd"
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """What is known of ratings besides their means.
+
+    Attributes
+    ----------
+    ranges : mapping of scale to (worst, best)
+        The ends of the scale that people rated on; of others than 1 to 5 the means are mapped.
+    ratings : DataFrame or None
+        A row for each rater and clip, as they were given: ``clip_id``, ``rater`` and the scales, empty where a
+        rater gave none. None where there are means alone.
+    groups : mapping of clip to group
+        Empty where there are none.
+    read_as : tuple of str
+        How the table was read, a sentence for each scale.
+    """
+
+    ranges: Mapping[str, Range]
+    ratings: pd.DataFrame | None = field(default=None, repr=False)
+    groups: Mapping[str, str] = field(default_factory=dict, repr=False)
+    read_as: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +89,8 @@ class RatedClips:
         Those of the scales given (by default MusicEval's) that the table has a column of.
     notes : tuple of str
         What is special about the data, a sentence each.
+    opinions : Opinions or None
+        None for the release of MusicEval and the export of a study.
 
     Raises
     ------
@@ -70,12 +102,18 @@ class RatedClips:
     table: pd.DataFrame = field(repr=False)
     scales: Scales = MUSICEVAL
     notes: tuple[str, ...] = ()
+    opinions: Opinions | None = None
 
     def __post_init__(self) -> None:
         scales = _scales_in(list(self.table.columns), self.scales, _TEXTS)
         problems = Problems("rated clips")
         columns = _checked(self.table, scales, [f"row {n + 1}" for n in range(len(self.table))], problems)
         problems.stop_if_any()
+        asking = [scale.title for scale in scales if scale.needs_prompt]
+        if asking and len(columns) and not any(columns["prompt"]):
+            raise DataError(
+                f"{asking[0]} is of a clip and its prompt, and the clips have no prompts. Give a column prompt."
+            )
         object.__setattr__(self, "table", columns)
         object.__setattr__(self, "scales", scales)
 
@@ -86,6 +124,16 @@ class RatedClips:
     def mos(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """The scores, (n_clips, n_scales)."""
         return np.asarray(self.table[keys(self.scales)].to_numpy(dtype=np.float64))
+
+    @property
+    def has_prompts(self) -> bool:
+        """Whether the clips have prompts."""
+        return bool(self.table["prompt"].any())
+
+    @property
+    def n_systems(self) -> int:
+        """Return how many systems the clips are of; 0 where that is not known."""
+        return count_systems(self.table)
 
     def rows(self, part: str) -> list[int]:
         """Return the rows of a part of the split."""
@@ -150,6 +198,11 @@ class RatedClips:
         _checked(table, scales, places, problems)
         problems.stop_if_any()
         return cls(table.assign(audio_path=[str(file) for file in files]), scales)
+
+
+def count_systems(table: pd.DataFrame) -> int:
+    """Return how many systems a table's clips are of; 0 where that is not known."""
+    return int(table.loc[table["system_id"] != "", "system_id"].nunique())
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -221,6 +274,8 @@ def _checked(table: pd.DataFrame, scales: Scales, places: list[str], problems: P
     checks: dict[str, Callable[[Any], Any]] = dict.fromkeys(columns_of(scales), _text)
     checks |= dict.fromkeys(keys(scales), _score) | {_sd(key): _deviation for key in keys(scales)}
     checks |= {"n_ratings": _count, "split": _split}
+    for column, with_it in _MAY_BE_UNKNOWN.items():
+        checks |= dict.fromkeys(with_it, _unknown) if all(map(_is_empty, table[column])) else {}
     columns: dict[str, list[Any]] = {column: [] for column in checks}
     seen: set[str] = set()
     texts: dict[str, str] = {}
@@ -246,6 +301,10 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("it must be a text that is not empty")
     return value
+
+
+def _unknown(_: Any) -> str:
+    return ""
 
 
 def _score(value: Any) -> float:

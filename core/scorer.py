@@ -3,9 +3,9 @@
 `Scorer.score_many` takes any number of clips; a single clip is a list of one (`Scorer.score`). Clips are
 read, checked and brought to the checkpoint's input policy in threads beside the tower; windows of several
 clips go through it together, each prompt once. A clip of which the judge would hear nothing gets no score
-(`core.errors.SilenceError`). Each window of a clip gets a value for each scale; the clip's value is their
-mean by what each window adds, taken before values are clamped to 1 to 5. The interval around it is the
-checkpoint's held-out error, the same width for every clip.
+(`core.errors.SilenceError`). The heads say what the clip is worth, and each of its windows alone (`core.heads`:
+for those of the paper the former is the mean of the latter, by what each window adds); then values are clamped
+to 1 to 5. The interval around a value is the checkpoint's held-out error, the same width for every clip.
 
 Scoring draws no random number and may run in several threads. A clip gets the same score alone and in any
 company, within 1e-6 in float32.
@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -29,13 +29,18 @@ from torch import Tensor
 import core
 from core.audio import AudioLimits, Clip, ClipSource, InputPolicy, Samples, hear, read_clip
 from core.checkpoint import Checkpoint, ErrorEstimate, load_checkpoint
-from core.embeddings import EmbeddedClips, EmbeddingCache, pool
+from core.embeddings import Asked, EmbeddingCache
 from core.errors import AudioError, shown_name
 from core.feed import Progress, in_order
 from core.scales import Scales, clamp, keys
 from core.warnings import ScoreWarning, find_faults
 
+if TYPE_CHECKING:
+    from core.preference import Preference
+
 EMBEDDED_JUDGE = Path(__file__).parent / "embedded_judge"
+UNREADABLE = ("prompt_empty", "prompt_not_english", "prompt_unknown")  # warnings without an alignment
+_SHOWN_WORDS = 3
 MAX_KEPT_PROMPT_CHARACTERS = 1_000  # of a prompt in the provenance
 AT_ONCE = 32  # clips whose embeddings are held together: memory stays flat however many there are
 
@@ -71,11 +76,11 @@ class Item:
 
 @dataclass(frozen=True)
 class WindowScore:
-    """The values of one window of a clip by scale, clamped to 1 to 5."""
+    """The values of one window of a clip by scale, clamped to 1 to 5; None as for its clip."""
 
     start_s: float
     end_s: float
-    values: Mapping[str, float]
+    values: Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class Intervals:
     source : str
         Where the intervals come from, in words.
     bounds : mapping of scale to (low, high)
+        A scale of which no error is known has none.
     """
 
     level: float
@@ -131,37 +137,71 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class PreferenceRank:
+    """Where a clip stands among reference clips, by what people prefer to hear (`core.preference`).
+
+    Attributes
+    ----------
+    value : float
+        What the clip is ranked by; by itself it means nothing.
+    higher_than_percent : float or None
+        Share of the reference clips that are lower; None where there is nothing to compare with.
+    n_references : int
+    reason : str
+        Why there is no rank.
+    """
+
+    value: float
+    higher_than_percent: float | None
+    n_references: int
+    reason: str
+
+    def __str__(self) -> str:
+        if self.higher_than_percent is None:
+            return "–"
+        return f"higher than {int(self.higher_than_percent)} % of {self.n_references:,} reference clips"
+
+
+@dataclass(frozen=True)
 class Score:
     """What the judge says of a clip.
 
     Attributes
     ----------
     scales : tuple of Scale
-    values : mapping of scale to float
-        From 1 to 5, not rounded; ``score["musical_impression"]`` is the same.
+    values : mapping of scale to float or None
+        From 1 to 5, not rounded; ``score["musical_impression"]`` is the same. None where it would mean nothing.
+    missing : mapping of scale to str
+        Why a scale has no value.
     intervals : Intervals or None
         None where nothing, or too little, is known of the model's error.
     windows : tuple of WindowScore
         The course of the values over the clip.
     warnings : tuple of ScoreWarning
     provenance : Provenance
+    preference : PreferenceRank or None
+        The musical impression of a judge that knows of two clips which is preferred, and no more.
     """
 
     scales: Scales
-    values: Mapping[str, float]
+    values: Mapping[str, float | None]
+    missing: Mapping[str, str]
     intervals: Intervals | None
     windows: tuple[WindowScore, ...]
     warnings: tuple[ScoreWarning, ...]
     provenance: Provenance
+    preference: PreferenceRank | None = None
 
-    def __getitem__(self, scale: str) -> float:
+    def __getitem__(self, scale: str) -> float | None:
         return self.values[scale]
 
     def to_json(self) -> dict[str, Any]:
         """Return the score as plain dicts, lists, strings and finite numbers."""
-        around = self.intervals
+        around, rank = self.intervals, self.preference
         return {
             **self.values,
+            "missing": dict(self.missing),
+            **({"preference": {key: given for key, given in asdict(rank).items() if key != "value"}} if rank else {}),
             "intervals": around
             and {
                 "level": around.level,
@@ -205,6 +245,8 @@ class Scorer:
         Folder in which embeddings are kept; without one none are.
     precision : str
         Of the tower: ``float32``, or ``bfloat16``, which is faster and moves scores by up to 0.02.
+    preference : Preference, optional
+        What ranks clips among reference clips, beside the checkpoint's scores.
 
     Raises
     ------
@@ -219,11 +261,14 @@ class Scorer:
         device: torch.device | str | None = None,
         cache: Path | None = None,
         precision: str = "float32",
+        preference: "Preference | None" = None,
     ) -> None:
+        self.preference = preference
         self.checkpoint, self.limits, self.precision = checkpoint, limits or AudioLimits(), precision
         if device is not None:
             checkpoint.tower.to(device)
-        self._cache = EmbeddingCache(cache, checkpoint.tower, checkpoint.policy, precision, self.limits)
+        tower, policy, heads = checkpoint.tower, checkpoint.policy, checkpoint.heads
+        self._cache = EmbeddingCache(cache, tower, policy, precision, self.limits, Asked.by(heads))
         self._readers = _READERS if checkpoint.tower.device.type == "cpu" else _GPU_READERS
 
     @classmethod
@@ -298,6 +343,14 @@ class Scorer:
         if checkpoint.error_estimate and checkpoint.error_estimate.no_range:
             message = f"These scores have no range: {checkpoint.error_estimate.no_range}"
             warnings.append(ScoreWarning("no_range", message))
+        elif checkpoint.error_estimate:
+            known = checkpoint.error_estimate.absolute_error
+            for scale in checkpoint.scales:
+                if scale.key not in known:
+                    message = f"{scale.title} has no range: no clip that was held out was rated on it."
+                    warnings.append(ScoreWarning("no_range", message))
+        if self.preference and self.preference.why_none:
+            warnings.append(ScoreWarning("no_references", self.preference.why_none))
         if checkpoint.caveat:
             name = "the demo model" if checkpoint.is_embedded else f"the model {checkpoint.id}"
             message = (
@@ -307,18 +360,29 @@ class Scorer:
         return warnings
 
     def prompt_warnings(self, prompt: str) -> list[ScoreWarning]:
-        """Return what to know of a prompt."""
+        """Return what to know of a prompt; one that cannot be read has a warning of `UNREADABLE` first."""
         if not prompt.strip():
-            message = "There is no prompt, so the textual alignment means nothing."
-            return [ScoreWarning("prompt_empty", message)]
-        warnings = []
+            return [
+                ScoreWarning("prompt_empty", "There is no prompt, so nothing can be said of the alignment with it.")
+            ]
         if not _is_english_script(prompt):
-            message = "The model reads English, and most of this prompt is in other signs: the alignment means little."
-            warnings.append(ScoreWarning("prompt_not_english", message))
+            message = "The model reads English, and most of this prompt is in other signs: no alignment can be told."
+            return [ScoreWarning("prompt_not_english", message)]
+        warnings = self._word_warnings(prompt)
         if self.checkpoint.tower.is_cut(prompt):
             message = "The prompt is longer than the model reads; only its beginning counts."
             warnings.append(ScoreWarning("prompt_cut", message))
         return warnings
+
+    def _word_warnings(self, prompt: str) -> list[ScoreWarning]:
+        unknown = self.checkpoint.tower.unknown_words(prompt)
+        if not unknown:
+            return []
+        named = ", ".join(shown_name(word) for word in list(dict.fromkeys(unknown))[:_SHOWN_WORDS])
+        if 2 * len(unknown) > len(prompt.split()):
+            message = f"The model does not know most words of this prompt ({named}): no alignment can be told."
+            return [ScoreWarning("prompt_unknown", message)]
+        return [ScoreWarning("prompt_words_unknown", f"The model does not know, and did not read: {named}.")]
 
     def _score(self, items: Sequence[Item], progress: Progress | None) -> Iterator[Score | Unscored]:
         heard, rows = self._hear(items, progress)
@@ -371,24 +435,33 @@ class Scorer:
             return Unscored(f"{shown_name(item.name)} cannot be scored: {what}.", error)
 
     def _judge(self, known: Sequence[tuple[_Known, str]], rows: Sequence[Tensor]) -> Iterator[Score]:
-        clips = EmbeddedClips.of(rows, self._cache.text([prompt for _, prompt in known]))
+        clips = self._cache.together(rows, [prompt for _, prompt in known])
         with torch.inference_mode():
-            of_windows = self.checkpoint.heads(clips.audio, clips.text[clips.owner]).double()
-            of_clips = pool(of_windows, clips.owner, len(clips), clips.weight)
-        of_passes = of_windows.unflatten(0, (-1, self.checkpoint.policy.passes)).mean(dim=1)
+            of_clips = self.checkpoint.heads.judge(clips)
+            of_windows = self.checkpoint.heads.judge(clips.by_window())
+        of_passes = of_windows.reshape(-1, self.checkpoint.policy.passes, len(self.checkpoint.scales)).mean(dim=1)
         courses = torch.split(of_passes, [len(clip.times) for clip, _ in known])
-        for (clip, prompt), of_clip, course in zip(known, of_clips, courses, strict=True):
-            yield self._assemble(clip, prompt, of_clip, course)
+        ranks = self.preference.rank(clips) if self.preference else [None] * len(clips)
+        for (clip, prompt), of_clip, course, rank in zip(known, of_clips, courses, ranks, strict=True):
+            yield self._assemble(clip, prompt, of_clip, course, rank)
 
-    def _assemble(self, clip: _Known, prompt: str, of_clip: Tensor, course: Tensor) -> Score:
+    def _assemble(
+        self, clip: _Known, prompt: str, of_clip: Tensor, course: Tensor, rank: PreferenceRank | None
+    ) -> Score:
         checkpoint = self.checkpoint
-        values = self._by_scale(of_clip)
+        said = self.prompt_warnings(prompt)
+        unreadable = next((warning.message for warning in said if warning.code in UNREADABLE), "")
+        missing = {scale.key: unreadable for scale in checkpoint.scales if scale.needs_prompt and unreadable}
+        values = self._by_scale(of_clip, missing)
         return Score(
             checkpoint.scales,
             values,
+            missing,
             _intervals(values, checkpoint.error_estimate),
-            tuple(WindowScore(*span, self._by_scale(row)) for span, row in zip(clip.times, course, strict=True)),
-            (*self.model_warnings(), *clip.faults, *self.prompt_warnings(prompt)),
+            tuple(
+                WindowScore(*span, self._by_scale(row, missing)) for span, row in zip(clip.times, course, strict=True)
+            ),
+            (*self.model_warnings(), *clip.faults, *said),
             Provenance(
                 facts_of(checkpoint),
                 clip.facts,
@@ -399,10 +472,12 @@ class Scorer:
                 checkpoint.error_estimate,
                 dict(_versions()),
             ),
+            rank,
         )
 
-    def _by_scale(self, values: Tensor) -> dict[str, float]:
-        return dict(zip(keys(self.checkpoint.scales), map(clamp, values.tolist()), strict=True))
+    def _by_scale(self, values: Tensor, missing: Mapping[str, str]) -> dict[str, float | None]:
+        by_scale = zip(keys(self.checkpoint.scales), map(clamp, values.tolist()), strict=True)
+        return {scale: None if scale in missing else value for scale, value in by_scale}
 
 
 def facts_of(checkpoint: Checkpoint) -> CheckpointFacts:
@@ -410,14 +485,16 @@ def facts_of(checkpoint: Checkpoint) -> CheckpointFacts:
     return CheckpointFacts(checkpoint.id, checkpoint.sha256, checkpoint.demo, checkpoint.caveat)
 
 
-def _intervals(values: Mapping[str, float], error: ErrorEstimate | None) -> Intervals | None:
+def _intervals(values: Mapping[str, float | None], error: ErrorEstimate | None) -> Intervals | None:
     if error is None or not error.absolute_error:
         return None
     width = error.absolute_error
-    bounds = {scale: (clamp(value - width[scale]), clamp(value + width[scale])) for scale, value in values.items()}
+    told = ((scale, value, width[scale]) for scale, value in values.items() if value is not None and scale in width)
+    bounds = {scale: (clamp(value - error), clamp(value + error)) for scale, value, error in told}
+    systems = f"{error.n_systems} systems; " if error.n_systems else ""
     source = (
         f"held-out error: for {error.level:.0%} of {error.n_clips} {error.which} "
-        f"({error.n_systems} systems; {error.data}), the raters' mean was at most this far away"
+        f"({systems}{error.data}), the raters' mean was at most this far away"
     )
     return Intervals(error.level, source, bounds)
 

@@ -43,8 +43,9 @@ class ScoreWarning:
     Attributes
     ----------
     code : str
-        For programs: ``demo_model``, ``zero_shot``, ``no_range``, ``silence``, ``clipping``, ``very_short``,
-        ``very_quiet``, ``incomplete``, ``prompt_empty``, ``prompt_not_english`` or ``prompt_cut``.
+        For programs: ``demo_model``, ``zero_shot``, ``no_references``, ``no_range``, ``silence``, ``clipping``,
+        ``very_short``, ``very_quiet``, ``incomplete``, ``prompt_empty``, ``prompt_not_english``,
+        ``prompt_unknown``, ``prompt_words_unknown`` or ``prompt_cut``.
     message : str
         For people: a plain sentence or two.
     """

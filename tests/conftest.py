@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from core.audio import InputPolicy
-from core.checkpoint import Heads, load_checkpoint, save_checkpoint
+from core.checkpoint import load_checkpoint, save_checkpoint
+from core.heads import Heads
 from core.scorer import Scorer
 from core.towers.clap import ClapTower
 from tests.clips import write_clip

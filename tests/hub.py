@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ class Hub:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, str | None]] = []  # method, name and ``Range``
+        self.etags: dict[str, str] = {}  # where files are stored by their SHA-256, that
         self.tokens: list[str] = []  # every ``Authorization`` that was sent
         self.cuts: list[int] = []  # after how many bytes the next downloads break
         self.status = 200
@@ -55,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Location", f"http://localhost:{self.server.server_port}/content{self.path}")
         self.send_header("X-Repo-Commit", REVISION)
         self.send_header("X-Linked-Size", str(len(content)))
-        self.send_header("X-Linked-Etag", '"any"')
+        self.send_header("X-Linked-Etag", f'"{self.hub.etags.get(self._name(), "any")}"')
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -80,13 +82,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _content(self) -> bytes | None:
-        folder, _, name = self.path.rpartition("/")
-        known = folder.removeprefix("/content") == f"/{REPOSITORY}/resolve/{REVISION}"
-        return self.hub.files.get(name) if known else None
+        return self.hub.files.get(self._name())
+
+    def _name(self) -> str:
+        """What is asked for, with the repository's folders; nothing of another repository or revision."""
+        found = re.fullmatch(rf"(?:/content)?/{REPOSITORY}/resolve/(?:main|{REVISION})/(.+)", self.path)
+        return found[1] if found else ""
 
     def _note(self) -> None:
-        folder, _, name = self.path.rpartition("/")
-        if folder.endswith(f"/resolve/{REVISION}"):
+        if name := self._name():
             self.hub.requests.append((self.command, name, self.headers.get("Range")))
         if "Authorization" in self.headers:
             self.hub.tokens.append(self.headers["Authorization"])

@@ -39,3 +39,20 @@ def write_rated(folder: Path, clips: int = 12, duration_s: float = 0.5) -> Path:
         write_clip(Path(path), samples * (1 - 2 * (np.arange(samples.size) % (n + 3) == 0)))
     rated.to_csv(folder / "rated_clips.csv")
     return folder / "rated_clips.csv"
+
+
+def write_survey(folder: Path, clips: int = 12, raters: int = 8) -> Path:
+    """Write single ratings from 0 to 5 and, beside them, a table of clips in two groups; gives the folder.
+
+    The second half is of people, and better: the mean of clip n is n // (clips / 2) * 2 + 2, plus its number's sign.
+    """
+    write_rated(folder, clips, duration_s=0.5)
+    (folder / "rated_clips.csv").unlink()
+    better = [n >= clips // 2 for n in range(clips)]
+    listed = [f"{n},c{n:02d}.wav,{'human' if better[n] else 'computer'}" for n in range(clips)]
+    (folder / "clips.csv").write_text("\n".join(["clip,file,group", *listed]))
+    rated = [
+        f"r{rater},{n},{(4 if better[n] else 1) + (rater + n) % 3 - 1}" for n in range(clips) for rater in range(raters)
+    ]
+    (folder / "ratings.csv").write_text("\n".join(["rater,clip,rating_0_to_5", *rated]))
+    return folder

@@ -55,13 +55,13 @@ def all_commands() -> dict[str, click.Command]:
     import annotation.cli
     import core.cli
     import tools.bench
-    import tools.demo_judge.__main__ as demo_judge
+    import tools.judge.__main__ as judge
     import tools.same_score
 
     entries = {
         "python -m core": core.cli.app,
         "python -m annotation": annotation.cli.app,
-        "python -m tools.demo_judge": demo_judge.app,
+        "python -m tools.judge": judge.app,
         "python -m tools.bench": tools.bench.bench,
         "python -m tools.same_score": tools.same_score.same_score,
     }
@@ -106,13 +106,14 @@ def test_rules_of_a_study() -> None:
 
 
 def test_fields_of_recipes() -> None:
-    documented = {name.strip("`"): (paper, frozen) for name, paper, frozen, _ in table("field")}
+    documented = {name.strip("`"): figures for name, *figures, _ in table("field")}
     assert list(documented) == [f"--{field.name.replace('_', '-')}" for field in changeable_fields()]
     for field in changeable_fields():
         shown = documented[f"--{field.name.replace('_', '-')}"]
-        for cell, recipe in zip(shown, (RECIPES["paper"], RECIPES["frozen"]), strict=True):
-            value = getattr(recipe, field.name)
-            assert cell.split(" ")[0] == (value if isinstance(value, str) else f"{value:g}")
+        for cell, name in zip(shown, ("paper", "frozen", "ordinal"), strict=True):
+            value = getattr(RECIPES[name], field.name)
+            as_text = ("off", "on")[value] if isinstance(value, bool) else value
+            assert cell.split(" ")[0] == (as_text if isinstance(as_text, str) else f"{value:g}")
 
 
 def test_routes_of_the_listening_test() -> None:

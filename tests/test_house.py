@@ -27,6 +27,7 @@ TOP_LEVEL = (
     "pyproject.toml",
     "requirements-cluster.txt",
     "requirements-dev.txt",
+    "requirements-muq.txt",
     "requirements.txt",
     "tests",
     "tools",
@@ -134,7 +135,8 @@ def test_no_file_mentions(what: str) -> None:
     assert mentions == []
 
 
-RUNTIME, DEV = ("requirements.txt", "requirements-cluster.txt"), ("requirements-dev.txt",)
+RUNTIME = ("requirements.txt", "requirements-cluster.txt", "requirements-muq.txt")
+DEV = ("requirements-dev.txt",)
 
 
 @pytest.mark.parametrize(

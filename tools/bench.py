@@ -35,12 +35,9 @@ from core.embeddings import EmbeddingCache
 from core.errors import AudioError, DataError, shown_name
 from core.settings import DEVICES, pick_device
 from core.towers.clap import ROBERTA_VOCABULARY, SPECS, BytePairTokens, ClapTower, build_clap
-from tools.demo_judge.composer import compose, draw_attributes
-from tools.demo_judge.rendering import render
-from tools.demo_judge.timbres import SAMPLE_RATE_HZ
 
 CLIP_S = 29.0  # what text-to-music models that published clips mostly made; MusicEval's median is 25 s
-_COMPOSED = 4
+EXAMPLES = Path(__file__).parents[1] / "webapp" / "examples"
 _SOUNDS = (".flac", ".ogg", ".wav", ".mp3")
 _TELLING = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -53,7 +50,7 @@ GFLOP_PER_WINDOW = 31.0  # of HTSAT-base's matrix products for 10 s
 
 def write_bench_clips(source: Path | None, folder: Path, count: int) -> list[Path]:
     """Write clips of `CLIP_S` as FLAC, no two alike."""
-    sounds = list(_composed() if source is None else _found(source))
+    sounds = list(_found(source or EXAMPLES))
     paths = []
     for number, (samples, sample_rate_hz) in enumerate(itertools.islice(itertools.cycle(sounds), count)):
         start = number // len(sounds) * samples.size // 7  # elsewhere on each round
@@ -73,12 +70,6 @@ def _found(source: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
         except AudioError as error:
             raise DataError(str(error)) from error
         yield clip.samples, clip.sample_rate_hz
-
-
-def _composed() -> Iterator[tuple[NDArray[np.float32], int]]:
-    for seed in range(_COMPOSED):
-        random = np.random.default_rng(seed)
-        yield render(compose(draw_attributes(random), CLIP_S, random), random), SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True)
@@ -279,7 +270,7 @@ def name_device(device: torch.device) -> str:
 
 
 @click.command(cls=Command, context_settings=CONTEXT)
-@path_option("--clips", "DIR", "cut clips from those in this folder (default: composed)")
+@path_option("--clips", "DIR", "cut clips from those in this folder (default: the examples of the page)")
 @click.option("--count", metavar="N", type=click.IntRange(1), default=40, help="clips in a run")
 @click.option("--runs", metavar="N", type=click.IntRange(1), default=5, help="paired runs")
 @click.option("--precision", default="bfloat16", help="of ours")

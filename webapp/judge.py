@@ -27,7 +27,8 @@ from webapp.html import render
 JUDGE, ZERO_SHOT = "judge", "zero-shot"
 _NOTE = (
     "Nobody’s ratings calibrated it: alignment comes from CLAP’s own similarity of clip and prompt, and "
-    "impression from comparing the clip with descriptions of good and bad music. Good for a rough order. "
+    "impression from comparing the clip with descriptions of good and bad music, or is a rank among reference "
+    "clips where a preference head was fetched. Good for a rough order. "
     "It is loaded when it is first used, which takes up to a minute."
 )
 

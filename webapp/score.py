@@ -163,7 +163,9 @@ def timeline(samples: NDArray[np.float32], duration_s: float, windows: Sequence[
         duration_s=duration_s,
         bins=_WAVEFORM_BINS,
         waveform=_waveform(samples),
-        courses=[_course(windows, scale.key, duration_s) for scale in scales],
+        courses=[
+            "" if windows[0].values[scale.key] is None else _course(windows, scale.key, duration_s) for scale in scales
+        ],
         ticks=_ticks(duration_s),
         time=show_time,
     )

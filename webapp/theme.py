@@ -164,7 +164,9 @@ def banner(checkpoint: Checkpoint) -> str:
     """Say what was not real in what a model learned from, and how to get a real one; "" for a real one."""
     if not checkpoint.caveat:
         return ""
-    return render("banner.html", judge=checkpoint)
+    measured = checkpoint.metrics.get("people", {})
+    people = {scale: measured[scale.key] for scale in checkpoint.scales if scale.key in measured}
+    return render("banner.html", judge=checkpoint, people=people)
 
 
 def login_page(said: str, off: bool) -> str:

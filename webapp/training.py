@@ -18,7 +18,6 @@ from markupsafe import Markup
 from annotation.export import write_training_data
 from annotation.results.status import study_names
 from core.checkpoint import LOG_FILE, PREDICTIONS_FILE
-from core.controls import as_good_as, titled
 from core.errors import CheckpointError, TrainingError, shown_name
 from core.evaluation import LEVELS, predicted, table_one
 from core.metrics import METRICS
@@ -37,7 +36,7 @@ from core.training.manager import (
     Run,
     RunManager,
 )
-from core.training.recipe import RECIPES, RunProgress, TrainingPlan
+from core.training.recipe import CROSS_VALIDATED, RECIPES, RunProgress, TrainingPlan
 from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, told
 from webapp.html import render
 from webapp.judge import Judge
@@ -47,12 +46,14 @@ FROM_STUDY, FROM_SERVER = "A study", "A folder on the server"
 # What can be chosen, and the words for it; what is recommended first.
 RECIPE_CHOICES = {
     "frozen: only the heads learn, on cached embeddings; minutes on a CPU": "frozen",
+    "ordinal: the same with heads that hear frames and words; minutes on a CPU": "ordinal",
     "paper: the towers learn too, as in the MusicEval paper; asks for a GPU": "paper",
     "released: the same with the affine heads of the authors’ code; asks for a GPU": "released",
 }
 TOWER_CHOICES = {
-    "small: comes with MusicEval; learned composed music only": "small",
+    "ears: music taggers and word vectors; they come with MusicEval": "ears",
     "music-audioset: LAION-CLAP’s, which the paper starts from; has to be fetched first": "music-audioset",
+    "muq: MuQ-MuLan; its package and weights have to be fetched first": "muq",
 }
 SPLIT_CHOICES = {
     "random: clips, as in the paper": "random",
@@ -143,7 +144,7 @@ def result(model: Model | None) -> Markup:
         model=model,
         facts=facts(model) if model else "",
         notes=list(_notes(model)) if model else [],
-        controls=titled(model.controls) if model else {},
+        controls=model.controls.titled() if model else {},
         levels=LEVELS,
         metric_names=list(METRICS),
         table_one=table_one,
@@ -169,13 +170,14 @@ def facts(model: Model) -> str:
 def _notes(model: Model) -> Iterator[str]:
     yield from model.doubts
     if model.part:
-        yield f"Measured on the {model.part} part. Small figures are 95 % bootstrap intervals."
+        how = "by cross-validation" if model.part == CROSS_VALIDATED else f"on the {model.part} part"
+        yield f"Measured {how}. Small figures are 95 % bootstrap intervals."
     if model.system_truth:
         yield f"System truth: {model.system_truth}."
     if model.comparison:
         yield model.comparison
     yield from model.measured.why_not()
-    yield from as_good_as(model.measured, model.controls)
+    yield from model.controls.in_words(model.measured)
     if model.caveat:
         yield f"Not real in what it learned from: {model.caveat}."
 
@@ -330,7 +332,7 @@ class TrainingPage:
                 name = gr.Textbox(label="Name of the new model", placeholder="time and recipe")
             with gr.Column():
                 recipe = gr.Radio([*RECIPE_CHOICES.items()], value="frozen", label="Recipe")
-                tower = gr.Radio([*TOWER_CHOICES.items()], value="small", label="Tower")
+                tower = gr.Radio([*TOWER_CHOICES.items()], value="ears", label="Tower")
                 split = gr.Dropdown([*SPLIT_CHOICES.items()], value=Split.kind, label="Held out to measure")
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0)
         self.controls = [self.source, self.study, self.folder, name, recipe, tower, split, seed]

@@ -1,7 +1,7 @@
 """Systems by the mean score of their clips, from scored rows.
 
-A system has a rank where at least `LEAST_SHARE` of its rows have scores: were its failed rows the best or the worst,
-its mean could still move by less than half a point. Systems with equal means share a rank.
+A system has a rank on a scale where at least `LEAST_SHARE` of its rows have a value: were the others the best or the
+worst, its mean could still move by less than half a point. Systems with equal means share a rank.
 
 A system's interval (95 %) is a percentile bootstrap over its clips: how far its mean would move with other
 clips. It needs `LEAST_CLIPS`: of fewer the resamples are so few that its ends are single clips. It says nothing of
@@ -42,28 +42,32 @@ def leaderboard(records: Iterable[Cells], scales: Scales, seed: int = 0) -> pd.D
         for system, of_system in table[table["system"] != ""].groupby("system")
     ]
     bounds = [f"{name}_{bound}" for name in names for bound in ("low", "high")]
-    columns = ["system", "n_rows", "n_clips", "n_failed", *names, *bounds, "is_ranked", "reason"]
+    n_values = [f"{name}_n" for name in names]
+    columns = ["system", "n_rows", "n_clips", "n_failed", *names, *bounds, *n_values, "reason"]
     board = pd.DataFrame(systems, columns=columns)
     for name in names:
-        ranked = board[name].where(board["is_ranked"].astype(bool)).astype(float).round(_EQUAL_DIGITS)
+        is_ranked = board[f"{name}_n"].gt(0) & (board[f"{name}_n"] >= LEAST_SHARE * board["n_rows"])
+        ranked = board[name].where(is_ranked).astype(float).round(_EQUAL_DIGITS)
         board[f"{name}_rank"] = ranked.rank(ascending=False, method="min").astype("Int64")
     order = [f"{scales[0].key}_rank", "system"]
-    return board.sort_values(order, ignore_index=True).drop(columns="is_ranked")
+    return board.sort_values(order, ignore_index=True).drop(columns=n_values)
 
 
 def _system(system: str, scores: pd.DataFrame, n_rows: int, seed: int) -> dict[str, object]:
     """One row of the board."""
-    n_clips = len(scores)
-    is_ranked = n_clips > 0 and n_clips >= LEAST_SHARE * n_rows
-    no_rank = f"{n_clips:,} of {n_rows:,} rows have scores; a rank needs {LEAST_SHARE:.0%} of them"
+    n_clips, n_values = len(scores), scores.notna().sum()
+    least = int(n_values.min())
+    what = "scores" if least == n_clips else "all scores"
+    no_rank = f"{least:,} of {n_rows:,} rows have {what}; a rank needs {LEAST_SHARE:.0%} of them"
     no_interval = f"an interval needs {LEAST_CLIPS} clips"
-    reasons = [no_rank] * (not is_ranked) + [no_interval] * (n_clips < LEAST_CLIPS)
+    is_ranked = least > 0 and least >= LEAST_SHARE * n_rows
+    reasons = [no_rank] * (not is_ranked) + [no_interval] * (least < LEAST_CLIPS)
     row: dict[str, object] = {"system": system, "n_rows": n_rows, "n_clips": n_clips, "n_failed": n_rows - n_clips}
     for name in scores:
-        values = scores[name].to_numpy(float)
-        row[name] = values.mean() if n_clips else math.nan
+        values = scores[name].dropna().to_numpy(float)
+        row[name], row[f"{name}_n"] = values.mean() if values.size else math.nan, values.size
         row[f"{name}_low"], row[f"{name}_high"] = _interval(values, seed)
-    return row | {"is_ranked": is_ranked, "reason": "; ".join(reasons)}
+    return row | {"reason": "; ".join(reasons)}
 
 
 def _interval(scores: NDArray[np.float64], seed: int) -> tuple[float, float]:

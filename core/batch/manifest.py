@@ -54,6 +54,7 @@ OWN_COLUMNS = ("id", "file", "prompt", "system")
 NEEDED = ("file", "prompt")
 MAY_SAY_NOTHING = ("prompt", "system")
 OK, FAILED = "ok", "failed"
+RANK = "preference_higher_than_percent"
 AUDIO_SUFFIXES = (
     *(".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mp3", ".mp4"),
     *(".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav", ".webm"),
@@ -66,18 +67,18 @@ Cells = dict[str, Any]  # a row of a table, by column
 Columns = Mapping[str, type]  # ``str`` or ``float``, by column
 
 
-def score_columns(scales: Scales) -> dict[str, type]:
-    """Return the columns that scoring adds to a clip list."""
+def score_columns(scales: Scales, ranked: bool = False) -> dict[str, type]:
+    """Return the columns that scoring adds to a clip list; `ranked` is whether clips have a preference rank."""
     bounds = [f"{key}_{bound}" for key in keys(scales) for bound in ("low", "high")]
-    numbers = [*keys(scales), *bounds, "interval_level", "duration_s"]
+    numbers = [*([RANK] if ranked else []), *keys(scales), *bounds, "interval_level", "duration_s"]
     texts = ["sha256", "warnings", "status", "reason", "model", "model_sha256", "precision"]
     return {**dict.fromkeys(numbers, float), **dict.fromkeys(texts, str)}
 
 
-def table_columns(scales: Scales, others: Iterable[str]) -> dict[str, type]:
+def table_columns(scales: Scales, others: Iterable[str], ranked: bool = False) -> dict[str, type]:
     """Return the columns of a table of scores; `others` are those that the list carries through."""
     own = dict.fromkeys(OWN_COLUMNS, str)
-    return {**own, **score_columns(scales), **dict.fromkeys(others, str)}
+    return {**own, **score_columns(scales, ranked), **dict.fromkeys(others, str)}
 
 
 def check_format(path: Path) -> str:

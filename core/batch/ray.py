@@ -154,8 +154,8 @@ def score_on_ray(manifest: str, output: str, judging: Judging, address: str, use
     judging = replace(judging, model=model, cache=cache)
     if target.is_there():
         raise DataError(f"{shown_name(target.name)} is there already. Give another output, or move it.")
-    scales = judging.scorer().checkpoint.scales  # says now what is wrong with the model
-    n_rows, others = _check(source, score_columns(scales))
+    scorer = judging.scorer()  # says now what is wrong with the model
+    n_rows, others = _check(source, score_columns(scorer.checkpoint.scales, scorer.preference is not None))
     with _cluster(address):
         _score(_Work(judging, source, target, others), n_rows, use_gpus)
     return count_rows(target, n_rows)
@@ -177,7 +177,8 @@ class _Worker:
     def __init__(self, work: _Work, device: str, cores: int) -> None:
         torch.set_num_threads(cores)
         self._work, self._scorer = work, work.judging.scorer(device)
-        self._columns = table_columns(self._scorer.checkpoint.scales, work.others)
+        is_ranked = self._scorer.preference is not None
+        self._columns = table_columns(self._scorer.checkpoint.scales, work.others, is_ranked)
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
         source = self._work.source

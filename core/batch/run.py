@@ -36,6 +36,7 @@ from core.batch.manifest import (
     FAILED,
     OK,
     OWN_COLUMNS,
+    RANK,
     Cells,
     ClipList,
     Row,
@@ -46,7 +47,6 @@ from core.batch.manifest import (
     table_columns,
     write_records,
 )
-from core.checkpoint import Checkpoint
 from core.errors import AudioError, BatchError, DataError, shown_name
 from core.feed import READERS, clip_sha256, in_order
 from core.files import Problems, find_file
@@ -130,8 +130,8 @@ def score_manifest(
     check_format(output)
     _refuse_old_journals(output)
     scorer = judging.scorer(devices[0] if len(devices) == 1 else None)  # several have a process each
-    checkpoint = scorer.checkpoint
-    clip_list = ClipList.check(path, score_columns(checkpoint.scales), output)
+    checkpoint, is_ranked = scorer.checkpoint, scorer.preference is not None
+    clip_list = ClipList.check(path, score_columns(checkpoint.scales, is_ranked), output)
     part = output.with_name(f"{output.name}.part")
     is_whole = output.exists() and not part.exists()
     _make_folder(output.parent)
@@ -141,7 +141,7 @@ def score_manifest(
         "precision": judging.precision,
         "limits": asdict(judging.limits),
     }
-    earlier = enumerate(_read_scores(output, clip_list, checkpoint)) if output.exists() else ()
+    earlier = enumerate(_read_scores(output, clip_list, scorer)) if output.exists() else ()
     kept = (numbered for numbered in earlier if numbered[1]["status"] == OK or not retry_failed)
     with _open_workers(scorer, judging, devices) as score, open_finished_rows(part, about, kept) as finished:
         n_again = finished.remove(_outdated(clip_list, finished, scorer))
@@ -154,7 +154,7 @@ def score_manifest(
             report(counts)
             is_whole = False
         if not is_whole:
-            write_records(output, table_columns(checkpoint.scales, clip_list.others), finished.records())
+            write_records(output, table_columns(checkpoint.scales, clip_list.others, is_ranked), finished.records())
     part.unlink()
     return counts
 
@@ -211,7 +211,7 @@ def _record(row: Row, result: Score | Unscored, scorer: Scorer) -> Cells:
     checkpoint = scorer.checkpoint
     record: Cells = {
         **{column: getattr(row, column) for column in OWN_COLUMNS},
-        **dict.fromkeys(score_columns(checkpoint.scales)),
+        **dict.fromkeys(score_columns(checkpoint.scales, scorer.preference is not None)),
         "model": checkpoint.id,
         "model_sha256": checkpoint.sha256,
         "precision": scorer.precision,
@@ -222,6 +222,8 @@ def _record(row: Row, result: Score | Unscored, scorer: Scorer) -> Cells:
     around, clip = result.intervals, result.provenance.audio
     for scale, (low, high) in around.bounds.items() if around else ():
         record |= {f"{scale}_low": low, f"{scale}_high": high}
+    if result.preference:
+        record |= {RANK: result.preference.higher_than_percent}
     return record | {
         **result.values,
         "interval_level": around.level if around else None,
@@ -352,9 +354,10 @@ def _refuse_old_journals(output: Path) -> None:
                 )
 
 
-def _read_scores(output: Path, clip_list: ClipList, checkpoint: Checkpoint) -> Iterator[Cells]:
+def _read_scores(output: Path, clip_list: ClipList, scorer: Scorer) -> Iterator[Cells]:
     """The records of a finished output; DataError where they are not of this list."""
-    columns, problems = score_columns(checkpoint.scales), Problems(output.name)
+    columns = score_columns(scorer.checkpoint.scales, scorer.preference is not None)
+    problems = Problems(output.name)
     numbers = [column for column, kind in columns.items() if kind is float]
     records = (cells for _, cells in read_records(output, problems, numbers))
     for row, cells in itertools.zip_longest(clip_list.rows(), records):

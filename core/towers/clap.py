@@ -107,7 +107,9 @@ class ClapTower(nn.Module):
 
     def __init__(self, spec: TowerSpec, clap: nn.Module, tokenizer: "BytePairTokens | RobertaTokens") -> None:
         super().__init__()
+        self.compiled: Mapping[str, int] = {"bfloat16": 8} if spec.joint_dim >= 512 else {}  # smaller ones gain nothing
         self.spec, self.name, self.dim = spec, spec.name, spec.joint_dim
+        self.sequence_dim = spec.joint_dim
         self.clap: Any = clap
         self._tokenizer = tokenizer
 
@@ -170,20 +172,36 @@ class ClapTower(nn.Module):
         """Embed windows."""
         return self.embed_features(self.features(windows))
 
-    def embed_sequence(self, windows: Windows) -> Tensor:
-        """Embed HTSAT's frames, each projected as a window's embedding is."""
-        frames = self._hear(self.features(windows))["fine_grained_embedding"]
-        return self._project(frames[:, :: 8 * self.spec.patch])  # laion-clap repeats each frame so often
+    def hear(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed spectrograms, and HTSAT's frames, each projected as a window's embedding is."""
+        heard = self._hear(features)
+        frames = heard["fine_grained_embedding"][:, :: 8 * self.spec.patch]  # laion-clap repeats each so often
+        return self._project(heard["embedding"]), self._project(frames)
 
     def embed_text(self, prompts: Sequence[str]) -> Tensor:
         """Embed prompts; white space does not count."""
-        tokens = self._tokenizer([" ".join(prompt.split())[:MAX_PROMPT_CHARACTERS] for prompt in prompts])
-        return functional.normalize(self.clap.encode_text(tokens, device=self.device).float(), dim=-1)
+        return functional.normalize(self.clap.encode_text(self._tokens(prompts), device=self.device).float(), dim=-1)
+
+    def embed_tokens(self, prompts: Sequence[str]) -> list[Tensor]:
+        """Embed tokens, with both marks, as the text encoder leaves them, each projected as a prompt is."""
+        tokens = self._tokens(prompts)
+        if isinstance(tokens, Tensor):
+            states, counts = self._token_states(tokens.to(self.device)), tokens.argmax(dim=-1) + 1  # the end mark
+        else:
+            tokens = tokens.to(self.device)
+            states = self.clap.text_branch(**tokens)["last_hidden_state"]
+            counts = tokens["attention_mask"].sum(dim=-1)
+        projected = functional.normalize(self.clap.text_projection(states).float(), dim=-1)
+        return [row[:count] for row, count in zip(projected, counts.tolist(), strict=True)]
 
     def is_cut(self, prompt: str) -> bool:
         """Whether a prompt has more than 77 tokens."""
         words = " ".join(prompt.split())
         return len(words) > MAX_PROMPT_CHARACTERS or self._tokenizer.count(words) > MAX_TOKENS
+
+    def unknown_words(self, _: str) -> list[str]:
+        """None: every word is read in pieces."""
+        return []
 
     def tokenizer_files(self) -> list[Path]:
         """RoBERTa's two files; none for the small tower."""
@@ -209,6 +227,15 @@ class ClapTower(nn.Module):
                 f"(first: {(missing + unknown + bent)[0]})."
             )
         self.clap.load_state_dict(dict(weights), strict=False)  # what is left over is recomputed
+
+    def _tokens(self, prompts: Sequence[str]) -> Any:
+        return self._tokenizer([" ".join(prompt.split())[:MAX_PROMPT_CHARACTERS] for prompt in prompts])
+
+    def _token_states(self, tokens: Tensor) -> Tensor:
+        """What ``encode_text`` of the ``transformer`` text encoder has of all tokens before it takes one."""
+        states = (self.clap.token_embedding(tokens) + self.clap.positional_embedding).permute(1, 0, 2)
+        states = self.clap.text_branch(states, attn_mask=self.clap.attn_mask).permute(1, 0, 2)
+        return self.clap.ln_final(states)  # type: ignore[no-any-return]
 
     def _hear(self, features: Tensor) -> dict[str, Tensor]:
         branch = self.clap.audio_branch

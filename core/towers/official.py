@@ -63,7 +63,7 @@ _NUMPY_NUMBERS: tuple[Any, ...] = (
 
 @dataclass(frozen=True)
 class PinnedFile:
-    """One file of a repository on the hub, at one revision; the hash is hexadecimal."""
+    """One file of a repository on the hub, at one revision; the hash is hexadecimal, or empty: not known yet."""
 
     repository: str
     revision: str
@@ -75,6 +75,11 @@ class PinnedFile:
     def shown_size(self) -> str:
         """The size in words, for messages."""
         return show_size(self.size_bytes)
+
+    @property
+    def local_name(self) -> str:
+        """The name without the repository's folders."""
+        return Path(self.name).name
 
 
 @dataclass(frozen=True)
@@ -189,7 +194,7 @@ def fetch_official(official: Official, source: Path | None, report: Callable[[st
     """
     folder = prepared_folder(official)
     prepared = folder / PREPARED_WEIGHTS
-    with _alone(folder, report):
+    with alone(folder, report):
         if _is_whole(folder, official):
             report(f"The official CLAP is there and whole: {prepared}")
             return prepared
@@ -209,7 +214,7 @@ def fetch_official(official: Official, source: Path | None, report: Callable[[st
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
+def alone(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
     """Keep other fetches out: two at once would write into the same part."""
     lock = filelock.FileLock(folder / "fetch.lock")
     try:
@@ -361,7 +366,7 @@ def verify(path: Path, pinned: PinnedFile) -> None:
         sha256 = sha256_of(path)
     except OSError as error:
         raise CheckpointError(f"{shown_name(path.name)} is missing or cannot be read ({error.strerror}).") from error
-    if sha256 != pinned.sha256:
+    if pinned.sha256 and sha256 != pinned.sha256:
         raise CheckpointError(
             f"{shown_name(path.name)} is not {pinned.name} of {pinned.repository}, or is damaged: its "
             f"SHA-256 begins {sha256[:12]}, not {pinned.sha256[:12]}. It was not opened. Fetch it again."
@@ -413,7 +418,7 @@ def download(pinned: PinnedFile, folder: Path, otherwise: str) -> Path:
         whole.replace(part)  # left by a process that ended: verified again
     if part.is_file() and part.stat().st_size > pinned.size_bytes:
         part.unlink()
-    with _hub_errors(pinned, otherwise):
+    with hub_errors(f"{pinned.name} ({pinned.shown_size}) of {pinned.repository}", otherwise):
         _fetch(pinned, part)
     try:
         verify(part, pinned)
@@ -424,7 +429,7 @@ def download(pinned: PinnedFile, folder: Path, otherwise: str) -> Path:
 
 
 def _places(pinned: PinnedFile, folder: Path) -> tuple[Path, Path]:
-    return folder / pinned.name, folder / f"{pinned.name}.part"
+    return folder / pinned.local_name, folder / f"{pinned.local_name}.part"
 
 
 def _fetch(pinned: PinnedFile, part: Path) -> None:
@@ -452,12 +457,11 @@ def _fetch(pinned: PinnedFile, part: Path) -> None:
 
 
 @contextlib.contextmanager
-def _hub_errors(pinned: PinnedFile, otherwise: str) -> Iterator[None]:
-    """Say in one sentence why a download ended."""
+def hub_errors(name: str, otherwise: str) -> Iterator[None]:
+    """Say in one sentence why a download ended; `name` is what was to be fetched."""
     from httpx2 import HTTPError
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    name = f"{pinned.name} ({pinned.shown_size}) of {pinned.repository}"
     again = "Give the command again; it goes on where it ended."
     try:
         yield

@@ -1,13 +1,15 @@
-"""Has the frozen recipe learned to listen? It is measured against four that cannot have.
+"""Has a recipe learned to listen? It is measured against what cannot have.
 
     mean       the training clips' mean score, whatever the clip (`core.controls`)
     system     the mean score of the training clips of its system (`core.controls`)
+    cosine     the plain cosine of clip and prompt, which the tower knew before (`core.controls`)
     blind      the same heads on the prompt alone: its embedding stands for the audio's as well
     shuffled   the same heads, fitted to scores dealt out anew among the train clips, and among the dev clips
 
-With folds, each clip is in one test part, and the predictions of all test parts are measured together. The
-training mean differs a little from fold to fold and follows no clip: it has errors and no correlations. It is
-low where the clips held out are rated high, so over several folds whatever follows it correlates below 0.
+Clips without prompts have neither `cosine` nor `blind`, and heads over sequences no `blind`: prompts have no
+frames. With folds, each clip is in one test part, and the predictions of all test parts are measured together.
+The training mean differs a little from fold to fold and follows no clip: it has errors and no correlations. It
+is low where the clips held out are rated high, so over several folds whatever follows it correlates below 0.
 """
 
 import dataclasses
@@ -19,19 +21,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.controls import MEAN, SYSTEM, control_values, knows_systems
-from core.embeddings import EmbeddedClips, clip_values
+from core.controls import COSINE, MEAN, SYSTEM, control_values, cosines, knows_systems, measure_cosine, said_by_cosine
+from core.embeddings import clip_values
 from core.evaluation import LEVELS, Measured, Predictions, judged, measure, predicted
 from core.feed import Progress
+from core.heads import EmbeddedClips
 from core.metrics import Agreement, mse
-from core.rated_clips import RatedClips
+from core.rated_clips import RatedClips, count_systems
 from core.scales import keys
 from core.splits import Split, split_clips
 from core.training.loop import fit_heads
+from core.training.objective import Target
 from core.training.recipe import Recipe
 
-FROZEN, BLIND, SHUFFLED = "frozen", "blind", "shuffled"
-METHODS = (FROZEN, MEAN, SYSTEM, BLIND, SHUFFLED)
+LEARNED, BLIND, SHUFFLED = "recipe", "blind", "shuffled"
+METHODS = (LEARNED, MEAN, SYSTEM, COSINE, BLIND, SHUFFLED)
 
 
 def compare(
@@ -45,38 +49,49 @@ def compare(
     """Fit and measure the recipe and its controls; of the mean there is nothing but the errors.
 
     So it is with `SYSTEM` where no system is on both sides, for then it is the mean. With folds, all of them
-    are measured together, whatever the split's `fold`. A DataError if the clips cannot be split so.
+    are measured together, whatever the split's `fold`. A control that these clips cannot have is left out. A
+    DataError if the clips cannot be split so.
     """
-    tables: dict[str, list[pd.DataFrame]] = {method: [] for method in METHODS}
+    found: dict[str, list[Predictions]] = {}
     folds, without_order = max(split.folds, 1), {MEAN, SYSTEM}
     for fold in range(folds):
         parted = split_clips(clips, dataclasses.replace(split, fold=fold))
         tested = parted.rows("test")
         without_order -= {SYSTEM} if knows_systems(parted, tested) else set()
-        for n, (method, values) in enumerate(_predictions(parted, embedded, recipe, split.seed), 1):
-            tables[method].append(judged(parted.take(tested), values[tested], clips.scales).table)
+        for n, (method, said) in enumerate(_predictions(parted, tested, embedded, recipe, split.seed), 1):
+            found.setdefault(method, []).append(said)
             progress((fold + n / len(METHODS)) / folds, f"Fitting heads: fold {fold + 1} of {folds}")
-    whole = {method: Predictions(pd.concat(tables[method]), clips.scales) for method in METHODS}
-    return {
-        method: _errors(of) if method in without_order else measure(of, resamples=resamples)
-        for method, of in whole.items()
-    }
+    measured = {}
+    for method, parts in found.items():
+        whole = Predictions(pd.concat([of.table for of in parts]), parts[0].scales)
+        if method == COSINE:
+            measured[method] = measure_cosine(whole, resamples)
+        else:
+            measured[method] = _errors(whole) if method in without_order else measure(whole, resamples=resamples)
+    return measured
 
 
 def _predictions(
-    clips: RatedClips, embedded: EmbeddedClips, recipe: Recipe, seed: int
-) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Each method's values of all clips, (n, n_scales), fitted to those of the train part."""
+    clips: RatedClips, tested: list[int], embedded: EmbeddedClips, recipe: Recipe, seed: int
+) -> Iterator[tuple[str, Predictions]]:
+    """What each method, fitted to the train part, says of the clips that are tested."""
     train, dev = clips.rows("train"), clips.rows("dev")
-    mos = torch.tensor(clips.mos, dtype=torch.float32)
+    mos, measured = torch.tensor(clips.mos, dtype=torch.float32), clips.take(tested)
 
-    def fitted(heard: EmbeddedClips, scores: Tensor) -> NDArray[np.float64]:
-        return clip_values(fit_heads(heard, scores, train, dev, recipe, seed, clips.scales), heard)
+    def said(values: NDArray[np.float64]) -> Predictions:
+        return judged(measured, values[tested], clips.scales)
 
-    yield FROZEN, fitted(embedded, mos)
-    yield from control_values(clips).items()
-    prompts_alone = EmbeddedClips(embedded.text, torch.arange(len(clips)), embedded.text)
-    yield BLIND, fitted(prompts_alone, mos)
+    def fitted(heard: EmbeddedClips, scores: Tensor) -> Predictions:
+        return said(clip_values(fit_heads(heard, Target(clips.scales, scores, train, dev), recipe, seed), heard))
+
+    yield LEARNED, fitted(embedded, mos)
+    for name, values in control_values(clips).items():
+        yield name, said(values)
+    if any(scale.needs_prompt for scale in clips.scales):
+        yield COSINE, said_by_cosine(measured, cosines(embedded)[tested])
+    if clips.has_prompts and not recipe.sequence:
+        prompts_alone = EmbeddedClips(embedded.text, torch.arange(len(clips)), embedded.text)
+        yield BLIND, fitted(prompts_alone, mos)
     yield SHUFFLED, fitted(embedded, _dealt_anew(mos, [train, dev], seed))
 
 
@@ -90,7 +105,9 @@ def _dealt_anew(mos: Tensor, parts: list[list[int]], seed: int) -> Tensor:
 
 def _errors(predictions: Predictions) -> Measured:
     table = predictions.table
-    levels = dict(zip(LEVELS, (table, table.groupby("system_id").mean(numeric_only=True)), strict=True))
+    levels = {LEVELS[0]: table}
+    if count_systems(table):
+        levels[LEVELS[1]] = table.groupby("system_id").mean(numeric_only=True)
     errors = {
         (level, key): Agreement(len(rows), {"mse": mse(rows[key].to_numpy(), rows[predicted(key)].to_numpy())})
         for level, rows in levels.items()

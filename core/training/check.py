@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from core.checkpoint import LEAST_FOR_RANGE
 from core.errors import DataError
+from core.evaluation import NO_SYSTEMS
 from core.measured_part import parts_of_audio
 from core.metrics import LEAST_POINTS, shortage
 from core.musiceval import read_source
-from core.rated_clips import RatedClips
+from core.rated_clips import RatedClips, count_systems
 from core.splits import split_clips
 from core.training.loop import FitState
 from core.training.recipe import Recipe, TrainingPlan
@@ -42,6 +43,10 @@ class DataCheck:
 
 def check_plan(plan: TrainingPlan) -> DataCheck:
     """Read what a plan names and check it; a DataError if it cannot be read or split, or is refused."""
+    if plan.judge:
+        from core.training.material import Material  # it needs this module
+
+        return Material.read(plan).check()
     found = check_data(split_clips(read_source(plan.data), plan.split), plan.recipe)
     found.stop_if_refused()
     return found
@@ -96,11 +101,13 @@ def _doubts_of_measuring(clips: RatedClips) -> list[str]:
     rows, doubts = clips.rows(part), []
     if part == "dev":
         doubts.append("There is no test part: it is measured on the dev part, on which training stops.")
-    n_systems = clips.table["system_id"].iloc[rows].nunique()
+    n_systems = count_systems(clips.table.iloc[rows])
     if len(rows) < LEAST_FOR_RANGE:
         doubts.append(f"Its scores have no range: {shortage(len(rows), f'{part} clips', LEAST_FOR_RANGE)}.")
     if len(rows) < LEAST_POINTS:
         doubts.append(f"Nobody can say how good it is: {shortage(len(rows), f'{part} clips', LEAST_POINTS)}.")
+    elif not clips.n_systems:
+        doubts.append(f"Nobody can say how well it ranks systems: {NO_SYSTEMS}")
     elif n_systems < LEAST_POINTS:
         few = shortage(n_systems, f"{part} systems", LEAST_POINTS)
         doubts.append(f"Nobody can say how well it ranks systems: {few}.")
@@ -150,7 +157,10 @@ def which_clips(clips: RatedClips, rows: Sequence[int], part: str) -> str:
         return "clips on which its training stopped"
     table, train = clips.table.iloc[list(rows)], clips.table.iloc[clips.rows("train")]
     columns = {"systems": "system_id", "prompts": "prompt"}
-    new = [of for of, column in columns.items() if not set(table[column]) & set(train[column])]
+    known = [of for of, column in columns.items() if any(clips.table[column])]
+    new = [of for of in known if not set(table[columns[of]]) & set(train[columns[of]])]
+    if not known:
+        return "clips that the model was not trained on"
     if not new:
-        return "clips that the model was not trained on, of systems and prompts that it was trained on"
+        return f"clips that the model was not trained on, of {' and '.join(known)} that it was trained on"
     return f"clips of {' and '.join(new)} that the model was not trained on"

@@ -1,18 +1,15 @@
 """The loop that fits a judge to rated clips, the same on one process and on several.
 
-Clips come as the judge takes them in: `HeadsAlone` with `EmbeddedExamples` is the frozen recipe, `WholeJudge`
-with `SoundExamples` the paper's. Both give a clip the mean of what its windows get, as `core.scorer` does.
-
 Each epoch goes once through the training clips in an order that the seed and the epoch give. Process r of w
 takes every w-th clip of a batch from the r-th on, puts them through in chunks, and weighs its sum of errors
 with w over the batch's size, because gradients are averaged over processes: so a step is the same, within
-float error, however many processes and chunks it takes. What is minimised is the sum of the scales' L1, as in
-the authors' released code; logs have their mean. Nothing here draws a random number outside a fork of the
-global generator; towers are in eval mode.
+float error, however many processes and chunks it takes. What is minimised (`core.training.objective`) is summed
+over the scales, as in the authors' released code; logs have the mean of their L1. Nothing here draws a random
+number outside a fork of the global generator; towers are in eval mode.
 
-A clip of more windows than memory is to hold goes through in pieces. The gradient of its error is the sign of
-the error, which the whole clip decides, times the sum of its windows' gradients: so its value is computed
-first, without gradients, then each piece goes forward and backward by itself.
+A clip of more windows than memory is to hold goes through in pieces. The gradient of its error with respect to
+its value is decided by the whole clip, and the value is a mean over windows: so it is computed first, without
+gradients, then each piece goes forward and backward by itself.
 
 The learning rate follows from the number of steps done, so that going on needs no state of a scheduler; and
 what going on needs is one file (`Fit.state_dict`), not the folder of `accelerate.save_state`, because a file
@@ -21,56 +18,39 @@ can be replaced at once.
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from core.audio import AudioLimits, Heard, InputPolicy, hear, read_whole_clip, split_windows, window_weights
-from core.checkpoint import Heads
-from core.embeddings import EmbeddedClips, pool
-from core.errors import TrainingError, shown_name
-from core.feed import in_order, read_all
-from core.rated_clips import RatedClips
-from core.scales import MUSICEVAL, Scales, keys
-from core.towers import Tower
+from core.errors import TrainingError
+from core.heads import EmbeddedClips, Heads
+from core.metrics import LEAST_POINTS, srcc
+from core.scales import keys
+from core.training.examples import Chunk, EmbeddedExamples, Examples, HeadsAlone
+from core.training.objective import Objective, Pairs, Target, new_heads
 from core.training.recipe import Recipe
 
-_MAX_READERS = 8  # threads that decode; more only hold more clips in memory
+LEAST_TO_CHOOSE = 20  # dev clips whose order tells one epoch from another
 # L1 gradients often cancel out but for rounding; with the usual 1e-8 these remains would become steps.
 _ADAM_EPSILON = 1e-6
 
 
-def fit_heads(
-    clips: EmbeddedClips,
-    mos: Tensor,
-    train: Sequence[int],
-    dev: Sequence[int],
-    recipe: Recipe,
-    seed: int,
-    scales: Scales = MUSICEVAL,
-) -> Heads:
-    """Train heads on embedded clips, in memory, as a run of the frozen recipe does.
+def fit_heads(clips: EmbeddedClips, target: Target, recipe: Recipe, seed: int) -> Heads:
+    """Train heads on embedded clips, in memory, as a run of a recipe that leaves the towers does.
 
     Parameters
     ----------
     clips : EmbeddedClips
-    mos : Tensor, (n, n_scales)
-    train, dev : sequence of int
-        Rows of the clips; dev may be empty.
+    target : Target
+        What is to be learned of them; the dev part may be empty.
     recipe : Recipe
     seed : int
-    scales : tuple of Scale
-        Of the columns of `mos`; a head is trained for each.
 
     Returns
     -------
@@ -78,180 +58,10 @@ def fit_heads(
         In eval mode, on the CPU.
     """
     accelerator = Accelerator(cpu=True)
-    target = Target(scales, mos, train, dev)
-    heads = new_heads(clips.text.shape[1], target, seed, recipe)
-    examples = EmbeddedExamples(clips, accelerator.device)
+    heads = new_heads(clips.text.shape[1], target, seed, recipe, clips)
+    examples = EmbeddedExamples(heads.prepared(clips), accelerator.device)
     Fit(accelerator, HeadsAlone(heads), examples, target, recipe, seed).run()
     return heads.eval().requires_grad_(False)
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is to be learned: scores, (n_clips, n_scales), and rows to train on and, maybe, to stop on."""
-
-    scales: Scales
-    mos: Tensor
-    train: Sequence[int]
-    dev: Sequence[int]
-
-    @classmethod
-    def of(cls, clips: RatedClips) -> Self:
-        """Return what clips with parts are to teach."""
-        return cls(clips.scales, torch.tensor(clips.mos), clips.rows("train"), clips.rows("dev"))
-
-
-def new_heads(dim: int, target: Target, seed: int, recipe: Recipe) -> Heads:
-    """Return heads to be trained, from a seed, as the recipe starts them."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        heads = Heads(dim, target.scales, recipe.activation)
-    if recipe.start == "plain":
-        return heads
-    for key, value in zip(heads, target.mos[list(target.train)].mean(dim=0), strict=True):
-        nn.init.constant_(heads.get_parameter(f"{key}.4.bias"), float(value))
-    return heads
-
-
-class HeadsAlone(nn.Module):
-    """Heads on embeddings of whole clips."""
-
-    def __init__(self, heads: Heads) -> None:
-        super().__init__()
-        self.heads = heads
-
-    def forward(self, audio: Tensor, owner: Tensor, text: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return values of clips, (n, n_scales); the parameters are those of `EmbeddedClips`."""
-        return pool(self.heads(audio, text[owner]), owner, len(text), weight)
-
-
-class WholeJudge(nn.Module):
-    """Tower and heads; everything that the tower has learned goes on learning."""
-
-    def __init__(self, tower: Tower, heads: Heads) -> None:
-        super().__init__()
-        self.tower, self.heads = tower, heads
-        for weight in tower.learned_parameters():
-            weight.requires_grad_(True)
-
-    def forward(self, log_mel: Tensor, owner: Tensor, prompts: Sequence[str], weight: Tensor | None = None) -> Tensor:
-        """Return values of clips, (n, n_scales), from spectrograms of windows, (n_windows, 1, 1001, 64)."""
-        text = self.tower.embed_text(prompts)
-        return pool(self.heads(self.tower.embed_features(log_mel), text[owner]), owner, len(prompts), weight)
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Whole clips that go through together, by row: at once, or a single one in pieces.
-
-    A piece is what the judge is called with, and its share of the clip's windows.
-    """
-
-    rows: list[int]
-    pieces: Sequence[tuple[tuple[Any, ...], float]]
-
-
-class EmbeddedExamples:
-    """Clips by their embeddings."""
-
-    def __init__(self, clips: EmbeddedClips, device: torch.device) -> None:
-        self._audio, self._text = clips.audio.to(device), clips.text.to(device)
-        self._weight = clips.audio.new_ones(len(clips.audio)) if clips.weight is None else clips.weight
-        self._counts = torch.bincount(clips.owner, minlength=len(clips.text))
-        self._starts = self._counts.cumsum(0) - self._counts
-        self._device = device
-
-    def chunks(self, rows: Sequence[int]) -> Iterator[Chunk]:
-        """All rows at once: embeddings are small."""
-        if not len(rows):
-            return
-        chosen = torch.as_tensor(np.asarray(rows, dtype=np.int64))
-        counts = self._counts[chosen]
-        owner = torch.repeat_interleave(counts)
-        place_in_clip = torch.arange(len(owner)) - (counts.cumsum(0) - counts)[owner]
-        windows = self._starts[chosen][owner] + place_in_clip
-        device, weight = self._device, self._weight[windows].to(self._device)
-        audio, text = self._audio[windows.to(device)], self._text[chosen.to(device)]
-        yield Chunk(chosen.tolist(), [((audio, owner.to(device), text, weight), 1.0)])
-
-
-_Windows = tuple[NDArray[np.float32], list[float]]  # of a clip, and how much each counts
-
-
-class SoundExamples:
-    """Clips decoded as they are needed, by threads that read ahead while the towers work.
-
-    A chunk, and each piece of a longer clip, has at most `chunk_windows` windows.
-    """
-
-    def __init__(
-        self,
-        clips: RatedClips,
-        tower: Tower,
-        policy: InputPolicy,
-        chunk_windows: int,
-        limits: AudioLimits | None = None,
-    ) -> None:
-        self._paths = [Path(path) for path in clips.table["audio_path"]]
-        self._prompts = list(clips.table["prompt"])
-        self._tower, self._policy, self._chunk_windows = tower, policy, chunk_windows
-        self._limits = limits or AudioLimits()
-        self._readers = min(_MAX_READERS, os.cpu_count() or 1)
-
-    def chunks(self, rows: Sequence[int]) -> Iterator[Chunk]:
-        """Whole clips, a few at a time."""
-        chunk: list[int] = []
-        heard: list[_Windows] = []
-        for row, windows in self._read_ahead(rows):
-            n_windows = len(windows[0])
-            if chunk and sum(len(of) for of, _ in heard) + n_windows > self._chunk_windows:
-                yield Chunk(chunk, [(self._inputs(chunk, heard), 1.0)])
-                chunk, heard = [], []
-            if n_windows > self._chunk_windows:
-                yield Chunk([row], list(self._pieces(row, windows)))
-                continue
-            chunk.append(row)
-            heard.append(windows)
-        if chunk:
-            yield Chunk(chunk, [(self._inputs(chunk, heard), 1.0)])
-
-    def unreadable(self, rows: Sequence[int]) -> list[str]:
-        """Return what is wrong with the clips that cannot be read."""
-        problems: list[str] = []
-        for _ in read_all(self._check, [self._paths[row] for row in rows], problems):
-            pass
-        return problems
-
-    def _read_ahead(self, rows: Sequence[int]) -> Iterator[tuple[int, _Windows]]:
-        """Windows of each clip; at most two clips a thread wait in memory."""
-        with ThreadPoolExecutor(self._readers) as readers:
-            yield from zip(rows, in_order(readers, self._windows, rows, 2 * self._readers), strict=True)
-
-    def _pieces(self, row: int, heard: _Windows) -> Iterator[tuple[tuple[Any, ...], float]]:
-        windows, weights = heard
-        for start in range(0, len(windows), self._chunk_windows):
-            some = slice(start, start + self._chunk_windows)
-            yield self._inputs([row], [(windows[some], weights[some])]), sum(weights[some]) / sum(weights)
-
-    def _inputs(self, chunk: list[int], heard: list[_Windows]) -> tuple[Tensor, Tensor, list[str], Tensor]:
-        owner = torch.repeat_interleave(torch.tensor([len(weights) for _, weights in heard]))
-        log_mel = self._tower.features(np.concatenate([windows for windows, _ in heard]))
-        weight = torch.tensor([weight for _, weights in heard for weight in weights])
-        device = log_mel.device
-        return log_mel, owner.to(device), [self._prompts[row] for row in chunk], weight.to(device)
-
-    def _windows(self, row: int) -> _Windows:
-        samples = self._check(self._paths[row]).at_48k()
-        return split_windows(samples, self._policy.passes), window_weights(samples.size, self._policy)
-
-    def _check(self, path: Path) -> Heard:
-        return hear(read_whole_clip(path, self._limits), self._policy, shown_name(path.name))
-
-
-class Examples(Protocol):
-    """Clips as a judge takes them in."""
-
-    def chunks(self, rows: Sequence[int]) -> Iterator[Chunk]:
-        """Yield whole clips in portions that memory holds."""
 
 
 @dataclass
@@ -260,8 +70,8 @@ class FitState:
 
     epoch: int = 0
     batch: int = 0  # the next one
-    error_sum: float = 0.0  # of the clips of the epoch so far, each the mean of its scales
-    best_dev_l1: float = math.inf  # before the first epoch, and where there is no dev part
+    error_sum: float = 0.0  # L1 of the clips of the epoch so far, each the mean of its scales
+    best_dev: float = math.inf  # what the recipe stops on, lower is better; so before an epoch and without a dev part
     best_epoch: int = 0
     seconds: float = 0.0  # of the epoch so far
     log: list[dict[str, float]] = field(default_factory=list)  # a row for each epoch that is over
@@ -269,24 +79,36 @@ class FitState:
 
 
 class Fit:
-    """A judge being fitted: it gives (n, n_scales) values of n clips, and what asks for gradients is learned.
+    """A judge being fitted: it gives outputs for clips, and of it what asks for gradients is learned.
 
     Without dev rows the last epoch's weights are kept, otherwise the best epoch's. The seed is that of the
-    order of clips.
+    order of clips. With a `pull`, weights but for offsets are drawn to where they begin, as weight decay draws
+    them to 0.
     """
 
     def __init__(
-        self, accelerator: Accelerator, judge: nn.Module, examples: Examples, target: Target, recipe: Recipe, seed: int
+        self,
+        accelerator: Accelerator,
+        judge: nn.Module,
+        examples: Examples,
+        target: Target,
+        recipe: Recipe,
+        seed: int,
+        pull: float = 0.0,
     ) -> None:
         self.state = FitState()
         self.accelerator, self.judge = accelerator, judge.eval()
         self.recipe, self.seed = recipe, seed
         self._train, self._dev = (np.asarray(rows, dtype=np.int64) for rows in (target.train, target.dev))
-        self._examples, self._keys = examples, keys(target.scales)
-        self._mos = target.mos.float().to(accelerator.device)
+        self._examples, self._keys, self._pairs = examples, keys(target.scales), target.pairs
+        self.objective = Objective(target, recipe).to(accelerator.device)
+        self._measured = int((self.objective.source[self._train] == 0).sum())  # clips that `train_l1` is of
         self._model = accelerator.prepare_model(judge)
-        self._optimizer = _optimizer([p for p in judge.parameters() if p.requires_grad], recipe)
+        own = [weight for weight in judge.parameters() if weight.requires_grad]
+        self._optimizer = _optimizer(own, [*self.objective.parameters()], recipe)
         self._best = self._copied()
+        self._pull = pull
+        self._began = [(weight, weight.detach().clone()) for weight in own if weight.ndim > 1 and pull]
 
     @property
     def batches(self) -> int:
@@ -313,7 +135,7 @@ class Fit:
             order = np.random.default_rng([self.seed, self.state.epoch]).permutation(self._train).tolist()
             while self.state.batch < self.batches:
                 start = self.state.batch * self.recipe.batch_size
-                self._take_step(order[start : start + self.recipe.batch_size])
+                self._take_step(order[start : start + self.recipe.batch_size], self._pairs_of_step())
                 is_end = self.state.batch == self.batches
                 if is_end:
                     self._end_epoch()
@@ -331,7 +153,7 @@ class Fit:
         mine = list(range(rank, len(rows), world))
         places = {rows[place]: place for place in mine}
         for chunk in self._examples.chunks([rows[place] for place in mine]):
-            values[[places[row] for row in chunk.rows]] = self._values_of(chunk, precision)
+            values[[places[row] for row in chunk.rows]] = _values(self._outputs(chunk, precision))
         total: Tensor = self.accelerator.reduce(values, "sum")
         return total.cpu()
 
@@ -357,67 +179,112 @@ class Fit:
         self._fill(saved["weights"])
         self._optimizer.load_state_dict(saved["optimizer"])
 
-    def _take_step(self, batch: list[int]) -> None:
+    def _pairs_of_step(self) -> Pairs | None:
+        """Those pairs, of all in an order of their own, that this step of the epoch takes."""
+        if self._pairs is None:
+            return None
+        order = np.random.default_rng([self.seed, self.state.epoch, 1]).permutation(len(self._pairs))
+        return self._pairs.take(np.array_split(order, self.batches)[self.state.batch].tolist())
+
+    def _take_step(self, batch: list[int], pairs: Pairs | None) -> None:
         began = time.monotonic()
         for group in self._optimizer.param_groups:
             group["lr"] = self._learning_rate()
         self._optimizer.zero_grad(set_to_none=True)
-        error = self._sum([self._backward(batch)])[0]
+        with self._dropping():
+            error = self._sum([self._backward(batch, pairs)])[0]
         if not math.isfinite(error):
             raise TrainingError("The training error is no longer finite. Give a lower --learning-rate.")
+        for weight, start in self._began:
+            if weight.grad is not None:
+                weight.grad += self._pull * (weight.detach() - start)
         self._optimizer.step()
         self.state.error_sum += error
         self.state.batch += 1
         self.state.seconds += time.monotonic() - began
 
-    def _backward(self, batch: list[int]) -> float:
-        """Compute the gradients of a batch's mean error; return this process's sum of errors."""
+    def _backward(self, batch: list[int], pairs: Pairs | None) -> float:
+        """Compute the gradients of a batch's loss; return this process's sum of errors."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        mine = batch[rank::world]
-        scale = world / len(batch) if mine else 0.0  # a process without a clip takes part with a weight of 0
+        is_whole = self.objective.needs_whole_batches
+        mine = [*batch, *(pairs.rows() if pairs else ())] if is_whole else batch[rank::world]
+        scale = (1.0 if is_whole else world) if mine else 0.0  # a process without a clip takes part with a weight of 0
         total = 0.0
         for is_last_chunk, chunk in _mark_last(self._examples.chunks(mine or batch[:1])):
-            whole = self._values_of(chunk, self.recipe.precision) if len(chunk.pieces) > 1 else None
+            whole = self._outputs(chunk, self.recipe.precision) if len(chunk.pieces) > 1 else None
             for is_last, (inputs, share) in _mark_last(iter(chunk.pieces)):
                 gathers = is_last and is_last_chunk  # gradients of all processes
                 with contextlib.nullcontext() if gathers else self.accelerator.no_sync(self._model):
                     with self._autocast(self.recipe.precision):
-                        values = self._model(*inputs).float()
-                    errors = (values.detach() if whole is None else whole) - self._mos[chunk.rows]
-                    self.accelerator.backward((errors.sign() * values).sum() * share * scale)
-            total += float(errors.abs().mean(dim=1).sum()) if mine else 0.0
-        return total
+                        outputs = self._model(*inputs).float()
+                    known = outputs.detach() if whole is None else whole
+                    gradient = self.objective.add_gradients(known, chunk.rows, len(batch), pairs)
+                    self.accelerator.backward((gradient * outputs).sum() * share * scale)
+            distances = self.objective.distances(_values(known), chunk.rows)[: len(batch)]
+            total += float(distances.nanmean(dim=1).nansum()) if mine else 0.0
+        return total / (world if is_whole else 1)
 
-    def _values_of(self, chunk: Chunk, precision: str) -> Tensor:
-        """Values of a chunk's clips, without gradients."""
+    @contextlib.contextmanager
+    def _dropping(self) -> Iterator[None]:
+        """Have the judge drop numbers, where the recipe says so: others in each step and process."""
+        if not self.recipe.dropout:
+            yield
+            return
+        device = self.accelerator.device
+        seed = np.random.SeedSequence([self.seed, self.step, self.accelerator.process_index])
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            generator = torch.default_generator if device.type == "cpu" else _generator(device)
+            generator.manual_seed(int(seed.generate_state(1)[0]))  # torch.manual_seed takes 3 ms
+            self.judge.train()
+            try:
+                yield
+            finally:
+                self.judge.eval()
+
+    def _outputs(self, chunk: Chunk, precision: str) -> Tensor:
+        """Outputs for a chunk's clips, without gradients."""
         with torch.no_grad(), self._autocast(precision):
             shares = [self.judge(*inputs).float() * share for inputs, share in chunk.pieces]
         return torch.stack(shares).sum(dim=0)
 
     def _end_epoch(self) -> None:
         state, recipe = self.state, self.recipe
-        row: dict[str, float] = {"epoch": state.epoch + 1, "train_l1": state.error_sum / len(self._train)}
+        row: dict[str, float] = {"epoch": state.epoch + 1, "train_l1": state.error_sum / max(self._measured, 1)}
         began = time.monotonic()
-        row |= self._dev_l1()
+        row |= self._measured_on_dev()
         learning_rate = self._optimizer.param_groups[0]["lr"]
         seconds = round(state.seconds + time.monotonic() - began, 3)
         state.log.append({**row, "learning_rate": learning_rate, "seconds": seconds})
         state.epoch, state.batch, state.error_sum, state.seconds = state.epoch + 1, 0, 0.0, 0.0
-        if not len(self._dev) or row["dev_l1"] < state.best_dev_l1:
-            state.best_dev_l1 = row.get("dev_l1", math.inf)
+        reached = self._reached(row)
+        if not len(self._dev) or reached < state.best_dev or not state.best_epoch:
+            state.best_dev = reached
             state.best_epoch = state.epoch
             self._best = self._copied()
         is_late = bool(recipe.patience and state.epoch - state.best_epoch >= recipe.patience)
         state.is_over = is_late or state.epoch >= self.epochs
 
-    def _dev_l1(self) -> dict[str, float]:
+    def _reached(self, row: Mapping[str, float]) -> float:
+        """What tells the best epoch, lower is better; by too few dev clips' order it would be chance."""
+        if self.recipe.stop_on == "srcc":
+            return -row.get("dev_srcc", -math.inf) if len(self._dev) >= LEAST_TO_CHOOSE else -row["epoch"]
+        return row.get("dev_l1", math.inf)
+
+    def _measured_on_dev(self) -> dict[str, float]:
         if not len(self._dev):
             return {}
         rows = [int(row) for row in self._dev]
         values = self.values(rows, self.recipe.precision)  # not clamped: below 1 it still has to fall
-        errors = (values - self._mos[rows].cpu()).abs().double().mean(dim=0).tolist()
-        by_scale = {f"dev_l1_{key}": error for key, error in zip(self._keys, errors, strict=True)}
-        return {"dev_l1": sum(errors) / len(errors), **by_scale}
+        errors = self.objective.distances(values.to(self.accelerator.device), rows).double().nanmean(dim=0).tolist()
+        by_scale = {key: error for key, error in zip(self._keys, errors, strict=True) if not math.isnan(error)}
+        found = {"dev_l1": sum(by_scale.values()) / len(by_scale)}
+        found |= {f"dev_l1_{key}": error for key, error in by_scale.items()}
+        if len(rows) >= LEAST_POINTS:
+            scores = self.objective.mos[rows].double().cpu().numpy()
+            pairs = zip(self._keys, scores.T, values.double().numpy().T, strict=True)
+            orders = [srcc(truth, said) for key, truth, said in pairs if key in by_scale]
+            found |= {"dev_srcc": sum(orders) / len(orders)} if np.isfinite(orders).all() else {}
+        return found
 
     def _learning_rate(self) -> float:
         if self.recipe.schedule == "constant":
@@ -438,23 +305,46 @@ class Fit:
         )
         return [float(number) for number in total]
 
+    def _learned(self) -> dict[str, nn.Parameter]:
+        """What is learned, by name; of the objective offsets and scales of sources."""
+        own = {name: weight for name, weight in self.judge.named_parameters() if weight.requires_grad}
+        return own | {f"objective.{name}": weight for name, weight in self.objective.named_parameters()}
+
     def _copied(self) -> dict[str, Tensor]:
-        learned = (pair for pair in self.judge.named_parameters() if pair[1].requires_grad)
-        return {name: weight.detach().cpu().clone() for name, weight in learned}
+        return {name: weight.detach().cpu().clone() for name, weight in self._learned().items()}
 
     def _fill(self, weights: Mapping[str, Tensor]) -> None:
-        own = dict(self.judge.named_parameters())
+        own = self._learned()
         with torch.no_grad():
             for name, weight in weights.items():
                 own[name].copy_(weight)
 
 
-def _optimizer(weights: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+def _values(outputs: Tensor) -> Tensor:
+    """Values of clips, (n, n_scales): the mean over members."""
+    return outputs[..., 0].mean(dim=1)
+
+
+def _optimizer(weights: list[nn.Parameter], of_sources: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    decay, free = recipe.weight_decay, list(of_sources)
+    if recipe.optimizer == "adam":  # as in ridge regression, what a head begins with is not drawn to 0
+        free += [weight for weight in weights if weight.ndim < 2]
+        weights = [weight for weight in weights if weight.ndim > 1]
+    groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": decay}, {"params": free, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            weights, recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-        )
-    return torch.optim.AdamW(weights, recipe.learning_rate, weight_decay=recipe.weight_decay, eps=_ADAM_EPSILON)
+        return torch.optim.SGD(groups, recipe.learning_rate, momentum=recipe.momentum)
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, recipe.learning_rate, eps=_ADAM_EPSILON)
+
+
+def _generator(device: torch.device) -> torch.Generator:
+    """What draws on a device that is no CPU."""
+    return (
+        torch.mps._get_default_mps_generator()
+        if device.type == "mps"
+        else torch.cuda.default_generators[device.index or 0]
+    )
 
 
 def _mark_last(items: Iterator[Any]) -> Iterator[tuple[bool, Any]]:

@@ -5,7 +5,7 @@ that started it. All that is known of it lies in its folder:
 
     order.json      what was ordered, a `core.training.recipe.TrainingPlan`
     run.log         what the process said
-    progress.json   what training does (`core.training.run`)
+    progress.json   what training does (`core.training.folder`)
     config.json     there when the run is done: the folder is a model by then
 
 Every folder of ``<data>/models`` with a ``config.json`` is a model. Which one judges is a ledger,
@@ -33,7 +33,7 @@ from typing import Any, BinaryIO, Self
 
 import core
 from core.checkpoint import CONFIG_FILE, LEAST_FOR_RANGE, METRICS_FILE, PROGRESS_FILE, RUN_FILE, read_metrics
-from core.controls import read_controls
+from core.controls import Controls
 from core.errors import CheckpointError, ScaleError, TrainingError, shown_name
 from core.evaluation import Measured
 from core.files import json_text, write_atomically
@@ -331,7 +331,7 @@ class Model:
     demo: bool = False
     caveat: str = ""
     problem: str = ""
-    controls: Mapping[str, Measured] = field(default_factory=dict)
+    controls: Controls = field(default_factory=Controls)
     doubts: tuple[str, ...] = ()
     kept: str = ""
 
@@ -411,11 +411,11 @@ def _model(config_path: Path) -> Model:
     unread = [name for name, content in contents.items() if content is None and name != RUN_FILE]
     config, metrics, run = (content or {} for content in contents.values())
     unread += [name for name in config.get("weights_sha256", {}) if not (folder / Path(name).name).is_file()]
-    measured, controls = Measured(MUSICEVAL, {}), dict[str, Measured]()
+    measured, controls = Measured(MUSICEVAL, {}), Controls()
     try:
         scales = tuple(map(Scale.from_json, config.get("scales", [scale.to_json() for scale in MUSICEVAL])))
         read_metrics(folder, config)  # is it what it was when the model was made?
-        measured, controls = Measured.from_json(metrics, scales), read_controls(metrics, scales)
+        measured, controls = Measured.from_json(metrics, scales), Controls.from_json(metrics, scales)
     except (CheckpointError, ScaleError, AttributeError, TypeError, ValueError):
         unread.append(METRICS_FILE)
     part, truth, comparison = (str(metrics.get(key, "")) for key in ("part", "system_truth", "comparison"))

@@ -1,11 +1,13 @@
 """What is trained: a plan, the recipe in it that says how, and what is told of its progress.
 
-Three recipes are known. All minimise the sum of the scales' mean absolute errors (L1, MusicEval, section
-V.B), of a clip's value: the mean of what its windows get.
+Four recipes are known. The first three minimise the sum of the scales' mean absolute errors (L1, MusicEval,
+section V.B), of a clip's value: the mean of what its windows get.
 
     paper      the towers are trained with the heads, by stochastic gradient descent
     released   the same with the heads of the authors' released code, which are affine
     frozen     only the heads are trained, on embeddings computed once: seconds on a CPU
+    ordinal    the same with heads over sequences (`core.heads.SequenceHeads`), each part of which can be
+               switched off; what is minimised stands in `core.training.objective`
 
 What differs from the authors' released code:
 
@@ -29,17 +31,19 @@ from core.errors import TrainingError
 from core.settings import PRECISIONS
 from core.splits import Split
 
-OPTIMIZERS = ("sgd", "adamw")
+OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "cosine")
-ACTIVATIONS = ("relu", "affine")  # keys of `core.checkpoint.ACTIVATIONS`; importing that takes seconds
+ACTIVATIONS = ("relu", "affine")  # keys of `core.heads.ACTIVATIONS`; importing that takes seconds
 STARTS = ("mean", "plain")
+LOSSES = ("l1", "squared", "bins")
+CRITERIA = ("l1", "srcc")
 _CHOICES = {
     **{"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "precision": PRECISIONS},
-    **{"activation": ACTIVATIONS, "start": STARTS},
+    **{"activation": ACTIVATIONS, "start": STARTS, "loss": LOSSES, "stop_on": CRITERIA},
 }
+CROSS_VALIDATED = "cross-validated"  # the measured part of a judge that was moved: all clips, by folds
 USUAL_EPOCHS, LEAST_STEPS = 30, 500  # where a recipe does not say how many epochs
-_BEFORE = {"activation": "relu", "start": "mean"}  # of recipes that were stored before there was a choice
-_FIXED = ("name", "fine_tune")  # what makes a recipe the one it is
+_FIXED = ("name", "fine_tune", "sequence")  # what makes a recipe the one it is
 
 
 def _field(meaning: str) -> Any:
@@ -55,43 +59,87 @@ class Recipe:
 
     name: str = _field("which recipe it is, or began as")
     fine_tune: bool = _field("train the towers, too")
-    optimizer: str = _field("sgd or adamw")
+    sequence: bool = _field("the heads hear frames and words, not windows and prompts")
+    optimizer: str = _field("sgd, adam or adamw")
     learning_rate: float = _field("of the first step")
     schedule: str = _field("learning rate over all epochs: constant, or cosine down to nothing")
     momentum: float = _field("of sgd")
-    weight_decay: float = _field("of adamw, times the learning rate, each step; of sgd, added to gradients")
+    weight_decay: float = _field("of adamw, times the learning rate, each step; of others, added to gradients")
     batch_size: int = _field("clips a step, over all processes")
     micro_batch: int = _field("at most so many windows are put through the towers at once; bounds memory only")
     epochs: int = _field("at most so many; 0: 30, or as many as make 500 steps")
-    patience: int = _field("stop after so many epochs without a better dev L1; 0: never")
+    patience: int = _field("stop after so many epochs that are not better on the dev part; 0: never")
     precision: str = _field("of the towers: float32 or bfloat16")
-    activation: str = _field("between the layers of the heads: relu, or affine for none")
-    start: str = _field("last bias of the heads: the training clips' mean, or plain: drawn as all weights are")
+    activation: str = _field("between the layers of heads on windows: relu, or affine for none")
+    start: str = _field("last bias of heads on windows: the training clips' mean, or plain: drawn as all weights are")
+    loss: str = _field("l1, squared, or bins: 20 of them, softened by how sure the raters' mean is")
+    ranking: float = _field("weight of the order of the clips of a batch, beside the loss; 0: none")
+    margin: float = _field("points by which the better clip of a pair should lead")
+    pair_weight: float = _field("weight of the pairs, beside the loss")
+    stop_on: str = _field(
+        "what tells the best epoch on the dev part: l1, or srcc, the mean over scales, from 20 clips on"
+    )
+    attention: bool = _field("frames count by weights that are learned; off: all alike")
+    product: bool = _field("alignment is learned from the product of both embeddings; off: not")
+    tokens: bool = _field("alignment is learned from words that attend to frames; off: not")
+    hidden: int = _field("width of the hidden layer of heads over sequences; 0: none")
+    bound: float = _field("standardised numbers are bent so that none is larger; 0: they are not")
+    dropout: float = _field("share of numbers that heads over sequences do not see in a step")
+    seeds: int = _field("so many heads over sequences from different seeds, whose values are averaged")
 
     def __post_init__(self) -> None:
         allowed = {name: (getattr(self, name) in of, " or ".join(of)) for name, of in _CHOICES.items()}
-        for name in ("batch_size", "micro_batch"):
+        for name in ("batch_size", "micro_batch", "seeds"):
             allowed[name] = (getattr(self, name) >= 1, "a whole number from 1")
-        for name in ("epochs", "patience"):
+        for name in ("epochs", "patience", "hidden"):
             allowed[name] = (getattr(self, name) >= 0, "a whole number from 0")
         allowed["learning_rate"] = (0 < self.learning_rate < math.inf, "a number above 0")
-        allowed["weight_decay"] = (0 <= self.weight_decay < math.inf, "a number from 0")
-        allowed["momentum"] = (0 <= self.momentum < 1, "a number from 0 and below 1")
+        for name in ("weight_decay", "ranking", "bound", "margin", "pair_weight"):
+            allowed[name] = (0 <= getattr(self, name) < math.inf, "a number from 0")
+        for name in ("momentum", "dropout"):
+            allowed[name] = (0 <= getattr(self, name) < 1, "a number from 0 and below 1")
         for name, (is_one, what) in allowed.items():
             if not is_one:
                 value = getattr(self, name)
                 raise TrainingError(f"The recipe's {name} is {value!r}; it must be {what}.")
+        asked = [name for name, off in _OF_SEQUENCES.items() if getattr(self, name) != off]
+        if self.loss == "bins":
+            asked.append("loss bins")
+        if self.ranking and self.fine_tune:
+            raise TrainingError(
+                f"The recipe {self.name} has too little of a batch in memory to rank it. Take frozen or ordinal."
+            )
+        if asked and not self.sequence:
+            raise TrainingError(
+                f"The heads of the recipe {self.name} hear no frames, so it has no {', '.join(asked)}. Take ordinal."
+            )
 
     def most_epochs(self, batches: int) -> int:
         """Epochs of so many batches that are gone through if nothing stops them before."""
         return self.epochs or max(USUAL_EPOCHS, math.ceil(LEAST_STEPS / batches))
+
+    def asks(self) -> dict[str, bool]:
+        """Return what its heads must have embedded, as `core.embeddings.Asked` takes it."""
+        return {"frames": self.sequence, "tokens": self.sequence and self.tokens}
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
         return dataclasses.asdict(self)
 
 
+_OF_SEQUENCES: Mapping[str, Any] = {  # how heads on windows have what only those over sequences have
+    **dict.fromkeys(("attention", "product", "tokens"), False),
+    **{"hidden": 0, "bound": 0.0, "dropout": 0.0, "seeds": 1},
+}
+_ON_WINDOWS: Mapping[str, Any] = {
+    **{"sequence": False, "loss": "l1", "ranking": 0.0, "stop_on": "l1", "margin": 1.0, "pair_weight": 1.0},
+    **_OF_SEQUENCES,
+}
+# Of recipes that were stored before there was a choice.
+_BEFORE: Mapping[str, Any] = {"activation": "relu", "start": "mean", **_ON_WINDOWS}
+
 _PAPER = Recipe(
+    **_ON_WINDOWS,
     name="paper",
     fine_tune=True,
     optimizer="sgd",  # section V.B
@@ -111,6 +159,7 @@ RECIPES: Mapping[str, Recipe] = {
     "paper": _PAPER,
     "released": dataclasses.replace(_PAPER, name="released", activation="affine"),
     "frozen": Recipe(
+        **_ON_WINDOWS,
         name="frozen",
         fine_tune=False,
         optimizer="adamw",  # reaches in seconds what takes sgd minutes
@@ -125,6 +174,35 @@ RECIPES: Mapping[str, Recipe] = {
         precision="float32",
         activation="relu",
         start="mean",  # no epochs are spent on finding it
+    ),
+    "ordinal": Recipe(
+        name="ordinal",
+        fine_tune=False,
+        sequence=True,
+        optimizer="adam",  # its weight decay is that of ridge regression
+        learning_rate=1e-2,
+        schedule="cosine",
+        momentum=0.0,
+        weight_decay=0.1,
+        batch_size=64,  # a small panel in one step, which ranks all of it
+        micro_batch=16,  # not used: embeddings are small
+        epochs=150,  # seconds for a small panel; of 52 clips, 500 steps of a third of the rate say the same
+        patience=0,  # the learning rate ends at nothing
+        precision="float32",
+        activation="relu",
+        start="mean",
+        loss="bins",
+        ranking=1.0,
+        margin=1.0,
+        pair_weight=1.0,
+        stop_on="srcc",  # what is reported
+        attention=True,
+        product=True,
+        tokens=True,
+        hidden=0,
+        bound=3.0,
+        dropout=0.2,
+        seeds=1,
     ),
 }
 
@@ -155,23 +233,56 @@ class TrainingPlan:
     Attributes
     ----------
     data : Path
-        Rated clips, as `core.musiceval.read_source` takes them.
+        Rated clips, as `core.musiceval.read_source` takes them: the reference, which is split and measured.
     recipe : Recipe
     tower : str
         A key of `core.towers.TOWERS`.
     split : Split
         Its seed is also that of the heads' first weights and of the order of clips.
+    more_data : tuple of Path
+        Other rated clips, which teach as well (`core.training.lessons`).
+    weights : tuple of float
+        How much each table of rated clips counts, the reference first; empty: all alike.
+    pairs : tuple of Path
+        Tables of pairs (`core.training.pairs`).
+    judge : Path, optional
+        Folder of a judge whose heads are moved toward the data (`core.training.moving`); recipe and tower are its
+        own then, and nothing is held out.
+
+    A TrainingError if the weights are not one for each table, or the recipe trains towers on more than one.
     """
 
     data: Path
     recipe: Recipe = RECIPES["frozen"]
-    tower: str = "small"
+    tower: str = "ears"
     split: Split = field(default_factory=Split)
+    more_data: tuple[Path, ...] = ()
+    weights: tuple[float, ...] = ()
+    pairs: tuple[Path, ...] = ()
+    judge: Path | None = None
+
+    def __post_init__(self) -> None:
+        n_tables = 1 + len(self.more_data)
+        if self.weights and (len(self.weights) != n_tables or min(self.weights) <= 0):
+            raise TrainingError(
+                f"There are {n_tables} tables of rated clips and the weights {', '.join(map(str, self.weights))}. "
+                "Give a weight above 0 for each table, or none."
+            )
+        if self.judge and (self.more_data or self.pairs or self.weights):
+            raise TrainingError("A judge is moved by one table of rated clips, and by no pairs. Leave the others out.")
+        if self.recipe.fine_tune and (self.more_data or self.pairs):
+            raise TrainingError(
+                f"The recipe {self.recipe.name} learns from one table of rated clips. Take frozen or ordinal for more."
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object."""
         return {
             "data": str(self.data.absolute()),
+            "more_data": [str(path.absolute()) for path in self.more_data],
+            "weights": list(self.weights),
+            "pairs": [str(path.absolute()) for path in self.pairs],
+            "judge": None if self.judge is None else str(self.judge.absolute()),
             "recipe": self.recipe.to_json(),
             "tower": self.tower,
             "split": self.split.to_json(),
@@ -187,19 +298,27 @@ class TrainingPlan:
             fields = {name.replace("-", "_"): text for name, text in stored["fields"].items()}
             made = changed_recipe(recipe, {name: types[name](text) for name, text in fields.items()})
         else:
-            made = Recipe(**(_BEFORE | recipe))
-        return cls(Path(stored["data"]), made, stored["tower"], Split.from_json(stored["split"]))
+            made = Recipe(**{**_BEFORE, **recipe})
+        more, pairs = (tuple(map(Path, stored.get(name, ()))) for name in ("more_data", "pairs"))
+        split, weights = Split.from_json(stored["split"]), tuple(stored.get("weights", ()))
+        judge = Path(stored["judge"]) if stored.get("judge") else None
+        return cls(Path(stored["data"]), made, stored["tower"], split, more, weights, pairs, judge)
 
     def arguments(self) -> list[str]:
         """Return the options of ``python -m core train`` that say the same."""
+        if self.judge:
+            return [f"--from={self.judge.absolute()}", f"--data={self.data.absolute()}", f"--seed={self.split.seed}"]
         split, usual = self.split, RECIPES[self.recipe.name].to_json()
-        chosen = {"data": self.data.absolute(), "recipe": self.recipe.name, "tower": self.tower}
+        tables = [("data", path.absolute()) for path in (self.data, *self.more_data)]
+        tables += [("pairs", path.absolute()) for path in self.pairs]
+        several = [*tables, *(("weight", weight) for weight in self.weights)]
+        chosen: dict[str, Any] = {"recipe": self.recipe.name, "tower": self.tower}
         chosen |= {"split": split.kind, "seed": split.seed}
         chosen |= {"test-share": split.test_share, "dev-share": split.dev_share}
         chosen |= {"folds": split.folds, "fold": split.fold} if split.folds else {}
         changed = {key: value for key, value in self.recipe.to_json().items() if value != usual[key]}
         chosen |= {key.replace("_", "-"): value for key, value in changed.items()}
-        return [f"--{name}={value}" for name, value in chosen.items()]
+        return [f"--{name}={value}" for name, value in (*several, *chosen.items())]
 
 
 @dataclass(frozen=True)

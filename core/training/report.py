@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from core.controls import as_good_as, read_controls, titled
+from core.controls import Controls
 from core.evaluation import LEVELS, Measured, Predictions, columns_of, predicted
 from core.metrics import METRICS
 from core.scales import MAX_SCORE, MIN_SCORE, Scales
@@ -52,7 +52,7 @@ def draw_scatter(predictions: Predictions) -> str:
     table, scales = predictions.table, predictions.scales
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(3.6 * len(scales), 3.8), layout="constrained")
-        systems = table.groupby("system_id")[columns_of(scales)].mean()
+        systems = table[table["system_id"] != ""].groupby("system_id")[columns_of(scales)].mean()
         ends = (MIN_SCORE - 0.1, MAX_SCORE + 0.1)
         for n, scale in enumerate(scales):
             axes = figure.add_subplot(1, len(scales), n + 1, title=scale.title)
@@ -90,7 +90,7 @@ def model_card(
     `run` and `metrics` are ``run.json`` and ``metrics.json``, `measured` what these say of agreement, `data`
     what the model was trained on, in words.
     """
-    usual, controls = RECIPES[run["recipe"]["name"]].to_json(), read_controls(metrics, measured.scales)
+    usual, controls = RECIPES[run["recipe"]["name"]].to_json(), Controls.from_json(metrics, measured.scales)
     template = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
     environment = jinja2.Environment(  # Markdown: nothing is to be escaped
         autoescape=False, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -104,8 +104,8 @@ def model_card(
         metrics=metrics,
         error=metrics["held_out"],
         measured=measured,
-        controls=titled(controls),
-        as_good_as=as_good_as(measured, controls),
+        controls=controls.titled(),
+        beside=controls.in_words(measured),
         levels=LEVELS,
         metric_names=list(METRICS),
         split_words=_SPLIT_WORDS[run["split"]["kind"]],

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.audio import InputPolicy
-from core.checkpoint import ErrorEstimate, Heads, load_checkpoint, save_checkpoint
+from core.checkpoint import ErrorEstimate, load_checkpoint, save_checkpoint
 from core.errors import CheckpointError
+from core.heads import Heads, SequenceHeads, SequenceParts
 from core.scales import MUSICEVAL, Scale, keys
 from core.scorer import Scorer
 from tests.clips import pluck
@@ -195,7 +196,7 @@ def test_metrics_that_were_edited_are_refused(tmp_path: Path, scorer: Scorer) ->
         {"absolute_error_quantile": {"musical_impression": float("nan"), "textual_alignment": 0.5}},
         {"absolute_error_quantile": {"musical_impression": -0.1, "textual_alignment": 0.5}},
         {"absolute_error_quantile": {"musical_impression": 4.5, "textual_alignment": 0.5}},
-        {"absolute_error_quantile": {"musical_impression": 0.5}},
+        {"absolute_error_quantile": {"mood": 0.5}},
         {"absolute_error_quantile": None},
         {"n_clips": "many"},
         {"n_systems": 41},
@@ -231,6 +232,30 @@ def test_affine_heads_come_back_affine(tmp_path: Path, scorer: Scorer) -> None:
     with torch.inference_mode():
         torch.testing.assert_close(loaded(a, b), heads(a, b))
         torch.testing.assert_close(loaded((a + b) / 2, a), (loaded(a, a) + loaded(b, a)) / 2)
+
+
+def test_heads_over_sequences_come_back_and_score(tmp_path: Path, scorer: Scorer) -> None:
+    tower, parts = scorer.checkpoint.tower, SequenceParts(hidden=8, members=2, dropout=0.5)
+    torch.manual_seed(0)
+    heads = SequenceHeads(tower.dim, tower.sequence_dim, MUSICEVAL, parts).eval()
+    with torch.no_grad():
+        for weight in heads.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape))
+    save(tmp_path, scorer, heads=heads, policy=InputPolicy())
+    loaded = load_checkpoint(tmp_path)
+    assert isinstance(loaded.heads, SequenceHeads)
+    assert loaded.heads.parts == parts
+    for name, weight in heads.state_dict().items():
+        torch.testing.assert_close(loaded.heads.state_dict()[name], weight)
+    judge, clip = Scorer(loaded, cache=tmp_path / "cache"), (pluck(15.0), 16_000)
+    score = judge.score(clip, "A calm guitar line")
+    windows = [window.values["musical_impression"] for window in score.windows]
+    assert len(windows) == 2
+    assert all(1.0 < value < 5.0 for value in (*windows, *score.values.values()))
+    assert judge.score(clip, "A calm guitar line") == score
+    other = judge.score(clip, "Loud drums")
+    assert other["musical_impression"] == score["musical_impression"]
+    assert abs(other["textual_alignment"] - score["textual_alignment"]) > 1e-6
 
 
 def test_scales_are_stored_and_folders_from_before_have_musicevals(tmp_path: Path, scorer: Scorer, model: Path) -> None:

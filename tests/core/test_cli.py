@@ -151,7 +151,7 @@ def test_help_needs_nothing_heavy(capfd: pytest.CaptureFixture[str]) -> None:
     assert done.stderr == "set()\n"
     assert main(["--help"]) == 0
     commands = re.findall(r"^  ([a-z-]+)  ", capfd.readouterr().out, re.MULTILINE)
-    assert commands == ["score", "embed", "train", "evaluate", "baselines", "fetch-clap"]
+    assert commands == ["score", "embed", "train", "evaluate", "baselines", "ablation", "fetch-clap"]
 
 
 # One clip
@@ -167,8 +167,8 @@ def test_json_is_the_scorers(scorer: Scorer, clip_path: Path, capfd: pytest.Capt
 
 @pytest.mark.usefixtures("_loaded")
 def test_the_summary(scorer: Scorer, clip_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["score", str(clip_path), "--prompt", ""]) == 0
-    score, lines = scorer.score(clip_path, ""), capfd.readouterr().out.splitlines()
+    assert main(["score", str(clip_path), "--prompt", "A calm piano"]) == 0
+    score, lines = scorer.score(clip_path, "A calm piano"), capfd.readouterr().out.splitlines()
     for line, scale in zip(lines[:2], score.scales, strict=True):
         assert line.startswith(f"{scale.title:<20} {score[scale.key]:.1f} of 5")
         assert "90% interval" in line
@@ -306,7 +306,18 @@ def test_a_second_run_computes_nothing(
     assert err == ""
 
 
-def test_by_default_the_small_tower_and_the_data_folder(
+@pytest.mark.usefixtures("_loaded")
+def test_without_a_prompt_there_is_no_alignment(clip_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", str(clip_path), "--prompt", ""]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert (
+        lines[1]
+        == "Textual alignment    –          There is no prompt, so nothing can be said of the alignment with it."
+    )
+    assert lines[4].split()[-1] == "–"
+
+
+def test_by_default_the_ears_and_the_data_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MUSICEVAL_DATA", str(tmp_path / "own"))
@@ -315,8 +326,7 @@ def test_by_default_the_small_tower_and_the_data_folder(
     assert "7 embeddings computed" in capfd.readouterr().out
     assert len([path for path in (tmp_path / "own" / "embeddings").rglob("*") if path.is_file()]) == 7
     assert main([*command, "--model", str(EMBEDDED_JUDGE)]) == 0
-    # The same tower, so its prompts are there; that judge hears each window twice, so its clips are not.
-    assert "4 embeddings computed, 3 already there" in capfd.readouterr().out
+    assert "0 embeddings computed, 7 already there" in capfd.readouterr().out
     assert main(command) == 0
     assert "0 embeddings computed" in capfd.readouterr().out
 

@@ -9,14 +9,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from core.cli import FOLDED, TITLES, main, make_split, make_split_if_given, show_wait
+from core.cli import main, show_wait
+from core.cli_measuring import FOLDED, TITLES
+from core.cli_options import make_split, make_split_if_given
+from core.controls import HEADLINE
 from core.errors import DataError
 from core.musiceval import read_source
 from core.rated_clips import data_sha256
-from core.splits import Split
+from core.splits import Split, split_clips
 from core.training.baselines import METHODS
-from core.training.run import RunProgress
-from tests.rated import write_rated
+from core.training.recipe import RunProgress
+from tests.rated import write_rated, write_survey
 from tests.releases import write_release
 
 TABLE = "clip_id,system_id,musical_impression,predicted_musical_impression\n" + "\n".join(
@@ -127,7 +130,8 @@ def test_a_model_on_the_part_that_its_split_held_out(
     assert main(["evaluate", *map(str, options), "--predictions", str(tmp_path / "p.csv")]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert lines[4].startswith("  this result (n = 8) ")
-    assert [lines[n].split("  ")[1] for n in (5, 6)] == ["training mean", "system's training mean"]
+    shown = ["training mean", "system's training mean", "plain cosine"]
+    assert [lines[n].split("  ")[1] for n in (5, 6, 7)] == shown
     start = lines.index("System truth: the means of the clips evaluated.")
     assert lines[start + 1 : start + 4] == [
         "Measured on the test part, 8 of 12 clips, of the model's own split.",
@@ -146,6 +150,92 @@ def test_a_model_on_the_part_that_its_split_held_out(
     assert measured["notes"][0].startswith("Measured on the test part, 4 of 12 clips, of the split: prompts")
     assert any(note.startswith("The ratings are simulated") for note in measured["notes"])
     assert measured["controls"]["mean"]["utterance"]["musical_impression"]["srcc"] is None
+    assert measured["controls"]["cosine"]["utterance"].keys() == {"textual_alignment"}
+    assert measured["no_controls"] == {}
+    assert measured["people"]["musical_impression"]["n_clips"] == 4
+    assert measured["people"]["musical_impression"]["ceiling"] is None
+
+
+def test_a_model_on_what_a_survey_left(
+    random_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Single ratings from 0 to 5 beside a table of clips, without prompts and systems."""
+    folder = write_survey(tmp_path / "survey", 12)
+    options = ["evaluate", "--data", str(folder / "ratings.csv"), "--model", str(random_checkpoint)]
+    options += ["--cache", str(tmp_path / "cache"), "--device", "cpu"]
+    assert main([*options, "--predictions", str(tmp_path / "p.csv")]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].split() == ["Agreement", "with", "people", "SRCC", "LCC", "KTAU", "PAIRS", "MSE"]
+    assert lines[1].startswith("Musical impression (12 clips) ")
+    assert [line.split()[0] for line in lines[2:5]] == ["95", "to", "ceiling"]
+    text = "\n".join(lines)
+    assert "human          6              4.00 " in text
+    assert "human above computer (36 pairs): people 100.0%, judge " in text
+    assert "rating_0_to_5 is read as musical impression, 0 to 5: 96 ratings by 8 raters of 12 clips." in lines
+    assert "Textual alignment is not measured: the clips are not rated on it." in lines
+    assert "published rows" not in text
+    assert main([*options, "--json", "--scale-range", "0", "5", "--clips", str(folder / "clips.csv")]) == 0
+    found = json.loads(capfd.readouterr().out)
+    people = found["people"]["musical_impression"]
+    assert (people["n_clips"], people["scale_range"], people["intervals_over"]) == (12, [0, 5], "clips")
+    assert people["ceiling"] == pytest.approx(people["reliability"]["spearman_brown"] ** 0.5)
+    assert [of["group"] for of in people["groups"]] == ["computer", "human"]
+    assert people["srcc"] == found["utterance"]["musical_impression"]["srcc"]
+    assert found["system"] == {}
+    again = json.loads(run(capfd, "--table", tmp_path / "p.csv", "--json"))
+    assert again["utterance"] == found["utterance"]
+    assert main([*options, "--scale-range", "1", "7"]) == 2
+    assert "rating_0_to_5 says another range than --scale-range" in capfd.readouterr().err
+
+
+def test_two_scales_with_prompts_and_the_controls_of_a_split(
+    random_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_survey(tmp_path / "survey", 12)
+    rows = [row.split(",") for row in (folder / "ratings.csv").read_text().splitlines()[1:]]
+    both = [
+        f"{rater};{clip};A piece, number {int(clip) % 5};{rating},5;{int(clip) % 3}" for rater, clip, rating in rows
+    ]
+    (folder / "ratings.csv").write_text("\n".join(["rater;clip;prompt;musical_impression;textual_alignment", *both]))
+    options = ["evaluate", "--data", str(folder), "--model", str(random_checkpoint), "--cache", str(tmp_path / "cache")]
+    options += ["--scale-range", "0", "10", "--split", "random", "--test-share", "0.5", "--device", "cpu"]
+    assert main(options) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[4].startswith("  this result (n = 6) ")
+    titles = [line[2:28].strip() for line in lines[5:9]]
+    assert titles[:3] == ["training mean", "plain cosine", "paper, its test part"]
+    start = next(n for n, line in enumerate(lines) if line.startswith("Agreement with people"))
+    assert [line.split(" (")[0] for line in lines[start + 1 : start + 3]] == ["Musical impression", "Textual alignment"]
+    said = "There is no system's training mean beside it: the data does not say which system made a clip."
+    assert said in lines
+    assert "musical_impression is read as musical impression, 0 to 10: 96 ratings by 8 raters of 12 clips." in lines
+
+
+def test_the_models_of_the_folds_of_a_split(
+    random_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_survey(tmp_path / "survey", 12)
+    clips = read_source(folder)
+    models = []
+    for fold in range(3):
+        models.append(shutil.copytree(random_checkpoint, tmp_path / f"fold-{fold}"))
+        parts = split_clips(clips, Split("random", folds=3, fold=fold)).table[["clip_id", "split"]]
+        parts.to_csv(models[-1] / "split.csv", index=False)
+        (models[-1] / "run.json").write_text(json.dumps({"data": {"sha256": data_sha256(clips)}}))
+    options = ["evaluate", "--data", str(folder), "--cache", str(tmp_path / "cache"), "--device", "cpu", "--json"]
+    assert main([*options, *(f"--model={model}" for model in models)]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert main([*options, f"--model={random_checkpoint}"]) == 0  # which is the same judge, of all clips at once
+    alone = json.loads(capfd.readouterr().out)
+    one, other = (of["people"]["musical_impression"] for of in (found, alone))
+    assert one["reliability"] == other["reliability"]
+    for name in ("n_clips", "srcc", "lcc", "ktau", "pairs", "mse"):
+        assert one[name] == pytest.approx(other[name], abs=1e-6)
+    assert found["part"] == "test"
+    assert found["notes"][0] == "Measured on 12 of 12 clips, each by one of 3 models."
+    assert "The model was trained on the audio of none of them." in found["notes"]
+    assert main([*options, f"--model={models[0]}", f"--model={models[0]}"]) == 2
+    assert "Several of these models are measured on the clip" in capfd.readouterr().err
 
 
 def test_a_model_on_too_few_systems(random_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -179,6 +269,7 @@ def test_mistakes(table: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert refusal(capfd, "--model", table).startswith("A model has no ratings in it. Give the rated clips")
     assert refusal(capfd, "--table", table, "--part", "dev").startswith("A table or an answer is measured whole")
     assert refusal(capfd, "--table", table, "--folds", "3").startswith("A seed, shares or folds need --split")
+    assert refusal(capfd, "--table", table, "--scale", "x").startswith("--clips, --scale and --scale-range say how")
     assert refusal(capfd, "--table", table, "--data", tmp_path).startswith("A table has its ratings in it.")
     assert "evaluate: one of the arguments --table --answer --model is required" in refusal(capfd)
     table.write_text("\n".join(TABLE.splitlines()[:3]))
@@ -236,10 +327,12 @@ def test_tables_and_json_of_the_controls(tmp_path: Path, capfd: pytest.CaptureFi
         "| Textual alignment, MSE | Textual alignment, SRCC |"
     )
     assert lines[1] == "|---|---|---|---|---|"
-    assert [line.split(" | ")[0] for line in lines[2:7]] == [f"| {title}" for title in TITLES.values()]
+    shown = ["the recipe `frozen`", *[*TITLES.values()][1:]]
+    assert [line.split(" | ")[0] for line in lines[2:8]] == [f"| {title}" for title in shown]
     assert lines[3].count("–") == 2
-    assert lines[8].startswith("| System level, n = 4 |")
-    assert lines[16:18] == ["Clips at random, seed 0; all 3 folds together.", FOLDED]
+    assert lines[9].startswith("| System level, n = 4 |")
+    assert lines[18:20] == ["Clips at random, seed 0; all 3 folds together.", FOLDED]
+    assert lines[-2] == HEADLINE
     assert lines[-1] == "The ratings are simulated: these figures say nothing about what experts hear."
     assert "Fitting heads: fold 3 of 3: 100%" in err
     assert main([*options, "--json"]) == 0
@@ -247,6 +340,10 @@ def test_tables_and_json_of_the_controls(tmp_path: Path, capfd: pytest.CaptureFi
     assert tuple(measured) == METHODS == tuple(TITLES)
     shown = f"| {measured['mean']['utterance']['musical_impression']['mse']:.3f} | – |"
     assert shown in lines[3]
+    assert main([*options, "--recipe", "ordinal"]) == 0
+    out = capfd.readouterr().out
+    assert out.splitlines()[2].startswith("| the recipe `ordinal` |")
+    assert 'There is no row "prompt alone, no audio": prompts have no frames.' in out
     assert main([*options, "--learning-rate", "-1"]) == 2
     assert "learning_rate is -1.0" in capfd.readouterr().err
 
@@ -298,7 +395,7 @@ def test_what_was_not_measured_is_said(tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--lerning-rate", "1"], "unknown: --lerning-rate. The options are --data, --recipe"),
+        (["--lerning-rate", "1"], "unknown: --lerning-rate. The options are --data, --weight, --pairs"),
         (["--lerning-rate", "1"], "--learning-rate, --schedule, --momentum, --weight-decay, --batch-size"),
         (["--epochs", "many"], "'--epochs': 'many' is not a valid integer"),
         (["--recipe", "best"], "'best' is not one of 'paper', 'released', 'frozen'"),
@@ -318,7 +415,7 @@ def test_slips_are_answered_with_what_there_is(
     ("options", "message"),
     [
         (["--batch-size", "0"], "The recipe's batch_size is 0; it must be a whole number from 1."),
-        (["--tower", "huge"], "There is no tower 'huge'. The towers are small, music-audioset."),
+        (["--tower", "huge"], "There is no tower 'huge'. The towers are ears, music-audioset, muq, small."),
         (["--folds", "1"], "There is no fold 0 of 1. Folds are two or more, counted from 0."),
         (["--seed", "-1"], "The seed of a split is -1. Give a whole number from 0."),
     ],
@@ -338,7 +435,7 @@ def test_the_exit_code_says_what_stopped_it(
     def read(*_: object) -> None:
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr("core.training.run.read_source", read)
+    monkeypatch.setattr("core.training.material.read_source", read)
     assert main(["train", "--data", "x", "--output", str(tmp_path / "model")]) == code
     assert not (tmp_path / "model").exists()
 

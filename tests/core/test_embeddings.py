@@ -26,29 +26,28 @@ from torch.nn import functional
 
 from core.audio import WINDOW_SAMPLES, InputPolicy, condition, read_clip, split_windows
 from core.checkpoint import load_checkpoint
-from core.embeddings import EmbeddedClips, EmbeddingCache, clip_values, embed_clips, pool
+from core.embeddings import Asked, EmbeddingCache, clip_values, embed_clips
 from core.errors import AudioError, CheckpointError, DataError
 from core.evaluation import judged
 from core.feed import READERS, clip_sha256, in_order, read_all, stop_if_any
+from core.heads import EmbeddedClips, pool
 from core.musiceval import read_source
 from core.rated_clips import RatedClips, data_sha256
 from core.scales import MUSICEVAL
 from core.scorer import Scorer
 from core.towers import Tower, tower_sha256
 from core.towers.clap import ClapTower
-from core.towers.compiled import CompiledAudio, is_worth_compiling
+from core.towers.compiled import CompiledAudio
 from core.training.loop import fit_heads
+from core.training.objective import Target
 from core.training.recipe import RECIPES
 from tests.clips import pluck, write_clip
 from tests.rated import rated_table, write_rated
-from tools.bench import official_tower
-from tools.demo_judge.composer import compose, draw_attributes
-from tools.demo_judge.rendering import render
-from tools.demo_judge.timbres import SAMPLE_RATE_HZ
+from tools.bench import EXAMPLES, official_tower
 
 ROOT = Path(__file__).parents[2]
 CLIPS = 4
-COMPOSED, HELD_OUT = 48, 12
+WINDOWS, HELD_OUT = 48, 12
 
 
 @pytest.fixture
@@ -300,6 +299,40 @@ def test_clips_with_their_windows(tower: Tower, paths: list[Path], folder: Path)
     assert len(embedded) == 3
 
 
+def test_frames_and_words_are_kept_where_heads_ask(tower: Tower, paths: list[Path], tmp_path: Path) -> None:
+    clips = RatedClips(rated_table(3).table.assign(audio_path=[str(path) for path in paths]))
+    embed_clips(clips, EmbeddingCache(tmp_path, tower, InputPolicy()))
+    files = sum(path.is_file() for path in tmp_path.rglob("*"))
+    asking = EmbeddingCache(tmp_path, tower, InputPolicy(), asked=Asked(frames=True, tokens=True))
+    told = embed_clips(clips, asking)
+    assert (asking.computed, asking.found) == (6, 3)  # three clips anew, three prompts' words; the prompts were there
+    assert sum(path.is_file() for path in tmp_path.rglob("*")) == files + 6
+    again = EmbeddingCache(tmp_path, tower, InputPolicy(), asked=Asked(frames=True, tokens=True))
+    found = embed_clips(clips, again)
+    assert (again.computed, again.found) == (0, 9)
+    plain = embed_clips(clips, EmbeddingCache(tmp_path, tower, InputPolicy()))
+    assert plain.frames is None
+    assert plain.tokens is None
+    for name in ("audio", "owner", "text", "weight"):
+        assert torch.equal(getattr(found, name), getattr(plain, name))
+    assert found.frames is not None
+    assert told.frames is not None
+    assert found.tokens is not None
+    with torch.no_grad():
+        windows = np.stack(split_windows(_heard(paths[1]))[:1])
+        expected = tower.hear(tower.features(windows))[1][0]
+        words = tower.embed_tokens([clips.table["prompt"][0]])[0]
+    assert found.frames.shape == (6, len(expected), tower.sequence_dim)
+    torch.testing.assert_close(found.frames[1], expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.frames, told.frames)
+    torch.testing.assert_close(found.tokens[0, : len(words)], words)
+
+
+def _heard(path: Path) -> np.ndarray:
+    clip = read_clip(path)
+    return condition(clip.samples, clip.sample_rate_hz, InputPolicy())
+
+
 def test_pooling_is_the_mean_by_clip() -> None:
     values = torch.tensor([[1.0, 10.0], [2.0, 20.0], [4.0, 40.0]], requires_grad=True)
     pooled = pool(values, torch.tensor([0, 1, 1]), 2)
@@ -428,17 +461,18 @@ def test_nothing_is_reported_to_anyone(compiled: CompiledAudio) -> None:
 
 
 def test_a_small_tower_is_not_worth_it(scorer: Scorer) -> None:
-    assert not is_worth_compiling(scorer.checkpoint.tower)
+    assert not scorer.checkpoint.tower.compiled
 
 
 def _windows() -> Tensor:
-    """A composed window for each clip."""
-    windows = []
-    for seed in range(COMPOSED):
-        random = np.random.default_rng(seed)
-        sound = render(compose(draw_attributes(random), 10.0, random), random)
-        windows.append(split_windows(condition(sound, SAMPLE_RATE_HZ, InputPolicy()))[0])
-    return torch.from_numpy(np.stack(windows))
+    """Four windows of each of the page's examples."""
+    clips = [read_clip(path) for path in sorted(EXAMPLES.glob("*.[of]*"))]
+    heard = (
+        condition(np.roll(clip.samples, 70_000 * n), clip.sample_rate_hz, InputPolicy())
+        for clip in clips
+        for n in range(4)
+    )
+    return torch.from_numpy(np.stack([split_windows(samples)[0] for samples in heard]))
 
 
 def _embedded(tower: Tower, features: Tensor, precision: str) -> EmbeddedClips:
@@ -450,13 +484,13 @@ def _embedded(tower: Tower, features: Tensor, precision: str) -> EmbeddedClips:
 @pytest.mark.slow
 def test_scores_of_the_official_size_stay_within_two_hundredths() -> None:
     tower = official_tower(torch.device("cpu"))
-    assert is_worth_compiling(tower)
+    assert set(tower.compiled) == {"bfloat16"}
     log_mel = torch.cat([tower.features(batch) for batch in _windows().split(8)])
     exact, fast = (_embedded(tower, log_mel, precision) for precision in ("float32", "bfloat16"))
     order = log_mel[..., 32:].mean(dim=(1, 2, 3)).argsort().argsort()  # how bright a clip is can be learned
-    mos = 1.5 + 3.0 * order[:, None].expand(-1, 2) / COMPOSED
-    rows = list(range(COMPOSED))
-    heads = fit_heads(exact, mos, rows[HELD_OUT:], rows[:HELD_OUT], RECIPES["frozen"], seed=0)
+    mos = 1.5 + 3.0 * order[:, None].expand(-1, 2) / WINDOWS
+    rows = list(range(WINDOWS))
+    heads = fit_heads(exact, Target(MUSICEVAL, mos, rows[HELD_OUT:], rows[:HELD_OUT]), RECIPES["frozen"], seed=0)
     expected, given = (clip_values(heads, clips) for clips in (exact, fast))
     assert expected.std(axis=0).min() > 0.2  # the heads do tell the clips apart
     assert np.abs(given - expected).max() <= 0.02  # 0.012 was measured

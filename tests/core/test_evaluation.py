@@ -113,7 +113,7 @@ def test_all_that_is_wrong_with_a_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("heading", "missing"),
     [
-        ("clip_id,musical_impression,predicted_musical_impression", "system_id"),
+        ("system_id,musical_impression,predicted_musical_impression", "clip_id"),
         ("clip_id,system_id,musical_impression", "predicted_musical_impression"),
         (f"{HEADING},predicted_textual_alignment", "textual_alignment"),
         ("clip_id,system_id", "musical_impression, textual_alignment"),

@@ -1,8 +1,9 @@
 """Towers: the registry, the protocol by a tiny tower of another make, and CLAP with its tokenizers."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.audio import WINDOW_SAMPLES, InputPolicy, Samples
-from core.checkpoint import Heads, load_checkpoint, save_checkpoint
+from core.checkpoint import load_checkpoint, save_checkpoint
 from core.errors import CheckpointError
+from core.heads import Heads
 from core.scorer import EMBEDDED_JUDGE, Scorer
 from core.towers import TOWERS, StartingTower, Tower, TowerEntry, load_tower, tower_sha256
 from core.towers.clap import MAX_TOKENS, BytePairTokens, ClapTower, RobertaTokens
@@ -27,12 +29,11 @@ BEGIN, END = 49_406, 49_407  # the marks of CLIP's byte-pair vocabulary
 # The registry
 
 
-def test_the_small_tower_is_the_embedded_judges() -> None:
-    start, judge = load_tower("small"), load_checkpoint(EMBEDDED_JUDGE)
-    assert (start.name, start.policy) == ("small", dataclasses.replace(judge.policy, passes=1))
+def test_the_ears_are_the_embedded_judges() -> None:
+    start, judge = load_tower("ears"), load_checkpoint(EMBEDDED_JUDGE)
+    assert (start.name, start.policy, start.caveat) == ("ears", judge.policy, "")
     assert start.sha256 == tower_sha256(judge.tower) == tower_sha256(start.tower)
     assert not start.tower.training
-    assert start.caveat == "its towers learned composed music only"
 
 
 def test_a_starting_tower_is_frozen(random_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +47,7 @@ def test_a_starting_tower_is_frozen(random_checkpoint: Path, monkeypatch: pytest
 
 
 def test_an_unknown_tower_is_answered_with_the_known_ones() -> None:
-    expected = r"^There is no tower 'large'\. The towers are small, music-audioset\.$"
+    expected = r"^There is no tower 'large'\. The towers are ears, music-audioset, muq, small\.$"
     with pytest.raises(CheckpointError, match=expected):
         load_tower("large")
     with pytest.raises(CheckpointError, match=r"'huge'.*music-audioset, small"):
@@ -68,7 +69,8 @@ def test_the_hash_is_of_the_weights(random_checkpoint: Path) -> None:
 class LevelTower(nn.Module):
     """Hears how loud each tenth of a window is, and reads how often each vowel stands in a prompt."""
 
-    name, dim, cosine_scale = "level", 5, 10.0
+    name, dim, sequence_dim, cosine_scale = "level", 5, 5, 10.0
+    compiled: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,13 +90,19 @@ class LevelTower(nn.Module):
     def embed_audio(self, windows: Tensor | Samples) -> Tensor:
         return self.embed_features(self.features(windows))
 
-    def embed_sequence(self, windows: Tensor | Samples) -> Tensor:
-        tenths = self.features(windows)
-        return functional.normalize(tenths[..., None] * self.mix.weight.T, dim=-1)
+    def hear(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        frames = functional.normalize(features[..., None] * self.mix.weight.T, dim=-1)
+        return self.embed_features(features), frames
 
     def embed_text(self, prompts: Sequence[str]) -> Tensor:
         counts = torch.tensor([[1.0 + prompt.count(vowel) for vowel in "aeiou"] for prompt in prompts])
         return functional.normalize(counts, dim=-1)
+
+    def embed_tokens(self, prompts: Sequence[str]) -> list[Tensor]:
+        return [self.embed_text(prompt.split()) for prompt in prompts]
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        return []
 
     def is_cut(self, prompt: str) -> bool:
         return False
@@ -184,8 +192,8 @@ def test_audio_embeddings_are_those_of_laion_clap(tower: ClapTower, windows: Sam
 
 def test_a_sequence_has_each_of_htsats_frames_once(tower: ClapTower, windows: Samples) -> None:
     with torch.inference_mode():
-        frames = tower.embed_sequence(windows)
         features = tower.features(windows)
+        embedding, frames = tower.hear(features)
         branch = tower.clap.audio_branch
         image = branch.reshape_wav2img(branch.bn0(features.transpose(1, 3)).transpose(1, 3))
         repeated = branch.forward_features(image)["fine_grained_embedding"]
@@ -194,6 +202,18 @@ def test_a_sequence_has_each_of_htsats_frames_once(tower: ClapTower, windows: Sa
     assert len(torch.unique(repeated[0], dim=0)) == n_frames
     torch.testing.assert_close(frames.norm(dim=-1), torch.ones(3, n_frames))
     assert not torch.allclose(frames[:, 0], frames[:, 1])
+    torch.testing.assert_close(embedding, tower.embed_audio(windows))
+
+
+def test_tokens_are_those_that_a_prompt_is_read_from(tower: ClapTower) -> None:
+    """The text encoder takes a prompt's embedding from its end mark."""
+    prompts = ["A calm guitar line", "Loud"]
+    with torch.inference_mode():
+        long, short = tower.embed_tokens(prompts)
+        whole = tower.embed_text(prompts)
+    assert (len(long), len(short)) == (6, 3)  # with both marks
+    torch.testing.assert_close(torch.stack([long[-1], short[-1]]), whole)
+    assert not torch.allclose(long[1], long[2])
 
 
 def test_an_embedding_is_the_same_alone_and_in_a_batch(tower: ClapTower, windows: Samples) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.cli import main
-from tools.demo_judge.release import write_release
+from tests.playable_release import write_release
 
 
 def figures(out: str) -> list[str]:
@@ -32,7 +32,7 @@ def test_train_and_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     for sentence in (
         "Measured on the test part, 6 of 40 clips, of the model's own split.",
         "The model was trained on the audio of none of them.",
-        "About this model: trained on simulated ratings; its towers learned composed music only.",
+        "About this model: trained on simulated ratings.",
         "The ratings are simulated: these figures say nothing about what experts hear.",
         "These ratings are not those that MusicEval published: the published rows are no comparison.",
     ):

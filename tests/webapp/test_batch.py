@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from gradio_client import Client, handle_file
 
+from core.batch.leaderboard import LEAST_CLIPS
 from core.batch.manifest import table_columns
 from core.errors import BatchError
 from core.scales import Scale, keys
@@ -65,10 +66,12 @@ def test_a_row_comes_out_for_each_that_goes_in(
 def test_systems_are_means_of_their_rows(result: dict[str, Any]) -> None:
     for system in result["systems"]:
         own = [row for row in result["rows"] if row["system"] == system["system"] and row["status"] == "ok"]
-        mean = sum(row["textual_alignment"] for row in own) / len(own)
+        told = [row["textual_alignment"] for row in own if row["textual_alignment"] is not None]
+        mean = sum(told) / len(told)
         assert system["n_clips"] == len(own)
         assert system["textual_alignment"] == pytest.approx(mean)
-        assert system["textual_alignment_low"] <= mean <= system["textual_alignment_high"]
+        if len(told) >= LEAST_CLIPS:
+            assert system["textual_alignment_low"] <= mean <= system["textual_alignment_high"]
     assert {system["system"] for system in result["systems"]} == {"S0", "S1", "S2"}
 
 

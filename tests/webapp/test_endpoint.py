@@ -78,7 +78,7 @@ def test_bad_input(case: BadInput, client: Client, tmp_path: Path) -> None:
 @pytest.mark.parametrize("prompt", [None, 5, ["piano"], {"path": "piano"}], ids=str)
 def test_a_prompt_that_is_not_text_is_no_crash(client: Client, clip_path: Path, prompt: object) -> None:
     result = client.predict(clip=handle_file(clip_path), prompt=prompt, api_name="/score")
-    assert 1 <= result["textual_alignment"] <= 5
+    assert 1 <= result["musical_impression"] <= 5
 
 
 @pytest.mark.parametrize("clip", ["clip.wav", 5, [], {"path": 5}, {"url": "clip.wav"}], ids=str)

@@ -148,7 +148,7 @@ def test_the_official_clap_is_loaded_once(judge: Judge, monkeypatch: pytest.Monk
 
     def load(model: None, zero_shot: str, limits: AudioLimits, device: torch.device) -> Scorer:
         asked.append(zero_shot)
-        return load_scorer(model, "small", limits, device)
+        return load_scorer(model, "ears", limits, device)
 
     monkeypatch.setattr(webapp.judge, "load_scorer", load)
     monkeypatch.setattr(webapp.judge, "find_official", lambda settings: Path("clap.pt"))

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from core.audio import Clip, read_clip
-from core.scales import MUSICEVAL, Scale
-from core.scorer import Intervals, Score, Scorer, WindowScore
+from core.scales import MUSICEVAL, TEXTUAL_ALIGNMENT, Scale
+from core.scorer import Intervals, PreferenceRank, Score, Scorer, WindowScore
 from core.warnings import ScoreWarning
 from tests.clips import pluck, write_clip
 from webapp.html import html_table, render
@@ -62,6 +62,21 @@ def test_scores_stand_with_their_words_and_ranges(score: Score, clip: Clip) -> N
         f"Scored by random ({score.provenance.checkpoint.sha256[:12]}). The ranges are its error on 40 clips" in shown
     )
     assert "clips that the model was not trained on (nothing:" in shown
+
+
+def test_what_people_prefer_is_a_rank_and_no_score(score: Score, clip: Clip) -> None:
+    by_rank = replace(
+        score, scales=(TEXTUAL_ALIGNMENT,), intervals=None, preference=PreferenceRank(0.4, 63.9, 1_040, "")
+    )
+    shown = text(done(by_rank, clip, PATH, PROMPT))
+    rank = "higher than 63 % of 1,040 reference clips"
+    assert f"Musical impression {rank}, Textual alignment 2.4 of 5." in shown  # for those who hear the page
+    assert f"Musical impression 63 % {rank} Textual alignment 2.4 of 5" in shown
+    none = replace(by_rank, preference=PreferenceRank(0.4, None, 0, "There are none."))
+    shown = text(done(none, clip, PATH, PROMPT))
+    assert "Musical impression has no rank, Textual" in shown
+    assert "Musical impression – no reference clips to compare with Textual" in shown
+    assert '"value"' not in json.dumps(none.to_json()["preference"])
 
 
 def test_marks_and_bands_are_in_their_places(score: Score, clip: Clip) -> None:

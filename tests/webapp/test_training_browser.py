@@ -25,7 +25,7 @@ from webapp.judge import Judge
 pytestmark = pytest.mark.browser
 
 PASSWORD = "correct horse battery"
-MOST_MS = 120_000  # that a run may take on a busy machine
+MOST_MS = 300_000  # that a run may take, on a busy machine
 # Stands in for training: tells of an epoch, waits for a sign, and gives a copy of a model.
 TRAINER = """
 import json, pathlib, shutil, sys, time
@@ -144,7 +144,7 @@ def unlocked(
         yield address
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_from_ratings_to_a_new_judge(unlocked: str, page: Page, tmp_path: Path) -> None:
     page.goto(f"{unlocked}#training")
     page.get_by_label("Folder or CSV file").fill(str(tmp_path / "missing.csv"))

@@ -13,6 +13,7 @@ import gradio as gr
 import pytest
 
 from annotation.database import Database
+from core.controls import Controls
 from core.errors import CheckpointError, DataError, StudyError, TrainingError
 from core.evaluation import Measured
 from core.metrics import Agreement
@@ -72,7 +73,7 @@ def run(state: str, **more: Any) -> Run:
 
 def test_every_choice_is_one_that_training_takes() -> None:
     assert sorted(training.RECIPE_CHOICES.values()) == sorted(RECIPES)
-    assert sorted(training.TOWER_CHOICES.values()) == sorted(TOWERS)
+    assert sorted(training.TOWER_CHOICES.values()) == sorted({*TOWERS} - {"small"})  # of models of before
     assert sorted(training.SPLIT_CHOICES.values()) == sorted(KINDS)
 
 
@@ -166,9 +167,15 @@ def test_doubts_stand_before_a_model_is_used() -> None:
 def test_controls_stand_below_the_models_own_figures() -> None:
     known = Agreement(12, {"mse": 0.3, "lcc": 0.9, "srcc": 0.777, "ktau": 0.6})
     system = Measured(MUSICEVAL, {("utterance", "musical_impression"): known})
-    shown = training.result(dataclasses.replace(MODEL, controls={"system": system}, kept="epoch 3 of 9 is kept"))
+    cosine = Measured(MUSICEVAL, {("utterance", "textual_alignment"): Agreement(12, {"srcc": 0.123})})
+    controls = Controls({"system": system, "cosine": cosine}, {"mean": "none was kept."})
+    shown = training.result(dataclasses.replace(MODEL, controls=controls, kept="epoch 3 of 9 is kept"))
     assert "training mean" in shown
     assert "<td>0.777</td>" in shown
+    assert "Plain cosine" in shown
+    assert "<td>0.123</td>" in shown
+    assert "There is no training mean beside it: none was kept." in shown
+    assert "Report figures on held-out systems, by folds: --split systems --folds 5." in shown
     assert "Who knows only which system made a clip does as well: musical impression, utterance level" in shown
     assert "epoch 3 of 9 is kept" in shown
 

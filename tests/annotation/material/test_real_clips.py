@@ -58,7 +58,7 @@ def test_the_exported_scores_are_those_given(
         "Rows read: 17. Added: 12 clips, 5 anchors.",
         "! 1 of 5 anchors may be known by their length: solo_trumpet.ogg (5.3 s). The clips have 29.0 s.",
     ]
-    assert run("ingest", "real", str(manifest)).startswith("Added: nothing. There already: 17.")
+    assert run("ingest", "real", str(manifest)).startswith("Rows read: 17. Added: nothing. There already: 17.")
     invited = [line.split() for line in run("invite", "real", "--raters", "2").splitlines()]
 
     given = _rate(tmp_path / "data", dict(invited))
@@ -76,7 +76,7 @@ def test_the_exported_scores_are_those_given(
         assert soundfile.info(path).frames == 29 * 16_000
         assert read_clip(path).sample_rate_hz == 16_000
     systems = rated.groupby("system_id")["musical_impression"].mean()
-    with (tmp_path / "out" / "systems.csv").open(newline="") as file:
+    with (tmp_path / "out" / "systems.csv").open(newline="", encoding="utf-8-sig") as file:
         exported = {row["system"]: float(row["musical_impression"]) for row in csv.DictReader(file)}
     assert exported == pytest.approx(systems.to_dict())
 

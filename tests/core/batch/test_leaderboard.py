@@ -49,6 +49,15 @@ def test_failure_is_not_rewarded() -> None:
     assert np.isnan(broken["musical_impression"])
 
 
+def test_a_row_without_a_prompt_counts_on_the_scale_that_it_has() -> None:
+    records = [record("A", 4.0) for _ in range(5)] + [{**record("A", 4.0), "textual_alignment": None}] * 3
+    (row,) = leaderboard(records, MUSICEVAL).to_dict("records")
+    assert (row["musical_impression"], row["textual_alignment"]) == (4.0, 3.0)
+    assert row["musical_impression_rank"] == 1
+    assert pd.isna(row["textual_alignment_rank"])
+    assert row["reason"] == "5 of 8 rows have all scores; a rank needs 90% of them"
+
+
 def test_ties_share_a_rank_however_they_were_added_up() -> None:
     values = (0.1 + 3, 0.2 + 3, 0.3 + 3)
     records = [record("A", value) for value in values] + [record("B", value) for value in reversed(values)]

@@ -78,6 +78,9 @@ def test_a_record_says_what_the_scorer_says(scorer: Scorer, rows: list[Row], rec
         score = scorer.score(row.path, row.prompt)
         assert (record["status"], record["reason"]) == ("ok", "")
         for scale in keys(score.scales):
+            if score[scale] is None:
+                assert record[scale] is record[f"{scale}_low"] is None
+                continue
             assert record[scale] == pytest.approx(score[scale], abs=1e-5)
             bounds = (record[f"{scale}_low"], record[f"{scale}_high"])
             assert bounds == pytest.approx(score.intervals.bounds[scale], abs=1e-5)

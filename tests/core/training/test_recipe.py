@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from core.checkpoint import ACTIVATIONS
 from core.errors import TrainingError
+from core.heads import ACTIVATIONS
 from core.splits import Split
 from core.training.recipe import RECIPES, TrainingPlan, changeable_fields, changed_recipe
 
@@ -27,7 +27,7 @@ def test_the_released_recipe_is_the_papers_with_affine_heads() -> None:
 
 def test_each_field_but_what_makes_the_recipe_can_be_changed() -> None:
     names = [field.name for field in changeable_fields()]
-    assert names == [name for name in RECIPES["paper"].to_json() if name not in ("name", "fine_tune")]
+    assert names == [name for name in RECIPES["paper"].to_json() if name not in ("name", "fine_tune", "sequence")]
     changed = changed_recipe("frozen", {"epochs": 7, "momentum": None, "optimizer": "sgd"})
     assert changed.to_json() == RECIPES["frozen"].to_json() | {"epochs": 7, "optimizer": "sgd"}
     assert changed_recipe("paper", {}) == RECIPES["paper"]
@@ -36,7 +36,7 @@ def test_each_field_but_what_makes_the_recipe_can_be_changed() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("optimizer", "lion", "The recipe's optimizer is 'lion'; it must be sgd or adamw."),
+        ("optimizer", "lion", "The recipe's optimizer is 'lion'; it must be sgd or adam or adamw."),
         ("precision", "int8", "The recipe's precision is 'int8'; it must be float32 or bfloat16."),
         ("schedule", "up", "The recipe's schedule is 'up'; it must be constant or cosine."),
         ("batch_size", 0, "The recipe's batch_size is 0; it must be a whole number from 1."),
@@ -54,7 +54,9 @@ def test_values_that_cannot_be(field: str, value: Any, message: str) -> None:
 
 
 def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(TrainingError, match=r"There is no recipe 'best'\. The recipes are paper, released, frozen\."):
+    with pytest.raises(
+        TrainingError, match=r"There is no recipe 'best'\. The recipes are paper, released, frozen, ordinal\."
+    ):
         changed_recipe("best", {})
     with pytest.raises(TrainingError, match=r"A recipe has no colour\. It has optimizer, learning_rate"):
         changed_recipe("frozen", {"colour": "blue"})
@@ -84,6 +86,50 @@ def test_a_plan_is_stored_and_given_as_options() -> None:
 
 def test_an_order_of_before_names_its_recipe_and_what_differs() -> None:
     order = {"data": "/x", "recipe": "frozen", "tower": "small", "split": Split().to_json()}
-    assert TrainingPlan.from_json(order | {"fields": {}}) == TrainingPlan(Path("/x"))
+    assert TrainingPlan.from_json(order | {"fields": {}}) == TrainingPlan(Path("/x"), tower="small")
     plan = TrainingPlan.from_json(order | {"fields": {"batch-size": "8", "weight-decay": "0.5"}})
     assert (plan.recipe.batch_size, plan.recipe.weight_decay) == (8, 0.5)
+
+
+def test_what_hears_no_frames_has_none_of_their_options() -> None:
+    with pytest.raises(TrainingError) as raised:
+        changed_recipe("frozen", {"attention": True, "hidden": 8, "loss": "bins"})
+    assert str(raised.value) == (
+        "The heads of the recipe frozen hear no frames, so it has no attention, hidden, loss bins. Take ordinal."
+    )
+    assert changed_recipe("frozen", {"loss": "squared", "ranking": 0.5}).ranking == 0.5
+
+
+def test_recipes_stored_before_there_was_a_choice_are_what_they_were() -> None:
+    stored = TrainingPlan(Path("/x")).to_json()
+    since = "sequence loss ranking margin pair_weight stop_on attention product tokens hidden bound dropout seeds"
+    new = since.split()
+    before = {key: value for key, value in stored["recipe"].items() if key not in new}
+    assert TrainingPlan.from_json(stored | {"recipe": before}) == TrainingPlan(Path("/x"))
+
+
+def test_a_part_that_is_switched_off_is_an_option_of_the_command() -> None:
+    plan = TrainingPlan(Path("/x"), changed_recipe("ordinal", {"attention": False, "loss": "l1"}))
+    assert plan.arguments()[-2:] == ["--loss=l1", "--attention=False"]
+
+
+def test_a_plan_of_several_sources_is_stored_and_given_as_options() -> None:
+    recipe = changed_recipe("ordinal", {"margin": 0.5})
+    plan = TrainingPlan(Path("/a.csv"), recipe, "small", Split(), (Path("/b.csv"),), (1.0, 0.1), (Path("/p.csv"),))
+    assert TrainingPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert plan.arguments()[:6] == [
+        *("--data=/a.csv", "--data=/b.csv", "--pairs=/p.csv", "--weight=1.0", "--weight=0.1", "--recipe=ordinal")
+    ]
+
+
+@pytest.mark.parametrize("weights", [(1.0,), (1.0, 0.0), (1.0, 1.0, 1.0)])
+def test_weights_are_one_for_each_table(weights: tuple[float, ...]) -> None:
+    with pytest.raises(TrainingError, match=r"^There are 2 tables of rated clips and the weights 1\.0"):
+        TrainingPlan(Path("/a.csv"), more_data=(Path("/b.csv"),), weights=weights)
+
+
+def test_who_trains_towers_learns_from_one_table() -> None:
+    with pytest.raises(TrainingError, match=r"^The recipe paper learns from one table .* frozen or ordinal"):
+        TrainingPlan(Path("/a.csv"), RECIPES["paper"], pairs=(Path("/p.csv"),))
+    with pytest.raises(TrainingError, match=r"^The recipe paper has too little of a batch in memory to rank it"):
+        changed_recipe("paper", {"ranking": 1.0})

@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 
 from core.checkpoint import load_checkpoint
-from core.controls import measure_controls, read_controls
+from core.controls import Controls, measure_controls
 from core.embeddings import EmbeddingCache, embed_clips
 from core.errors import DataError, DeviceError, TrainingError
 from core.evaluation import LEVELS, measure, predicted, read_predictions
@@ -30,15 +30,18 @@ from core.rated_clips import RatedClips, audio_sha256, data_sha256
 from core.scales import MUSICEVAL, Scale, keys
 from core.scorer import Scorer
 from core.splits import Split, split_clips
-from core.towers import StartingTower, load_tower, tower_sha256
+from core.towers import StartingTower, tower_sha256
 from core.training import run as training
-from core.training.loop import FitState, Target, fit_heads
+from core.training.folder import RunFolder, log_columns
+from core.training.loop import FitState, fit_heads
+from core.training.objective import Target
 from core.training.recipe import RECIPES, RunProgress, TrainingPlan
-from core.training.run import RunFolder, StopAsked, StopSignals, log_columns, train
+from core.training.run import StopAsked, StopSignals, train
 from tests.rated import write_rated
+from tests.towers import random_tower
 
 ROOT = Path(__file__).parents[3]
-FROZEN = dataclasses.replace(RECIPES["frozen"], epochs=4, batch_size=6)
+FROZEN = dataclasses.replace(RECIPES["frozen"], epochs=4, batch_size=6, learning_rate=0.01, weight_decay=0.0)
 PAPER = dataclasses.replace(RECIPES["paper"], epochs=2, batch_size=6, micro_batch=2, learning_rate=0.01, start="mean")
 MODEL_FILES = {
     *("README.md", "config.json", "curves.svg", "log.csv", "metrics.json", "model.safetensors"),
@@ -69,7 +72,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def starting() -> StartingTower:
-    return load_tower("small")
+    return random_tower()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,7 +80,7 @@ def _fast(starting: StartingTower) -> Iterator[None]:
     """The tower is read from the disk once, and intervals are made of few resamples."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("core.evaluation.RESAMPLES", 20)
-        patch.setattr("core.training.run.load_tower", lambda _: copy.deepcopy(starting))
+        patch.setattr("core.training.material.load_tower", lambda _: copy.deepcopy(starting))
         yield
 
 
@@ -114,10 +117,19 @@ def paper(frozen: Case) -> Case:
     return case
 
 
+@pytest.fixture(scope="module")
+def ordinal(frozen: Case) -> Case:
+    """A finished run of the recipe over sequences."""
+    recipe = dataclasses.replace(RECIPES["ordinal"], epochs=4, batch_size=6, dropout=0.3, hidden=4, seeds=2)
+    case = frozen.at("ordinal", recipe=recipe)
+    case.train()
+    return case
+
+
 @pytest.fixture
 def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     for draw in ("draw_curves", "draw_scatter"):
-        monkeypatch.setattr(f"core.training.run.{draw}", lambda *_: "")
+        monkeypatch.setattr(f"core.training.material.{draw}", lambda *_: "")
 
 
 def files(folder: Path) -> set[str]:
@@ -162,7 +174,7 @@ def test_a_run_leaves_a_model(frozen: Case, starting: StartingTower) -> None:
     assert files(folder.path) == MODEL_FILES
     checkpoint = load_checkpoint(folder.path)
     assert (checkpoint.id, checkpoint.demo, checkpoint.scales) == ("frozen", False, MUSICEVAL)
-    assert checkpoint.caveat == "its towers learned composed music only"
+    assert checkpoint.caveat == "its towers learned nothing"
     assert tower_sha256(checkpoint.tower) == starting.sha256
     run, metrics, plan = folder.run(), folder.metrics(), frozen.plan
     clips = read_source(plan.data)
@@ -190,7 +202,7 @@ def test_a_run_leaves_a_model(frozen: Case, starting: StartingTower) -> None:
     )
 
 
-@pytest.mark.parametrize("recipe", ["frozen", "paper"])
+@pytest.mark.parametrize("recipe", ["frozen", "paper", "ordinal"])
 def test_predictions_are_what_the_scorer_says(recipe: str, request: pytest.FixtureRequest) -> None:
     case: Case = request.getfixturevalue(recipe)
     folder = RunFolder(case.output)
@@ -207,8 +219,11 @@ def test_predictions_are_what_the_scorer_says(recipe: str, request: pytest.Fixtu
     measured, controls = folder.measured()
     assert measured == measure(predictions)
     parted = split_clips(read_source(case.plan.data), case.plan.split)
-    assert controls == read_controls(metrics, MUSICEVAL)
-    assert controls["mean"].agreement == measure_controls(parted, parted.rows("test"))["mean"].agreement
+    assert controls == Controls.from_json(metrics, MUSICEVAL)
+    again = measure_controls(parted, parted.rows("test")).measured
+    assert controls.measured["mean"].agreement == again["mean"].agreement
+    assert ("cosine" in controls.measured) == (not case.plan.recipe.fine_tune)
+    assert ("cosine" in controls.missing) == case.plan.recipe.fine_tune
     held_out = metrics["held_out"]
     assert held_out["absolute_error_quantile"] is None
     assert held_out["no_range"] == "6 held-out clips are too few; it needs 3 more held-out clips."
@@ -258,7 +273,7 @@ def test_heads_in_memory_are_those_of_a_run(frozen: Case, starting: StartingTowe
     clips = split_clips(read_source(frozen.plan.data), frozen.plan.split)
     embedded = embed_clips(clips, EmbeddingCache(frozen.cache, starting.tower, starting.policy))
     target = Target.of(clips)
-    heads = fit_heads(embedded, target.mos, target.train, target.dev, FROZEN, seed=2)
+    heads = fit_heads(embedded, target, FROZEN, seed=2)
     trained = load_checkpoint(frozen.output).heads.state_dict()
     assert all(torch.equal(weight, trained[name]) for name, weight in heads.state_dict().items())
     assert not any(weight.requires_grad for weight in heads.parameters())
@@ -287,6 +302,71 @@ def test_a_judge_learns_the_scales_of_its_data(case: Case, tmp_path: Path, kept:
     assert "| energy | utterance | 6 |" in (folder.path / "README.md").read_text()
 
 
+@pytest.fixture(scope="module")
+def taught(frozen: Case, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """A finished run of the recipe over sequences on impression alone, with a further source, and with pairs."""
+    folder = tmp_path_factory.mktemp("taught")
+    clips = RatedClips.from_csv(write_rated(folder / "own", clips=20))
+    RatedClips(clips.table.drop(columns=["textual_alignment", "textual_alignment_sd"])).to_csv(
+        folder / "own" / "mi.csv"
+    )
+    more = write_rated(folder / "more", clips=6, duration_s=0.8)
+    rows = ["scale,better_file,better_prompt,worse_file,worse_prompt,weight"]
+    rows += [f"textual_alignment,more/c0{n}.wav,calm,more/c0{n}.wav,loud drums,{n}" for n in range(1, 6)]
+    (folder / "pairs.csv").write_text("\n".join(rows))
+    case = frozen.at("taught", data=folder / "own" / "mi.csv", more_data=(more,), pairs=(folder / "pairs.csv",))
+    recipe = dataclasses.replace(RECIPES["ordinal"], epochs=4, batch_size=6)
+    case = case.at("taught", recipe=recipe, weights=(1.0, 0.5))
+    case.train()
+    return case
+
+
+def test_several_sources_and_pairs_make_one_judge(taught: Case) -> None:
+    folder = RunFolder(taught.output)
+    run, metrics, card = folder.run(), folder.metrics(), (folder.path / "README.md").read_text()
+    checkpoint = load_checkpoint(folder.path)
+    assert checkpoint.scales == MUSICEVAL
+    [more], [pairs] = run["more_data"], run["pairs"]
+    assert (more["name"], more["clips"], more["weight"]) == ("rated_clips.csv", 6, 0.5)
+    assert more["sha256"] == data_sha256(read_source(taught.plan.more_data[0]))
+    assert (pairs["name"], pairs["pairs"], len(pairs["sha256"])) == ("pairs.csv", 5, 64)
+    assert all(of["sha256"] in card for of in (run["data"], more, pairs))
+    line = metrics["elsewhere"][0]["musical_impression"]
+    assert f"there is {line['offset']:.2f} + {line['scale']:.2f} x the score here" in card
+    assert set(metrics["elsewhere"][0]) == {"musical_impression"}  # of alignment it is the reference
+    data = checkpoint.config["provenance"]["data"]
+    assert data == "the rated clips mi.csv, the rated clips rated_clips.csv and the pairs pairs.csv"
+    assert metrics["held_out"]["data"] == "the test part of the rated clips mi.csv"
+    assert list(metrics["utterance"]) == ["musical_impression"]
+
+
+def test_a_scale_that_nobody_rated_of_those_held_out_has_no_range(taught: Case) -> None:
+    path = read_source(taught.plan.data).table["audio_path"][0]
+    errors = {"musical_impression": 0.5}
+    checkpoint = load_checkpoint(taught.output)
+    assert checkpoint.error_estimate is not None
+    known = dataclasses.replace(checkpoint.error_estimate, absolute_error=errors, no_range="")
+    score = Scorer(dataclasses.replace(checkpoint, error_estimate=known)).score(path, "calm")
+    assert set(score.values) == set(keys(MUSICEVAL))
+    assert score.intervals is not None
+    assert set(score.intervals.bounds) == {"musical_impression"}
+    said = [warning.message for warning in score.warnings if warning.code == "no_range"]
+    assert said == ["Textual alignment has no range: no clip that was held out was rated on it."]
+
+
+@pytest.mark.parametrize("other", ["weights", "pairs", "more"])
+def test_other_lessons_are_another_run(taught: Case, other: str) -> None:
+    plan = taught.plan
+    if other == "weights":
+        plan = dataclasses.replace(plan, weights=(1.0, 0.25))
+    elif other == "pairs":
+        plan = dataclasses.replace(plan, pairs=())
+    else:
+        plan = dataclasses.replace(plan, more_data=(), weights=())
+    with pytest.raises(TrainingError, match="holds another run"):
+        dataclasses.replace(taught, plan=plan).train()
+
+
 def test_a_finished_run_is_left_as_it_is(frozen: Case) -> None:
     before = {path: path.stat().st_mtime_ns for path in frozen.output.iterdir()}
     reports: list[RunProgress] = []
@@ -313,7 +393,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(case: Case, frozen: Case) -> Non
 
 
 @pytest.mark.usefixtures("_no_plots")
-@pytest.mark.parametrize("recipe", ["frozen", "paper"])
+@pytest.mark.parametrize("recipe", ["frozen", "paper", "ordinal", "taught"])
 def test_a_run_that_breaks_off_within_an_epoch_goes_on_to_the_same_bits(
     recipe: str, case: Case, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,10 +401,11 @@ def test_a_run_that_breaks_off_within_an_epoch_goes_on_to_the_same_bits(
     case = dataclasses.replace(case, plan=whole.plan)
     monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
     steps: list[RunProgress] = []
+    batches = {"taught": 3}.get(recipe, 2)
 
     def report(progress: RunProgress) -> None:
         steps.extend([progress] if progress.phase == "training" else [])
-        if len(steps) == 4:  # the step after the last state that was saved
+        if len(steps) == batches + 2:  # the step after the last state that was saved
             raise Killed
 
     with pytest.raises(Killed):
@@ -385,7 +466,7 @@ def test_simulated_ratings_are_never_forgotten(case: Case, tmp_path: Path) -> No
     simulated = case.at("model", data=data)
     checkpoint = load_checkpoint(simulated.train().path)
     assert checkpoint.demo
-    assert checkpoint.caveat == "trained on simulated ratings; its towers learned composed music only"
+    assert checkpoint.caveat == "trained on simulated ratings; its towers learned nothing"
     assert "with simulated ratings" in RunFolder(case.output).metrics()["held_out"]["data"]
     assert f"**Not an expert panel: {checkpoint.caveat}.**" in (case.output / "README.md").read_text()
 
@@ -445,7 +526,7 @@ def test_progress_is_written_once_a_second_and_at_each_phase(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [100.0]
-    monkeypatch.setattr("core.training.run.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("core.training.folder.time.monotonic", lambda: clock[0])
     epochs = []
     for now_s, epoch in ((100, 1), (100.9, 2), (101.1, 3)):
         clock[0] = now_s
@@ -463,9 +544,9 @@ def test_the_log_has_a_row_an_epoch(folder: RunFolder) -> None:
     row = {"epoch": 1, "train_l1": 0.5, "learning_rate": 0.1, "seconds": 2.5}
     folder.write_log(FitState(log=[row, row | {"epoch": 2}], best_epoch=1), MUSICEVAL)
     assert (folder.path / "log.csv").read_text().splitlines() == [
-        "epoch,train_l1,dev_l1,dev_l1_musical_impression,dev_l1_textual_alignment,learning_rate,seconds,kept",
-        "1,0.5,,,,0.1,2.5,1",
-        "2,0.5,,,,0.1,2.5,0",
+        "epoch,train_l1,dev_l1,dev_l1_musical_impression,dev_l1_textual_alignment,dev_srcc,learning_rate,seconds,kept",
+        "1,0.5,,,,,0.1,2.5,1",
+        "2,0.5,,,,,0.1,2.5,0",
     ]
 
 

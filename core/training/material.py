@@ -1,0 +1,220 @@
+"""What a plan names, read; and the model that was made of it, measured and written."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+import core
+from core import checkpoint
+from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from core.controls import Controls, measure_controls
+from core.evaluation import comparison, error_estimate, judged, measure
+from core.heads import Heads
+from core.musiceval import is_published, is_simulated, read_source
+from core.rated_clips import RatedClips, audio_sha256, data_sha256, write_csv
+from core.scales import keys
+from core.splits import SPLITS, split_clips
+from core.towers import StartingTower, load_tower, tower_sha256
+from core.training.check import DataCheck, check_data, doubts_of_learning, has_learned, measured_part, which_clips
+from core.training.folder import RunFolder
+from core.training.lessons import Lessons
+from core.training.loop import FitState
+from core.training.moving import Change, as_json, can_carry, in_words, recipe_of, refusals
+from core.training.pairs import PairTable, read_pairs
+from core.training.recipe import CROSS_VALIDATED, TrainingPlan
+from core.training.report import draw_curves, draw_scatter, model_card
+
+_MAX_SHARD_SIZE = "2GB"
+_PACKAGES = ("torch", "accelerate", "laion_clap", "librosa", "soxr", "numpy")
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a plan names, read: clips as the data has them, and in the parts of the split; and the tower."""
+
+    plan: TrainingPlan
+    source: RatedClips
+    clips: RatedClips
+    starting: StartingTower
+    is_simulated: bool
+    others: tuple[tuple[str, RatedClips], ...]  # by name
+    pairs: tuple[PairTable, ...]
+    lessons: Lessons
+    judge: Checkpoint | None = None  # whose heads are moved
+
+    @classmethod
+    def read(cls, plan: TrainingPlan) -> Self:
+        """Read it; a DataError or CheckpointError says what cannot be used."""
+        source = read_source(plan.data)
+        if plan.judge:
+            return cls._of_judge(plan, source, load_checkpoint(plan.judge))
+        clips = split_clips(source, plan.split)
+        others = tuple((path.absolute().name, read_source(path)) for path in plan.more_data)
+        pairs = tuple(read_pairs(path) for path in plan.pairs)
+        lessons = Lessons.of(clips, others, pairs, plan.weights)
+        simulated = any(map(is_simulated, (plan.data, *plan.more_data)))
+        return cls(plan, source, clips, load_tower(plan.tower), simulated, others, pairs, lessons)
+
+    @classmethod
+    def _of_judge(cls, plan: TrainingPlan, source: RatedClips, judge: Checkpoint) -> Self:
+        """What moves a judge: all clips teach, and its own heads say how."""
+        clips, tower = source.with_parts(["train"] * len(source)), judge.tower
+        plan = replace(plan, recipe=recipe_of(judge.heads), tower=tower.name)
+        starting = StartingTower(tower.name, tower, judge.policy, tower_sha256(tower), judge.caveat)
+        return cls(plan, source, clips, starting, is_simulated(plan.data), (), (), Lessons.of(clips), judge)
+
+    @property
+    def measured_part(self) -> str:
+        """The test part; where there is none, the dev part. A judge that is moved is cross-validated."""
+        return CROSS_VALIDATED if self.judge else measured_part(self.clips)
+
+    @property
+    def measured_rows(self) -> list[int]:
+        """The clips of the measured part."""
+        return [*range(len(self.clips))] if self.judge else self.clips.rows(self.measured_part)
+
+    def measured_in_words(self) -> tuple[str, str]:
+        """Return what was measured on, and which clips these are."""
+        if self.judge:
+            return self.in_words(), "clips, each by a judge that was moved without it"
+        part = self.measured_part
+        return f"the {part} part of {self.in_words()}", which_clips(self.clips, self.measured_rows, part)
+
+    def check(self) -> DataCheck:
+        """Say what stands against training on it; a DataError for what forbids it."""
+        if self.judge:
+            scales, about = self.judge.scales, [*self.clips.notes, *self.clips.same_audio()]
+            of_judge = DataCheck(tuple(refusals(self.clips, scales)), (*can_carry(self.clips, scales), *about))
+            of_judge.stop_if_refused()
+            return of_judge
+        found = check_data(self.clips, self.plan.recipe)
+        found.stop_if_refused()
+        notes = [note for name, clips in self.others for note in (*clips.notes, *clips.same_audio())]
+        return replace(found, doubts=(*found.doubts, *notes, *self.lessons.notes))
+
+    @property
+    def caveat(self) -> str:
+        """What is not real in it (`core.checkpoint.Checkpoint`)."""
+        ratings = "trained on simulated ratings" if self.is_simulated else ""
+        return "; ".join(part for part in (ratings, self.starting.caveat) if part)
+
+    def in_words(self) -> str:
+        """Return what the data is."""
+        name = self.plan.data.absolute().name
+        kind = "the MusicEval release" if is_published(self.source) else f"the rated clips {name}"
+        return f"{kind}, with simulated ratings" if self.is_simulated else kind
+
+    def taught_in_words(self) -> str:
+        """Return all that it learns from."""
+        more = [f"the rated clips {name}" for name, _ in self.others]
+        more += [f"the pairs {table.name}" for table in self.pairs]
+        return " and ".join([", ".join([self.in_words(), *more[:-1]]), *more[-1:]])
+
+    def describe(self, sha256: str) -> dict[str, Any]:
+        """Return the plan as ``run.json`` has it: with what it names, and the programs that run it."""
+        clips = self.clips
+        data = {
+            "name": self.plan.data.absolute().name,
+            "sha256": sha256,
+            "clips": len(clips),
+            "systems": clips.n_systems,
+            "scales": keys(clips.scales),
+            "parts": {part: len(clips.rows(part)) for part in SPLITS},
+            "simulated": self.is_simulated,
+            "published": is_published(self.source),
+        }
+        weights = self.plan.weights[1:] or (1.0,) * len(self.others)
+        more = [
+            {"name": name, "sha256": data_sha256(of), "clips": len(of), "scales": keys(of.scales), "weight": weight}
+            for (name, of), weight in zip(self.others, weights, strict=True)
+        ]
+        pairs = [{"name": of.name, "sha256": of.sha256, "pairs": len(of.pairs)} for of in self.pairs]
+        tower = {"name": self.starting.name, "sha256": self.starting.sha256}
+        versions = {package: version(package) for package in _PACKAGES}
+        return {
+            **self.plan.to_json(),
+            "precision": self.plan.recipe.precision,
+            "data": data,
+            "more_data": more,
+            "pairs": pairs,
+            "judge": self.judge and {"id": self.judge.id, "sha256": self.judge.sha256},
+            "tower": tower,
+            "versions": {"musiceval": core.__version__, **versions, "python": platform.python_version()},
+            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+def write_model(
+    folder: RunFolder,
+    material: Material,
+    heads: Heads,
+    values: Tensor,
+    state: FitState,
+    cosine: NDArray[np.float64] | None,
+    elsewhere: Sequence[Mapping[str, Any]] = (),
+    moved: Mapping[str, Change] | None = None,
+) -> None:
+    """Measure a trained judge and write everything that its folder has, ``config.json`` last.
+
+    The material's tower is as it is after training; the values, (n, n_scales), are what the judge says of the
+    clips of the measured part; `cosine` is that of all clips where the tower was not trained, and `elsewhere` what
+    was learned of how further sources rate, and `moved` what was gained by moving a judge.
+    """
+    data, path, run, rows = material.in_words(), folder.path, folder.run(), material.measured_rows
+    measured_on, which = material.measured_in_words()
+    cosine = None if cosine is None else cosine[rows]
+    predictions = judged(material.clips.take(rows), values.double().numpy(), heads.scales)
+    measured = measure(predictions)
+    controls = Controls() if material.judge else measure_controls(material.clips, rows, cosine)
+    metrics = {
+        "part": material.measured_part,
+        "held_out": error_estimate(predictions, measured_on, which),
+        **measured.to_json(),
+        **measured.reasons_to_json(),
+        **controls.to_json(),
+        "system_truth": "the means of the clips measured",
+        "comparison": comparison(list(predictions.table["clip_id"]), material.source),
+        **_course(material, state, moved),
+        "elsewhere": list(elsewhere),
+        "moved": as_json(moved) if moved else None,
+        "data_sha256": run["data"]["sha256"],
+        "split": run["split"],
+    }
+    predictions.to_csv(path / checkpoint.PREDICTIONS_FILE)
+    parts = material.clips.table[["clip_id", "split"]].assign(audio_sha256=audio_sha256(material.clips))
+    write_csv(parts, path / checkpoint.SPLIT_FILE)
+    folder.write(checkpoint.CURVES_FILE, draw_curves(state.log, heads.scales, state.best_epoch))
+    folder.write(checkpoint.SCATTER_FILE, draw_scatter(predictions))
+    name = path.absolute().name
+    save_checkpoint(
+        path,
+        checkpoint_id=name,
+        tower=material.starting.tower,
+        heads=heads,
+        policy=material.starting.policy,
+        metrics=metrics,
+        model_card=model_card(name, run, metrics, measured, data, material.caveat),
+        demo=material.is_simulated,
+        provenance={"data": material.taught_in_words(), "run": run},
+        caveat=material.caveat,
+        max_shard_size=_MAX_SHARD_SIZE,
+    )
+
+
+def _course(material: Material, state: FitState, moved: Mapping[str, Change] | None) -> dict[str, Any]:
+    """What training came to, and what stands against using it, as ``metrics.json`` has it."""
+    clips, doubts = material.clips, material.check().doubts
+    epochs = {"epochs": state.epoch, "best_epoch": state.best_epoch}
+    if moved:
+        said = in_words(clips.scales, moved)
+        return {**epochs, "learned": any(change.beats for change in moved.values()), "doubts": [*said, *doubts]}
+    learning = doubts_of_learning(state, clips.mos, clips)
+    learned = has_learned(state, clips.mos, clips.rows("train"))
+    return {**epochs, "learned": learned, "doubts": [*learning, *doubts]}

@@ -1,0 +1,107 @@
+"""The ears and words of the embedded judge: what is heard, and what is read of a prompt."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from core.audio import WINDOW_SAMPLES, InputPolicy
+from core.checkpoint import load_checkpoint
+from core.embeddings import EmbeddingCache
+from core.errors import CheckpointError
+from core.scorer import EMBEDDED_JUDGE, Scorer
+from core.towers.ears import LAYER, TAGS, EarsTower, Words
+from tests.clips import pluck, write_clip
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return Scorer(load_checkpoint(EMBEDDED_JUDGE))
+
+
+@pytest.fixture(scope="module")
+def tower(scorer: Scorer) -> EarsTower:
+    tower = scorer.checkpoint.tower
+    assert isinstance(tower, EarsTower)
+    return tower
+
+
+def window(sound: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.resize(sound, WINDOW_SAMPLES))[None]
+
+
+def cosine(tower: EarsTower, one: str, other: str) -> float:
+    first, second = tower.embed_text([one, other])
+    return float(functional.cosine_similarity(first, second, dim=0))
+
+
+def test_shapes(tower: EarsTower) -> None:
+    features = tower.features(window(pluck(10.0, 48_000)))
+    assert features.shape == (1, 626, 96)
+    embedding, frames = tower.hear(features)
+    assert (embedding.shape, frames.shape) == ((1, TAGS), (1, 8, LAYER))
+    assert float(embedding.norm()) == pytest.approx(1.0, abs=1e-5)
+    assert torch.equal(tower.embed_audio(window(pluck(10.0, 48_000))), embedding)
+    with pytest.raises(ValueError, match="windows have shape"):
+        tower.features(torch.zeros(1, 16_000))
+
+
+def test_a_window_is_the_same_in_any_company_and_as_in_torch(tower: EarsTower) -> None:
+    cache = EmbeddingCache(None, tower, InputPolicy())
+    sounds = [pluck(10.0, 48_000), np.random.default_rng(0).normal(0, 0.1, WINDOW_SAMPLES).astype(np.float32)]
+    features = torch.cat([tower.features(window(sound)) for sound in sounds])
+    together = cache.embed(features)
+    for place in range(2):
+        torch.testing.assert_close(cache.embed(features[place : place + 1])[0], together[place], rtol=0, atol=1e-6)
+    torch.testing.assert_close(together, tower.embed_features(features), rtol=0, atol=1e-4)
+
+
+def test_order_case_and_accents_do_not_matter(tower: EarsTower) -> None:
+    assert cosine(tower, "Slow piano, sad strings", "SAD STRINGS slow Piáno") == pytest.approx(1.0, abs=1e-5)
+
+
+def test_words_that_say_nothing_of_music_change_nothing(tower: EarsTower) -> None:
+    assert cosine(tower, "piano", "it is the piano of a") > 0.95
+
+
+def test_what_is_negated_counts_against(tower: EarsTower) -> None:
+    assert cosine(tower, "drums", "no drums") == pytest.approx(-1.0, abs=1e-5)
+    assert cosine(tower, "piano, no drums", "no drums, piano") == pytest.approx(1.0, abs=1e-5)
+    assert cosine(tower, "piano without drums but strings", "piano strings, no drums") == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("prompt", ["", "xqzt brrlgh", "ein trauriges Klavierstück", "12 !?"])
+def test_what_is_not_known_is_not_read(tower: EarsTower, prompt: str) -> None:
+    assert not tower.embed_text([prompt]).any()
+    assert tower.embed_tokens([prompt])[0].shape[1] == TAGS
+
+
+def test_related_words_are_near(tower: EarsTower) -> None:
+    assert cosine(tower, "violin", "cello") > cosine(tower, "violin", "techno")
+    assert cosine(tower, "a woman sings", "female vocals") > cosine(tower, "a woman sings", "drum machine")
+
+
+@pytest.mark.parametrize("prompt", ["xqzt brrlgh", "ein trauriges Klavierstück für Geige", " "])
+def test_no_alignment_with_what_was_not_read(scorer: Scorer, tmp_path: Path, prompt: str) -> None:
+    score = scorer.score(write_clip(tmp_path / "clip.wav"), prompt)
+    assert score["textual_alignment"] is None
+    assert "textual_alignment" in score.missing
+    assert score["musical_impression"] is not None
+    assert all(part.values["textual_alignment"] is None for part in score.windows)
+    assert score.to_json()["textual_alignment"] is None
+
+
+def test_unread_words_are_named(scorer: Scorer) -> None:
+    [warning] = scorer.prompt_warnings("A calm piano and a xqzt")
+    assert (warning.code, '"xqzt"' in warning.message) == ("prompt_words_unknown", True)
+    assert [of.code for of in scorer.prompt_warnings("piano " * 500)] == ["prompt_cut"]
+
+
+def test_folders_that_are_not_whole_are_refused(tower: EarsTower, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="of the model folder cannot be read"):
+        Words(tmp_path)
+    weights = {name: weight for name, weight in tower.weights().items() if name != "pieces"}
+    with pytest.raises(CheckpointError, match="not those of a tower 'ears'"):
+        EarsTower.restore(weights, EMBEDDED_JUDGE)

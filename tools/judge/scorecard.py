@@ -1,0 +1,126 @@
+"""What a judge hears, measured on material that it did not learn from, beside the survey (`core.people`).
+
+damaged, mistakes    in what share of the pairs of the part `check` the worse clip gets less impression, by kind
+sounds               the highest impression of what is no music, and the lowest of recordings of people
+prompts              alignment on clips of two text-to-music models: whether a clip's own prompt is above the
+                     other prompts, the first of all, and whether the clip is above other prompts' clips
+"""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import SilenceError
+from core.scales import MUSICAL_IMPRESSION, TEXTUAL_ALIGNMENT
+from core.scorer import Item, Score, Scorer
+from tools.judge.lessons import rows_of
+
+ANCHORS, MODELS = "audio/anchors/*.ogg", "audio/ttm"
+SOUNDS = (".flac", ".ogg", ".wav")
+
+Values = Mapping[Path, float | None]
+
+
+def measure(scorer: Scorer, material: Path, reference: Path, prompts: Path | None) -> Iterator[str]:
+    """Yield the lines of a report."""
+    yield from _pairs(scorer, material)
+    anchors = _impressions(scorer, sorted(reference.glob(ANCHORS)))
+    generated = _impressions(scorer, sorted((reference / MODELS).glob("*.flac")))
+    sounds = {row["prompt"]: row["audio_path"] for row in rows_of(material, "sounds", "check")}
+    files = {material / row["audio_path"]: row["prompt"] for row in rows_of(material, "sounds", "check")}
+    by_kind: dict[str, list[float]] = defaultdict(list)
+    for file, value in _impressions(scorer, [*files]).items():
+        if value is not None:
+            by_kind[files[file]].append(value)
+    lowest = min(value for value in anchors.values() if value is not None)
+    for kind in sounds:
+        said = f"{max(by_kind[kind]):.2f} at most" if by_kind[kind] else "silent, no score"
+        yield f"no music, {kind}: {said}"
+    below = np.mean([value < lowest for values in by_kind.values() for value in values])
+    yield f"recordings of people: {lowest:.2f} at least; {below:.0%} of what is no music lies below"
+    ace = _impressions(scorer, [material / row["file"] for row in _generated(material)])
+    for name, values in (("recordings of people", anchors), ("ACE-Step 1.5", ace), ("older models", generated)):
+        yield f"mean impression of {name}: {np.mean([value for value in values.values() if value is not None]):.2f}"
+    yield from _alignment(scorer, reference / MODELS, prompts)
+
+
+def _generated(material: Path) -> list[dict[str, str]]:
+    return [row for row in rows_of(material, "clips", "check") if row["kind"] == "generated"]
+
+
+def _impressions(scorer: Scorer, files: Sequence[Path]) -> Values:
+    """Scores of files; None where the judge would hear nothing."""
+    values: dict[Path, float | None] = {}
+    for file, result in zip(files, scorer.score_many(Item(file, "") for file in files), strict=True):
+        if isinstance(result, Score):
+            values[file] = result[MUSICAL_IMPRESSION.key]
+        elif isinstance(result.error, SilenceError):
+            values[file] = None
+        else:
+            raise result.error
+    return values
+
+
+def _pairs(scorer: Scorer, material: Path) -> Iterator[str]:
+    for table in ("damaged", "mistakes"):
+        rows = rows_of(material, table, "check")
+        files = dict.fromkeys(material / row[f"{side}_file"] for row in rows for side in ("better", "worse"))
+        values = _impressions(scorer, [*files])
+        heard: dict[str, list[bool]] = defaultdict(list)
+        for row in rows:
+            better, worse = (values[material / row[f"{side}_file"]] for side in ("better", "worse"))
+            if better is not None and worse is not None:
+                heard[row["kind"]].append(better > worse)
+        for kind, lower in heard.items():
+            yield f"{table}, {kind}: lower in {np.mean(lower):.0%} of {len(lower)}"
+        together = [is_lower for lower in heard.values() for is_lower in lower]
+        yield f"{table}, all kinds: lower in {np.mean(together):.1%} of {len(together)}"
+
+
+def _alignment(scorer: Scorer, folder: Path, fresh: Path | None) -> Iterator[str]:
+    with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    own = {row["file"]: _number(row["file"]) for row in rows}
+    yield _ranked(scorer, folder, own, {_number(row["file"]): row["prompt"] for row in rows}, "prompts as written")
+    if fresh is None:
+        return
+    with fresh.open(encoding="utf-8", newline="") as file:
+        others: dict[str, list[str]] = defaultdict(list)
+        for row in csv.DictReader(file):
+            others[row["prompt_number"]].append(row["fresh_prompt"])
+    for number in range(min(map(len, others.values()))):
+        said = {key: prompts[number] for key, prompts in others.items()}
+        yield _ranked(scorer, folder, own, said, f"in other words, {number + 1}")
+
+
+def _number(file: str) -> str:
+    return Path(file).stem.rpartition("_")[2]
+
+
+def _ranked(scorer: Scorer, folder: Path, own: Mapping[str, str], prompts: Mapping[str, str], title: str) -> str:
+    keys = [*prompts]
+    values = np.array([_alignments(scorer, folder / file, [prompts[key] for key in keys]) for file in own])
+    mine = np.array([keys.index(key) for key in own.values()])
+    right = values[np.arange(len(own)), mine]
+    is_other = np.arange(len(keys)) != mine[:, None]
+    above = (right[:, None] > values)[is_other].mean()
+    first = int((values.argmax(axis=1) == mine).sum())
+    others = [
+        right[clip] > values[other, mine[clip]]
+        for clip in range(len(own))
+        for other in range(len(own))
+        if mine[other] != mine[clip]
+    ]
+    ranks = f"first {first} of {len(own)}, clip above another {np.mean(others):.0%}"
+    return f"{title}: own prompt above another {above:.0%}, {ranks}"
+
+
+def _alignments(scorer: Scorer, file: Path, prompts: Sequence[str]) -> NDArray[np.float64]:
+    """Alignments of a clip with prompts; the lowest that can be where the judge says none."""
+    results = scorer.score_many(Item(file, prompt) for prompt in prompts)
+    values = (result[TEXTUAL_ALIGNMENT.key] if isinstance(result, Score) else None for result in results)
+    return np.array([0.0 if value is None else value for value in values])
