@@ -1,17 +1,17 @@
 """Ears and words: a tower that has listened to real music and read real text, at 2 million weights.
 
 The ears are two music taggers, musicnn (Pons and Serra 2019, arXiv 1909.06654), trained by their authors on
-MagnaTagATune and on the Million Song Dataset to tell 50 tags each. The words are a vocabulary with a vector
-for each entry: how near it is to each of these 100 tags in static word vectors (wordllama). The joint space
-is that of the tags: an embedding of audio says how much a clip sounds of each, an embedding of a prompt how
-much it speaks of each. So their cosine is alignment for any words, untrained, and every number of it has a
+MagnaTagATune and on the Million Song Dataset to tell 50 tags each. The words are static vectors of pieces of
+words (wordllama), kept as how near each piece is to each of these 100 tags. The joint space is that of the
+tags: an embedding of audio says how much a clip sounds of each, an embedding of a prompt how much it speaks
+of each. So their cosine is alignment for any words, untrained, and every number of it has a
 name. How the packages were converted: `tools.judge.conversion`.
 
 The spectrogram is musicnn's own, at 16 kHz with frames of 16 ms, computed at 48 kHz with windows and hops
 three times as long: the same up to what lies above 8 kHz, which its 96 bands leave out. A tagger's networks
 run once over a whole window, and its pooling slides over them: eight overlapping stretches of 3 s, which is
-what the taggers were trained on. The embedding of a window is the mean of
-its stretches' tags, as log-probabilities, standardised and bounded; the sequence is their penultimate layers.
+what the taggers were trained on. The embedding of a window is the mean of its stretches' tags, as
+log-probabilities, standardised and bounded; the sequence is their penultimate layers.
 
 A prompt is read word by word, in any order and case, with the pieces that wordllama's tokenizer cuts words
 into. A word speaks of the tags that it is nearer to than almost all words are, so "the" speaks of none.
