@@ -19,6 +19,7 @@ After "no", "not" or "without", words count against theirs, to the next comma or
 the list of English words (SCOWL) are not read: their pieces would mean something that they do not.
 """
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -106,8 +107,10 @@ class Words:
     def __init__(self, folder: Path) -> None:
         self.files = tuple(folder / name for name in WORD_FILES)
         try:
-            self._tokenizer = Tokenizer.from_str(self.files[0].read_text(encoding="utf-8"))
-            self._known = frozenset(self.files[1].read_text(encoding="utf-8").split())
+            tokenizer, known = (path.read_bytes() for path in self.files)
+            self.sha256 = hashlib.sha256(tokenizer + known).digest()
+            self._tokenizer = Tokenizer.from_str(tokenizer.decode("utf-8"))
+            self._known = frozenset(known.decode("utf-8").split())
         except Exception as error:  # tokenizers raises nothing narrower
             raise CheckpointError(f"{' or '.join(WORD_FILES)} of the model folder cannot be read.") from error
 
@@ -168,6 +171,8 @@ class EarsTower(nn.Module):
         # Of pieces of words, in standard deviations over English words: numbers times what one stands for.
         self.register_buffer("pieces", torch.zeros(len(words), TAGS, dtype=torch.int8))
         self.register_buffer("piece_scale", torch.zeros(len(words)))
+        # One of the weights, so that the hash of the weights is of the words as well.
+        self.register_buffer("words_sha256", torch.tensor(list(words.sha256), dtype=torch.uint8))
 
     @classmethod
     def restore(cls, weights: Weights, folder: Path) -> "EarsTower":
@@ -246,6 +251,9 @@ class EarsTower(nn.Module):
 
     def load_weights(self, weights: Weights) -> None:
         """Fill the tower; floating-point weights are converted to float32."""
+        known = weights.get("words_sha256")
+        if known is not None and bytes(known.tolist()) != self.words.sha256:
+            raise CheckpointError(f"{' or '.join(WORD_FILES)} of the model folder is damaged. Copy the folder again.")
         try:
             self.load_state_dict({name: _as_float32(weight) for name, weight in weights.items()})
         except RuntimeError as error:

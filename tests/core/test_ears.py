@@ -1,5 +1,6 @@
 """The ears and words of the embedded judge: what is heard, and what is read of a prompt."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,12 @@ def test_unread_words_are_named(scorer: Scorer) -> None:
 def test_folders_that_are_not_whole_are_refused(tower: EarsTower, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="of the model folder cannot be read"):
         Words(tmp_path)
+    for path in tower.words.files:
+        shutil.copyfile(path, tmp_path / path.name)
+    with (tmp_path / "words.txt").open("a") as file:
+        file.write("xqzt\n")
+    with pytest.raises(CheckpointError, match=r"words\.txt of the model folder is damaged"):
+        EarsTower.restore(tower.weights(), tmp_path)
     weights = {name: weight for name, weight in tower.weights().items() if name != "pieces"}
     with pytest.raises(CheckpointError, match="not those of a tower 'ears'"):
         EarsTower.restore(weights, EMBEDDED_JUDGE)
