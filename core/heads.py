@@ -85,6 +85,10 @@ class EmbeddedClips:
         tokens = None if self.tokens is None else self.tokens[rows]
         return EmbeddedClips(self.audio[windows], owner, self.text[rows], weight, frames, tokens, self.is_prepared)
 
+    def windows(self) -> tuple[Tensor, ...]:
+        """Return the windows of each clip, (n, dim)."""
+        return torch.split(self.audio, self._counts.tolist())
+
     def by_window(self) -> "EmbeddedClips":
         """Return each window as a clip of its own, with its clip's prompt."""
         tokens = None if self.tokens is None else self.tokens[self.owner]

@@ -33,13 +33,15 @@ from core.embeddings import Asked, EmbeddingCache
 from core.errors import AudioError, shown_name
 from core.feed import Progress, in_order
 from core.scales import Scales, clamp, keys
+from core.towers import PromptReading
 from core.warnings import ScoreWarning, find_faults
 
 if TYPE_CHECKING:
     from core.preference import Preference
 
 EMBEDDED_JUDGE = Path(__file__).parent / "embedded_judge"
-UNREADABLE = ("prompt_empty", "prompt_not_english", "prompt_unknown")  # warnings without an alignment
+# Warnings without an alignment.
+UNREADABLE = ("prompt_empty", "prompt_not_english", "prompt_unknown", "prompt_without_music")
 _SHOWN_WORDS = 3
 MAX_KEPT_PROMPT_CHARACTERS = 1_000  # of a prompt in the provenance
 AT_ONCE = 32  # clips whose embeddings are held together: memory stays flat however many there are
@@ -368,21 +370,12 @@ class Scorer:
         if not _is_english_script(prompt):
             message = "The model reads English, and most of this prompt is in other signs: no alignment can be told."
             return [ScoreWarning("prompt_not_english", message)]
-        warnings = self._word_warnings(prompt)
-        if self.checkpoint.tower.is_cut(prompt):
+        reading = self.checkpoint.tower.read(prompt)
+        warnings = _word_warnings(prompt, reading)
+        if reading.is_cut:
             message = "The prompt is longer than the model reads; only its beginning counts."
             warnings.append(ScoreWarning("prompt_cut", message))
         return warnings
-
-    def _word_warnings(self, prompt: str) -> list[ScoreWarning]:
-        unknown = self.checkpoint.tower.unknown_words(prompt)
-        if not unknown:
-            return []
-        named = ", ".join(shown_name(word) for word in list(dict.fromkeys(unknown))[:_SHOWN_WORDS])
-        if 2 * len(unknown) > len(prompt.split()):
-            message = f"The model does not know most words of this prompt ({named}): no alignment can be told."
-            return [ScoreWarning("prompt_unknown", message)]
-        return [ScoreWarning("prompt_words_unknown", f"The model does not know, and did not read: {named}.")]
 
     def _score(self, items: Sequence[Item], progress: Progress | None) -> Iterator[Score | Unscored]:
         heard, rows = self._hear(items, progress)
@@ -442,11 +435,18 @@ class Scorer:
         of_passes = of_windows.reshape(-1, self.checkpoint.policy.passes, len(self.checkpoint.scales)).mean(dim=1)
         courses = torch.split(of_passes, [len(clip.times) for clip, _ in known])
         ranks = self.preference.rank(clips) if self.preference else [None] * len(clips)
-        for (clip, prompt), of_clip, course, rank in zip(known, of_clips, courses, ranks, strict=True):
-            yield self._assemble(clip, prompt, of_clip, course, rank)
+        strange = [_strangeness(self.checkpoint.tower.resembles(of)) for of in clips.windows()]
+        for (clip, prompt), of_clip, course, rank, odd in zip(known, of_clips, courses, ranks, strange, strict=True):
+            yield self._assemble(clip, prompt, of_clip, course, rank, odd)
 
     def _assemble(
-        self, clip: _Known, prompt: str, of_clip: Tensor, course: Tensor, rank: PreferenceRank | None
+        self,
+        clip: _Known,
+        prompt: str,
+        of_clip: Tensor,
+        course: Tensor,
+        rank: PreferenceRank | None,
+        strange: list[ScoreWarning],
     ) -> Score:
         checkpoint = self.checkpoint
         said = self.prompt_warnings(prompt)
@@ -461,7 +461,7 @@ class Scorer:
             tuple(
                 WindowScore(*span, self._by_scale(row, missing)) for span, row in zip(clip.times, course, strict=True)
             ),
-            (*self.model_warnings(), *clip.faults, *said),
+            (*self.model_warnings(), *strange, *clip.faults, *said),
             Provenance(
                 facts_of(checkpoint),
                 clip.facts,
@@ -483,6 +483,30 @@ class Scorer:
 def facts_of(checkpoint: Checkpoint) -> CheckpointFacts:
     """Return what names a checkpoint beside its scores."""
     return CheckpointFacts(checkpoint.id, checkpoint.sha256, checkpoint.demo, checkpoint.caveat)
+
+
+def _strangeness(resembled: str) -> list[ScoreWarning]:
+    if not resembled:
+        return []
+    what = f"This clip sounds more like {resembled} than like any music that the model knows"
+    return [ScoreWarning("no_music", f"{what}, so its scores may mean nothing.")]
+
+
+def _word_warnings(prompt: str, reading: PromptReading) -> list[ScoreWarning]:
+    named = ", ".join(shown_name(word) for word in list(dict.fromkeys(reading.unknown))[:_SHOWN_WORDS])
+    if 2 * len(reading.unknown) > len(prompt.split()):
+        message = f"The model does not know most words of this prompt ({named}): no alignment can be told."
+        return [ScoreWarning("prompt_unknown", message)]
+    if reading.of_music == "nothing":
+        message = "No word of this prompt says anything of music that the model can hear: no alignment can be told."
+        return [ScoreWarning("prompt_without_music", message)]
+    warnings = []
+    if reading.of_music == "little":
+        message = "This prompt says little of music that the model can hear, so its alignment may mean little."
+        warnings.append(ScoreWarning("prompt_little_music", message))
+    if reading.unknown:
+        warnings.append(ScoreWarning("prompt_words_unknown", f"The model does not know, and did not read: {named}."))
+    return warnings
 
 
 def _intervals(values: Mapping[str, float | None], error: ErrorEstimate | None) -> Intervals | None:

@@ -44,8 +44,9 @@ class ScoreWarning:
     ----------
     code : str
         For programs: ``demo_model``, ``zero_shot``, ``no_references``, ``no_range``, ``silence``, ``clipping``,
-        ``very_short``, ``very_quiet``, ``incomplete``, ``prompt_empty``, ``prompt_not_english``,
-        ``prompt_unknown``, ``prompt_words_unknown`` or ``prompt_cut``.
+        ``very_short``, ``very_quiet``, ``incomplete``, ``no_music``, ``prompt_empty``, ``prompt_not_english``,
+        ``prompt_unknown``, ``prompt_without_music``, ``prompt_little_music``, ``prompt_words_unknown`` or
+        ``prompt_cut``.
     message : str
         For people: a plain sentence or two.
     """

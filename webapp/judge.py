@@ -12,12 +12,13 @@ kept.
 import os
 import sys
 import threading
+from pathlib import Path
 
 import torch
 
 from core.audio import AudioLimits
 from core.errors import CheckpointError
-from core.scorer import Scorer
+from core.scorer import EMBEDDED_JUDGE, Scorer
 from core.settings import Settings, pick_device
 from core.towers.official import OFFICIAL, find_official
 from core.training.manager import ModelRegistry
@@ -36,8 +37,9 @@ _NOTE = (
 class Judge:
     """The active scorer; the app begins with the one given, and those in the registry may take its place."""
 
-    def __init__(self, scorer: Scorer, registry: ModelRegistry) -> None:
+    def __init__(self, scorer: Scorer, registry: ModelRegistry, base_folder: Path = EMBEDDED_JUDGE) -> None:
         self.scorer, self.registry = scorer, registry
+        self._base_folder = base_folder
         self.name: str | None = None
         self._first = scorer
         self._changing = threading.Lock()
@@ -45,9 +47,9 @@ class Judge:
     @classmethod
     def open(cls, settings: Settings) -> "Judge":
         """Begin with the model of the settings, else with the one that judged last, else the embedded one."""
-        judge = cls(
-            Scorer.load(settings.model, settings.limits, pick_device(settings.device)), ModelRegistry(settings.models)
-        )
+        first = settings.model or EMBEDDED_JUDGE
+        scorer = Scorer.load(first, settings.limits, pick_device(settings.device))
+        judge = cls(scorer, ModelRegistry(settings.models), first)
         try:
             last = judge.registry.active()
             if last is not None and settings.model is None:
@@ -62,6 +64,11 @@ class Judge:
     def base(self) -> str:
         """Name of the model that the app begins with."""
         return self._first.checkpoint.id
+
+    @property
+    def folder(self) -> Path:
+        """Where the model is that judges."""
+        return self._base_folder if self.name is None else self.registry.model(self.name).folder
 
     @property
     def limits(self) -> AudioLimits:

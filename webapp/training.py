@@ -43,12 +43,14 @@ from webapp.judge import Judge
 from webapp.listening_api import StudyStore
 
 FROM_STUDY, FROM_SERVER = "A study", "A folder on the server"
+CALIBRATE = "calibrate"  # no recipe: the judge in use is moved
 # What can be chosen, and the words for it; what is recommended first.
 RECIPE_CHOICES = {
     "frozen: only the heads learn, on cached embeddings; minutes on a CPU": "frozen",
     "ordinal: the same with heads that hear frames and words; minutes on a CPU": "ordinal",
     "paper: the towers learn too, as in the MusicEval paper; asks for a GPU": "paper",
     "released: the same with the affine heads of the authors’ code; asks for a GPU": "released",
+    "calibrate: the judge in use, moved a little toward these raters; from 20 clips on": CALIBRATE,
 }
 TOWER_CHOICES = {
     "ears: music taggers and word vectors; they come with MusicEval": "ears",
@@ -332,10 +334,11 @@ class TrainingPage:
                 name = gr.Textbox(label="Name of the new model", placeholder="time and recipe")
             with gr.Column():
                 recipe = gr.Radio([*RECIPE_CHOICES.items()], value="frozen", label="Recipe")
-                tower = gr.Radio([*TOWER_CHOICES.items()], value="ears", label="Tower")
-                split = gr.Dropdown([*SPLIT_CHOICES.items()], value=Split.kind, label="Held out to measure")
+                self.tower = gr.Radio([*TOWER_CHOICES.items()], value="ears", label="Tower")
+                self.split = gr.Dropdown([*SPLIT_CHOICES.items()], value=Split.kind, label="Held out to measure")
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0)
-        self.controls = [self.source, self.study, self.folder, name, recipe, tower, split, seed]
+        recipe.change(told(self.choose_recipe), recipe, [self.tower, self.split], **QUIETLY)
+        self.controls = [self.source, self.study, self.folder, name, recipe, self.tower, self.split, seed]
         self.doubts = gr.HTML(apply_default_css=False, elem_id="training-doubts")
         self.doubted = gr.State(None)  # the order whose doubts are shown: what was chosen, and the plan
         return gr.Button("Start training", variant="primary", elem_classes="me-narrow")
@@ -378,6 +381,11 @@ class TrainingPage:
             self.folder: gr.update(visible=source == FROM_SERVER),
         }
 
+    def choose_recipe(self, recipe: str) -> Shown:
+        """Show the tower and what is held out where they can be chosen: a calibrated judge is cross-validated."""
+        can_choose = gr.update(visible=recipe != CALIBRATE)
+        return {self.tower: can_choose, self.split: can_choose}
+
     def start(self, *given: Any) -> Shown:
         """Start a run of what the controls say; where there are doubts, show them first, and start when asked again."""
         *chosen, doubted = given
@@ -386,7 +394,10 @@ class TrainingPage:
             plan = doubted[1]
         else:
             data = study_data(self._store, study) if source == FROM_STUDY else on_server(folder or "")
-            plan = TrainingPlan(data, RECIPES[recipe], tower, Split(kind, int(seed or 0)))
+            if recipe == CALIBRATE:
+                plan = TrainingPlan(data, split=Split(seed=int(seed or 0)), judge=self._judge.folder)
+            else:
+                plan = TrainingPlan(data, RECIPES[recipe], tower, Split(kind, int(seed or 0)))
             if doubts := check_plan(plan).doubts:
                 return {self.doubts: render("training_doubts.html", doubts=doubts), self.doubted: (chosen, plan)}
         self._runs.start(plan, (name or "").strip() or None)

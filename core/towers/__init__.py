@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -78,12 +78,15 @@ class Tower(Protocol):
         """Embed the words, or parts of words, of each of n prompts, to (n_tokens, dim)."""
         ...
 
-    def is_cut(self, prompt: str) -> bool:
-        """Whether the end of a prompt is not read."""
+    def read(self, prompt: str) -> "PromptReading":
+        """Say how a prompt is read."""
         ...
 
-    def unknown_words(self, prompt: str) -> list[str]:
-        """Return the words of a prompt that are not read because they are not known."""
+    def resembles(self, windows: Tensor) -> str:
+        """Name what is no music and nearer to most of the windows, (n, dim), than any music that the tower knows.
+
+        Empty for music, and where the tower does not know.
+        """
         ...
 
     def weights(self) -> dict[str, Tensor]:
@@ -107,6 +110,15 @@ class Tower(Protocol):
     def eval(self) -> Any: ...  # noqa: D102
 
     def requires_grad_(self, requires_grad: bool = True) -> Any: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class PromptReading:
+    """How a tower reads a prompt."""
+
+    unknown: Sequence[str] = ()  # words that are not read because they are not known
+    is_cut: bool = False  # whether its end is not read
+    of_music: Literal["enough", "little", "nothing"] = "enough"  # what the words that are read say of it
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from torch.nn import functional
 
 from core.audio import WINDOW_SAMPLES
 from core.errors import CheckpointError, shown_name
-from core.towers import Weights, Windows
+from core.towers import PromptReading, Weights, Windows
 
 FFT_SAMPLES = 1_024
 HOP_SAMPLES = 480
@@ -194,14 +194,14 @@ class ClapTower(nn.Module):
         projected = functional.normalize(self.clap.text_projection(states).float(), dim=-1)
         return [row[:count] for row, count in zip(projected, counts.tolist(), strict=True)]
 
-    def is_cut(self, prompt: str) -> bool:
-        """Whether a prompt has more than 77 tokens."""
+    def read(self, prompt: str) -> PromptReading:
+        """Every word is read in pieces, up to 77 tokens."""
         words = " ".join(prompt.split())
-        return len(words) > MAX_PROMPT_CHARACTERS or self._tokenizer.count(words) > MAX_TOKENS
+        return PromptReading(is_cut=len(words) > MAX_PROMPT_CHARACTERS or self._tokenizer.count(words) > MAX_TOKENS)
 
-    def unknown_words(self, _: str) -> list[str]:
-        """None: every word is read in pieces."""
-        return []
+    def resembles(self, _: Tensor) -> str:
+        """Say nothing."""
+        return ""
 
     def tokenizer_files(self) -> list[Path]:
         """RoBERTa's two files; none for the small tower."""

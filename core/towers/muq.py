@@ -33,7 +33,7 @@ from torch.nn import functional
 from core.audio import MODEL_SAMPLE_RATE_HZ, WINDOW_SAMPLES
 from core.errors import CheckpointError, shown_name
 from core.files import json_text, write_atomically
-from core.towers import Weights, Windows
+from core.towers import PromptReading, Weights, Windows
 
 SAMPLE_RATE_HZ = 24_000
 FRAMES_AT_ONCE = 10  # of MuQ's 25 a second: 25 frames a window, about as many as HTSAT's
@@ -131,17 +131,18 @@ class MuqTower(nn.Module):
         """Embed each token of prompts, to (n_tokens, dim) each; the marks of begin and end are among them."""
         return [_unit(self.mulan.text_to_latents(self._read(prompt))) for prompt in prompts]
 
-    def is_cut(self, prompt: str) -> bool:
-        """Whether a prompt has more than 512 tokens."""
-        return len(_one_line(prompt)) > MAX_PROMPT_CHARACTERS or len(self._ids(prompt)) > MAX_TOKENS
+    def read(self, prompt: str) -> PromptReading:
+        """Every word is read in pieces, up to 512 tokens."""
+        is_cut = len(_one_line(prompt)) > MAX_PROMPT_CHARACTERS or len(self._ids(prompt)) > MAX_TOKENS
+        return PromptReading(is_cut=is_cut)
+
+    def resembles(self, _: Tensor) -> str:
+        """Say nothing."""
+        return ""
 
     def tokenizer_files(self) -> list[Path]:
         """The configurations and the tokenizer."""
         return self._files
-
-    def unknown_words(self, _: str) -> list[str]:
-        """None: every word is read in pieces."""
-        return []
 
     def weights(self) -> dict[str, Tensor]:
         """The state dict without what is recomputed, and the SHA-256 of the files."""

@@ -136,11 +136,11 @@ class RunManager:
         self._asking = threading.Lock()
 
     def start(self, plan: TrainingPlan, name: str | None = None) -> Run:
-        """Start a run; without a name, its folder is named by the time and the recipe.
+        """Start a run; without a name, its folder is named by the time and the recipe, or ``calibrated``.
 
         A TrainingError if another run is going, or the name is taken or cannot be one.
         """
-        name = name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{plan.recipe.name}"
+        name = name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{'calibrated' if plan.judge else plan.recipe.name}"
         folder = self._folder(name)
         with self._lock() as lock:
             if folder.exists():

@@ -1,5 +1,7 @@
 """The ears and words of the embedded judge: what is heard, and what is read of a prompt."""
 
+import copy
+import gzip
 import shutil
 from pathlib import Path
 
@@ -12,9 +14,10 @@ from core.audio import WINDOW_SAMPLES, InputPolicy
 from core.checkpoint import load_checkpoint
 from core.embeddings import EmbeddingCache
 from core.errors import CheckpointError
-from core.scorer import EMBEDDED_JUDGE, Scorer
+from core.scorer import EMBEDDED_JUDGE, Score, Scorer
 from core.towers.ears import LAYER, TAGS, EarsTower, Words
 from tests.clips import pluck, write_clip
+from tools.bench import EXAMPLES
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +103,54 @@ def test_unread_words_are_named(scorer: Scorer) -> None:
     assert [of.code for of in scorer.prompt_warnings("piano " * 500)] == ["prompt_cut"]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "code"),
+    [
+        ("I like bananas", "prompt_without_music"),
+        ("please make it good", "prompt_little_music"),
+        ("a slow piano", None),
+    ],
+)
+def test_what_a_prompt_says_of_music(scorer: Scorer, prompt: str, code: str | None) -> None:
+    assert [of.code for of in scorer.prompt_warnings(prompt)] == ([code] if code else [])
+
+
+def noise(tmp_path: Path, seed: int = 0) -> Path:
+    samples = np.random.default_rng(seed).normal(0, 0.1, 10 * 48_000).astype(np.float32)
+    return write_clip(tmp_path / "noise.wav", samples)
+
+
+def codes(score: Score) -> set[str]:
+    return {warning.code for warning in score.warnings}
+
+
+def test_what_is_no_music_is_named(scorer: Scorer, tmp_path: Path) -> None:
+    score = scorer.score(noise(tmp_path), "a slow piano")
+    [message] = [of.message for of in score.warnings if of.code == "no_music"]
+    assert "sounds more like noise than like any music" in message
+    assert score["musical_impression"] is not None
+    for example in sorted(EXAMPLES.glob("*.ogg")):
+        assert "no_music" not in codes(scorer.score(example, "")), example.name
+
+
+def test_taggers_that_learned_further_say_nothing_of_it(tower: EarsTower) -> None:
+    heard = tower.embed_audio(window(np.random.default_rng(1).normal(0, 0.1, WINDOW_SAMPLES).astype(np.float32)))
+    assert tower.resembles(heard) == "noise"
+    other = copy.deepcopy(tower)
+    with torch.no_grad():
+        other.learned_parameters()[0].add_(0.01)
+    again = EarsTower.restore(other.weights(), EMBEDDED_JUDGE)
+    assert again.resembles(heard) == ""
+
+
 def test_folders_that_are_not_whole_are_refused(tower: EarsTower, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="of the model folder cannot be read"):
         Words(tmp_path)
     for path in tower.words.files:
         shutil.copyfile(path, tmp_path / path.name)
-    with (tmp_path / "words.txt").open("a") as file:
-        file.write("xqzt\n")
-    with pytest.raises(CheckpointError, match=r"words\.txt of the model folder is damaged"):
+    words = tmp_path / "words.txt.gz"
+    words.write_bytes(gzip.compress(gzip.decompress(words.read_bytes()) + b"xqzt\n"))
+    with pytest.raises(CheckpointError, match=r"words\.txt\.gz of the model folder is damaged"):
         EarsTower.restore(tower.weights(), tmp_path)
     weights = {name: weight for name, weight in tower.weights().items() if name != "pieces"}
     with pytest.raises(CheckpointError, match="not those of a tower 'ears'"):

@@ -16,7 +16,7 @@ from core.checkpoint import load_checkpoint, save_checkpoint
 from core.errors import CheckpointError
 from core.heads import Heads
 from core.scorer import EMBEDDED_JUDGE, Scorer
-from core.towers import TOWERS, StartingTower, Tower, TowerEntry, load_tower, tower_sha256
+from core.towers import TOWERS, PromptReading, StartingTower, Tower, TowerEntry, load_tower, tower_sha256
 from core.towers.clap import MAX_TOKENS, BytePairTokens, ClapTower, RobertaTokens
 from core.zero_shot import zero_shot_checkpoint
 from tests.clips import pluck
@@ -101,11 +101,11 @@ class LevelTower(nn.Module):
     def embed_tokens(self, prompts: Sequence[str]) -> list[Tensor]:
         return [self.embed_text(prompt.split()) for prompt in prompts]
 
-    def unknown_words(self, prompt: str) -> list[str]:
-        return []
+    def read(self, prompt: str) -> PromptReading:
+        return PromptReading()
 
-    def is_cut(self, prompt: str) -> bool:
-        return False
+    def resembles(self, windows: Tensor) -> str:
+        return ""
 
     def weights(self) -> dict[str, Tensor]:
         return self.state_dict()
@@ -247,7 +247,7 @@ def test_prompts_differ_and_white_space_does_not(tower: ClapTower) -> None:
     ("prompt", "cut"), [("piano", False), ("piano " * 75, False), ("piano " * 76, True), ("x" * 1001, True)]
 )
 def test_a_prompt_is_cut_past_77_tokens(tower: ClapTower, prompt: str, cut: bool) -> None:
-    assert tower.is_cut(prompt) is cut
+    assert tower.read(prompt).is_cut is cut
 
 
 def test_weights_are_what_is_learned_and_come_back(tower: ClapTower) -> None:

@@ -22,7 +22,7 @@ from tests.webapp.studies import RemoteRater, make_study
 
 RATERS = 4
 START_S = 120
-RESUME_S = 30
+RESUME_S = 60
 LONGEST_LIFE_S = 0.6  # from when every rater is back at work to the next kill
 
 
@@ -121,7 +121,7 @@ def server(tmp_path: Path, random_checkpoint: Path) -> Iterator[KilledServer]:
     one.kill()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_what_was_acknowledged_is_there(server: KilledServer, tmp_path: Path, kills: int) -> None:
     database = Database(f"sqlite:///{tmp_path / 'data' / 'musiceval.sqlite'}")

@@ -72,7 +72,7 @@ def run(state: str, **more: Any) -> Run:
 
 
 def test_every_choice_is_one_that_training_takes() -> None:
-    assert sorted(training.RECIPE_CHOICES.values()) == sorted(RECIPES)
+    assert sorted(training.RECIPE_CHOICES.values()) == sorted([*RECIPES, training.CALIBRATE])
     assert sorted(training.TOWER_CHOICES.values()) == sorted({*TOWERS} - {"small"})  # of models of before
     assert sorted(training.SPLIT_CHOICES.values()) == sorted(KINDS)
 
@@ -249,6 +249,24 @@ def test_doubts_are_said_before_a_run_starts(house: House, tmp_path: Path) -> No
     shown = page.start(*other, again[page.doubted])
     assert (shown[page.doubts], shown[page.doubted]) == ("", None)
     assert [run.plan.split.seed for run in house.runs.all()] == [1]
+
+
+def test_the_judge_in_use_is_calibrated(house: House, tmp_path: Path) -> None:
+    page, data = house.page, write_rated(tmp_path / "rated", clips=24)
+    hidden = page.choose_recipe(training.CALIBRATE)
+    assert [hidden[part]["visible"] for part in (page.tower, page.split)] == [False, False]
+    assert page.choose_recipe("frozen")[page.tower]["visible"]
+    chosen = (FROM_SERVER, None, str(data), "", training.CALIBRATE, "ears", "random", 1)
+    house.judge.activate("one")
+    shown = page.start(*chosen, None)
+    assert "24 clips tell an SRCC to about" in shown[page.doubts]
+    page.start(*chosen, shown[page.doubted])
+    (run,) = house.runs.all()
+    assert run.name.endswith("-calibrated")
+    assert (run.plan.judge, run.plan.split.seed) == (house.judge.registry.model("one").folder, 1)
+    few = write_rated(tmp_path / "few", clips=19)
+    with pytest.raises(DataError, match="1 more rated clip"):
+        page.start(FROM_SERVER, None, str(few), *chosen[3:], None)
 
 
 def test_what_cannot_be_trained_does_not_start(house: House, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What makes the embedded judge: ``python -m tools.judge``."""
+"""What makes the embedded judge and the example clips: ``python -m tools.judge``."""
 
 import sys
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import click
 
 from core.command import Group, path_option, run_command
 
-app = Group(help="Make the embedded judge.")
+app = Group(help="Make the embedded judge and the example clips.")
 
 
 @app.command()
@@ -38,6 +38,16 @@ def build(people: Path, material: Path, packages: Path, cache: Path, output: Pat
     if not (material / "clips.csv").is_file():
         write(material, packages, (), seed, print)
     build_judge(material, packages, people, output, cache, seed, print)
+
+
+@app.command()
+@click.argument("folder", type=Path)
+@path_option("--packages", "DIR", "keep what is fetched there, and take it from there the next time", required=True)
+def examples(folder: Path, packages: Path) -> None:
+    """Write the example clips of the page."""
+    from tools.judge.examples import write_examples
+
+    write_examples(folder, packages)
 
 
 @app.command()

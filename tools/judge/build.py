@@ -24,7 +24,7 @@ from core.scales import MUSICAL_IMPRESSION, keys
 from core.training.lessons import Lessons
 from core.training.loop import fit_heads
 from core.training.recipe import Recipe, changed_recipe
-from tools.judge.lessons import lessons, rows_of
+from tools.judge.lessons import lessons
 from tools.judge.packages import fetch, of_the_tower
 from tools.judge.start import write_start
 
@@ -59,8 +59,7 @@ def build(material: Path, packages: Path, people: Path, folder: Path, cache: Pat
     start = material / "start"
     if not (start / CONFIG_FILE).is_file():
         say("converting the ears")
-        clips = [material / row["file"] for row in rows_of(material, "clips", "build")][::3]
-        write_start(fetch(of_the_tower(), packages), clips, start)
+        write_start(fetch(of_the_tower(), packages), material, start)
     say("embedding what is learned from, and training")
     taught = teach(load_checkpoint(start), material, people, cache, seed)
     write(taught, load_checkpoint(start), material, folder, seed)

@@ -10,7 +10,7 @@ tensor_bundle.proto.
 """
 
 import ast
-import shutil
+import gzip
 import struct
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +22,6 @@ import numpy as np
 import safetensors.numpy
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from core.audio import InputPolicy, hear, read_whole_clip, split_windows
@@ -166,9 +165,13 @@ def tag_names(packages: Path) -> list[str]:
 def _write_word_files(packages: Path, dictionaries: Sequence[Path], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer, words = (folder / name for name in WORD_FILES)
-    shutil.copyfile(packages / "wordllama/tokenizers/l2_supercat_tokenizer_config.json", tokenizer)
+    _write_packed(tokenizer, (packages / "wordllama/tokenizers/l2_supercat_tokenizer_config.json").read_bytes())
     known = {*_MORE_WORDS.split(), *_english(dictionaries)}
-    words.write_text("\n".join(sorted(known)) + "\n", encoding="utf-8")
+    _write_packed(words, ("\n".join(sorted(known)) + "\n").encode())
+
+
+def _write_packed(path: Path, content: bytes) -> None:
+    path.write_bytes(gzip.compress(content, mtime=0))
 
 
 def _english(dictionaries: Sequence[Path]) -> Iterator[str]:
@@ -183,17 +186,16 @@ def _fill_words(tower: EarsTower, packages: Path) -> None:
     """Fill in how near each piece of a word is to each tag, in standard deviations over English words."""
     weights = safetensors.numpy.load_file(packages / "wordllama/weights/l2_supercat_256.safetensors")
     vectors = weights["embedding.weight"].astype(np.float32)
-    tokenizer = Tokenizer.from_file(str(tower.words.files[0]))
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-        pieces = (tokenizer.encode(text, add_special_tokens=False).ids for text in texts)
+        pieces = (tower.words.tokenizer.encode(text, add_special_tokens=False).ids for text in texts)
         return np.stack([vectors[ids].mean(axis=0) for ids in pieces])
 
     tags = embed([f"{name} music" for name in tag_names(packages)])
     middle = tags.mean(axis=0)
     directions = tags - middle
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    usual = (embed(tower.words.files[1].read_text(encoding="utf-8").split()) - middle) @ directions.T
+    usual = (embed(sorted(tower.words.known)) - middle) @ directions.T
     nearness = ((vectors - middle) @ directions.T - usual.mean(axis=0)) / usual.std(axis=0)
     scale = np.abs(nearness).max(axis=1) / 127
     tower.pieces.copy_(torch.from_numpy(np.rint(nearness / scale[:, None]).astype(np.int8)))

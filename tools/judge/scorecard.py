@@ -2,6 +2,7 @@
 
 damaged, mistakes    in what share of the pairs of the part `check` the worse clip gets less impression, by kind
 sounds               the highest impression of what is no music, and the lowest of recordings of people
+strangeness          how much of what is no music is said to be none, and how much music
 prompts              alignment on clips of two text-to-music models: whether a clip's own prompt is above the
                      other prompts, the first of all, and whether the clip is above other prompts' clips
 """
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from core.errors import SilenceError
 from core.scales import MUSICAL_IMPRESSION, TEXTUAL_ALIGNMENT
-from core.scorer import Item, Score, Scorer
+from core.scorer import Item, Score, Scorer, Unscored
 from tools.judge.lessons import rows_of
 
 ANCHORS, MODELS = "audio/anchors/*.ogg", "audio/ttm"
@@ -40,6 +41,14 @@ def measure(scorer: Scorer, material: Path, reference: Path, prompts: Path | Non
     for kind in sounds:
         said = f"{max(by_kind[kind]):.2f} at most" if by_kind[kind] else "silent, no score"
         yield f"no music, {kind}: {said}"
+    music = [*sorted(reference.glob(ANCHORS)), *sorted((reference / MODELS).glob("*.flac"))]
+    music += [material / row["file"] for row in rows_of(material, "clips", "check")]
+    for name, clips in (("no music", [*files]), ("music", music)):
+        strange = [_is_strange(score) for score in _scores(scorer, clips).values() if score]
+        yield f"said to be no music, of {len(strange)} clips of {name}: {np.mean(strange):.1%}"
+    captions = [row["prompt"] for part in ("build", "check") for row in rows_of(material, "captions", part)]
+    little = np.mean([scorer.checkpoint.tower.read(caption).of_music != "enough" for caption in captions])
+    yield f"said to say little of music, of {len(captions)} captions: {little:.1%}"
     below = np.mean([value < lowest for values in by_kind.values() for value in values])
     yield f"recordings of people: {lowest:.2f} at least; {below:.0%} of what is no music lies below"
     ace = _impressions(scorer, [material / row["file"] for row in _generated(material)])
@@ -52,17 +61,23 @@ def _generated(material: Path) -> list[dict[str, str]]:
     return [row for row in rows_of(material, "clips", "check") if row["kind"] == "generated"]
 
 
-def _impressions(scorer: Scorer, files: Sequence[Path]) -> Values:
+def _scores(scorer: Scorer, files: Sequence[Path]) -> dict[Path, Score | None]:
     """Scores of files; None where the judge would hear nothing."""
-    values: dict[Path, float | None] = {}
+    scores: dict[Path, Score | None] = {}
     for file, result in zip(files, scorer.score_many(Item(file, "") for file in files), strict=True):
-        if isinstance(result, Score):
-            values[file] = result[MUSICAL_IMPRESSION.key]
-        elif isinstance(result.error, SilenceError):
-            values[file] = None
-        else:
+        if isinstance(result, Unscored) and not isinstance(result.error, SilenceError):
             raise result.error
-    return values
+        scores[file] = result if isinstance(result, Score) else None
+    return scores
+
+
+def _impressions(scorer: Scorer, files: Sequence[Path]) -> Values:
+    scores = _scores(scorer, files)
+    return {file: None if score is None else score[MUSICAL_IMPRESSION.key] for file, score in scores.items()}
+
+
+def _is_strange(score: Score) -> bool:
+    return any(warning.code == "no_music" for warning in score.warnings)
 
 
 def _pairs(scorer: Scorer, material: Path) -> Iterator[str]:
