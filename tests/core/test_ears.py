@@ -18,6 +18,7 @@ from core.scorer import EMBEDDED_JUDGE, Score, Scorer
 from core.towers.ears import LAYER, TAGS, EarsTower, Words
 from tests.clips import pluck, write_clip
 from tools.bench import EXAMPLES
+from tools.judge.sounds import RATE_HZ, SYNTHETIC
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +156,21 @@ def test_folders_that_are_not_whole_are_refused(tower: EarsTower, tmp_path: Path
     weights = {name: weight for name, weight in tower.weights().items() if name != "pieces"}
     with pytest.raises(CheckpointError, match="not those of a tower 'ears'"):
         EarsTower.restore(weights, EMBEDDED_JUDGE)
+
+
+@pytest.fixture(scope="module")
+def recordings(scorer: Scorer, reference_data: Path) -> list[Score]:
+    """Of people who play music."""
+    return [scorer.score(path, "") for path in sorted((reference_data / "audio/anchors").glob("*.ogg"))]
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("kind", [kind for kind in SYNTHETIC if kind not in ("near silence", "random notes")])
+def test_what_is_no_music_is_below_every_recording_of_people(
+    scorer: Scorer, recordings: list[Score], tmp_path: Path, kind: str
+) -> None:
+    made = SYNTHETIC[kind](10.0, np.random.default_rng(1_000))
+    score = scorer.score(write_clip(tmp_path / "made.wav", made, RATE_HZ), "")
+    assert "no_music" in codes(score)
+    assert not any("no_music" in codes(of) for of in recordings)
+    assert score["musical_impression"] < min(of["musical_impression"] for of in recordings)
