@@ -69,7 +69,7 @@ def test_the_models_run_where_the_settings_say(settings: Settings, monkeypatch: 
 def test_the_last_model_judges_after_a_restart(
     settings: Settings, random_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.scorer.EMBEDDED_JUDGE", random_checkpoint)
+    monkeypatch.setattr("webapp.judge.EMBEDDED_JUDGE", random_checkpoint)
     ModelRegistry(settings.models).activate("second")
     judge = Judge.open(Settings(data=settings.data))
     assert judge.name == "second"
@@ -88,7 +88,7 @@ def test_the_named_model_comes_first_and_the_last_one_is_one_click_away(settings
 def test_a_last_model_that_is_gone_is_told(
     settings: Settings, random_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("core.scorer.EMBEDDED_JUDGE", random_checkpoint)
+    monkeypatch.setattr("webapp.judge.EMBEDDED_JUDGE", random_checkpoint)
     ModelRegistry(settings.models).activate("second")
     shutil.rmtree(settings.models / "second")
     judge = Judge.open(Settings(data=settings.data))
