@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from core.audio import InputPolicy, Samples
+from core.audio import WINDOW_SAMPLES, InputPolicy, Samples
 from core.errors import CheckpointError
 
 Windows = Tensor | Samples  # (n, 480000)
@@ -140,6 +140,14 @@ class StartingTower:
     policy: InputPolicy
     sha256: str
     caveat: str
+
+
+def waveforms(windows: Windows) -> Tensor:
+    """Return windows as a tensor of float32; ValueError for another shape than (n, 480000)."""
+    given = torch.as_tensor(windows, dtype=torch.float32)
+    if given.ndim != 2 or given.shape[1] != WINDOW_SAMPLES:
+        raise ValueError(f"windows have shape (n, {WINDOW_SAMPLES}), not {tuple(given.shape)}")
+    return given
 
 
 def load_tower(name: str) -> StartingTower:

@@ -33,9 +33,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.audio import WINDOW_SAMPLES
 from core.errors import CheckpointError, shown_name
-from core.towers import PromptReading, Weights, Windows
+from core.towers import PromptReading, Weights, Windows, waveforms
 
 FFT_SAMPLES = 1_024
 HOP_SAMPLES = 480
@@ -151,9 +150,7 @@ class ClapTower(nn.Module):
 
         Frames are 10 ms apart; the bins reach from 50 Hz to 14 kHz.
         """
-        waveform = torch.as_tensor(windows, dtype=torch.float32)
-        if waveform.ndim != 2 or waveform.shape[1] != WINDOW_SAMPLES:
-            raise ValueError(f"windows have shape (n, {WINDOW_SAMPLES}), not {tuple(waveform.shape)}")
+        waveform = waveforms(windows)
         to_gpu = self.device.type == "cuda" and waveform.device.type == "cpu"
         if to_gpu:
             waveform = waveform.pin_memory()  # then it is sent while both sides do other work

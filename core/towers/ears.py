@@ -17,6 +17,8 @@ A prompt is read word by word, in any order and case, with the pieces that wordl
 into. A word speaks of the tags that it is nearer to than almost all words are, so "the" speaks of none.
 After "no", "not" or "without", words count against theirs, to the next comma or "but". Words that are not in
 the list of English words (SCOWL) are not read: their pieces would mean something that they do not.
+
+Windows of music and of what is none are remembered, so that a clip of the latter can be named (`resembles`).
 """
 
 import functools
@@ -33,9 +35,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.audio import WINDOW_SAMPLES
 from core.errors import CheckpointError
-from core.towers import PromptReading, Weights, Windows
+from core.towers import PromptReading, Weights, Windows, waveforms
 
 TAGS = 100  # of both taggers
 LAYER = 400  # numbers in their penultimate layers
@@ -50,7 +51,7 @@ _TEMPO = (128, 64, 32)  # frames that the filters of rhythm span
 _BOUND = 3.0  # standard deviations
 _USUAL = 3.0  # standard deviations over English words; 2 to 4 order captions about as well
 _LEAST_PROBABILITY = 1e-4
-_SAYS_LITTLE = 3.0  # length of the word that says most of music; shorter in 2 % of captions, in 60 % of a licence
+_SAYS_LITTLE = 3.0  # length of the word that says most of music; shorter in 2 % of the material's captions
 _NEARER = 0.05  # in cosine: by as much what is no music is nearer than any music; chosen on what is learned from
 _NEGATIONS = frozenset({"no", "not", "without", "non", "never"})
 _ENDS_NEGATION = re.compile(r"[,.;:!?]|\bbut\b|\bwith\b")
@@ -201,10 +202,7 @@ class EarsTower(nn.Module):
 
     def features(self, windows: Windows) -> Tensor:
         """Return spectrograms, (n, 626, 96); ValueError for other windows."""
-        waveform = torch.as_tensor(windows, dtype=torch.float32)
-        if waveform.ndim != 2 or waveform.shape[1] != WINDOW_SAMPLES:
-            raise ValueError(f"windows have shape (n, {WINDOW_SAMPLES}), not {tuple(waveform.shape)}")
-        waveform = waveform.to(self.device)
+        waveform = waveforms(windows).to(self.device)
         hann = torch.hann_window(_FFT_SAMPLES, device=self.device)
         with torch.no_grad():
             spectrum = torch.stft(

@@ -30,10 +30,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.audio import MODEL_SAMPLE_RATE_HZ, WINDOW_SAMPLES
+from core.audio import MODEL_SAMPLE_RATE_HZ
 from core.errors import CheckpointError, shown_name
 from core.files import json_text, write_atomically
-from core.towers import PromptReading, Weights, Windows
+from core.towers import PromptReading, Weights, Windows, waveforms
 
 SAMPLE_RATE_HZ = 24_000
 FRAMES_AT_ONCE = 10  # of MuQ's 25 a second: 25 frames a window, about as many as HTSAT's
@@ -93,10 +93,7 @@ class MuqTower(nn.Module):
 
     def features(self, windows: Windows) -> Tensor:
         """Return MuQ's standardised log-mel spectrograms at 24 kHz, (n, 128, 1000); ValueError for other windows."""
-        waveform = torch.as_tensor(windows, dtype=torch.float32)
-        if waveform.ndim != 2 or waveform.shape[1] != WINDOW_SAMPLES:
-            raise ValueError(f"windows have shape (n, {WINDOW_SAMPLES}), not {tuple(waveform.shape)}")
-        channels = waveform.cpu().numpy().T  # as soxr takes several signals
+        channels = waveforms(windows).cpu().numpy().T  # as soxr takes several signals
         halved = np.ascontiguousarray(soxr.resample(channels, MODEL_SAMPLE_RATE_HZ, SAMPLE_RATE_HZ, quality="HQ").T)
         with torch.no_grad():
             spectra = self._muq.preprocessing(torch.from_numpy(halved).to(self.device), features=["melspec_2048"])
