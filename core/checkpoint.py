@@ -20,6 +20,7 @@ heads over sequences. Folders from before there was a choice hold the paper's.
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -36,7 +37,7 @@ from core.audio import InputPolicy
 from core.errors import CheckpointError, ScaleError, shown_name
 from core.files import json_text, sha256_of, write_atomically
 from core.heads import Heads, SequenceHeads, SequenceParts
-from core.metrics import shortage
+from core.ranges import why_no_range
 from core.scales import MAX_SCORE, MIN_SCORE, MUSICEVAL, Scale, Scales, keys
 from core.towers import Tower, restore_tower
 
@@ -48,7 +49,6 @@ RUN_FILE, PROGRESS_FILE, LOG_FILE, STATE_FILE = "run.json", "progress.json", "lo
 PREDICTIONS_FILE, SPLIT_FILE = "predictions.csv", "split.csv"
 CURVES_FILE, SCATTER_FILE = "curves.svg", "scatter.svg"
 _WEIGHT_FILES = "model*.safetensors"
-LEAST_FOR_RANGE = 9  # of n clips and one more, the largest 10 % are one clip from n = 9 on
 _ANY_CLIPS = "clips that the model was not trained on"  # of folders that do not say more
 _DEMO_CAVEAT = "trained on composed music and simulated raters"  # of folders that store no caveat
 
@@ -59,6 +59,7 @@ class ErrorEstimate:
 
     level: float  # share of these clips whose error was at most `absolute_error`, between 0 and 1
     absolute_error: Mapping[str, float]  # by scale that they were rated on; empty where they were too few to say
+    error_per_spread: Mapping[str, float]  # the same as a multiple of `Heads.spread`; empty where heads have none
     n_clips: int
     n_systems: int
     data: str  # what the clips and ratings were, in words
@@ -138,7 +139,8 @@ def save_checkpoint(
         See `Checkpoint`.
     metrics : mapping
         Must hold ``held_out`` with what `ErrorEstimate` has (``level`` as ``interval_level``, and
-        ``absolute_error`` as ``absolute_error_quantile``, null where there is ``no_range``).
+        ``absolute_error`` as ``absolute_error_quantile``, null where there is ``no_range``, ``error_per_spread``
+        as ``spread_quantile``).
     model_card : str
         Markdown.
     provenance : mapping
@@ -252,15 +254,17 @@ def _parse_error_estimate(metrics: Mapping[str, Any], scales: Scales) -> ErrorEs
         level = _within(0.0, held_out["interval_level"], 1.0)
         stored = held_out["absolute_error_quantile"]
         no_range = str(held_out.get("no_range", ""))
-        if n_clips < LEAST_FOR_RANGE:  # folders of before have a range of however few clips
-            stored, no_range = None, no_range or f"{shortage(n_clips, 'held-out clips', LEAST_FOR_RANGE)}."
+        per_spread = held_out.get("spread_quantile")
+        if short := why_no_range(n_clips, n_systems):  # folders of before have a range of however few clips
+            stored, per_spread, no_range = None, None, no_range or short
         elif stored is None:
             raise ValueError(f"there are {n_clips} clips and no error")
         if not 0 <= n_systems <= n_clips:
             raise ValueError(f"there are {n_systems} systems of {n_clips} clips")
         return ErrorEstimate(
             level,
-            _ranges(stored or {}, scales),
+            _ranges(stored or {}, scales, MAX_SCORE - MIN_SCORE),
+            _ranges(per_spread or {}, scales, math.inf),
             n_clips,
             n_systems,
             str(held_out["data"]),
@@ -274,9 +278,9 @@ def _parse_error_estimate(metrics: Mapping[str, Any], scales: Scales) -> ErrorEs
         ) from problem
 
 
-def _ranges(stored: Mapping[str, Any], scales: Scales) -> dict[str, float]:
+def _ranges(stored: Mapping[str, Any], scales: Scales, most: float) -> dict[str, float]:
     """Errors by scale; a scale on which no clip was rated that was held out has none."""
-    found = {key: _within(0.0, stored[key], MAX_SCORE - MIN_SCORE) for key in keys(scales) if key in stored}
+    found = {key: _within(0.0, stored[key], most) for key in keys(scales) if key in stored}
     if stored and not found:
         raise ValueError(f"there are errors of {', '.join(stored)} and none of {', '.join(keys(scales))}")
     return found
@@ -284,7 +288,7 @@ def _ranges(stored: Mapping[str, Any], scales: Scales) -> dict[str, float]:
 
 def _within(low: float, value: Any, high: float) -> float:
     number = float(value)
-    if not low <= number <= high:
+    if not (low <= number <= high and math.isfinite(number)):
         raise ValueError(f"{number} is not from {low:g} to {high:g}")
     return number
 

@@ -352,7 +352,11 @@ def _ranges(held_out: Mapping[str, Any]) -> str:
     if not errors:
         return f"Its scores have no range: {held_out['no_range']}"
     widths = ", ".join(f"{error:.2f} ({key.replace('_', ' ')})" for key, error in errors.items())
-    return f"Ranges of {held_out['interval_level']:.0%}: {widths} to either side, from {held_out['n_clips']} clips."
+    held = ", ".join(f"{of['all']:.0%}" for of in held_out["coverage"].values())
+    return (
+        f"Ranges of {held_out['interval_level']:.0%}: {widths} to either side, from {held_out['n_clips']} clips of "
+        f"{held_out['n_systems']} systems. Made of all other systems, they hold {held} of a system's clips."
+    )
 
 
 app.add_command(evaluate)

@@ -21,7 +21,6 @@ official dev part; of its metrics only SRCC is given here, and its system truth 
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +30,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.checkpoint import LEAST_FOR_RANGE
 from core.errors import DataError, MetricError, shown_name
 from core.files import Problems, first_of, line_place
 from core.metrics import LEAST_GROUPS, LEAST_POINTS, METRICS, Agreement, agreement, bootstrap_intervals, shortage
 from core.musiceval import WavName, is_published
+from core.ranges import LEVEL, bounded, coverage, held_error, why_no_range
 from core.rated_clips import RatedClips, count_systems, scales_beside, write_csv, write_scales_beside
 from core.scales import MAX_SCORE, MIN_SCORE, MUSICEVAL, Scale, Scales, keys
 from core.tables import open_table, parse_number, parse_score
@@ -43,7 +42,6 @@ from core.tables import open_table, parse_number, parse_score
 RESAMPLES = 1000
 LEVELS = ("utterance", "system")
 _UNITS = {"utterance": "clips", "system": "systems"}
-INTERVAL_LEVEL = 0.9
 NO_SYSTEMS = "the data does not say which system made a clip."
 
 _NAMES = ("clip_id", "system_id")
@@ -372,28 +370,47 @@ def _given(system_scores: SystemScores, scale: Scale, systems: list[str]) -> NDA
     return np.array([scores[system] for system in systems])
 
 
-def error_estimate(predictions: Predictions, data: str, which: str = "") -> dict[str, Any]:
-    """Return the error that a checkpoint's ranges are made of, as ``metrics.json`` has it.
-
-    The range is split-conformal: of n clips and one more, the errors are in any order equally likely, so the
-    ceil((n + 1) 0.9)-th smallest holds the next one with a probability of at least 90 %. That takes
-    `LEAST_FOR_RANGE` clips. `which` says in words which clips these are.
-
-    Source: Lei et al., "Distribution-free predictive inference for regression", 2018, section 2.2.
-    """
-    table, n = predictions.table, len(predictions.table)
-    place = math.ceil((n + 1) * INTERVAL_LEVEL - 1e-9)
-    errors = {key: np.sort((table[key] - table[predicted(key)]).abs().to_numpy()) for key in keys(predictions.scales)}
-    is_enough = n >= LEAST_FOR_RANGE
+def nothing_estimated(n_clips: int, n_systems: int, data: str, which: str) -> dict[str, Any]:
+    """Return an error estimate without errors, and why, if so many clips of so many systems give none."""
     return {
         "data": data,
         "which": which,
-        "n_clips": n,
-        "n_systems": count_systems(table),
-        "interval_level": INTERVAL_LEVEL,
-        "absolute_error_quantile": {key: float(of[place - 1]) for key, of in errors.items()} if is_enough else None,
-        "no_range": "" if is_enough else f"{shortage(n, 'held-out clips', LEAST_FOR_RANGE)}.",
+        "n_clips": n_clips,
+        "n_systems": n_systems,
+        "interval_level": LEVEL,
+        "absolute_error_quantile": None,
+        "no_range": why_no_range(n_clips, n_systems),
     }
+
+
+def error_estimate(
+    predictions: Predictions, data: str, which: str = "", spread: Mapping[str, NDArray[np.float64]] | None = None
+) -> dict[str, Any]:
+    """Return what ranges are made of (`core.ranges`), as ``metrics.json`` has it.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        Of clips that what predicted them had not learned. Where systems are known, clips of none are left out.
+    data, which : str
+        What the clips are, and which of them, in words.
+    spread : mapping of scale to array, optional
+        How far the heads themselves expect to be wrong, (n_clips,), in points.
+    """
+    named, of_scales = (predictions.table["system_id"] != "").to_numpy(), keys(predictions.scales)
+    table = predictions.table[named] if named.any() else predictions.table
+    estimate = nothing_estimated(len(table), count_systems(table), data, which)
+    if estimate["no_range"]:
+        return estimate
+    systems = table["system_id"].to_numpy(dtype=str)
+    scores = {key: table[key].to_numpy(dtype=float) for key in of_scales}
+    errors = {key: np.abs(scores[key] - table[predicted(key)].to_numpy(dtype=float)) for key in of_scales}
+    estimate["absolute_error_quantile"] = {key: held_error(errors[key], systems) for key in of_scales}
+    if spread is not None:
+        errors = {key: errors[key] / bounded(spread[key][named]) for key in of_scales}
+        estimate["spread_quantile"] = {key: held_error(errors[key], systems) for key in of_scales}
+    estimate["coverage"] = {key: coverage(errors[key], systems, scores[key]) for key in of_scales}
+    return estimate
 
 
 # By source, level and scale; in the order of `METRICS`.

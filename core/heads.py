@@ -142,6 +142,10 @@ class Heads(nn.ModuleDict):
         of_windows = self(clips.audio, clips.text[clips.owner]).double()
         return pool(of_windows, clips.owner, len(clips), clips.weight)
 
+    def spread(self, clips: EmbeddedClips) -> Tensor | None:  # noqa: ARG002
+        """Return how far the heads expect each value to be wrong, (n_clips, n_scales), or None."""
+        return None
+
     def prepared(self, clips: EmbeddedClips) -> EmbeddedClips:
         """Return clips with all done that nothing learned changes, for those that are judged again and again."""
         return clips
@@ -192,6 +196,15 @@ class SequenceHeads(Heads):
     def judge(self, clips: EmbeddedClips) -> Tensor:
         """Return the values of clips as (n_clips, n_scales) float64, not clamped."""
         return self.outputs(clips)[..., 0].double().mean(dim=1)
+
+    def spread(self, clips: EmbeddedClips) -> Tensor | None:
+        """Return the standard deviation of what the bins say, (n_clips, n_scales) float64."""
+        if not self.parts.bins:
+            return None
+        chance = self.outputs(clips)[..., 1:].double().softmax(dim=-1).mean(dim=1)
+        centres = bin_centres().to(chance)
+        mean = chance @ centres
+        return (chance @ centres.square() - mean.square()).clamp(min=0).sqrt()
 
     def outputs(self, clips: EmbeddedClips) -> Tensor:
         """Return what is learned from: (n_clips, members, n_scales, 1 + bins), the value first."""

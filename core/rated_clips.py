@@ -159,6 +159,10 @@ class RatedClips:
         n_clips = sum(len(ids) for ids in groups if len(ids) > 1)
         return [f"{n_clips:,} clips have the audio of another one: {first_of(twins)}."] if twins else []
 
+    def one_of_each_audio(self) -> list[int]:
+        """Return rows of which no two have the same audio."""
+        return sorted({audio: row for row, audio in reversed([*enumerate(self.audio_ids())])}.values())
+
     def take(self, rows: Sequence[int]) -> Self:
         """Return some of the clips."""
         return dataclasses.replace(self, table=self.table.iloc[list(rows)])

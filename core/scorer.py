@@ -5,7 +5,7 @@ read, checked and brought to the checkpoint's input policy in threads beside the
 clips go through it together, each prompt once. A clip of which the judge would hear nothing gets no score
 (`core.errors.SilenceError`). The heads say what the clip is worth, and each of its windows alone (`core.heads`:
 for those of the paper the former is the mean of the latter, by what each window adds); then values are clamped
-to 1 to 5. The interval around a value is the checkpoint's held-out error, the same width for every clip.
+to 1 to 5. The interval around a value is the checkpoint's held-out error, wider where its heads are less sure.
 
 Scoring draws no random number and may run in several threads. A clip gets the same score alone and in any
 company, within 1e-6 in float32.
@@ -32,6 +32,8 @@ from core.checkpoint import Checkpoint, ErrorEstimate, load_checkpoint
 from core.embeddings import Asked, EmbeddingCache
 from core.errors import AudioError, shown_name
 from core.feed import Progress, in_order
+from core.heads import EmbeddedClips
+from core.ranges import bounded
 from core.scales import Scales, clamp, keys
 from core.towers import PromptReading
 from core.warnings import ScoreWarning, find_faults
@@ -432,18 +434,37 @@ class Scorer:
         with torch.inference_mode():
             of_clips = self.checkpoint.heads.judge(clips)
             of_windows = self.checkpoint.heads.judge(clips.by_window())
+            errors = self._errors(clips)
         of_passes = of_windows.reshape(-1, self.checkpoint.policy.passes, len(self.checkpoint.scales)).mean(dim=1)
         courses = torch.split(of_passes, [len(clip.times) for clip, _ in known])
         ranks = self.preference.rank(clips) if self.preference else [None] * len(clips)
         strange = [_strangeness(self.checkpoint.tower.resembles(of)) for of in clips.windows()]
-        for (clip, prompt), of_clip, course, rank, odd in zip(known, of_clips, courses, ranks, strange, strict=True):
-            yield self._assemble(clip, prompt, of_clip, course, rank, odd)
+        for (clip, prompt), *found in zip(known, of_clips, errors, courses, ranks, strange, strict=True):
+            yield self._assemble(clip, prompt, *found)
+
+    def _errors(self, clips: EmbeddedClips) -> list[dict[str, float]]:
+        """How far the values of each clip may be from the panel's, by scale, where that is known."""
+        known = self.checkpoint.error_estimate
+        if known is None or not known.error_per_spread:
+            return [dict(known.absolute_error) if known else {}] * len(clips)
+        spread = self.checkpoint.heads.spread(clips)
+        assert spread is not None
+        scales = keys(self.checkpoint.scales)
+        return [
+            {
+                scale: known.error_per_spread[scale] * of
+                for scale, of in zip(scales, row, strict=True)
+                if scale in known.error_per_spread
+            }
+            for row in bounded(spread.cpu().numpy()).tolist()
+        ]
 
     def _assemble(
         self,
         clip: _Known,
         prompt: str,
         of_clip: Tensor,
+        errors: Mapping[str, float],
         course: Tensor,
         rank: PreferenceRank | None,
         strange: list[ScoreWarning],
@@ -457,7 +478,7 @@ class Scorer:
             checkpoint.scales,
             values,
             missing,
-            _intervals(values, checkpoint.error_estimate),
+            _intervals(values, errors, checkpoint.error_estimate),
             tuple(
                 WindowScore(*span, self._by_scale(row, missing)) for span, row in zip(clip.times, course, strict=True)
             ),
@@ -509,18 +530,19 @@ def _word_warnings(prompt: str, reading: PromptReading) -> list[ScoreWarning]:
     return warnings
 
 
-def _intervals(values: Mapping[str, float | None], error: ErrorEstimate | None) -> Intervals | None:
-    if error is None or not error.absolute_error:
+def _intervals(
+    values: Mapping[str, float | None], errors: Mapping[str, float], known: ErrorEstimate | None
+) -> Intervals | None:
+    if known is None or not errors:
         return None
-    width = error.absolute_error
-    told = ((scale, value, width[scale]) for scale, value in values.items() if value is not None and scale in width)
+    told = ((scale, value, errors[scale]) for scale, value in values.items() if value is not None and scale in errors)
     bounds = {scale: (clamp(value - error), clamp(value + error)) for scale, value, error in told}
-    systems = f"{error.n_systems} systems; " if error.n_systems else ""
+    wider = ", wider where the model is less sure" if known.error_per_spread else ""
     source = (
-        f"held-out error: for {error.level:.0%} of {error.n_clips} {error.which} "
-        f"({systems}{error.data}), the raters' mean was at most this far away"
+        f"held-out error: for {known.level:.0%} of {known.n_clips} {known.which} "
+        f"({known.n_systems} systems; {known.data}), the raters' mean was at most this far away{wider}"
     )
-    return Intervals(error.level, source, bounds)
+    return Intervals(known.level, source, bounds)
 
 
 def _is_english_script(prompt: str) -> bool:

@@ -21,7 +21,7 @@ REFERENCE_DATA = os.environ.get("MUSICEVAL_REFERENCE_DATA")
 METRICS = {
     "held_out": {
         "n_clips": 40,
-        "n_systems": 4,
+        "n_systems": 10,
         "data": "nothing: random weights",
         "interval_level": 0.9,
         "absolute_error_quantile": {"musical_impression": 0.5, "textual_alignment": 0.75},

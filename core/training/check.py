@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.checkpoint import LEAST_FOR_RANGE
 from core.errors import DataError
 from core.evaluation import NO_SYSTEMS
 from core.measured_part import parts_of_audio
 from core.metrics import LEAST_POINTS, shortage
 from core.musiceval import read_source
+from core.ranges import why_no_range
 from core.rated_clips import RatedClips, count_systems
 from core.splits import split_clips
 from core.training.loop import FitState
@@ -54,7 +54,12 @@ def check_plan(plan: TrainingPlan) -> DataCheck:
 
 def check_data(clips: RatedClips, recipe: Recipe) -> DataCheck:
     """Check clips with their parts."""
-    doubts = [*_doubts_of_train(clips), *_doubts_of_dev(clips, recipe), *_doubts_of_measuring(clips)]
+    doubts = [
+        *_doubts_of_train(clips),
+        *_doubts_of_dev(clips, recipe),
+        *_doubts_of_measuring(clips),
+        *_doubts_of_ranges(clips, recipe),
+    ]
     return DataCheck(tuple(_refusals(clips)), (*clips.notes, *clips.same_audio(), *doubts))
 
 
@@ -102,8 +107,6 @@ def _doubts_of_measuring(clips: RatedClips) -> list[str]:
     if part == "dev":
         doubts.append("There is no test part: it is measured on the dev part, on which training stops.")
     n_systems = count_systems(clips.table.iloc[rows])
-    if len(rows) < LEAST_FOR_RANGE:
-        doubts.append(f"Its scores have no range: {shortage(len(rows), f'{part} clips', LEAST_FOR_RANGE)}.")
     if len(rows) < LEAST_POINTS:
         doubts.append(f"Nobody can say how good it is: {shortage(len(rows), f'{part} clips', LEAST_POINTS)}.")
     elif not clips.n_systems:
@@ -116,6 +119,13 @@ def _doubts_of_measuring(clips: RatedClips) -> list[str]:
     if heard := sum(known[audio[row]] == "train" for row in rows):
         doubts.append(f"{heard} of {len(rows)} {part} clips have audio that is in the train part, too.")
     return doubts
+
+
+def _doubts_of_ranges(clips: RatedClips, recipe: Recipe) -> list[str]:
+    """Say whether ranges will be missing: they are of all clips, or of the measured part where towers are trained."""
+    rows = clips.rows(measured_part(clips)) if recipe.fine_tune else clips.one_of_each_audio()
+    short = why_no_range(len(rows), clips.take(rows).n_systems)
+    return [f"Its scores have no range: {short}"] if short else []
 
 
 def has_learned(state: FitState, mos: NDArray[np.float64], train: Sequence[int]) -> bool:

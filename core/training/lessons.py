@@ -73,6 +73,13 @@ class Lessons:
         clips = cache.together(audio, [asked.prompt for asked in self.rows])
         return clips.without_prompts(torch.tensor([not asked.prompt for asked in self.rows]))
 
+    def embedded_in(self, more: "Lessons", embedded: EmbeddedClips) -> EmbeddedClips:
+        """Return the embeddings of these rows among those of lessons that have them all."""
+        if self.rows == more.rows:
+            return embedded
+        places = {asked: row for row, asked in enumerate(more.rows)}
+        return embedded.take(torch.tensor([places[asked] for asked in self.rows]))
+
 
 def _union(of_sources: Iterable[Scales]) -> Scales:
     """All scales, each once, by key."""

@@ -32,12 +32,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import core
-from core.checkpoint import CONFIG_FILE, LEAST_FOR_RANGE, METRICS_FILE, PROGRESS_FILE, RUN_FILE, read_metrics
+from core.checkpoint import CONFIG_FILE, METRICS_FILE, PROGRESS_FILE, RUN_FILE, read_metrics
 from core.controls import Controls
 from core.errors import CheckpointError, ScaleError, TrainingError, shown_name
 from core.evaluation import Measured
 from core.files import json_text, write_atomically
-from core.metrics import shortage
+from core.ranges import why_no_range
 from core.scales import MUSICEVAL, Scale
 from core.settings import ADMIN_PASSWORD
 from core.training.recipe import RunProgress, TrainingPlan
@@ -448,10 +448,10 @@ def _doubts(metrics: Mapping[str, Any]) -> tuple[str, ...]:
     if isinstance(stored, list):
         return tuple(map(str, stored))
     held_out = metrics.get("held_out")
-    n = held_out.get("n_clips") if isinstance(held_out, Mapping) else None
-    if not isinstance(n, int) or n >= LEAST_FOR_RANGE:
-        return ()
-    return (f"Its scores have no range: {shortage(n, 'held-out clips', LEAST_FOR_RANGE)}.",)
+    known = [held_out.get(of) for of in ("n_clips", "n_systems")] if isinstance(held_out, Mapping) else []
+    counts = [n for n in known if isinstance(n, int)]
+    short = why_no_range(*counts) if len(counts) == 2 else ""
+    return (f"Its scores have no range: {short}",) if short else ()
 
 
 def _json_object(path: Path) -> dict[str, Any] | None:

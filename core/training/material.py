@@ -99,6 +99,15 @@ class Material:
         notes = [note for name, clips in self.others for note in (*clips.notes, *clips.same_audio())]
         return replace(found, doubts=(*found.doubts, *notes, *self.lessons.notes))
 
+    def lessons_of(self, clips: RatedClips) -> Lessons:
+        """Return what is learned where the clips have other parts."""
+        return Lessons.of(clips, self.others, self.pairs, self.plan.weights)
+
+    @property
+    def everything(self) -> Lessons:
+        """All that anything can be learned from: nothing is held out."""
+        return self.lessons_of(self.clips.with_parts(["train"] * len(self.clips)))
+
     @property
     def caveat(self) -> str:
         """What is not real in it (`core.checkpoint.Checkpoint`)."""
@@ -160,12 +169,14 @@ def write_model(
     cosine: NDArray[np.float64] | None,
     elsewhere: Sequence[Mapping[str, Any]] = (),
     moved: Mapping[str, Change] | None = None,
+    estimate: Mapping[str, Any] | None = None,
 ) -> None:
     """Measure a trained judge and write everything that its folder has, ``config.json`` last.
 
     The material's tower is as it is after training; the values, (n, n_scales), are what the judge says of the
     clips of the measured part; `cosine` is that of all clips where the tower was not trained, and `elsewhere` what
-    was learned of how further sources rate, and `moved` what was gained by moving a judge.
+    was learned of how further sources rate, and `moved` what was gained by moving a judge. Ranges come from the
+    `estimate`; without one from the measured part.
     """
     data, path, run, rows = material.in_words(), folder.path, folder.run(), material.measured_rows
     measured_on, which = material.measured_in_words()
@@ -175,7 +186,7 @@ def write_model(
     controls = Controls() if material.judge else measure_controls(material.clips, rows, cosine)
     metrics = {
         "part": material.measured_part,
-        "held_out": error_estimate(predictions, measured_on, which),
+        "held_out": estimate or error_estimate(predictions, measured_on, which),
         **measured.to_json(),
         **measured.reasons_to_json(),
         **controls.to_json(),

@@ -31,8 +31,10 @@ from core.rated_clips import data_sha256
 from core.scales import Scales
 from core.settings import pick_device
 from core.training.check import has_learned
+from core.training.cross import estimate_by_system
 from core.training.examples import EmbeddedExamples, HeadsAlone, SoundExamples, WholeJudge
 from core.training.folder import RunFolder
+from core.training.lessons import Lessons
 from core.training.loop import Fit
 from core.training.material import Material, write_model
 from core.training.moving import changes, move
@@ -199,12 +201,14 @@ class _Run:
         target, tower, seed = material.lessons.target, material.starting.tower, self.plan.split.seed
         judge: nn.Module
         examples: SoundExamples | EmbeddedExamples
-        cosine = None
+        cosine, estimate = None, None
         if self.plan.recipe.fine_tune:
             heads = new_heads(tower.dim, target, seed, self.plan.recipe)
             judge, examples = WholeJudge(tower, heads), self._sound(material, limits)
         else:
-            clips = self._embedded(material, cache, limits)
+            everything = material.everything
+            of_everything = self._embedded(everything, material, cache, limits)
+            clips = material.lessons.embedded_in(everything, of_everything)
             cosine = cosines(clips)
             heads = new_heads(tower.dim, target, seed, self.plan.recipe, clips)
             judge, examples = HeadsAlone(heads), EmbeddedExamples(heads.prepared(clips), self.accelerator.device)
@@ -217,8 +221,10 @@ class _Run:
             self._report(RunProgress("measuring", "Measuring on clips that were held out"))
             values = fit.values(material.clips.rows(material.measured_part))
             if self.accelerator.is_main_process:
+                if not self.plan.recipe.fine_tune:
+                    estimate = estimate_by_system(material, everything, of_everything, self._report_measuring)
                 sources = fit.objective.sources_to_json()
-                write_model(self.folder, material, heads, values, fit.state, cosine, sources)
+                write_model(self.folder, material, heads, values, fit.state, cosine, sources, estimate=estimate)
                 self.folder.end()
             learned = has_learned(fit.state, material.clips.mos, material.clips.rows("train"))
             said = "The model is ready" if learned else "Nothing was learned"
@@ -231,7 +237,7 @@ class _Run:
         """Move the heads of a judge; it takes seconds, so there is no state to go on from."""
         judge, clips, seed = material.judge, material.clips, self.plan.split.seed
         assert judge is not None
-        embedded = self._embedded(material, cache, limits)
+        embedded = self._embedded(material.lessons, material, cache, limits)
         if self.accelerator.is_main_process:
             self._report(RunProgress("training", "Moving the judge, and without each part of the clips"))
             moved = move(judge.heads, clips, embedded, seed)
@@ -243,16 +249,21 @@ class _Run:
             self._report(RunProgress("done", "The model is ready", 1.0, 0.0, moved.state.epoch, moved.state.epoch))
         self.accelerator.wait_for_everyone()
 
-    def _embedded(self, material: Material, folder: Path | None, limits: AudioLimits) -> EmbeddedClips:
-        """The clips' embeddings; what is not in the cache is shared out among the processes."""
+    def _embedded(
+        self, lessons: Lessons, material: Material, folder: Path | None, limits: AudioLimits
+    ) -> EmbeddedClips:
+        """The embeddings of all rows; what is not in the cache is shared out among the processes."""
         starting, device, recipe = material.starting, self.accelerator.device, material.plan.recipe
         asked = Asked(**recipe.asks())
         cache = EmbeddingCache(folder, starting.tower.to(device), starting.policy, recipe.precision, limits, asked)
-        paths = [asked.file for asked in material.lessons.rows]
-        mine = [paths[row] for row in self._mine(len(paths))]
-        cache.audio(mine, lambda share, message: self._report(RunProgress("embedding", message, share)))
-        self.accelerator.wait_for_everyone()
-        return material.lessons.embed(cache)
+
+        def report(share: float, message: str) -> None:
+            self._report(RunProgress("embedding", message, share))
+
+        if self.accelerator.num_processes > 1:
+            cache.audio([lessons.rows[row].file for row in self._mine(len(lessons.rows))], report)
+            self.accelerator.wait_for_everyone()
+        return lessons.embed(cache, report)
 
     def _sound(self, material: Material, limits: AudioLimits) -> SoundExamples:
         """The clips; those that cannot be read are named before training begins."""
@@ -292,6 +303,9 @@ class _Run:
     def _agreed(self, value: Any) -> Any:
         """What the first process says."""
         return broadcast_object_list([value])[0]
+
+    def _report_measuring(self, message: str, share: float) -> None:
+        self._report(RunProgress("measuring", message, share))
 
     def _report_end(self, phase: str, message: str) -> None:
         """Report an end without a model, unless the folder is missing or another run's."""

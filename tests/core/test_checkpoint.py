@@ -57,7 +57,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path, scorer: Scorer) -> None:
     assert copy.metrics == METRICS
     errors = {"musical_impression": 0.5, "textual_alignment": 0.75}
     which = "clips that the model was not trained on"
-    assert copy.error_estimate == ErrorEstimate(0.9, errors, 40, 4, "nothing: random weights", which, "")
+    assert copy.error_estimate == ErrorEstimate(0.9, errors, {}, 40, 10, "nothing: random weights", which, "")
     assert copy.sha256 == hashlib.sha256((tmp_path / "new" / "copy" / "config.json").read_bytes()).hexdigest()
     assert (tmp_path / "new" / "copy" / "README.md").read_text() == "# Copy\n"
     for given, loaded in (
@@ -198,6 +198,7 @@ def test_metrics_that_were_edited_are_refused(tmp_path: Path, scorer: Scorer) ->
         {"absolute_error_quantile": {"musical_impression": 4.5, "textual_alignment": 0.5}},
         {"absolute_error_quantile": {"mood": 0.5}},
         {"absolute_error_quantile": None},
+        {"spread_quantile": {"musical_impression": float("inf")}},
         {"n_clips": "many"},
         {"n_systems": 41},
     ],
@@ -215,7 +216,7 @@ def test_of_too_few_clips_there_is_no_range(stored: dict[str, Any], tmp_path: Pa
     loaded = load_checkpoint(tmp_path)
     assert loaded.error_estimate is not None
     assert loaded.error_estimate.absolute_error == {}
-    why = stored.get("no_range", "2 held-out clips are too few; it needs 7 more held-out clips.")
+    why = stored.get("no_range", "2 clips of 1 system are too few; a range needs 40 clips of 10 systems.")
     assert loaded.error_estimate.no_range == why
     score = Scorer(loaded).score((pluck(), 16_000), "A calm guitar line")
     assert score.intervals is None

@@ -361,7 +361,7 @@ def test_a_finished_run_prints_its_table_again(
     assert main(command) == 0
     out, err = capsys.readouterr()
     assert "this result (n = 4)" in out
-    assert "Its scores have no range: 4 held-out clips are too few; it needs 5 more held-out clips." in out
+    assert "Its scores have no range: 12 clips of 4 systems are too few; a range needs 40 clips of 10 systems." in out
     assert "training mean" in out
     assert "! It may learn little more than the mean: 7 training clips are too few" in err
     assert out.splitlines()[-2:] == [
@@ -389,7 +389,7 @@ def test_what_was_not_measured_is_said(tmp_path: Path, capsys: pytest.CaptureFix
     assert "! There is no test part: it is measured on the dev part, on which training stops." in out
     metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
     assert metrics["part"] == "dev"
-    assert metrics["held_out"]["n_clips"] == 4
+    assert metrics["held_out"]["n_clips"] == 12
 
 
 @pytest.mark.parametrize(

@@ -214,40 +214,51 @@ def test_what_was_measured_is_stored() -> None:
     assert Measured.from_json({}, MUSICEVAL).agreement == {}
 
 
-def off_by(n: int) -> Predictions:
-    """The k-th clip of n is off by k / 10, from 0."""
-    rows = predictions(n, 3).table.assign(
-        predicted_musical_impression=lambda rows: rows[MI] + np.arange(n) / 10,
-        predicted_textual_alignment=lambda rows: rows[TA] - np.arange(n) / 5,
+def off_by(clips: int, systems: int) -> Predictions:
+    """The k-th clip is off by k / 10 in one scale and by k / 5 in the other, from 0."""
+    rows = predictions(clips, systems).table.assign(
+        predicted_musical_impression=lambda rows: rows[MI] + np.arange(clips) / 10,
+        predicted_textual_alignment=lambda rows: rows[TA] - np.arange(clips) / 5,
     )
     return Predictions(rows, MUSICEVAL)
 
 
-@pytest.mark.parametrize(("n", "place"), [(9, 9), (10, 10), (19, 18), (99, 90)])
-def test_a_range_is_split_conformal(n: int, place: int) -> None:
-    estimate = error_estimate(off_by(n), "some clips", "clips of systems")
-    errors = estimate.pop("absolute_error_quantile")
-    assert errors == pytest.approx({MI: (place - 1) / 10, TA: (place - 1) / 5})
+def test_a_range_is_made_of_errors_by_system() -> None:
+    estimate = error_estimate(off_by(40, 10), "some clips", "clips of systems")
+    errors, coverage = estimate.pop("absolute_error_quantile"), estimate.pop("coverage")
+    assert errors == pytest.approx({MI: 3.9, TA: 7.8})  # 10 systems and one more: 90 % are all but one clip in 44
+    assert coverage.keys() == {MI, TA}
     assert estimate == {
-        **{"data": "some clips", "which": "clips of systems", "n_clips": n, "n_systems": 3},
+        **{"data": "some clips", "which": "clips of systems", "n_clips": 40, "n_systems": 10},
         **{"interval_level": 0.9, "no_range": ""},
     }
 
 
-def test_of_too_few_clips_there_is_no_range() -> None:
-    estimate = error_estimate(off_by(8), "some clips")
-    assert estimate["absolute_error_quantile"] is None
-    assert estimate["no_range"] == "8 held-out clips are too few; it needs 1 more held-out clip."
+def test_where_heads_say_how_sure_they_are_errors_are_multiples_of_that() -> None:
+    spread = {key: np.full(40, 0.5) for key in (MI, TA)}
+    estimate = error_estimate(off_by(40, 10), "", spread=spread)
+    assert estimate["spread_quantile"] == pytest.approx({MI: 7.8, TA: 15.6})
+    assert estimate["absolute_error_quantile"] == pytest.approx({MI: 3.9, TA: 7.8})
 
 
-def test_a_range_holds_the_next_clip_as_often_as_it_says() -> None:
-    random, held, times = np.random.default_rng(0), 0, 2000
-    for _ in range(times):
-        errors = np.abs(random.normal(size=10))
-        table = predictions(9, 3).table.assign(**{f"predicted_{MI}": lambda rows, e=errors: rows[MI] + e[:9]})
-        width = error_estimate(Predictions(table, (MUSICAL_IMPRESSION,)), "")["absolute_error_quantile"][MI]
-        held += errors[9] <= width + 1e-12
-    assert held / times == pytest.approx(0.9, abs=0.02)
+@pytest.mark.parametrize(
+    ("clips", "systems", "said"),
+    [
+        (39, 10, "39 clips of 10 systems are too few; a range needs 40 clips of 10 systems."),
+        (40, 9, "40 clips of 9 systems are too few; a range needs 40 clips of 10 systems."),
+        (1, 1, "1 clip of 1 system are too few; a range needs 40 clips of 10 systems."),
+    ],
+)
+def test_of_too_few_clips_or_systems_there_is_no_range(clips: int, systems: int, said: str) -> None:
+    estimate = error_estimate(off_by(clips, systems), "some clips")
+    assert (estimate["absolute_error_quantile"], estimate["no_range"]) == (None, said)
+    assert "coverage" not in estimate
+
+
+def test_of_systems_that_are_not_known_there_is_no_range() -> None:
+    table = off_by(60, 20).table.assign(system_id="")
+    said = error_estimate(Predictions(table, MUSICEVAL), "")["no_range"]
+    assert said == "The systems of 60 clips are not known; a range needs 40 clips of 10 systems."
 
 
 FIGURES = {"mse": 0.5, "lcc": 0.25, "srcc": -0.125, "ktau": 1.0}

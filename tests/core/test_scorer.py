@@ -105,7 +105,7 @@ def test_intervals_are_the_held_out_error_within_the_scale(scorer: Scorer, monke
     assert intervals is not None
     assert intervals.level == 0.9
     assert intervals.bounds == {"musical_impression": (2.5, 3.5), "textual_alignment": (3.75, 5.0)}
-    assert "90% of 40 clips that the model was not trained on (4 systems; nothing: random" in intervals.source
+    assert "90% of 40 clips that the model was not trained on (10 systems; nothing: random" in intervals.source
 
 
 def test_the_same_bits_again_from_any_source(scorer: Scorer, clip_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_json_is_plain_finite_and_complete(scorer: Scorer, clip_path: Path) -> N
     assert provenance["prompt_characters"] == 3_500
     assert provenance["input_policy"] == dataclasses.asdict(InputPolicy())
     assert provenance["window_policy"]["window_s"] == 10.0
-    held_out = ["level", "absolute_error", "n_clips", "n_systems", "data", "which", "no_range"]
+    held_out = ["level", "absolute_error", "error_per_spread", "n_clips", "n_systems", "data", "which", "no_range"]
     assert list(provenance["held_out"]) == held_out
     assert {"musiceval", "torch", "laion_clap", "librosa", "numpy", "python"} <= provenance["versions"].keys()
 

@@ -120,8 +120,5 @@ def card(taught: Taught, sources: str) -> str:
     """Write the model card."""
     text = Path(__file__).with_name("card.md").read_text(encoding="utf-8")
     template = jinja2.Template(text, keep_trailing_newline=True, trim_blocks=True)
-    error = taught.held_out["absolute_error_quantile"][MUSICAL_IMPRESSION.key]
-    written: str = template.render(
-        id=ID, caveat=CAVEAT, taught=taught, error=error, sources=sources, people=taught.people
-    )
+    written: str = template.render(id=ID, caveat=CAVEAT, taught=taught, sources=sources, people=taught.people)
     return written

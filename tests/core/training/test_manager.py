@@ -264,7 +264,7 @@ def test_what_stands_against_a_model_is_read(registry: ModelRegistry) -> None:
         held_out = json.loads((folder / "metrics.json").read_text())["held_out"] | {"n_clips": 2}
         (folder / "metrics.json").write_text(json.dumps({"held_out": held_out, **changes}))
     assert (registry.model("a").doubts, registry.model("a").kept) == (("Too few.",), "epoch 3 of 9 is kept")
-    few = "Its scores have no range: 2 held-out clips are too few; it needs 7 more held-out clips."
+    few = "Its scores have no range: 2 clips of 10 systems are too few; a range needs 40 clips of 10 systems."
     assert (registry.model("b").doubts, registry.model("b").kept) == ((few,), "")
 
 
