@@ -56,6 +56,7 @@ _WINDOW_POLICIES: Mapping[str, Mapping[str, Any]] = {
     },
 }
 _MEGABYTE = 1_000_000
+_MOST_PEAK = 2.0**32  # of floats that hold integers of 32 bits; beyond are no samples, and powers overflow
 _LOUDNESS_BLOCK_S = 0.4  # BS.1770 measures blocks of 400 ms
 _LOW_PASS_TAPS = 257  # at 16 kHz: a transition of about 400 Hz around the bandwidth
 _LOWEST_HZ = 20.0  # nothing below is heard, by people or by the towers
@@ -370,6 +371,8 @@ def _check_samples(clip: Clip, name: str, limits: AudioLimits) -> None:
         raise too_long(name, limits.max_duration_s, clip.duration_s)
     if not (np.isfinite(clip.samples).all() and np.isfinite(clip.peaks).all()):
         raise AudioError(f"{name} has samples that are not numbers (NaN or infinite). Export it again.")
+    if (peak := float(clip.peaks.max())) > _MOST_PEAK:
+        raise AudioError(f"{name} has samples of up to {peak:.0e}, where full scale is 1. Export it again.")
 
 
 def _resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:

@@ -42,6 +42,7 @@ from core.command import (
     quiet_decoders,
     run_command,
 )
+from core.errors import counted
 from core.settings import Settings
 from core.splits import Split
 from core.training.recipe import CROSS_VALIDATED, RECIPES, changed_recipe
@@ -179,12 +180,12 @@ def _score_many(manifest: str, output: str, ray: str | None, retry_failed: bool,
             )
     took_s, n_new = time.monotonic() - start_s, counts.n_rows - (reports[0].n_done if reports else 0)
     print(
-        f"{counts.n_rows:,} rows: {counts.n_ok:,} ok, {counts.n_rows - counts.n_ok:,} failed. "
+        f"{counted(counts.n_rows, 'row')}: {counts.n_ok:,} ok, {counts.n_rows - counts.n_ok:,} failed. "
         f"{n_new:,} of them now, in {took_s:.1f} s ({n_new / took_s:.1f} rows a second); "
         f"peak memory {_peak_memory_gb():.2f} GB."
     )
     if counts.n_again:
-        print(f"{counts.n_again:,} rows were scored again: their audio, the judge or its precision has changed.")
+        print(f"Scored again: {counted(counts.n_again, 'row')}, whose audio, judge or precision has changed.")
     for note in counts.notes:
         print(f"! {note}")
 
@@ -248,7 +249,7 @@ def embed(
     with share_bar() as progress:
         embed_clips(clips, kept, progress)
     print(
-        f"{len(clips)} clips with their prompts: {kept.computed} embeddings computed, "
+        f"{counted(len(clips), 'clip')} with prompts: {kept.computed} embeddings computed, "
         f"{kept.found} already there, {time.monotonic() - start_s:.1f} s."
     )
     for note in (*clips.notes, *clips.same_audio()):
@@ -312,7 +313,7 @@ def _doubt(sentence: str) -> None:
 @contextlib.contextmanager
 def _run_bar(is_shown: bool) -> "Iterator[Callable[[RunProgress], None]]":
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
-    with progress_bar(bar_format=form, miniters=0, disable=not is_shown) as show:
+    with progress_bar(bar_format=form, miniters=0, disable=None if is_shown else True) as show:
 
         def report(progress: "RunProgress") -> None:
             left_s = progress.eta_s

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from core.cli_options import (
     cache_option,
@@ -24,7 +25,8 @@ from core.cli_options import (
     tower_option,
 )
 from core.command import Command, as_json, at_most_one, path_option, print_json
-from core.errors import DataError, MetricError, shown_name
+from core.errors import DataError, MetricError, counted, shown_name
+from core.files import first_of
 from core.splits import Split
 from core.training.recipe import changed_recipe
 
@@ -201,6 +203,7 @@ def _judge_with(model: Path, clips: "RatedClips", **how: Any) -> _Judged:
     from core.embeddings import Asked, clip_values, embed_clips
     from core.evaluation import judged
     from core.measured_part import ALL, choose_clips
+    from core.scorer import is_readable
 
     checkpoint = load_checkpoint(model)
     chosen = choose_clips(clips, model, how["split"], how["part"])
@@ -208,15 +211,27 @@ def _judge_with(model: Path, clips: "RatedClips", **how: Any) -> _Judged:
     cache = open_cache(how["cache"], how["device"], checkpoint.tower, checkpoint.policy, asked=asked)
     with share_bar() as progress:
         embedded = embed_clips(chosen.clips, cache, progress)
-    said = judged(chosen.clips, clip_values(checkpoint.heads, embedded), checkpoint.scales)
+    values, cosine = clip_values(checkpoint.heads, embedded), cosines(embedded)
+    unread = [row for row, of in enumerate(chosen.clips.table["prompt"]) if not is_readable(of, checkpoint.tower)]
+    values[np.ix_(unread, [scale.needs_prompt for scale in checkpoint.scales])] = cosine[unread] = np.nan
+    said = judged(chosen.clips, values, checkpoint.scales)
     read_as = clips.opinions.read_as if clips.opinions else ()
     notes = [*chosen.notes, *read_as, *clips.notes, *clips.same_audio(), *_of_one_side(clips, checkpoint.scales)]
+    notes += _about_unread(list(chosen.clips.table["clip_id"].iloc[unread]), said.scales)
     if checkpoint.caveat:
         notes.append(f"About this model: {checkpoint.caveat}.")
     rows = [*range(len(clips))] if chosen.part == ALL else chosen.parted.rows(chosen.part)
     is_held_out = chosen.part != "train"
-    controls = measure_controls(chosen.parted, rows, cosines(embedded)) if is_held_out else Controls()
+    controls = measure_controls(chosen.parted, rows, cosine) if is_held_out else Controls()
     return _Judged(said, clips, tuple(notes), chosen.part, controls)
+
+
+def _about_unread(clip_ids: Sequence[str], scales: "Scales") -> Iterator[str]:
+    """Say which clips have prompts that the model cannot read."""
+    for scale in scales if clip_ids else ():
+        if scale.needs_prompt:
+            what = f"{counted(len(clip_ids), 'clip')} with a prompt that the model cannot read"
+            yield f"{scale.title} leaves out {what}: {first_of(clip_ids)}."
 
 
 def _of_one_side(clips: "RatedClips", predicted: "Scales") -> Iterator[str]:

@@ -7,16 +7,16 @@ download that broke off). So the container is walked before anything is decoded:
     WAV, RF64, W64, AIFF, CAF, AU    the size of the chunk of samples against what is there
     FLAC                         one stream behind another
     Ogg (RFC 3533)               links of a chain; a stream's last page carries the end flag
-    MP3                          frames are counted, tags and counts of frames between them left out
+    MP3, AAC                     frames are counted, tags and counts of frames between them left out
     MP4, Matroska (RFC 9559)     one file behind another; the last box, or the segment, against what is there
 
 `split` gives the recordings of a file, each with a header that is true, so that a decoder reads each to its
 end. Nothing here decodes, and nothing fails: what is not understood is one part as it came.
 """
 
-import struct
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 _FLAC_STARTS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # with the head of the block that comes first
@@ -35,8 +35,6 @@ _BEGINNINGS = (  # of kinds that are only named
     (b"%PDF", "a PDF document"),
     (b"MAC ", "Monkey's Audio"),
     (b"wvpk", "WavPack"),
-    (b"\xff\xf1", "AAC"),
-    (b"\xff\xf9", "AAC"),
 )
 _BOX_HEADS = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
 _JUNK_BYTES = 4_096  # behind the end of a WAV: tags of some kind; more than that is taken for sound
@@ -77,7 +75,7 @@ def split(data: bytes) -> Contents:
         return Contents("FLAC", tuple(Part(part) for part in _cut(data, _flac_starts(data))))
     if data[:4] == b"OggS":
         return _ogg(data)
-    if data[:4] in _RIFF_KINDS:
+    if data[:4] in _RIFF_KINDS and data[8:12] == b"WAVE":
         return Contents("WAV", tuple(_wav_parts(data)))
     if data[:4] == b".snd":
         return Contents("AU", (_au(data),))
@@ -88,9 +86,12 @@ def split(data: bytes) -> Contents:
     if data[:4] == _EBML:
         kind = "WebM" if b"webm" in data[:64] else "Matroska"
         return Contents(kind, tuple(Part(part, _segment_share(part), False) for part in _cut(data, _ebml_starts(data))))
+    if _aac_frame(body):
+        return Contents("AAC", (Part(data, _aac_share(data), counts=False),))
     frames = _Mp3Frames(data)
     if frames.runs:
-        return Contents("MP3", (Part(frames.mended()),))
+        breaks_off = frames.is_cut and frames.n_promised < frames.n_frames
+        return Contents("MP3", (Part(frames.mended(), None if breaks_off else 1.0),))
     kind = next((kind for beginning, kind in _BEGINNINGS if data.startswith(beginning)), "")
     return Contents(kind, (Part(data),))
 
@@ -144,7 +145,8 @@ class _Layout:
 
 
 _RIFF = _Layout("WAV", 12, 4, 4, "little", b"data")
-_RIFF_KINDS = {b"RIFF": _RIFF, b"RF64": _RIFF, b"BW64": _RIFF, b"RIFX": _Layout("WAV", 12, 4, 4, "big", b"data")}
+_LARGE_KINDS = (b"RF64", b"BW64")
+_RIFF_KINDS = {b"RIFF": _RIFF, **dict.fromkeys(_LARGE_KINDS, _RIFF), b"RIFX": replace(_RIFF, order="big")}
 _CHUNK_LAYOUTS = {
     b"FORM": _Layout("AIFF", 12, 4, 4, "big", b"SSND"),
     b"caff": _Layout("CAF", 8, 4, 8, "big", b"data", align=1),
@@ -193,21 +195,48 @@ def _wav_end(data: bytes, start: int) -> int | None:
 
 def _mend(data: bytes, layout: _Layout) -> Part:
     """Make the size of the samples true, and tell how much of what it was is there."""
-    found = next((chunk for chunk in _chunks(data, layout, 0) if chunk.id.startswith(layout.samples)), None)
+    chunks = _chunks(data, layout, 0)
+    found = next((chunk for chunk in chunks if chunk.id.startswith(layout.samples)), None)
     if found is None:
         return Part(data)
+    if data[:4] in _LARGE_KINDS:
+        data, found = _as_small(data, found)
+    more = [chunk for chunk in itertools.takewhile(_is_named, chunks) if chunk.id == found.id]
+    if more and layout.kind == "WAV":
+        pieces = [data[chunk.body : chunk.body + chunk.size] for chunk in (found, *more)]
+        data = data[: found.body] + b"".join(pieces)
+        found = _sized(found, sum(chunk.size for chunk in (found, *more)))
     size, there = found.size, len(data) - found.body
-    if data[:4] in (b"RF64", b"BW64") and size == 0xFFFF_FFFF and data[12:16] == b"ds64":
-        size = struct.unpack_from("<q", data, 28)[0]
-        return Part(data, there / size if size > there else 1.0)
     never_filled_in = size <= 0 or (size > there and size >= 0x7FFF_0000)
     if never_filled_in and there and not _is_tail(data[found.body :], layout):
-        return Part(_with_size(data, layout, found, there))
+        return Part(_with_size(data, layout, found, _samples_end(data, layout, found) - found.body))
     if size > there:
         return Part(_with_size(data, layout, found, there), there / size, counts=False)
     if len(data) - found.end > _JUNK_BYTES and not _is_tail(data[found.end :], layout):
-        return Part(_with_size(data, layout, found, there))
-    return Part(data)
+        size = _samples_end(data, layout, found) - found.body
+    return Part(_with_size(data, layout, found, size))
+
+
+def _as_small(data: bytes, samples: _Chunk) -> tuple[bytes, _Chunk]:
+    """Return an RF64 or BW64 as a plain WAV: what it says of its size stands in a chunk of its own."""
+    told = next((chunk for chunk in _chunks(data, _RIFF, 0) if chunk.id == b"ds64"), None)
+    if told and samples.size == 0xFFFF_FFFF:
+        samples = _sized(samples, int.from_bytes(data[told.body + 8 : told.body + 16], "little"))
+    return b"RIFF" + data[4:], samples
+
+
+def _sized(chunk: _Chunk, size: int) -> _Chunk:
+    return replace(chunk, size=size, end=chunk.body + size + size % 2)
+
+
+def _is_named(chunk: _Chunk) -> bool:
+    return chunk.size >= 0 and chunk.id[:4].isascii() and chunk.id[:4].decode().isprintable()
+
+
+def _samples_end(data: bytes, layout: _Layout, samples: _Chunk) -> int:
+    """Where samples end whose size is not known: before the chunks behind them, or with the file."""
+    at = max(data.rfind(name, samples.body) for name in (b"LIST", b"id3 "))
+    return at if at >= 0 and _is_tail(data[at:], layout) else len(data)
 
 
 def _au(data: bytes) -> Part:
@@ -228,7 +257,7 @@ def _is_tail(rest: bytes, layout: _Layout) -> bool:
         return True
     end = 0
     for chunk in _chunks(rest, layout, -layout.first):
-        if not (chunk.id[:4].isascii() and chunk.id[:4].decode().isprintable()) or chunk.size < 0:
+        if not _is_named(chunk):
             return False
         end = chunk.end
     return end > 0 and end + layout.align >= len(rest) >= end - layout.align
@@ -262,7 +291,7 @@ def _ogg(data: bytes) -> Contents:
     first_packet = data[28:] if len(data) > 28 else b""
     kind = next((kind for head, kind in _OGG_CODECS.items() if first_packet.startswith(head)), "Ogg")
     parts = zip(_cut(data, starts), ends, strict=True)
-    return Contents(kind, tuple(Part(part, 1.0 if is_whole else None, False) for part, is_whole in parts))
+    return Contents(kind, tuple(Part(part, 1.0 if is_whole else None) for part, is_whole in parts))
 
 
 # MP4
@@ -283,6 +312,26 @@ def _mp4_parts(data: bytes) -> Iterator[Part]:
     *before, last = _cut(data, starts)
     yield from (Part(part, counts=False) for part in before)
     yield Part(last, 1.0 if is_whole else None, counts=False)
+
+
+# AAC
+
+
+def _aac_frame(data: bytes, at: int = 0) -> int:
+    """Return the length of the ADTS frame (ISO 13818-7, 6.2) that stands there; 0 where there is none."""
+    head = data[at : at + 7]
+    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
+        return 0
+    length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    return length if length > 7 else 0
+
+
+def _aac_share(data: bytes) -> float | None:
+    """None where the last frame is cut."""
+    at = _id3_end(data)
+    while length := _aac_frame(data, at):
+        at += length
+    return 1.0 if at <= len(data) else None
 
 
 # MP3
@@ -311,6 +360,7 @@ class _Mp3Frames:
         self._data = data
         self.runs: list[tuple[int, int]] = []
         self.n_frames = self.n_promised = self.n_heads = 0
+        self.is_cut = False  # whether the last frame is
         self._opening = 0, _Frame(0, 0, 0)  # where the first frame is; it is the one that counts, if any is
         self._opening_counts = False
         self._walk(self._first())
@@ -354,7 +404,8 @@ class _Mp3Frames:
             if rate_hz is None:
                 self._opening, rate_hz = (at, frame), frame.rate_hz
             if at + frame.length > len(self._data):
-                break  # a frame that is cut
+                self.is_cut = True
+                break
             if not self._counts(at, frame):
                 self.n_frames += 1
                 is_adjacent = self.runs and self.runs[-1][1] == at

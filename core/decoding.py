@@ -125,8 +125,9 @@ def _decode_part(part: Part, contents: Contents, name: str, left_s: float, max_d
     try:
         decoded = _read_sound(part, source, name, left_s, max_duration_s)
         if contents.kind == "FLAC" and len(part.data) - source.tell() > _MOST_UNREAD_BYTES:
-            longer = Part(flac_without_count(part.data))  # its head counts fewer samples than there are
-            return _read_sound(longer, io.BytesIO(longer.data), name, left_s, max_duration_s)
+            longer = Part(flac_without_count(part.data))  # its head may count fewer samples than there are
+            other = _read_sound(longer, io.BytesIO(longer.data), name, left_s, max_duration_s)
+            return other if other.samples.size > decoded.samples.size else decoded
         return decoded
     except soundfile.LibsndfileError as error:
         if shutil.which("ffmpeg") is None:
@@ -168,11 +169,14 @@ def _read_sound(part: Part, source: io.BytesIO | Path, name: str, left_s: float,
 
 
 def _blocks(sound: _Stream) -> Iterator[Samples | None]:
-    """The sound in blocks of (channels, n); None where the file breaks off, then nothing more."""
-    is_first = True
-    while True:
+    """The sound in blocks of (channels, n); None where the file breaks off, then nothing more.
+
+    Of a FLAC no more is asked for than it counts: where tags stand behind it, libsndfile would lose the last block.
+    """
+    is_first, left = True, sound.frames if sound.format == "FLAC" else _UNKNOWN_FRAMES
+    while left > 0:
         try:
-            block = sound.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
+            block = sound.read(min(_BLOCK_FRAMES, left), dtype="float32", always_2d=True)
         except soundfile.LibsndfileError:
             if is_first:
                 raise
@@ -180,7 +184,7 @@ def _blocks(sound: _Stream) -> Iterator[Samples | None]:
             return
         if not len(block):
             return
-        is_first = False
+        is_first, left = False, left - len(block)
         yield np.ascontiguousarray(block.T)  # numpy is slow along a short last axis
 
 
@@ -195,12 +199,15 @@ def _decode_by_ffmpeg(part: Part, kind: str, name: str, left_s: float, max_durat
     with tempfile.TemporaryDirectory(prefix="musiceval-") as folder:
         source, target = Path(folder, "source"), Path(folder, "decoded.wav")
         source.write_bytes(part.data)
+        n_tracks, promised_s = _told(source)
+        if n_tracks > 1:
+            raise AudioError(f"{name} holds {n_tracks} sound tracks. Save the one to be scored as a file of its own.")
         command = [
             *("ffmpeg", "-nostdin", "-v", "error", *_FFMPEG_LIMITS, "-i", str(source)),
             *("-map", "0:a:0", "-t", f"{left_s + 1:f}", "-c:a", "pcm_f32le", str(target)),
         ]
         try:
-            subprocess.run(command, check=True, timeout=_FFMPEG_TIMEOUT_S, capture_output=True)
+            faults = subprocess.run(command, check=True, timeout=_FFMPEG_TIMEOUT_S, capture_output=True).stderr
             decoded = _read_sound(Part(b"", counts=False), target, name, left_s + 2, max_duration_s)
         except subprocess.TimeoutExpired as error:
             raise AudioError(
@@ -208,28 +215,29 @@ def _decode_by_ffmpeg(part: Part, kind: str, name: str, left_s: float, max_durat
             ) from error
         except (subprocess.CalledProcessError, soundfile.LibsndfileError) as error:
             raise _unreadable(name, kind, has_ffmpeg=True) from error
-        promised_s = _promised_s(source) if part.there is None else 0.0
+    if kind == "AAC" or not (part.there is None or faults):
+        promised_s = 0.0  # a guess, or what a whole file pads
     read_s = decoded.samples.size / decoded.sample_rate_hz
     if read_s > left_s + LENGTH_TOLERANCE_S:
         raise too_long(name, max_duration_s)
     if part.there is None and promised_s > read_s:
         missing_s: float | None = promised_s - read_s
     else:
-        missing_s = _missing_s(part, 0.0, read_s, breaks_off=False)
+        missing_s = _missing_s(part, promised_s, read_s, breaks_off=False)
     return Decoded(decoded.samples, decoded.peaks, decoded.sample_rate_hz, decoded.channels, decoded.level, missing_s)
 
 
-def _promised_s(source: Path) -> float:
-    """Return how long a broken file says that its sound is; 0 where nobody knows."""
+def _told(source: Path) -> tuple[int, float]:
+    """Return how many sound tracks a file says that it holds, and how long the first is; 0 where nobody knows."""
     command = ["ffprobe", "-v", "error", *_FFMPEG_LIMITS, "-of", "json", "-show_entries", "format=duration"]
-    command += ["-show_entries", "stream=duration", "-select_streams", "a:0", str(source)]
+    command += ["-show_entries", "stream=duration", "-select_streams", "a", str(source)]
     try:
         found = subprocess.run(command, check=True, timeout=_FFMPEG_TIMEOUT_S, capture_output=True).stdout
         told = json.loads(found)
-        durations = [*(stream.get("duration") for stream in told["streams"]), told["format"].get("duration")]
-        return next((float(duration) for duration in durations if duration), 0.0)
+        durations = [*(stream.get("duration") for stream in told["streams"][:1]), told["format"].get("duration")]
+        return len(told["streams"]), next((float(duration) for duration in durations if duration), 0.0)
     except (OSError, subprocess.SubprocessError, ValueError, KeyError):
-        return 0.0
+        return 0, 0.0
 
 
 def _unreadable(name: str, kind: str, has_ffmpeg: bool) -> AudioError:

@@ -81,6 +81,11 @@ class TrainingError(MusicEvalError):
     """A model cannot be trained, or a run not started, continued or stopped, as asked."""
 
 
+def counted(n: int, one: str) -> str:
+    """Return so many of something in words, as ``1 row`` and ``2 rows``."""
+    return f"{n:,} {one}{'' if n == 1 else 's'}"
+
+
 def shown_beyond(value: float, limit: float, digits: int) -> str:
     """Write a value that lies beyond a limit, rounded away from it: 0.498 below 0.5 is 0.49 and not 0.50."""
     step = 10**digits

@@ -30,14 +30,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.errors import DataError, MetricError, shown_name
+from core.errors import DataError, MetricError, counted, shown_name
 from core.files import Problems, first_of, line_place
 from core.metrics import LEAST_GROUPS, LEAST_POINTS, METRICS, Agreement, agreement, bootstrap_intervals, shortage
 from core.musiceval import WavName, is_published
 from core.ranges import LEVEL, bounded, coverage, held_error, why_no_range
 from core.rated_clips import RatedClips, count_systems, scales_beside, write_csv, write_scales_beside
 from core.scales import MAX_SCORE, MIN_SCORE, MUSICEVAL, Scale, Scales, keys
-from core.tables import open_table, parse_number, parse_score
+from core.tables import means_nothing, open_table, parse_number, parse_score
 
 RESAMPLES = 1000
 LEVELS = ("utterance", "system")
@@ -65,7 +65,7 @@ class Predictions:
     """Predicted scores beside rated ones.
 
     The table has ``clip_id``, ``system_id`` (empty where systems are not known), ``prompt_id`` where prompts are known,
-    and `columns_of` the scales.
+    and `columns_of` the scales; NaN where nothing was predicted, and then the clip is left out on that scale.
     The notes say in sentences what is special about them.
     """
 
@@ -89,6 +89,10 @@ class Predictions:
         names = ["clip_id", "system_id", *(["prompt_id"] if clips.has_prompts else []), *keys(common)]
         return cls(clips.table[names].assign(**said), common)
 
+    def on(self, scale: Scale) -> pd.DataFrame:
+        """Return the rows that have a prediction on a scale."""
+        return self.table[self.table[predicted(scale.key)].notna()]
+
     def to_csv(self, path: Path) -> None:
         """Write what `read_predictions` reads."""
         unknown = [] if count_systems(self.table) else ["system_id"]
@@ -108,7 +112,7 @@ def read_predictions(path: Path) -> Predictions:
     ------
     DataError
         With all that is wrong, by line: cells that are empty or no numbers, scores that cannot be, clips that are
-        there twice. Or a column is missing.
+        there twice. Or a column is missing. A prediction may be empty, which is noted.
     """
     known, problems = scales_beside(path), Problems(path.name)
     read = open_table(path, (*_NAMES, "prompt_id"), columns_of(known))
@@ -116,7 +120,7 @@ def read_predictions(path: Path) -> Predictions:
     names = [name for name in (*_NAMES, "prompt_id") if name in read.columns]
     checks: dict[str, Callable[[str], Any]] = dict.fromkeys(names, _name)
     for key in keys(scales):
-        checks |= {key: parse_score, predicted(key): _prediction}
+        checks |= {key: parse_score, predicted(key): lambda text: np.nan if means_nothing(text) else _prediction(text)}
     columns: dict[str, list[Any]] = {column: [] for column in checks}
     seen: set[str] = set()
     for line in read.rows(problems):
@@ -155,12 +159,15 @@ def read_answer(path: Path, clips: RatedClips) -> Predictions:
 
 
 def _noted(predictions: Predictions, *notes: str) -> Predictions:
-    """Add notes, and one where predictions lie outside the scales."""
+    """Add notes, and one where predictions lie outside the scales, or there are none."""
     said = predictions.table[[*map(predicted, keys(predictions.scales))]].to_numpy(dtype=float)
     outside = said[(said < MIN_SCORE) | (said > MAX_SCORE)]
+    for scale in predictions.scales:
+        if n_none := len(predictions.table) - len(predictions.on(scale)):
+            notes = (*notes, f"{scale.title} leaves out {counted(n_none, 'clip')} without a prediction.")
     if len(outside):
-        span = f"they go from {said.min():g} to {said.max():g}"
-        lie = "1 prediction lies" if len(outside) == 1 else f"{len(outside):,} predictions lie"
+        span = f"they go from {np.nanmin(said):g} to {np.nanmax(said):g}"
+        lie = f"{counted(len(outside), 'prediction')} lie{'s' if len(outside) == 1 else ''}"
         notes = (*notes, f"{lie} outside {MIN_SCORE:g} to {MAX_SCORE:g}: {span}.")
     return dataclasses.replace(predictions, notes=notes)
 
@@ -218,9 +225,9 @@ def _prediction(text: str) -> float:
 
 
 def _name(cell: str) -> str:
-    if not cell.strip():
-        raise ValueError("it is empty")
-    return cell.strip()
+    if means_nothing(cell):
+        raise ValueError(f"{shown_name(cell)} is no name" if cell else "it is empty")
+    return cell
 
 
 @dataclass(frozen=True)
@@ -303,18 +310,16 @@ def measure(
     MetricError
         The given system scores lack a system.
     """
-    columns, scales = columns_of(predictions.scales), predictions.scales
-    drawn_n = RESAMPLES if resamples is None else resamples
-    tables = {LEVELS[0]: predictions.table}
-    if count_systems(predictions.table):
-        tables[LEVELS[1]] = predictions.table.groupby("system_id")[columns].mean()
+    scales, drawn_n = predictions.scales, RESAMPLES if resamples is None else resamples
+    levels = LEVELS if count_systems(predictions.table) else LEVELS[:1]
     found: dict[tuple[str, str], Agreement] = {}
-    reasons = {} if LEVELS[1] in tables else {(LEVELS[1], key): NO_SYSTEMS for key in keys(scales)}
+    reasons = {} if LEVELS[1] in levels else {(LEVELS[1], key): NO_SYSTEMS for key in keys(scales)}
     no_intervals: dict[str, str] = {}
-    for level, table in tables.items():
-        groups = drawn(level, table)
-        short = next((shortage(n, of, LEAST_GROUPS) for of, n in _counts(groups).items() if n < LEAST_GROUPS), "")
+    for level in levels:
         for scale in scales:
+            table = _points(predictions, scale, level)
+            groups = drawn(level, table)
+            short = next((shortage(n, of, LEAST_GROUPS) for of, n in _counts(groups).items() if n < LEAST_GROUPS), "")
             truth, said = (table[of].to_numpy(dtype=float) for of in (scale.key, predicted(scale.key)))
             if system_scores is not None and level == LEVELS[1]:
                 truth = _given(system_scores, scale, list(table.index))
@@ -327,9 +332,14 @@ def measure(
                 reasons[level, scale.key] = f"all {'predicted' if np.ptp(truth) else 'rated'} scores are the same."
             drawn_of = [] if short or not drawn_n else [*groups.values()]
             found[level, scale.key] = _with_intervals(measured, truth, said, drawn_of, drawn_n, seed)
-        if short and any(of == level for of, _ in found):
-            no_intervals[level] = f"{short}."
+            no_intervals |= {level: f"{short}."} if short else {}
     return Measured(scales, found, reasons, no_intervals)
+
+
+def _points(predictions: Predictions, scale: Scale, level: str) -> pd.DataFrame:
+    """What a level compares on a scale: the clips with a prediction, or the means over each system's."""
+    rows = predictions.on(scale)
+    return rows if level == LEVELS[0] else rows.groupby("system_id")[columns_of([scale])].mean()
 
 
 def _with_intervals(

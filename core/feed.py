@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from core.errors import AudioError, DataError, shown_name
+from core.errors import AudioError, DataError, counted, shown_name
 from core.files import sha256_of
 
 READERS = 2  # reading and decoding need no more beside a model
@@ -62,5 +62,4 @@ def clip_sha256(path: Path) -> str:
 def stop_if_any(unreadable: Sequence[str]) -> None:
     """Raise DataError with a line for each message that `read_all` noted, however many they are."""
     if unreadable:
-        count = "1 clip" if len(unreadable) == 1 else f"{len(unreadable)} clips"
-        raise DataError("\n  ".join([f"{count} cannot be read:", *unreadable]))
+        raise DataError("\n  ".join([f"{counted(len(unreadable), 'clip')} cannot be read:", *unreadable]))

@@ -8,6 +8,7 @@ and pydantic name no lines.) What is written gets its name when it is complete, 
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import unicodedata
@@ -16,10 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.errors import DataError, StudyError, shown_name
+from core.errors import DataError, StudyError, counted, shown_name
 
 SHOWN_PROBLEMS = 20
 SHOWN_NAMES = 5
+_NAMES_AND_NUMBERS = re.compile(r""""[^"]*"|'[^']*'|\d[\d.,]*""")
 
 
 def sha256_of(path: Path) -> str:
@@ -111,11 +113,28 @@ class Problems:
         """Raise what was found as a DataError: a summary, and a line for each of the first problems."""
         if not self.found:
             return
-        count = "1 problem" if len(self.found) == 1 else f"{len(self.found)} problems"
-        more = len(self.found) - SHOWN_PROBLEMS
-        rest = [f"and {more} more"] if more > 0 else []
-        shown = "".join(f"\n  {line}" for line in [*self.found[:SHOWN_PROBLEMS], *rest])
-        raise DataError(f"{shown_name(self.source)} cannot be used, it has {count}:{shown}")
+        shown = "".join(f"\n  {line}" for line in self._shown())
+        raise DataError(
+            f"{shown_name(self.source)} cannot be used, it has {counted(len(self.found), 'problem')}:{shown}"
+        )
+
+    def _shown(self) -> Iterator[str]:
+        """All problems; where they are many, the first of each kind, so that none hides the others."""
+        kinds: dict[str, list[str]] = {}
+        for line in self.found:
+            kinds.setdefault(_kind(line) if len(self.found) > SHOWN_PROBLEMS else line, []).append(line)
+        of_each = max(1, SHOWN_PROBLEMS // len(kinds))
+        for lines in [*kinds.values()][:SHOWN_PROBLEMS]:
+            yield from lines[:of_each]
+            if (more := len(lines) - of_each) > 0:
+                yield f"and {more:,} more like {'these' if of_each > 1 else 'this'}"
+        if (more := len(kinds) - SHOWN_PROBLEMS) > 0:
+            yield f"and {counted(more, 'more kind')}"
+
+
+def _kind(problem: str) -> str:
+    """What is wrong, whatever the place, names and numbers."""
+    return _NAMES_AND_NUMBERS.sub("", problem.partition(": ")[2])
 
 
 def line_place(file: str, line: int) -> str:

@@ -32,7 +32,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.batch.manifest import AUDIO_SUFFIXES
-from core.errors import DataError, shown_name
+from core.errors import DataError, counted, shown_name
 from core.files import Problems, find_file, first_of, line_place
 from core.rated_clips import OUR_RANGE, Opinions, Range, RatedClips, columns_of, read_manifest, scales_beside
 from core.scales import MUSICAL_IMPRESSION, Scale, Scales, keys
@@ -92,8 +92,9 @@ class _Rated:
 
 def is_opinions(path: Path) -> bool:
     """Return whether a CSV file is a table of ratings, and not what `RatedClips.to_csv` writes."""
-    named = set(open_table(path, columns_of(scales_beside(path))).columns)
-    return not named >= {"clip_id", "audio_path", "prompt", "system_id"} or bool(named & {"group", *_NAMES["rater"]})
+    marks = {"group", *_NAMES["rater"]}
+    named = set(open_table(path, (*columns_of(scales_beside(path)), *marks)).columns)
+    return not named >= {"clip_id", "audio_path", "prompt", "system_id"} or bool(named & marks)
 
 
 def read_opinions(path: Path, reading: Reading) -> RatedClips:
@@ -341,9 +342,10 @@ def _notes(read: TextTable, clips: pd.DataFrame, ratings: pd.DataFrame, rated: S
     left_out = [of.scale.title for of in rated if of.scale.needs_prompt and not has_prompts]
     said = [f"{title} is not measured: the clips have no prompts." for title in left_out]
     if "rater" in ratings and (n_again := int(ratings.duplicated(["clip_id", "rater"]).sum())):
-        said.append(f"{n_again:,} ratings are of a rater who rated the clip before: the rater's mean counts once.")
+        again = f"{counted(n_again, 'rating')} by a rater who had rated the clip before"
+        said.append(f"{again}: the rater's mean counts once.")
     if unrated := clips.attrs.get("unrated", []):
-        said.append(f"{len(unrated):,} clips have no rating and are left out: {first_of(unrated)}.")
+        said.append(f"{counted(len(unrated), 'clip')} without a rating left out: {first_of(unrated)}.")
     used = {*_renamed(read.columns).values(), *(name for of in rated for name in (of.column, _spread(of)))}
     if unread := [column for column in read.columns if column not in used]:
         said.append(f"Columns that are not read: {', '.join(unread)}.")

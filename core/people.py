@@ -113,7 +113,7 @@ def measure_people(
 ) -> list[PeopleAgreement]:
     """Measure how predictions agree with people's opinions, scale by scale."""
     n = evaluation.RESAMPLES if resamples is None else resamples
-    return [_measure(predictions.table, scale, opinions, n, seed) for scale in predictions.scales]
+    return [_measure(predictions.on(scale), scale, opinions, n, seed) for scale in predictions.scales]
 
 
 def _measure(table: pd.DataFrame, scale: Scale, opinions: Opinions, resamples: int, seed: int) -> PeopleAgreement:

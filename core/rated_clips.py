@@ -194,11 +194,15 @@ class RatedClips:
             table["prompt_id"] = [f"P{n + 1:03d}" for n in pd.factorize(table["prompt"])[0]]
         places = [line_place(path.name, line.number) for line in lines]
         files = [find_file(path.parent / audio) for audio in table["audio_path"]]
+        for column, with_it in _MAY_BE_UNKNOWN.items():
+            if all(map(means_nothing, table[column])):
+                table[list(with_it)] = ""
         for place, row, file in zip(places, table.to_dict("records"), files, strict=True):
             if row["audio_path"] and not file.is_file():
                 problems.add(place, f"there is no audio file {shown_name(row['audio_path'])}")
-            if row["prompt"] and means_nothing(row["prompt"]):
-                problems.add(place, f"the prompt {shown_name(row['prompt'])} means that there is none; give one")
+            for what, cell in (("prompt", row["prompt"]), ("system", row["system_id"])):
+                if cell and means_nothing(cell):
+                    problems.add(place, f"the {what} {shown_name(cell)} means that there is none; give one")
         _checked(table, scales, places, problems)
         problems.stop_if_any()
         return cls(table.assign(audio_path=[str(file) for file in files]), scales)

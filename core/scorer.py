@@ -35,7 +35,7 @@ from core.feed import Progress, in_order
 from core.heads import EmbeddedClips
 from core.ranges import bounded
 from core.scales import Scales, clamp, keys
-from core.towers import PromptReading
+from core.towers import PromptReading, Tower
 from core.warnings import ScoreWarning, find_faults
 
 if TYPE_CHECKING:
@@ -363,22 +363,6 @@ class Scorer:
             warnings.append(ScoreWarning("demo_model", message))
         return warnings
 
-    def prompt_warnings(self, prompt: str) -> list[ScoreWarning]:
-        """Return what to know of a prompt; one that cannot be read has a warning of `UNREADABLE` first."""
-        if not prompt.strip():
-            return [
-                ScoreWarning("prompt_empty", "There is no prompt, so nothing can be said of the alignment with it.")
-            ]
-        if not _is_english_script(prompt):
-            message = "The model reads English, and most of this prompt is in other signs: no alignment can be told."
-            return [ScoreWarning("prompt_not_english", message)]
-        reading = self.checkpoint.tower.read(prompt)
-        warnings = _word_warnings(prompt, reading)
-        if reading.is_cut:
-            message = "The prompt is longer than the model reads; only its beginning counts."
-            warnings.append(ScoreWarning("prompt_cut", message))
-        return warnings
-
     def _score(self, items: Sequence[Item], progress: Progress | None) -> Iterator[Score | Unscored]:
         heard, rows = self._hear(items, progress)
         prompts = [_writable(item.prompt) for item in items]
@@ -470,7 +454,7 @@ class Scorer:
         strange: list[ScoreWarning],
     ) -> Score:
         checkpoint = self.checkpoint
-        said = self.prompt_warnings(prompt)
+        said = prompt_warnings(prompt, checkpoint.tower)
         unreadable = next((warning.message for warning in said if warning.code in UNREADABLE), "")
         missing = {scale.key: unreadable for scale in checkpoint.scales if scale.needs_prompt and unreadable}
         values = self._by_scale(of_clip, missing)
@@ -499,6 +483,26 @@ class Scorer:
     def _by_scale(self, values: Tensor, missing: Mapping[str, str]) -> dict[str, float | None]:
         by_scale = zip(keys(self.checkpoint.scales), map(clamp, values.tolist()), strict=True)
         return {scale: None if scale in missing else value for scale, value in by_scale}
+
+
+def prompt_warnings(prompt: str, tower: Tower) -> list[ScoreWarning]:
+    """Return what to know of a prompt; one that cannot be read has a warning of `UNREADABLE` first."""
+    if not prompt.strip():
+        return [ScoreWarning("prompt_empty", "There is no prompt, so nothing can be said of the alignment with it.")]
+    if not _is_english_script(prompt):
+        message = "The model reads English, and most of this prompt is in other signs: no alignment can be told."
+        return [ScoreWarning("prompt_not_english", message)]
+    reading = tower.read(prompt)
+    warnings = _word_warnings(prompt, reading)
+    if reading.is_cut:
+        message = "The prompt is longer than the model reads; only its beginning counts."
+        warnings.append(ScoreWarning("prompt_cut", message))
+    return warnings
+
+
+def is_readable(prompt: str, tower: Tower) -> bool:
+    """Return whether an alignment with a prompt means anything."""
+    return not any(warning.code in UNREADABLE for warning in prompt_warnings(prompt, tower))
 
 
 def facts_of(checkpoint: Checkpoint) -> CheckpointFacts:

@@ -2,11 +2,12 @@
 
 What people, programs and spreadsheets write is read alike:
 
-    encoding      UTF-8, or UTF-16 with its mark. Others are refused, because the same bytes are letters of several
+    encoding      UTF-8, or UTF-16 or UTF-32 with its mark. Others are refused: the same bytes are letters of several
     separator     comma, semicolon or tab: by which the first row has most of the columns that are asked for; or
                   what a first line such as ``sep=;`` says
     numbers       may have a decimal comma where semicolons separate the cells
-    spaces        around names and cells are no part of them
+    spaces        around names and cells are no part of them, nor are characters there that have no width
+    headings      may be in other case, and have spaces or hyphens for underscores
     empty rows    are passed over, and so are columns without a name and a cell
     apostrophes   that `escape_cell` wrote are taken away
 
@@ -20,9 +21,10 @@ and Arrow know neither the line on which a row stands, nor a row that is broken 
 
 import codecs
 import csv
+import functools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -37,7 +39,13 @@ NO_TEXT = frozenset({"", "nan", "none", "null", "n/a", "#n/a", "<na>", "-", "–
 
 _FILES = ("file", "audio_path")  # columns that name a file
 
-_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_MARKS = {  # those of UTF-32 first: one begins with that of UTF-16
+    **dict.fromkeys((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-32"),
+    **dict.fromkeys((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "utf-16"),
+    codecs.BOM_UTF8: "utf-8-sig",
+}
+_BLANK = r"[\s\u00ad\u200b-\u200f\u2060\ufeff]+"  # spaces, and what is copied with a text and not seen
+_EDGES = re.compile(rf"^{_BLANK}|{_BLANK}$")
 _WORKBOOK = b"PK\x03\x04"  # how a file of Excel begins, and every other ZIP
 _BYTES_AT_ONCE = 1_000_000
 _NAMED_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
@@ -113,7 +121,7 @@ class TextTable:
     def _cell(self, name: str, cell: str) -> str:
         if self.separator == ";" and name in self._numbers and _DECIMAL_COMMA.fullmatch(cell):
             return cell.replace(",", ".")
-        return unescape_cell(cell).strip()
+        return stripped(unescape_cell(cell))
 
 
 def open_table(path: Path, texts: Sequence[str], numbers: Sequence[str] = (), has_heading: bool = True) -> TextTable:
@@ -136,7 +144,7 @@ def open_table(path: Path, texts: Sequence[str], numbers: Sequence[str] = (), ha
     encoding = _encoding(path)
     fit = {each: _fit(_first_record(path, encoding, each), texts, numbers, has_heading) for each in SEPARATORS}
     separator = _named_separator(path, encoding) or max(SEPARATORS, key=lambda each: fit[each])
-    names = tuple(_first_row(path, encoding, separator)) if has_heading else asked
+    names = as_asked(_first_row(path, encoding, separator), asked) if has_heading else asked
     while names and not names[-1]:
         names = names[:-1]
     twice = sorted({name for name in names if name and names.count(name) > 1})
@@ -194,7 +202,7 @@ def _records(path: Path, encoding: str, separator: str) -> Iterator[_Record]:
             start = lines.number + 1
             lines.of_row.clear()
             try:
-                cells = [cell.strip() for cell in next(reader)]
+                cells = [stripped(cell) for cell in next(reader)]
             except StopIteration:
                 return
             except csv.Error as error:
@@ -239,7 +247,8 @@ def _fit(first: _Record, texts: Sequence[str], numbers: Sequence[str], has_headi
     """How well the first row fits what is asked for; the greater the better."""
     n_cells = len(first.cells)
     if has_heading:
-        return len({*first.cells} & {*texts, *numbers}), n_cells
+        asked = (*texts, *numbers)
+        return len({*as_asked(first.cells, asked)} & {*asked}), n_cells
     is_whole = n_cells == len(texts) + len(numbers)
     return (1 + sum(map(_is_number, first.cells[len(texts) :])) if is_whole else 0), n_cells
 
@@ -270,7 +279,9 @@ def _encoding(path: Path) -> str:
         if start == _WORKBOOK:
             raise _unreadable(path, 'it is a workbook. Save its sheet as "CSV UTF-8"')
         if (b"\0" in start and encoding == "utf-8") or not _decodes(path, encoding):
-            maybe = " (it may be GBK, as spreadsheets in Chinese write)" if _decodes(path, "gb18030") else ""
+            maybe = " (it may be UTF-16 without its mark)" if b"\0" in start else ""
+            if not maybe and _decodes(path, "gb18030"):
+                maybe = " (it may be GBK, as spreadsheets in Chinese write)"
             raise _unreadable(path, f'it is not UTF-8 text{maybe}. Save it as "CSV UTF-8"')
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from error
@@ -293,6 +304,22 @@ def _unreadable(path: Path, why: str) -> DataError:
     return DataError(f"{shown_name(path.name)} cannot be read: {why}.")
 
 
+def stripped(text: str) -> str:
+    """Return a text without the spaces around it, and without characters there that have no width."""
+    return _EDGES.sub("", text)
+
+
+def as_asked(names: Iterable[str], asked: Iterable[str]) -> tuple[str, ...]:
+    """Return names of columns, those as they are asked for that differ in case, spaces or hyphens only."""
+    known = {_plain(name): name for name in asked}
+    return tuple(known.get(_plain(name), name) for name in names)
+
+
+@functools.lru_cache
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "_", stripped(name)).casefold()
+
+
 def escape_cell(text: str) -> str:
     """Keep a spreadsheet from taking a text for a formula: an apostrophe before ``= + - @``, tab and return.
 
@@ -308,7 +335,7 @@ def unescape_cell(text: str) -> str:
 
 def means_nothing(text: str) -> bool:
     """Whether a text is one of `NO_TEXT`: what programs and people write where there is none."""
-    return text.strip().casefold() in NO_TEXT
+    return stripped(text).casefold() in NO_TEXT
 
 
 def parse_number(text: str) -> float:

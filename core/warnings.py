@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.audio import NEAR_SILENCE, Clip, Heard
-from core.errors import shown_beyond
+from core.errors import counted, shown_beyond
 
 SHORT_CLIP_S = 3.0
 MIN_SILENCE_S = 2.0
@@ -136,7 +136,7 @@ def _places(runs: list[_Run], sample_rate_hz: int) -> str:
     """Write "2 places (0:04, 0:11 to 0:14)", naming at most `MAX_NAMED_PLACES`."""
     named = [_span(start / sample_rate_hz, end / sample_rate_hz) for start, end in runs[:MAX_NAMED_PLACES]]
     more = f" and {len(runs) - MAX_NAMED_PLACES} more" if len(runs) > MAX_NAMED_PLACES else ""
-    return f"{len(runs)} {'place' if len(runs) == 1 else 'places'} ({', '.join(named)}{more})"
+    return f"{counted(len(runs), 'place')} ({', '.join(named)}{more})"
 
 
 def _span(start_s: float, end_s: float) -> str:

@@ -31,7 +31,7 @@ from annotation.material.sound import Normalised, normalise, parity, to_wav
 from annotation.schema import CLIP_KINDS, Clip, Prompt, Study, System
 from annotation.studies import clip_path, find_study
 from core.audio import AudioLimits, read_whole_clip
-from core.errors import AudioError, StudyError, shown_name
+from core.errors import AudioError, StudyError, counted, shown_name
 from core.files import Problems, find_file, sha256_of, write_atomically
 from core.scales import MAX_SCORE, MIN_SCORE, Scales, keys
 from core.tables import Line, means_nothing, open_table
@@ -103,7 +103,7 @@ class IngestReport:
     def __str__(self) -> str:
         words = {"stimulus": "clip", "anchor": "anchor", "practice": "practice clip"}
         counts = [(count, words[kind]) for kind, count in self.added.items() if count]
-        added = ", ".join(f"{count} {word}{'s' if count > 1 else ''}" for count, word in counts)
+        added = ", ".join(counted(count, word) for count, word in counts)
         there = f" There already: {self.already_there}." if self.already_there else ""
         lines = [f"Rows read: {self.rows:,}. Added: {added or 'nothing'}.{there}"]
         lines += [f"! Line {failure.line}: {failure.reason}" for failure in self.failed]

@@ -67,6 +67,7 @@ def fit(clip: Codes, rater: Codes, score: Numbers, corrected: bool = True) -> Ra
             break
     shift, inconsistency = bias.mean(), np.sqrt(variance)
     reach = stats.norm.ppf(0.975) * _bias_errors(clip, rater, weight)
+    degrees = _degrees(clip, rater, share)
     known = np.maximum(degrees, 1.0)  # where there are fewer, nobody looks
     raters = {
         "bias": bias - shift,
@@ -78,6 +79,24 @@ def fit(clip: Codes, rater: Codes, score: Numbers, corrected: bool = True) -> Ra
         "degrees": degrees,
     }
     return RaterModel(quality + shift, pd.DataFrame(raters))
+
+
+def _degrees(clip: Codes, rater: Codes, share: Numbers) -> Numbers:
+    """Return the degrees of freedom that a rater's ratings have to tell of the inconsistency.
+
+    They are fewer than the sum of (1 - leverage): where a clip is rated by few, a residual tells as much of the
+    others, and the weights follow the residuals. So they are those of a variance that is as unsure as the
+    restricted likelihood's information says, of all raters together. Of two raters a clip it cannot be told who
+    of them is inconsistent: then they are zero.
+    """
+    shares = np.zeros((clip.max() + 1, rater.max() + 1))
+    np.add.at(shares, (clip, rater), share)
+    alone = np.bincount(rater, (1 - 2 * share) * (1 - 1 / np.bincount(rater)[rater]))
+    information = np.diag(alone) + shares.T @ shares
+    values, vectors = np.linalg.eigh(information)
+    unsure = (vectors**2 / np.maximum(values, _SMALLEST_VARIANCE)).sum(axis=1)
+    degrees: Numbers = 1.0 / unsure
+    return degrees
 
 
 def _bias_errors(clip: Codes, rater: Codes, weight: Numbers) -> Numbers:

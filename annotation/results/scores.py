@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from annotation.results import Table
+from core.errors import counted
 from core.scales import MAX_SCORE, MIN_SCORE, Scales, keys
 
 Numbers = NDArray[np.float64]
@@ -67,7 +68,7 @@ def _clip_lacks(n: int, degrees: int) -> str:
 
 
 def _needs(count: int, what: str) -> str:
-    return f"needs {count} more {what}{'s' if count > 1 else ''}"
+    return f"needs {counted(count, f'more {what}')}"
 
 
 def _variance_within(valid: pd.DataFrame, scale: str) -> float:

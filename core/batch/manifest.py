@@ -44,10 +44,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from core.errors import DataError, shown_name
+from core.errors import DataError, counted, shown_name
 from core.files import Problems, first_of, line_place, write_atomically
 from core.scales import Scales, keys
-from core.tables import NO_TEXT, escape_cell, means_nothing, open_table, read_lines, read_text
+from core.tables import NO_TEXT, as_asked, escape_cell, means_nothing, open_table, read_lines, read_text, stripped
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 OWN_COLUMNS = ("id", "file", "prompt", "system")
@@ -99,7 +99,7 @@ def read_columns(path: Path) -> list[str] | None:
     from pyarrow import parquet
 
     with _readable(path):
-        return list(parquet.read_schema(path).names)
+        return list(as_asked(parquet.read_schema(path).names, OWN_COLUMNS))
 
 
 def read_records(path: Path, problems: Problems, numbers: Sequence[str] = ()) -> Iterator[tuple[str, Cells]]:
@@ -111,11 +111,14 @@ def read_records(path: Path, problems: Problems, numbers: Sequence[str] = ()) ->
     if suffix == ".csv":
         for line in open_table(path, OWN_COLUMNS, numbers).rows(problems):
             yield line_place(path.name, line.number), {**line.cells}
-    elif suffix == ".jsonl":
-        yield from _read_json_lines(path, problems)
-    else:
-        with _readable(path):
-            yield from _read_parquet(path)
+        return
+    with _readable(path):
+        for place, record in _read_json_lines(path, problems) if suffix == ".jsonl" else _read_parquet(path):
+            names = as_asked(record, OWN_COLUMNS)
+            if twice := next((name for name in names if names.count(name) > 1), ""):
+                problems.add(place, f"it has {shown_name(twice)} twice")
+            else:
+                yield place, dict(zip(names, record.values(), strict=True))
 
 
 def write_records(path: Path, columns: Columns, records: Iterable[Cells]) -> None:
@@ -357,7 +360,7 @@ def _text(column: str, cell: Any) -> str:
         return ""
     if isinstance(cell, bool) or not isinstance(cell, str | int):
         raise ValueError(f"{column} is {shown_name(str(cell))}; it must be a text")
-    return str(cell).strip()
+    return stripped(str(cell))
 
 
 def _read_rows(path: Path, problems: Problems, emptied: Counter[str]) -> Iterator[tuple[str, Row]]:
@@ -382,7 +385,7 @@ def _read_rows(path: Path, problems: Problems, emptied: Counter[str]) -> Iterato
 def _about(emptied: Mapping[str, int]) -> Iterator[str]:
     for column, count in sorted(emptied.items()):
         words = ", ".join(sorted(NO_TEXT - {""}))
-        yield f"{count:,} cells of {column} say what means that there is none ({words}), and are taken as empty."
+        yield f"Taken as empty: {counted(count, 'cell')} of {column} with what means that there is none ({words})."
 
 
 def _audio_files(folder: Path) -> Iterator[Row]:

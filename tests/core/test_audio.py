@@ -83,6 +83,7 @@ def test_arrays_with_channels() -> None:
         (np.zeros(0), 16_000, "no samples"),
         (np.full(16_000, np.nan), 16_000, "not numbers"),
         (np.full(16_000, 1e300), 16_000, "not numbers"),
+        (np.full(16_000, 7e37), 16_000, r"up to 7e\+37, where full scale is 1"),
         (np.zeros(7_999), 16_000, r"0\.49 s long; at least 0\.5 s"),
     ],
 )

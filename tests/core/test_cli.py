@@ -230,10 +230,11 @@ def test_a_run_says_what_came_of_it(tmp_path: Path, capfd: pytest.CaptureFixture
     shutil.copy(tmp_path / "clip1.wav", tmp_path / "clip0.wav")
     manifest.write_text(manifest.read_text().replace("Loud drums and a bass", "nan"))
     assert main([*command[:-1], str(tmp_path / "other.csv")]) == 0
-    assert "\n! 4 cells of prompt say what means that there is none" in capfd.readouterr().out
+    assert "\n! Taken as empty: 4 cells of prompt with what means that there is none" in capfd.readouterr().out
     shutil.copy(tmp_path / "clip2.wav", tmp_path / "clip0.wav")
     assert main([*command[:-1], str(tmp_path / "other.csv")]) == 0
-    assert "rows were scored again: their audio, the judge or its precision has changed." in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert re.search(r"\nScored again: \d rows?, whose audio, judge or precision has changed\.", said)
 
 
 @pytest.mark.usefixtures("_loaded")
@@ -298,7 +299,7 @@ def test_a_second_run_computes_nothing(
     command = ["embed", "--data", data, "--model", random_checkpoint, "--cache", tmp_path / "cache"]
     assert main([*map(str, command)]) == 0
     out, err = capfd.readouterr()
-    assert re.fullmatch(r"4 clips with their prompts: 7 embeddings computed, 0 already there, [\d.]+ s\.\n", out)
+    assert re.fullmatch(r"4 clips with prompts: 7 embeddings computed, 0 already there, [\d.]+ s\.\n", out)
     assert "Embedding clip 4 of 4: 100%" in err
     assert main([*map(str, command)]) == 0
     out, err = capfd.readouterr()

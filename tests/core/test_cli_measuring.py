@@ -211,6 +211,26 @@ def test_two_scales_with_prompts_and_the_controls_of_a_split(
     assert "musical_impression is read as musical impression, 0 to 10: 96 ratings by 8 raters of 12 clips." in lines
 
 
+def test_prompts_that_the_model_cannot_read_are_left_out_of_alignment_and_said(
+    random_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_survey(tmp_path / "survey", 12)
+    rows = [row.split(",") for row in (folder / "ratings.csv").read_text().splitlines()[1:]]
+    prompts = {clip: "缓慢的钢琴" if int(clip) < 4 else f"A piece of number {clip}" for _, clip, _ in rows}
+    both = [f"{rater},{clip},{prompts[clip]},{rating},{int(clip) % 3}" for rater, clip, rating in rows]
+    (folder / "ratings.csv").write_text("\n".join(["rater,clip,prompt,musical_impression,textual_alignment", *both]))
+    options = ["--data", folder, "--model", random_checkpoint, "--cache", tmp_path / "cache", "--device", "cpu"]
+    options += ["--scale-range", 0, 10, "--predictions", tmp_path / "p.csv", "--json"]
+    assert main(["evaluate", *map(str, options)]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert (
+        "Textual alignment leaves out 4 clips with a prompt that the model cannot read: 0, 1, 2, 3." in found["notes"]
+    )
+    assert [of["n"] for of in found["utterance"].values()] == [12, 8]
+    assert [of["n_clips"] for of in found["people"].values()] == [12, 8]
+    assert pd.read_csv(tmp_path / "p.csv")["predicted_textual_alignment"].isna().tolist() == [True] * 4 + [False] * 8
+
+
 def test_the_models_of_the_folds_of_a_split(
     random_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

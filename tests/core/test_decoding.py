@@ -153,6 +153,14 @@ def test_an_mp3_that_counts_its_frames_wrongly(factor: float) -> None:
     assert clip.missing_s == pytest.approx(16.0 if factor > 1 else 0.0, abs=0.3)
 
 
+@pytest.mark.parametrize("tail", [b"TAG" + bytes(125), bytes(20_000)])
+def test_tags_behind_a_flac_cost_no_block(tail: bytes) -> None:
+    whole = made("flac")
+    for data in (whole + tail, whole + tail + whole):
+        clip = read_clip(data)
+        assert lengths(clip) == (4.0 * data.count(b"fLaC"), 0.0)
+
+
 @pytest.mark.parametrize("tail", [b"", b"TAG" + bytes(125)])
 def test_a_flac_that_counts_too_few_samples(tail: bytes) -> None:
     data = bytearray(made("flac", 8.0))
@@ -198,6 +206,44 @@ def test_what_stands_behind_the_samples_is_no_sound(tail: bytes) -> None:
     assert lengths(clip) == (4.0, 0.0)
 
 
+def chunk(name: bytes, content: bytes) -> bytes:
+    return name + struct.pack("<I", len(content)) + content
+
+
+@pytest.mark.usefixtures("no_ffmpeg")
+@pytest.mark.parametrize("size", [0, 0xFFFF_FFFF])
+def test_chunks_behind_samples_whose_size_was_never_filled_in_are_no_sound(size: int) -> None:
+    data = bytearray(made("wav"))
+    struct.pack_into("<I", data, 40, size)
+    clip = read_clip(bytes(data) + chunk(b"LIST", b"INFO" + chunk(b"ISFT", b"recorder")))
+    assert lengths(clip) == (4.0, 0.0)
+
+
+@pytest.mark.usefixtures("no_ffmpeg")
+def test_a_wav_with_its_samples_in_two_chunks_is_read_whole() -> None:
+    data = made("wav")
+    head, samples = data[:36], data[44:]
+    pieces = chunk(b"data", samples[:50_000]), chunk(b"LIST", b"INFO"), chunk(b"data", samples[50_000:])
+    np.testing.assert_allclose(read_clip(head + b"".join(pieces)).samples, pluck(), atol=1e-4)
+
+
+@pytest.mark.usefixtures("no_ffmpeg")
+@pytest.mark.parametrize("told", [0, 64_000, 128_000])
+def test_a_large_wav_that_tells_too_little(told: int) -> None:
+    data = made("wav")
+    sizes = chunk(b"ds64", struct.pack("<QQQI", len(data), told, told // 2, 0))
+    large = b"RF64\xff\xff\xff\xffWAVE" + sizes + data[12:40] + b"\xff\xff\xff\xff" + data[44:]
+    assert lengths(read_clip(large)) == (4.0, 0.0)
+
+
+@needs_ffmpeg
+def test_several_sound_tracks_are_refused(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "clip.wav")
+    data = encode(source, tmp_path / "two.m4a", "-i", str(source), "-map", "0", "-map", "1")
+    with pytest.raises(AudioError, match="holds 2 sound tracks"):
+        read_clip(data)
+
+
 def test_an_empty_wav_has_no_samples() -> None:
     with pytest.raises(AudioError, match="has no samples"):
         read_clip(made("wav", 0.0))
@@ -237,6 +283,45 @@ def test_a_file_of_ffmpeg_that_breaks_off(suffix: str, options: tuple[str, ...],
     assert 7.0 < clip.duration_s < 13.0
     assert clip.missing_s is not None
     assert clip.duration_s + clip.missing_s == pytest.approx(20.0, abs=0.2)
+
+
+@pytest.mark.usefixtures("no_ffmpeg")
+def test_an_mp3_without_a_count_that_ends_within_a_frame_breaks_off() -> None:
+    data = made("mp3", 8.0)
+    frames = data[data.find(data[:2], 4) :]  # behind the one that counts
+    assert read_clip(frames).missing_s == 0.0
+    clip = read_clip(frames[:-40])
+    assert (clip.missing_s, clip.breaks_off[:17]) == (None, "breaks off after ")
+
+
+@needs_ffmpeg
+def test_an_aac_that_ends_within_a_frame_breaks_off(tmp_path: Path) -> None:
+    whole = encode(write_clip(tmp_path / "clip.wav", pluck(20.0)), tmp_path / "clip.aac")
+    assert lengths(read_clip(whole + whole)) == (pytest.approx(40.0, abs=0.3), 0.0)
+    clip = read_clip(whole[: len(whole) // 2])
+    assert (clip.duration_s, clip.missing_s) == (pytest.approx(10.0, abs=2.0), None)
+
+
+def with_a_hole(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes(6_000) + data[middle + 6_000 :]
+
+
+@pytest.mark.parametrize("suffix", ["ogg", "opus", "mp3"])
+def test_a_hole_in_the_middle_is_told(suffix: str) -> None:
+    clip = read_clip(with_a_hole(made(suffix, 20.0)))
+    assert clip.missing_s is not None
+    assert clip.missing_s > 0.1
+    assert clip.duration_s + clip.missing_s == pytest.approx(20.0, abs=0.1)
+
+
+@needs_ffmpeg
+def test_a_hole_in_a_file_of_ffmpeg_is_told(tmp_path: Path) -> None:
+    data = encode(write_clip(tmp_path / "clip.wav", pluck(20.0)), tmp_path / "clip.m4a", "-movflags", "+faststart")
+    clip = read_clip(with_a_hole(data))
+    assert clip.missing_s is not None
+    assert clip.missing_s > 0.1
+    assert clip.duration_s + clip.missing_s == pytest.approx(20.0, abs=0.1)
 
 
 # Kinds

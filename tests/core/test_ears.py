@@ -14,7 +14,7 @@ from core.audio import WINDOW_SAMPLES, InputPolicy
 from core.checkpoint import load_checkpoint
 from core.embeddings import EmbeddingCache
 from core.errors import CheckpointError
-from core.scorer import EMBEDDED_JUDGE, Score, Scorer
+from core.scorer import EMBEDDED_JUDGE, Score, Scorer, prompt_warnings
 from core.towers.ears import LAYER, TAGS, EarsTower, Words
 from tests.clips import pluck, write_clip
 from tools.bench import EXAMPLES
@@ -99,9 +99,9 @@ def test_no_alignment_with_what_was_not_read(scorer: Scorer, tmp_path: Path, pro
 
 
 def test_unread_words_are_named(scorer: Scorer) -> None:
-    [warning] = scorer.prompt_warnings("A calm piano and a xqzt")
+    [warning] = prompt_warnings("A calm piano and a xqzt", scorer.checkpoint.tower)
     assert (warning.code, '"xqzt"' in warning.message) == ("prompt_words_unknown", True)
-    assert [of.code for of in scorer.prompt_warnings("piano " * 500)] == ["prompt_cut"]
+    assert [of.code for of in prompt_warnings("piano " * 500, scorer.checkpoint.tower)] == ["prompt_cut"]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_unread_words_are_named(scorer: Scorer) -> None:
     ],
 )
 def test_what_a_prompt_says_of_music(scorer: Scorer, prompt: str, code: str | None) -> None:
-    assert [of.code for of in scorer.prompt_warnings(prompt)] == ([code] if code else [])
+    assert [of.code for of in prompt_warnings(prompt, scorer.checkpoint.tower)] == ([code] if code else [])
 
 
 def noise(tmp_path: Path, seed: int = 0) -> Path:

@@ -10,6 +10,7 @@ import pytest
 from core import evaluation
 from core.errors import DataError, MetricError
 from core.evaluation import (
+    LEVELS,
     Measured,
     Predictions,
     comparison,
@@ -99,15 +100,36 @@ def test_scales_that_a_table_names(tmp_path: Path) -> None:
 
 def test_all_that_is_wrong_with_a_table(tmp_path: Path) -> None:
     assert refusal(tmp_path / "t.csv", HEADING, "a,A,0.5,1", "a,,2,x", "b,B,nan,", "c,C,3") == [
-        '"t.csv" cannot be used, it has 7 problems:',
+        '"t.csv" cannot be used, it has 6 problems:',
         "t.csv, line 2: musical_impression: the score 0.5 is not from 1 to 5",
         "t.csv, line 3: system_id: it is empty",
         't.csv, line 3: predicted_musical_impression: "x" is not a number',
         't.csv, line 3: the clip "a" is there twice',
         "t.csv, line 4: musical_impression: nan is not a finite number",
-        't.csv, line 4: predicted_musical_impression: "" is not a number',
         "t.csv, line 5: 3 instead of 4 cells",
     ]
+
+
+def test_clips_without_a_prediction_are_left_out_on_that_scale_and_said(tmp_path: Path) -> None:
+    both = f"{HEADING},textual_alignment,predicted_textual_alignment"
+    rows = [f"c{n},S{n % 5},{1 + n % 5},{1 + n % 5},{1 + n % 4},{1 + n % 3}" for n in range(20)]
+    whole = measure(read_predictions(write(tmp_path / "t.csv", both, *rows[5:])), resamples=0)
+    holes = [row.rpartition(",")[0] + of for row, of in zip(rows[:5], [",", ",nan", ",None", ", ", ",-"], strict=True)]
+    read = read_predictions(write(tmp_path / "t.csv", both, *holes, *rows[5:]))
+    assert read.notes == ("Textual alignment leaves out 5 clips without a prediction.",)
+    found = measure(read, resamples=0)
+    for level in LEVELS:
+        assert found.on(level)[TA] == whole.on(level)[TA]
+    assert (found.on("utterance")[MI].n, found.on("utterance")[TA].n) == (20, 15)
+    read.to_csv(tmp_path / "again.csv")
+    assert measure(read_predictions(tmp_path / "again.csv"), resamples=0) == found
+
+
+def test_a_scale_that_nothing_was_predicted_on_is_not_measured(tmp_path: Path) -> None:
+    rows = [f"c{n},S{n},{1 + n % 5},nan" for n in range(9)]
+    found = measure(read_predictions(write(tmp_path / "t.csv", HEADING, *rows)))
+    assert (found.agreement, found.on("system")) == ({}, {})
+    assert "0 clips are too few" in found.why_not()[0]
 
 
 @pytest.mark.parametrize(

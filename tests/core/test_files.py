@@ -24,7 +24,29 @@ def test_one_problem_and_many() -> None:
         problems.stop_if_any()
     lines = str(caught.value).splitlines()
     assert lines[0].endswith("it has 23 problems:")
-    assert lines[20:] == ["  a.txt, line 20: it is wrong", "  and 3 more"]
+    assert lines[20:] == ["  a.txt, line 20: it is wrong", "  and 3 more like these"]
+
+
+def test_of_many_problems_no_kind_hides_another() -> None:
+    problems = Problems("data")
+    for number in range(1, 2_000):
+        problems.add(f"a.txt, line {number}", f'there is no file "{number}.wav"')
+    problems.add("b.txt, line 7", "the score 9 is not from 1 to 5")
+    problems.add("b.txt, line 8", "the score 0.5 is not from 1 to 5")
+    with pytest.raises(DataError) as caught:
+        problems.stop_if_any()
+    lines = str(caught.value).splitlines()
+    assert (lines[1], lines[11]) == ('  a.txt, line 1: there is no file "1.wav"', "  and 1,989 more like these")
+    assert [line.split(":")[0] for line in lines[12:]] == ["  b.txt, line 7", "  b.txt, line 8"]
+
+
+def test_more_kinds_of_problems_than_are_shown() -> None:
+    problems = Problems("data")
+    for letter in "abcdefghijklmnopqrstuvwxyz":
+        problems.add("a.txt", f"there is {letter}")
+        problems.add("a.txt", f"there is {letter}")
+    with pytest.raises(DataError, match=r"a.txt: there is t\n  and 1 more like this\n  and 6 more kinds$"):
+        problems.stop_if_any()
 
 
 def test_a_file_is_found_as_other_systems_write_its_name(tmp_path: Path) -> None:

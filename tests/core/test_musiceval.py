@@ -176,7 +176,7 @@ def test_of_many_problems_the_first_are_shown(tmp_path: Path) -> None:
     write_release(tmp_path, {"sets/total_mos_list.txt": [f"S002_P{n:03d}.wav,0,0" for n in range(50)]})
     lines = refusal(tmp_path)
     assert "it has 50 problems" in lines[0]
-    assert (len(lines), lines[-1]) == (22, "and 30 more")
+    assert (len(lines), lines[-1]) == (22, "and 30 more like these")
 
 
 def test_files_that_are_missing_or_unreadable(tmp_path: Path) -> None:

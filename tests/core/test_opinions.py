@@ -116,7 +116,7 @@ def test_clips_without_ratings_are_left_out_and_said(tmp_path: Path) -> None:
     (folder / "ratings.csv").write_text("\n".join(row for row in rows if ",3," not in row))
     clips = read_source(folder)
     assert clips.table["clip_id"].tolist() == ["0", "1", "2"]
-    assert "1 clips have no rating and are left out: 3." in clips.notes
+    assert "1 clip without a rating left out: 3." in clips.notes
 
 
 def test_a_rater_counts_once_for_a_clip(folder: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_rater_counts_once_for_a_clip(folder: Path) -> None:
     clips = read_source(path)
     assert clips.table[MI].tolist() == [2.5, 2]
     assert clips.table["n_ratings"].tolist() == [2, 1]
-    assert clips.notes[-1] == "1 ratings are of a rater who rated the clip before: the rater's mean counts once."
+    assert clips.notes[-1] == "1 rating by a rater who had rated the clip before: the rater's mean counts once."
 
 
 def test_clips_without_names_go_by_their_files(folder: Path) -> None:

@@ -78,6 +78,18 @@ def test_the_same_after_a_file(tmp_path: Path) -> None:
     assert {Path(audio).resolve() for audio in after.table["audio_path"]} == {tmp_path / "wav" / "x.wav"}
 
 
+@pytest.mark.parametrize("none", ["N/A", "nan", "None", ""])
+def test_a_system_that_means_that_there_is_none(tmp_path: Path, none: str) -> None:
+    (tmp_path / "x.wav").touch()
+    heading = "clip_id,audio_path,prompt,system_id,musical_impression\n"
+    path = tmp_path / "t.csv"
+    path.write_text(heading + f"a,x.wav,calm,{none},3\nb,x.wav,loud,{none},4\n")
+    assert RatedClips.from_csv(path).n_systems == 0
+    path.write_text(heading + f"a,x.wav,calm,{none},3\nb,x.wav,loud,S1,4\n")
+    with pytest.raises(DataError, match=r"t.csv, line 2: (the system .* means that there is none|system_id is '')"):
+        RatedClips.from_csv(path)
+
+
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     RatedClips(table(audio_path=str(tmp_path / "wav" / "b.wav")).tail(1)).to_csv(tmp_path / "t.csv")
     with (tmp_path / "t.csv").open(newline="") as file:

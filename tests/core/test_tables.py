@@ -16,6 +16,7 @@ from core.tables import (
     SEPARATORS,
     Line,
     TextTable,
+    as_asked,
     escape_cell,
     means_nothing,
     open_table,
@@ -23,6 +24,7 @@ from core.tables import (
     parse_score,
     read_lines,
     read_text,
+    stripped,
 )
 
 ASKED = ("file", "prompt", "system")
@@ -76,6 +78,8 @@ def test_encodings_separators_and_line_ends(tmp_path: Path, encoding: str, separ
         "file,prompt,system\na.wav,Slow,S1,,\n",
         "file,,prompt,system\na.wav,,Slow,S1\n",
         "sep=;\nfile;prompt;system\na.wav;Slow;S1\n",
+        "file\u00a0,\u200bprompt,system\ufeff\na.wav\u200b,\u2060 Slow\u200e,S1\u00a0\u200b\n",  # copied with a text
+        "File,PROMPT, System \na.wav,Slow,S1\n",
         '"sep=|"\nfile|prompt|system\na.wav|Slow|S1\n',
         "file;prompt;system;a,b,c,d\na.wav;Slow;S1;\n",  # more commas than semicolons
     ],
@@ -131,7 +135,7 @@ def test_lines_are_counted_with_blank_ones(tmp_path: Path) -> None:
         (b"file,prompt\n\xff", 'it is not UTF-8 text. Save it as "CSV UTF-8".'),
         ("file,prompt\na.wav,钢琴".encode("gbk"), "it is not UTF-8 text (it may be GBK, as spreadsheets in Chinese"),
         ("file,prompt\na.wav,Café, piano".encode("cp1252"), 'it is not UTF-8 text. Save it as "CSV UTF-8".'),
-        ("file,prompt\n".encode("utf-16-le"), "it is not UTF-8 text"),
+        ("file,prompt\n".encode("utf-16-le"), "it is not UTF-8 text (it may be UTF-16 without its mark)"),
         ("file,prompt\n".encode("utf-16")[:-1], "it is not UTF-8 text"),
         (b"PK\x03\x04\x14", 'it is a workbook. Save its sheet as "CSV UTF-8".'),
     ],
@@ -144,6 +148,8 @@ def test_what_is_no_table(tmp_path: Path, content: bytes, sentence: str) -> None
 
 
 def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r'"t.csv" has two columns \'file\''):
+        open_table(write(tmp_path, "file,prompt,File\n"), ASKED)
     for heading in ("file,prompt,a,a", "file,prompt,a, a ,b,b"):
         with pytest.raises(DataError, match=r'"t.csv" has two columns \'a\''):
             open_table(write(tmp_path, f"{heading}\n"), ASKED)
@@ -212,7 +218,7 @@ def written(rows: list[dict[str, str]], writer: str, separator: str) -> str:
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     LISTS, st.sampled_from([*WRITERS, "by hand"]), st.sampled_from(SEPARATORS),
-    st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]),
 )  # fmt: skip
 @example([{"file": "a", "prompt": "b\nc,d,e", "system": "f"}], "pandas", ",", "utf-8")
 @example([{"file": "a", "prompt": '"b', "system": 'c"'}], "by hand", ",", "utf-8")
@@ -224,7 +230,7 @@ def test_a_list_is_read_as_it_was_written_or_refused_by_line(
     if problems:
         assert all(re.match(r"t\.csv, line \d+: ", problem) for problem in problems)
         return
-    expected = [{name: text.strip() for name, text in row.items()} for row in rows]
+    expected = [{name: stripped(text) for name, text in row.items()} for row in rows]
     found = [line.cells for line in lines]
     if writer == "by hand":  # a quote, a separator and a line end in a cell are the writer's mistake
         if not any(re.search(r"[\"\n\r',;\t]", text) for row in rows for text in row.values()):
@@ -249,6 +255,11 @@ def test_numbers_and_scores() -> None:
     for text in ("0.99", "5.01", "nan"):
         with pytest.raises(ValueError, match="not"):
             parse_score(text)
+
+
+def test_columns_are_known_as_people_write_them() -> None:
+    asked = ("clip_id", "musical_impression")
+    assert as_asked(["Clip-ID ", "Musical impression", "Note 1"], asked) == (*asked, "Note 1")
 
 
 def test_texts_that_say_nothing() -> None:

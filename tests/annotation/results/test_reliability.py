@@ -15,7 +15,7 @@ from sureal.dataset_reader import RawDatasetReader
 
 from annotation.results import Figure
 from annotation.results.agreement import Codes, Numbers, Repeats, alpha, icc, outlier_screen, repeats, trend
-from annotation.results.rater_model import LEAST_INCONSISTENCY, fit
+from annotation.results.rater_model import LEAST_DEGREES, LEAST_INCONSISTENCY, fit
 from annotation.results.reliability import SCALE_FIGURES, Reliability, reliability, scale_reliability
 from annotation.results.scores import mos_table
 from core.scales import MUSICEVAL, Scale
@@ -204,7 +204,25 @@ def test_the_intervals_of_raters_cover() -> None:
         uncorrected += [*(theirs["inconsistency_low"] <= sd) & (sd <= theirs["inconsistency_high"])]
     assert 0.9 < np.mean(inconsistency) < 0.99
     assert 0.9 < np.mean(bias_covered) < 0.99
-    assert np.mean(uncorrected) < 0.6
+    assert np.mean(uncorrected) < 0.75
+
+
+@pytest.mark.parametrize(("clips", "raters", "per_clip"), [(60, 6, 3), (100, 5, 3), (400, 30, 3)])
+def test_the_intervals_of_raters_cover_where_clips_have_few_ratings(clips: int, raters: int, per_clip: int) -> None:
+    """By the sum of (1 - leverage) they held the truth in 84, 85 and 89 %."""
+    covered = []
+    for seed in range(3_000 // clips):
+        clip, rater, score, _, _, sd = simulated(clips, raters, per_clip, seed=seed, rounded=False)
+        found = fit(clip, rater, score).raters
+        covered += [*(found["inconsistency_low"] <= sd) & (sd <= found["inconsistency_high"])]
+    assert 0.9 < np.mean(covered) < 0.99
+
+
+def test_of_two_raters_a_clip_it_is_not_told_who_is_inconsistent() -> None:
+    random = np.random.default_rng(0)
+    clip, rater = np.repeat(np.arange(200), 2), np.tile([0, 1], 200)
+    score = random.normal(3, 1, 200)[clip] + random.normal(0, 0.6, 400)
+    assert fit(clip, rater, score).raters["degrees"].max() < LEAST_DEGREES
 
 
 def test_a_careless_rater_counts_less_than_in_the_mean() -> None:

@@ -304,8 +304,8 @@ def test_cells_that_say_nothing_are_empty_and_counted(tmp_path: Path) -> None:
     clip_list = ClipList.check(path)
     assert [(row.prompt, row.system) for row in clip_list.rows()] == [("", "S1"), ("", ""), ("", ""), ("calm", "")]
     prompts, systems = clip_list.notes
-    assert prompts.startswith("2 cells of prompt say what means that there is none (#n/a, -, <na>, n/a, nan")
-    assert systems.startswith("2 cells of system say")
+    assert prompts.startswith("Taken as empty: 2 cells of prompt with what means that there is none (#n/a, -")
+    assert systems.startswith("Taken as empty: 2 cells of system with")
 
 
 @pytest.mark.parametrize("suffix", ["webm", "mp4", "mka", "caf", "w64", "aiff"])
