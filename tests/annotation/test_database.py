@@ -13,7 +13,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
+from sqlalchemy.orm import Session
 
 from annotation import database as database_module
 from annotation import rules
@@ -25,9 +26,10 @@ from annotation.schema import Base, Rater, Study
 from annotation.session import listening
 from annotation.session.exclusions import change_log, possible_changes
 from annotation.studies import authorise, find_study
-from core.errors import StudyError
+from core.errors import BusyError, StudyError
 from core.scales import MUSICEVAL, keys
 from tests.annotation.rooms import NOW, said
+from tests.holding import held_by_another
 
 DATA = Path(__file__).parent / "data"
 OLD: dict[str, Any] = json.loads((DATA / "old_study.json").read_text(encoding="utf-8"))
@@ -133,6 +135,51 @@ def test_the_lock_is_held_before_the_first_statement(tmp_path: Path) -> None:
     assert entered[0] >= left
     one.close()
     two.close()
+
+
+@pytest.mark.parametrize("how", ["the queue", "the file"])
+def test_a_write_waits_for_others_only_so_long(tmp_path: Path, how: str) -> None:
+    file = tmp_path / "a.sqlite"
+    database = Database(f"sqlite:///{file}", waits_s=0.2)
+
+    def write() -> None:
+        with database.write() as session:
+            session.add(study(str(time.monotonic())))
+
+    write()
+    with held_by_another(file, how):
+        for _ in range(2):
+            began = time.monotonic()
+            with pytest.raises(BusyError, match=r"busy for 0\.2 s"):
+                write()
+            assert 0.2 <= time.monotonic() - began < 5
+        assert database.look(lambda session: session.query(Study).count()) == 1  # readers do not wait
+    write()
+    with held_by_another(file, how):  # what waited in vain before holds nothing now
+        pass
+    write()
+    database.close()
+
+
+def test_reading_changes_nothing(database: Database) -> None:
+    with database.read() as session:
+        session.add(study())
+        with pytest.raises(OperationalError, match="readonly"):
+            session.flush()
+
+
+def test_what_has_to_write_after_all_does_so_once(database: Database) -> None:
+    seen = []
+
+    def action(session: Session) -> int:
+        seen.append(session.query(Study).count())
+        session.add(study())
+        session.flush()
+        return session.query(Study).count()
+
+    assert (database.look(action), seen) == (1, [0, 0])
+    with database.read() as session:
+        assert session.query(Study).count() == 1
 
 
 def test_time_never_runs_back(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
