@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, event, insert, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
@@ -34,6 +32,7 @@ from core.errors import BusyError, StudyError, shown_name
 
 T = TypeVar("T")
 
+NEWEST = "0003"  # of ``migrations/versions``; a database that has it is opened without loading them
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _CLOCK = select(Clock.latest, Clock.ahead_s).where(Clock.id == 1)
 _SET_CLOCK = update(Clock).where(Clock.id == 1)
@@ -54,7 +53,10 @@ class Database:
         self._reading = _connect(url, (*pragmas, "query_only=ON"), waits_s).execution_options(musiceval_reads=True)
         try:
             with self._engine.connect() as connection:
-                upgrade(connection)
+                found = _revision(connection)
+                connection.rollback()  # the migrations begin a transaction of their own
+                if found != NEWEST:
+                    upgrade(connection)
         except DatabaseError as error:
             self._engine.dispose()
             raise StudyError(f"The database cannot be used: {error.orig}. Check MUSICEVAL_DATABASE_URL.") from error
@@ -202,8 +204,17 @@ def _failed(error: OperationalError, code: int) -> bool:
     return isinstance(error.orig, sqlite3.Error) and error.orig.sqlite_errorcode == code
 
 
-def upgrade(connection: Connection, revision: str = "head") -> None:
+def _revision(connection: Connection) -> str | None:
+    if not sqlalchemy.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+
+def upgrade(connection: Connection, revision: str = NEWEST) -> None:
     """Bring the tables to a revision of ``annotation/migrations/versions``, in one transaction."""
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection

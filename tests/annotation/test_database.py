@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 from sqlalchemy.orm import Session
@@ -39,18 +40,23 @@ def study(name: str = "one", created_at: datetime = NOW) -> Study:
     return Study(name=name, demo=False, seed=1, protocol=Protocol(), created_at=created_at)
 
 
-def test_pragmas(database: Database) -> None:
-    with database.read() as session:
-        pragmas = {
-            name: session.execute(text(f"PRAGMA {name}")).scalar()
-            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-        }
-    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+@pytest.mark.parametrize("durable", [True, False])
+def test_pragmas(tmp_path: Path, durable: bool) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'a.sqlite'}", durable)
+    names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "query_only")
+    for way, reads in ((database.write, 0), (database.read, 1)):
+        with way() as session:
+            pragmas = [session.execute(text(f"PRAGMA {name}")).scalar() for name in names]
+        assert pragmas == ["wal", 2 if durable else 0, 1, 30_000, reads]
+    database.close()
 
 
 def test_the_migrations_make_the_tables_of_the_schema(database: Database) -> None:
     with database.read() as session:
-        assert compare_metadata(MigrationContext.configure(session.connection()), Base.metadata) == []
+        context = MigrationContext.configure(session.connection())
+        assert compare_metadata(context, Base.metadata) == []
+        (newest,) = ScriptDirectory(str(Path(database_module.__file__).parent / "migrations")).get_heads()
+        assert context.get_current_revision() == database_module.NEWEST == newest
 
 
 def test_a_database_is_opened_again(tmp_path: Path) -> None:
