@@ -14,41 +14,53 @@ import contextlib
 import fcntl
 import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, TypeVar
 
 import sqlalchemy
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, insert, select, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
 from annotation.schema import Clock
-from core.errors import StudyError, shown_name
+from core.errors import BusyError, StudyError, shown_name
 
+T = TypeVar("T")
+
+NEWEST = "0003"  # of ``migrations/versions``; a database that has it is opened without loading them
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_BUSY_TIMEOUT_S = 30.0
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+_CLOCK = select(Clock.latest, Clock.ahead_s).where(Clock.id == 1)
+_SET_CLOCK = update(Clock).where(Clock.id == 1)
+_FIRST_CLOCK = insert(Clock).values(id=1)
 
 
 class Database:
-    """An open database, brought to the newest schema."""
+    """An open database, brought to the newest schema.
 
-    def __init__(self, url: str) -> None:
-        self._writing = threading.Lock()
-        self._engine = _connect(url)
+    One that is not `durable`, for what nobody would miss, waits for no disk: after a power cut it may be damaged.
+    A write that waits longer than `waits_s` for others ends in a `BusyError`.
+    """
+
+    def __init__(self, url: str, durable: bool = True, waits_s: float = 30.0) -> None:
+        self._waits_s = waits_s
+        pragmas = ("journal_mode=WAL", f"synchronous={'FULL' if durable else 'OFF'}", "foreign_keys=ON")
+        self._engine = _connect(url, pragmas, waits_s)
+        self._reading = _connect(url, (*pragmas, "query_only=ON"), waits_s).execution_options(musiceval_reads=True)
         try:
             with self._engine.connect() as connection:
-                upgrade(connection)
+                found = _revision(connection)
+                connection.rollback()  # the migrations begin a transaction of their own
+                if found != NEWEST:
+                    upgrade(connection)
         except DatabaseError as error:
             self._engine.dispose()
             raise StudyError(f"The database cannot be used: {error.orig}. Check MUSICEVAL_DATABASE_URL.") from error
-        self._queue = Path(f"{self._engine.url.database}-queue").open("wb")  # noqa: SIM115
+        self._turn = _Turn(Path(f"{self._engine.url.database}-queue"))
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -56,23 +68,29 @@ class Database:
 
         The lock is held from the beginning, so times that are read inside (`now`) run in the order of the writes.
         """
-        with (
-            self._writing,
-            _locked(self._queue),
-            Session(self._engine, expire_on_commit=False) as session,
-            session.begin(),
-        ):
-            session.connection()  # BEGIN IMMEDIATE now, and not at the first statement
+        with self._turn.taken(self._waits_s), Session(self._engine, expire_on_commit=False) as session, session.begin():
+            try:
+                session.connection()  # BEGIN IMMEDIATE now, and not at the first statement
+            except OperationalError as error:
+                raise _busy(self._waits_s) from error  # another program writes, and does not queue
             yield session
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Open a session that sees one state of the database and changes nothing."""
-        with (
-            self._engine.connect().execution_options(musiceval_reads=True) as connection,
-            Session(connection) as session,
-        ):
+        with Session(self._reading) as session:
             yield session
+
+    def look(self, action: Callable[[Session], T]) -> T:
+        """Do what as a rule only reads, without waiting for writers; where it has to write, do it anew as one."""
+        try:
+            with self.read() as session:
+                return action(session)
+        except OperationalError as error:
+            if not _failed(error, sqlite3.SQLITE_READONLY):
+                raise
+        with self.write() as session:
+            return action(session)
 
     def backup(self, file: Path) -> None:
         """Copy the database into a new file, whole as of one moment, while others write (SQLite's online backup).
@@ -95,7 +113,8 @@ class Database:
     def close(self) -> None:
         """Let go of the file."""
         self._engine.dispose()
-        self._queue.close()
+        self._reading.dispose()
+        self._turn.close()
 
 
 def now(session: Session) -> datetime:
@@ -104,40 +123,105 @@ def now(session: Session) -> datetime:
     A lease that one writer saw lapse would otherwise run again for the next. From where it was set back on, the
     time goes on at its pace.
     """
-    wall = datetime.now(UTC)
-    clock = session.get(Clock, 1) or Clock(id=1, latest=wall, ahead_s=0.0)
-    at = wall + timedelta(seconds=clock.ahead_s)
-    if at < clock.latest:
-        at, clock.ahead_s = clock.latest, (clock.latest - wall).total_seconds()
-    clock.latest = at
-    if not session.connection().get_execution_options().get("musiceval_reads", False):
-        session.add(clock)
+    connection, wall = session.connection(), datetime.now(UTC)
+    clock = connection.execute(_CLOCK).one_or_none()
+    latest, ahead_s = clock or (wall, 0.0)
+    at = wall + timedelta(seconds=ahead_s)
+    if at < latest:
+        at, ahead_s = latest, (latest - wall).total_seconds()
+    if not connection.get_execution_options().get("musiceval_reads", False):
+        connection.execute(_SET_CLOCK if clock else _FIRST_CLOCK, {"latest": at, "ahead_s": ahead_s})
     return at
 
 
-@contextmanager
-def _locked(queue: BinaryIO) -> Iterator[None]:
-    """Wait until no other process writes.
+class _Turn:
+    """Whose turn it is to write, among all threads and processes: a file's lock, and one among the threads here.
 
     Not by `filelock`, which asks again every so many milliseconds where the system wakes who waits: with 12
-    raters in 2 processes the slowest twentieth of calls then took up to twice as long.
+    raters in 2 processes the slowest twentieth of calls then took up to twice as long. The system's call knows no
+    deadline; where another process holds the lock, a thread of its own makes it.
     """
-    fcntl.flock(queue, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.flock(queue, fcntl.LOCK_UN)
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.open("wb")
+        self._threads = threading.Lock()
+        self._changed = threading.Condition()
+        self._waiting = False  # the thread is
+        self._wanted = False  # what it waits for is still wanted
+        self._held = False
+
+    @contextmanager
+    def taken(self, within_s: float) -> Iterator[None]:
+        """Hold it; `BusyError` if it cannot be had in time."""
+        ends = time.monotonic() + within_s
+        if not self._threads.acquire(timeout=within_s):
+            raise _busy(within_s)
+        try:
+            if not self._lock(ends - time.monotonic()):
+                raise _busy(within_s)
+            try:
+                yield
+            finally:
+                self._held = False
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+        finally:
+            self._threads.release()
+
+    def _lock(self, within_s: float) -> bool:
+        with self._changed:
+            if not self._waiting:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._held = True
+                    return True
+                self._waiting = True
+                threading.Thread(target=self._wait, name="database-lock", daemon=True).start()
+            self._wanted = True
+            held = self._changed.wait_for(lambda: self._held, within_s)
+            self._wanted = False
+            return held
+
+    def _wait(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        with self._changed:
+            self._waiting = False
+            self._held = self._wanted
+            if self._held:
+                self._changed.notify()
+            elif not self._file.closed:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
 
 
-def upgrade(connection: Connection, revision: str = "head") -> None:
+def _busy(waited_s: float) -> BusyError:
+    return BusyError(f"Others kept the database busy for {waited_s:g} s. Nothing was changed; try again in a moment.")
+
+
+def _failed(error: OperationalError, code: int) -> bool:
+    return isinstance(error.orig, sqlite3.Error) and error.orig.sqlite_errorcode == code
+
+
+def _revision(connection: Connection) -> str | None:
+    if not sqlalchemy.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+
+def upgrade(connection: Connection, revision: str = NEWEST) -> None:
     """Bring the tables to a revision of ``annotation/migrations/versions``, in one transaction."""
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
 
 
-def _connect(url: str) -> Engine:
+def _connect(url: str, pragmas: Sequence[str], waits_s: float) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -155,17 +239,17 @@ def _connect(url: str) -> Engine:
     except OSError as error:
         raise StudyError(f"The folder of the database cannot be made: {error.strerror}.") from error
     engine = sqlalchemy.create_engine(
-        parsed.set(database=str(path)), connect_args={"timeout": _BUSY_TIMEOUT_S}, pool_size=32, max_overflow=32
+        parsed.set(database=str(path)), connect_args={"timeout": waits_s}, pool_size=32, max_overflow=32
     )
-    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "connect", lambda connection, _: _prepare(connection, pragmas))
     event.listen(engine, "begin", _begin)
     return engine
 
 
-def _prepare(connection: Any, _record: object) -> None:
+def _prepare(connection: Any, pragmas: Sequence[str]) -> None:
     """Set a new connection up; Python's driver is kept from opening transactions of its own."""
     connection.isolation_level = None
-    for pragma in _PRAGMAS:
+    for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -250,7 +250,7 @@ def simulate(
     """Simulate a study."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        database = Database(f"sqlite:///{Path(folder) / 'simulation.sqlite'}")
+        database = Database(f"sqlite:///{Path(folder) / 'simulation.sqlite'}", durable=False)
         try:
             with database.write() as session:
                 study = create(session, "simulation", plan.protocol, plan.seed, _BEGINS, scales=scales)

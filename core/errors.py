@@ -12,6 +12,7 @@
     ├── SettingsError     an environment variable is unknown or has a bad value
     ├── StudyError        a listening test cannot be set up, changed or exported as asked
     │   ├── AccessError   whoever asks is not who they would have to be
+    │   ├── BusyError     others hold the database for longer than one may wait
     │   └── RatingError   an answer of a rater that cannot be taken
     └── TrainingError     a model cannot be trained, or a run not started, continued or stopped, as asked
 
@@ -71,6 +72,10 @@ class StudyError(MusicEvalError):
 
 class AccessError(StudyError):
     """Whoever asks is not who they would have to be; says no more than that."""
+
+
+class BusyError(StudyError):
+    """Others hold the database for longer than one may wait; nothing was changed."""
 
 
 class RatingError(StudyError):

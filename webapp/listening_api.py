@@ -1,8 +1,9 @@
 """The listening test over HTTP: what the rater's page asks for, one route each, under ``/listening``.
 
 Conventions: answers are JSON, but for the sounds; a refusal is ``{"error": sentence}``. A rater is known by
-``Authorization: Bearer VISIT``, checked at every route in the transaction that acts. Each request is one
-small write transaction, and the time is read inside it, so that times run in the order of the writes. Types
+``Authorization: Bearer VISIT``, checked at every route in the transaction that acts. What changes something
+is one small write transaction, and the time is read inside it, so that times run in the order of the writes; what
+only reads waits for nobody. Who waits longer than `WAITS_S` for the database is answered 503. Types
 are checked here, strictly; what the values may be is the business of `annotation.session`.
 
 Blindness: no answer may be told from another but by what its rater is to see. All carry ``no-store`` and the
@@ -21,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -41,15 +42,18 @@ from annotation.schema import Rater
 from annotation.session import listening
 from annotation.session.answers import CONSENT, QUESTIONS, Reply
 from annotation.session.exclusions import close_abandoned
-from core.errors import AccessError, MusicEvalError, RatingError, StudyError
+from core.errors import AccessError, BusyError, MusicEvalError, RatingError, StudyError
 from core.settings import Settings
 from webapp.guard import RateLimit
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 
 PREFIX = "/listening"
 MAX_BODY_BYTES = 64_000
 CLOSES_EVERY_S = 3_600.0
+WAITS_S = 5.0  # for the database, where another program holds it; then the page is told to come again
 # A class of raters behind one address may mistype; a machine that guesses gets 2 tries a minute.
 _CODES = (20, 30.0)
 _VISITORS = (20, 30.0)  # who tries the demo study
@@ -60,7 +64,7 @@ _MISFIT = "The request is not what the page would send."
 _MISSING = "This clip cannot be played: its file is missing on the server. It is left out, and the next one comes."
 _UNEXPECTED = "Something went wrong on the server; it has been logged there. Try again."
 # What the rules of the listening test refuse. That nobody is signed in is 401, and told apart below.
-_STATUS = {AccessError: 404, RatingError: 400, StudyError: 409}
+_STATUS = {AccessError: 404, RatingError: 400, BusyError: 503, StudyError: 409}
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -90,7 +94,7 @@ class StudyStores:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.real = StudyStore(Database(settings.database_url), settings.data)
+        self.real = StudyStore(Database(settings.database_url, waits_s=WAITS_S), settings.data)
         self._demo: StudyStore | None = None
         self._opening = threading.Lock()
         self._closed = threading.Event()
@@ -211,6 +215,10 @@ class _Visitor:
             at = now(session)
             yield session, self.rater(session), at
 
+    def look(self, action: Callable[[Session, Rater, datetime], T]) -> T:
+        """Do what as a rule only reads, without waiting for others."""
+        return self.store.database.look(lambda session: action(session, self.rater(session), now(session)))
+
     def rater(self, session: Session) -> Rater:
         try:
             return studies.authorise(session, self.visit)
@@ -239,11 +247,14 @@ def _enter(request: Request, body: _Code) -> Response:
     """Sign in with a code; only wrong codes count against the limit."""
     limit: RateLimit = request.app.state.codes
     _take(limit, request)
-    with request.app.state.stores.real.database.write() as session:
-        try:
+    try:
+        with request.app.state.stores.real.database.write() as session:
             visit = studies.enter(session, body.code, now(session))
-        except AccessError as error:
-            _refuse(401, str(error))
+    except AccessError as error:
+        _refuse(401, str(error))
+    except BusyError:
+        limit.give_back(_client(request))
+        raise
     limit.give_back(_client(request))
     return _json({"visit": visit})
 
@@ -268,8 +279,7 @@ def _leave(visitor: _Signed) -> Response:
 
 @_routes.get("/place")
 def _place(visitor: _Signed) -> Response:
-    with visitor.write() as (session, rater, at):
-        return _json(_shown(listening.current_step(session, rater, at), rater))
+    return visitor.look(lambda session, rater, at: _json(_shown(listening.current_step(session, rater, at), rater)))
 
 
 @_routes.post("/about")
@@ -302,17 +312,22 @@ def _problem(visitor: _Signed, body: _Problem) -> Response:
 
 @_routes.get("/clip/{token}")
 def _clip(visitor: _Signed, token: str) -> Response:
-    """Send the clip of a trial, whole."""
-    with visitor.write() as (session, rater, at):
-        name = listening.serve(session, rater, token, at)
-        path = studies.clip_path(visitor.store.data, rater.study, name)
+    """Send the clip of a trial, whole; that it was sent is noted when its bytes are there."""
+    with visitor.store.database.read() as session:
+        rater = visitor.rater(session)
+        sound = listening.clip_to_send(session, rater, token, now(session))
+        path = studies.clip_path(visitor.store.data, rater.study, sound.name)
     try:
-        return _sound(path.read_bytes())
+        wav = path.read_bytes()
     except OSError as error:
-        _LOG.error("the file of clip %s cannot be read: %s", name, error.strerror)
-    with visitor.write() as (session, rater, at):
-        listening.lose(session, rater, token, at)
-    raise AccessError(_MISSING)
+        _LOG.error("the file of clip %s cannot be read: %s", sound.name, error.strerror)
+        with visitor.write() as (session, rater, at):
+            listening.lose(session, rater, token, at)
+        raise AccessError(_MISSING) from error
+    if not sound.served:
+        with visitor.write() as (session, rater, at):
+            listening.serve(session, rater, token, at)
+    return _sound(wav)
 
 
 @_routes.get("/sound-check")
@@ -354,7 +369,7 @@ async def _refused(_request: Request, error: Any) -> Response:
         sentence = _MISFIT if error.status_code == 400 else error.detail
         return _json({"error": sentence}, error.status_code, error.headers)
     status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
-    return _json({"error": str(error)}, status)
+    return _json({"error": str(error)}, status, {"Retry-After": "1"} if status == 503 else None)
 
 
 def _json(content: dict[str, Any], status: int = 200, headers: Any = None) -> Response:

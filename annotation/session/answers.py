@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import exists, select
+from sqlalchemy import bindparam, exists, select
 from sqlalchemy.orm import Session
 
 from annotation.schema import Answer, Consent, Rater
@@ -18,6 +18,7 @@ from core.scales import MAX_SCORE, MIN_SCORE, Scales
 MAX_COMMENT_LENGTH = 2_000
 _MAX_ANSWER_LENGTH = 200
 _MAX_STRETCHES = 1_000
+_AGREED = select(exists().where(Consent.rater_id == bindparam("rater")))
 _LATE_S = 1.0  # players report a little more than a clip's duration
 
 CONSENT = (
@@ -91,7 +92,7 @@ def check_text(text: str, what: str, longest: int) -> None:
 
 def has_agreed(session: Session, rater: Rater) -> bool:
     """Return whether a rater gave their consent."""
-    return bool(session.scalar(select(exists().where(Consent.rater_id == rater.id))))
+    return bool(session.scalar(_AGREED, {"rater": rater.id}))
 
 
 def record_about(session: Session, rater: Rater, answers: Mapping[str, str], at: datetime) -> None:

@@ -24,7 +24,7 @@ from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from sqlalchemy import exists, insert, select
+from sqlalchemy import and_, bindparam, exists, func, insert, not_, or_, select
 from sqlalchemy.orm import Session
 
 from annotation.protocol import Protocol
@@ -36,6 +36,30 @@ from core.errors import StudyError
 _ATTEMPTS = 100
 _TOKEN_BYTES = 24
 _T = TypeVar("_T")
+
+# Built once: putting a statement together takes longer than SQLite needs to run it.
+_OF_KIND = (Clip.study_id == bindparam("study"), Clip.kind == bindparam("clips"))
+_CLIPS = select(Clip.id, Clip.prompt_id, Clip.system_id).where(*_OF_KIND).order_by(Clip.id).limit(bindparam("most"))
+_CLAIMED = ledger.CLAIMS.subquery()
+_CANDIDATES = (
+    select(Clip.id, Clip.prompt_id, Clip.system_id, func.coalesce(_CLAIMED.c.count, 0))
+    .outerjoin(_CLAIMED, _CLAIMED.c.clip_id == Clip.id)
+    .where(*_OF_KIND, func.coalesce(_CLAIMED.c.count, 0) < bindparam("limit"))
+    .order_by(Clip.id)
+)
+_LET_GO = or_(Trial.state == "released", and_(Trial.state == "open", Batch.state == "excluded"))
+_HISTORY = (
+    select(
+        Batch.number,
+        Trial.role,
+        Trial.clip_id,
+        not_(and_(_LET_GO, Trial.served_at.is_(None), not_(exists().where(Problem.trial_id == Trial.id)))),
+    )
+    .join(Trial, Trial.batch_id == Batch.id)
+    .where(Batch.rater_id == bindparam("rater"))
+    .order_by(Batch.number)
+)
+_TRIALS = insert(Trial)
 
 
 @dataclass(frozen=True)
@@ -148,12 +172,11 @@ def open_batch(session: Session, rater: Rater, at: datetime) -> Batch | None:
     Practice comes first, where the study has any. Raises `StudyError` if the study has no stimuli, or fewer
     anchors than its protocol asks for in a batch.
     """
-    protocol = rater.study.protocol
-    anchors = _clips(session, rater.study_id, "anchor")
-    if len(anchors) < protocol.anchors or not _clips(session, rater.study_id, "stimulus", limit=1):
-        raise StudyError("This listening test is not ready yet. Whoever runs it can see in its status why.")
-    history = history_of(session, rater)
+    protocol, history = rater.study.protocol, history_of(session, rater)
     found = candidates(session, rater, history, at)
+    anchors = _clips(session, rater.study_id, "anchor")
+    if len(anchors) < protocol.anchors or not (found or _clips(session, rater.study_id, "stimulus", most=1)):
+        raise StudyError("This listening test is not ready yet. Whoever runs it can see in its status why.")
     if not found:
         return None
     practice = practice_clips(session, rater, history)
@@ -173,24 +196,15 @@ def history_of(session: Session, rater: Rater) -> History:
     A trial that was released before its clip was sent is as if it had never been, unless it was released
     because the clip did not play.
     """
-    reported = exists().where(Problem.trial_id == Trial.id)
-    query = (
-        select(Batch.number, Trial.role, Trial.clip_id, Trial.state, Batch.state, Trial.served_at, reported)
-        .join(Trial, Trial.batch_id == Batch.id)
-        .where(Batch.rater_id == rater.id)
-        .order_by(Batch.number)
-    )
     numbers: set[int] = set()
     stimuli: set[int] = set()
     anchors: dict[int, int] = {}
-    for number, role, clip_id, state, batch_state, served_at, silent in session.execute(query):
+    session.flush()  # this reads past the session
+    for number, role, clip_id, was_there in session.connection().execute(_HISTORY, {"rater": rater.id}).all():
         numbers.add(number)
-        let_go = state == "released" or (state == "open" and batch_state == "excluded")
-        if let_go and served_at is None and not silent:
-            continue
-        if role == "stimulus":
+        if was_there and role == "stimulus":
             stimuli.add(clip_id)
-        elif role == "anchor":
+        elif was_there and role == "anchor":
             anchors[clip_id] = number
     return History(0 in numbers, max(numbers, default=0), frozenset(stimuli), anchors)
 
@@ -200,12 +214,9 @@ def candidates(session: Session, rater: Rater, history: History, at: datetime) -
     if is_excluded(session, rater):
         return []
     limit = rater.study.protocol.raters_per_clip
-    count = ledger.claims(session, rater.study_id, at)
-    return [
-        Candidate(clip_id, prompt_id, system_id, count.get(clip_id, 0))
-        for clip_id, prompt_id, system_id in _clips(session, rater.study_id, "stimulus")
-        if count.get(clip_id, 0) < limit and clip_id not in history.stimuli
-    ]
+    given = {"study": rater.study_id, "clips": "stimulus", "at": at, "limit": limit}
+    rows = session.connection().execute(_CANDIDATES, given).all()  # all at once, or each row costs a call
+    return [Candidate(*row) for row in rows if row[0] not in history.stimuli]
 
 
 def may_come_free(session: Session, rater: Rater, history: History) -> bool:
@@ -226,13 +237,13 @@ def practice_clips(session: Session, rater: Rater, history: History) -> list[Ite
     count = rater.study.protocol.training
     if history.practised or count == 0:
         return []
-    found = _clips(session, rater.study_id, "practice", limit=count)
+    found = _clips(session, rater.study_id, "practice", most=count)
     return [Item(clip_id, prompt_id, "practice") for clip_id, prompt_id, _ in found]
 
 
-def _clips(session: Session, study_id: int, kind: str, limit: int | None = None) -> Sequence[tuple[int, int, int]]:
-    query = select(Clip.id, Clip.prompt_id, Clip.system_id).where(Clip.study_id == study_id, Clip.kind == kind)
-    return session.execute(query.order_by(Clip.id).limit(limit)).all()
+def _clips(session: Session, study_id: int, kind: str, most: int = -1) -> Sequence[tuple[int, int, int]]:
+    given = {"study": study_id, "clips": kind, "most": most}  # SQLite takes a negative number for no limit
+    return session.connection().execute(_CLIPS, given).all()
 
 
 def _choose(found: list[Candidate], protocol: Protocol, random: np.random.Generator) -> list[Item]:
@@ -306,5 +317,5 @@ def _store(
         }
         for position, item in enumerate(order, start=1)
     ]
-    session.execute(insert(Trial), trials)
+    session.connection().execute(_TRIALS, trials)
     return batch

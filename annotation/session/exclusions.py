@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from annotation import rules
@@ -28,6 +28,41 @@ from core.errors import StudyError
 
 AUTHOR = "protocol"
 BY_HAND = "by hand"
+
+# Built once: putting a statement together takes longer than SQLite needs to run it.
+_LET_GO = update(Trial).where(Trial.batch_id == bindparam("batch"), Trial.state == "open").values(state="released")
+_COUNTING = select(
+    exists().where(Trial.batch_id == bindparam("batch"), Trial.role == "stimulus", Trial.state == "rated")
+)
+_LEFT_OUT = select(Batch).where(
+    Batch.rater_id == bindparam("rater"), Batch.state == "excluded", Batch.closed_at.is_(None)
+)
+_STALE = (
+    select(Batch)
+    .outerjoin(Trial, Trial.batch_id == Batch.id)
+    .outerjoin(Response, Response.trial_id == Trial.id)
+    .where(
+        Batch.study_id == bindparam("study"),
+        Batch.state == "open",
+        Batch.number > 0,
+        Batch.lease_until <= bindparam("at"),
+    )
+    .group_by(Batch.id)
+    .having(func.coalesce(func.max(Response.given_at), Batch.opened_at) <= bindparam("before"))
+)
+_PRESENTED = (
+    select(Trial.role, Trial.clip_id, Clip.name, Trial.position, Rating.scale, Rating.score)
+    .join(Clip, Trial.clip_id == Clip.id)
+    .outerjoin(Rating, Rating.trial_id == Trial.id)
+    .where(Trial.batch_id == bindparam("batch"))
+    .order_by(Trial.position)
+)
+_LATEST = (
+    select(Exclusion.action)
+    .where(Exclusion.rater_id == bindparam("rater"), Exclusion.batch_id.is_not_distinct_from(bindparam("batch")))
+    .order_by(Exclusion.id.desc())
+    .limit(1)
+)
 
 
 @dataclass(frozen=True)
@@ -42,16 +77,16 @@ class Ground:
 
 def close(session: Session, batch: Batch, at: datetime) -> None:
     """End a batch: let go of what is not rated, and screen the rest, unless it is left out already."""
-    ledger.release(session, ledger.open_trials(session, batch))
+    session.execute(_LET_GO, {"batch": batch.id})
     batch.closed_at = at
     if batch.state == "open":
         _count_again(session, batch, at)
+    session.flush()  # others read past the session
 
 
 def close_left_out(session: Session, rater: Rater, at: datetime) -> None:
     """End the batch of a rater that was left out while it was open, before they begin another."""
-    query = select(Batch).where(Batch.rater_id == rater.id, Batch.state == "excluded", Batch.closed_at.is_(None))
-    for batch in session.scalars(query):
+    for batch in session.scalars(_LEFT_OUT, {"rater": rater.id}).all():
         close(session, batch, at)
 
 
@@ -61,8 +96,8 @@ def _count_again(session: Session, batch: Batch, at: datetime) -> None:
         batch.state = "open"
         batch.lease_until = min(batch.lease_until, at)  # whoever takes it up again keeps what is still needed
         return
-    counting = exists().where(Trial.batch_id == batch.id, Trial.role == "stimulus", Trial.state == "rated")
-    batch.state = "valid" if batch.number == 0 or session.scalar(select(counting)) else "empty"
+    counting = batch.number == 0 or session.connection().execute(_COUNTING, {"batch": batch.id}).scalar_one()
+    batch.state = "valid" if counting else "empty"
     if batch.number > 0 and batch.screened_at is None:
         batch.screened_at = at
         screen(session, batch, at)
@@ -71,7 +106,7 @@ def _count_again(session: Session, batch: Batch, at: datetime) -> None:
 def close_abandoned(database: Database, study_name: str, at: datetime | None = None) -> int:
     """End what `close_stale` ends, now or as of a time, where there is any; return how many."""
     with database.read() as session:
-        if not session.scalars(_stale(find_study(session, study_name), at or now(session))).first():
+        if not _stale(session, find_study(session, study_name), at or now(session)):
             return 0
     with database.write() as session:
         return len(close_stale(session, find_study(session, study_name), at or now(session)))
@@ -94,25 +129,17 @@ def close_in_hand(session: Session, rater: Rater, at: datetime) -> Batch:
     return batch
 
 
-def close_stale(session: Session, study: Study, at: datetime) -> list[Batch]:
+def close_stale(session: Session, study: Study, at: datetime) -> Sequence[Batch]:
     """End the batches whose lease is over and that got no rating for `Protocol.close_after_days`."""
-    stale = list(session.scalars(_stale(study, at)))
+    stale = _stale(session, study, at)
     for batch in stale:
         close(session, batch, at)
     return stale
 
 
-def _stale(study: Study, at: datetime) -> Select[Batch]:
+def _stale(session: Session, study: Study, at: datetime) -> Sequence[Batch]:
     before = at - timedelta(days=study.protocol.close_after_days)
-    latest = func.coalesce(func.max(Response.given_at), Batch.opened_at)
-    return (
-        select(Batch)
-        .outerjoin(Trial, Trial.batch_id == Batch.id)
-        .outerjoin(Response, Response.trial_id == Trial.id)
-        .where(Batch.study_id == study.id, Batch.state == "open", Batch.number > 0, Batch.lease_until <= at)
-        .group_by(Batch.id)
-        .having(latest <= before)
-    )
+    return session.scalars(_STALE, {"study": study.id, "at": at, "before": before}).all()
 
 
 def screen(session: Session, batch: Batch, at: datetime) -> None:
@@ -133,15 +160,9 @@ def screen(session: Session, batch: Batch, at: datetime) -> None:
 
 
 def _presented(session: Session, batch: Batch) -> Sequence[rules.Presented]:
-    query = (
-        select(Trial.role, Trial.clip_id, Clip.name, Trial.position, Rating.scale, Rating.score)
-        .join(Clip, Trial.clip_id == Clip.id)
-        .outerjoin(Rating, Rating.trial_id == Trial.id)
-        .where(Trial.batch_id == batch.id)
-        .order_by(Trial.position)
-    )
     trials: dict[int, rules.Presented] = {}
-    for role, clip_id, clip, position, scale, score in session.execute(query):
+    rows = session.connection().execute(_PRESENTED, {"batch": batch.id}).all()
+    for role, clip_id, clip, position, scale, score in rows:
         scores = trials.setdefault(position, rules.Presented(role, clip_id, clip, position, {})).scores
         if scale is not None:
             scores[scale] = score
@@ -213,7 +234,7 @@ def is_excluded(session: Session, target: Batch | Rater) -> bool:
     """Return whether a batch, or a rater as a whole, is left out by itself."""
     rater = target if isinstance(target, Rater) else target.rater
     batch_id = target.id if isinstance(target, Batch) else None
-    return (rater.id, batch_id) in _excluded(session, rater)
+    return session.scalar(_LATEST, {"rater": rater.id, "batch": batch_id}) == "exclude"
 
 
 def excluded_raters(session: Session, study: Study) -> set[int]:

@@ -1,26 +1,26 @@
 """The rater's session: where a rater stands, what comes next, what they answer. It knows no web page.
 
 Progress lives in the database alone. `current_step` says where a rater stands, as often as it is asked, on
-any device; it never hands out anything new: `start` does. `serve` names the file of a clip that may be sent
-now. `submit` and `problem` take answers, once.
+any device; it never hands out anything new: `start` does. `clip_to_send` names the file of a clip that may be
+sent now, and `serve` notes that it is. `submit` and `problem` take answers, once.
 
 What reaches a rater's device is the prompt, the clip's duration, a position and a random token per trial:
-nothing that tells an anchor or a second presentation from the rest. Every function takes the session of a
-write transaction, which is all of one action, and a time that was read inside it: writers wait for each
+nothing that tells an anchor or a second presentation from the rest. Every function but `clip_to_send` takes the
+session of a write transaction, which is all of one action, and a time that was read inside it: writers wait for each
 other, and a time from before the wait would let a lease run that another writer saw lapse.
 
 The time that a batch will take is read from the rater's own answers, so it is honest for the quick and for
 the careful. Practice counts too: it is the first that is known of a rater.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import bindparam, func, select, update
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy.orm import Session, aliased
 
 from annotation.schema import Batch, Clip, Problem, Prompt, Rater, Rating, Response, Trial
 from annotation.session import assignment, ledger
@@ -32,20 +32,46 @@ MISSING = "The file of this clip is missing on the server."
 DEFAULT_OVERHEAD_S = 15.0  # that a trial takes besides the clip, until the rater's own is known
 
 
-# What every rating asks, built once: putting a statement together takes longer than SQLite needs to run it.
+# What every rating asks and writes: built once, and run on the connection itself. Putting a statement together,
+# or keeping objects in step with the rows, takes longer than SQLite needs to run it.
 _THEIRS = (Batch.rater_id == bindparam("rater"), Batch.number > 0)
-_OPEN_BATCH = select(Batch).where(Batch.rater_id == bindparam("rater"), Batch.state == "open")
-_OWN_TRIAL = (
-    select(Trial)
+_DONE = (
+    select(func.count()).where(*_THEIRS, Batch.state != "open").scalar_subquery().label("batches_done"),
+    select(func.count())
+    .select_from(Trial)
+    .join(Batch)
+    .where(*_THEIRS, Trial.state == "rated")
+    .scalar_subquery()
+    .label("clips_rated"),
+)
+_DONE_ALONE = select(*_DONE)
+_OPEN_BATCH = select(Batch.id, Batch.number, Batch.lease_until).where(
+    Batch.rater_id == bindparam("rater"), Batch.state == "open"
+)
+_BEFORE = aliased(Trial)
+_TRIAL = (
+    select(
+        Trial.id,
+        Trial.batch_id,
+        Trial.role,
+        Trial.state,
+        Trial.shown_at,
+        Trial.served_at,
+        Batch.number,
+        Batch.state.label("batch_state"),
+        Batch.lease_until,
+        Clip.name,
+        Clip.duration_s,
+        Clip.expected,
+        Clip.explanation,
+        select(func.count())
+        .where(_BEFORE.batch_id == Trial.batch_id, _BEFORE.state == "open", _BEFORE.position < Trial.position)
+        .scalar_subquery()
+        .label("ahead"),
+    )
+    .join(Batch, Trial.batch_id == Batch.id)
+    .join(Clip, Trial.clip_id == Clip.id)
     .where(Trial.token == bindparam("token"), Trial.rater_id == bindparam("rater"))
-    .options(joinedload(Trial.batch), joinedload(Trial.clip))
-)
-_AHEAD = select(func.count()).where(
-    Trial.batch_id == bindparam("batch"), Trial.state == "open", Trial.position < bindparam("position")
-)
-_DONE = select(
-    select(func.count()).where(*_THEIRS, Batch.state != "open").scalar_subquery(),
-    select(func.count()).select_from(Trial).join(Batch).where(*_THEIRS, Trial.state == "rated").scalar_subquery(),
 )
 _RECENT = (
     select(
@@ -58,6 +84,7 @@ _RECENT = (
         Clip.duration_s,
         Prompt.text,
         Response.given_at,
+        *_DONE,
     )
     .join(Batch, Trial.batch_id == Batch.id)
     .join(Clip, Trial.clip_id == Clip.id)
@@ -66,6 +93,14 @@ _RECENT = (
     .where(Batch.rater_id == bindparam("rater"), Batch.number >= bindparam("since"), Trial.state != "released")
     .order_by(Trial.batch_id, Trial.position)
 )
+_DURATION = select(func.avg(Clip.duration_s)).where(
+    Clip.study_id == bindparam("study"), Clip.kind == bindparam("clips")
+)
+_RESPOND, _SCORE = insert(Response), insert(Rating)
+_RATED = update(Trial).where(Trial.id == bindparam("trial")).values(state="rated")
+_SHOWN = update(Trial).where(Trial.id == bindparam("trial")).values(shown_at=bindparam("at"))
+_SERVED = update(Trial).where(Trial.id == bindparam("trial")).values(served_at=bindparam("at"))
+_LEASE = update(Batch).where(Batch.id == bindparam("batch")).values(lease_until=bindparam("until"))
 
 
 @dataclass(frozen=True)
@@ -80,6 +115,14 @@ class Task:
     practice: bool
     next_token: str | None  # of the trial after it, whose clip may be fetched ahead
     time_left_s: float  # in this batch, this trial included
+
+
+class Sound(NamedTuple):
+    """A clip that may be sent."""
+
+    trial_id: int
+    name: str  # of the clip, which says nothing
+    served: bool  # it was sent before
 
 
 @dataclass(frozen=True)
@@ -122,10 +165,7 @@ def current_step(session: Session, rater: Rater, at: datetime) -> RaterStep:
     A batch whose lease has lapsed is taken up again as far as its clips are still needed, and one in which
     nothing is left to answer is ended.
     """
-    if not has_agreed(session, rater):
-        return RaterStep("about")
-    batch = _open_batch(session, rater)
-    return _between(session, rater, at) if batch is None else _inside(session, rater, batch, at)
+    return _stands(session, rater, at) if has_agreed(session, rater) else RaterStep("about")
 
 
 def about(session: Session, rater: Rater, answers: Mapping[str, str], at: datetime) -> RaterStep:
@@ -142,26 +182,33 @@ def start(session: Session, rater: Rater, at: datetime) -> RaterStep:
 
     Raises `StudyError` if the study is not ready.
     """
-    if has_agreed(session, rater) and _open_batch(session, rater) is None:
+    if not has_agreed(session, rater):
+        return RaterStep("about")
+    if _open_batch(session, rater) is None:
         close_stale(session, rater.study, at)
         close_left_out(session, rater, at)
         assignment.open_batch(session, rater, at)
-    return current_step(session, rater, at)
+    return _stands(session, rater, at)
 
 
-def serve(session: Session, rater: Rater, token: str, at: datetime) -> str:
-    """Return the name of the clip that may be sent for a token: of the current trial or the one after.
+def clip_to_send(session: Session, rater: Rater, token: str, at: datetime) -> Sound:
+    """Return the clip that may be sent for a token: of the current trial or the one after; only reads.
 
     Raises `AccessError` if the token is of no such trial, or the lease has lapsed; `current_step` renews it.
     """
     trial = _own_trial(session, rater, token)
-    ahead = session.execute(_AHEAD, {"batch": trial.batch_id, "position": trial.position}).scalar_one()
-    leased = trial.state == "open" and trial.batch.state == "open" and trial.batch.lease_until > at
-    if not leased or ahead > 1:
+    leased = trial.state == "open" and trial.batch_state == "open" and trial.lease_until > at
+    if not leased or trial.ahead > 1:
         raise _refusal()
-    if trial.served_at is None:
-        trial.served_at = at
-    return trial.clip.name
+    return Sound(trial.id, trial.name, trial.served_at is not None)
+
+
+def serve(session: Session, rater: Rater, token: str, at: datetime) -> str:
+    """Note that a clip is sent, and return its name; raises as `clip_to_send` does."""
+    sound = clip_to_send(session, rater, token, at)
+    if not sound.served:
+        session.connection().execute(_SERVED, {"trial": sound.trial_id, "at": at})
+    return sound.name
 
 
 def submit(session: Session, rater: Rater, token: str, reply: Reply, at: datetime) -> Submitted:
@@ -176,20 +223,27 @@ def submit(session: Session, rater: Rater, token: str, reply: Reply, at: datetim
     if trial.state == "rated":
         return Submitted(current_step(session, rater, at), "already", _feedback(rater, trial))
     _refuse_unheard(trial, at)
-    check_reply(reply, rater.study.scales, trial.clip.duration_s)
-    session.add(
-        Response(
-            trial_id=trial.id,
-            ratings=[Rating(scale=scale, score=score) for scale, score in reply.scores.items()],
-            comment=reply.comment,
-            played=[list(stretch) for stretch in reply.played],
-            heard_s=reply.heard_s,
-            given_at=at,
-        )
+    check_reply(reply, rater.study.scales, trial.duration_s)
+    _store(session, rater, trial, reply, at)
+    return Submitted(_inside(session, rater, trial.batch_id, trial.number, at), "saved", _feedback(rater, trial))
+
+
+def _store(session: Session, rater: Rater, trial: Any, reply: Reply, at: datetime) -> None:
+    connection = session.connection()
+    connection.execute(
+        _RESPOND,
+        {
+            "trial_id": trial.id,
+            "comment": reply.comment,
+            "played": [list(stretch) for stretch in reply.played],
+            "heard_s": reply.heard_s,
+            "given_at": at,
+        },
     )
-    trial.state = "rated"
-    trial.batch.lease_until = ledger.lease(rater.study.protocol, at)
-    return Submitted(_inside(session, rater, trial.batch, at), "saved", _feedback(rater, trial))
+    scores = [{"trial_id": trial.id, "scale": scale, "score": score} for scale, score in reply.scores.items()]
+    connection.execute(_SCORE, scores)
+    connection.execute(_RATED, {"trial": trial.id})
+    connection.execute(_LEASE, {"batch": trial.batch_id, "until": ledger.lease(rater.study.protocol, at)})
 
 
 def problem(session: Session, rater: Rater, token: str, comment: str, at: datetime) -> RaterStep:
@@ -200,84 +254,89 @@ def problem(session: Session, rater: Rater, token: str, comment: str, at: dateti
     _refuse_later(trial)
     check_text(comment, "The comment", MAX_COMMENT_LENGTH)
     _give_up(session, trial, rater, comment, at)
-    return _inside(session, rater, trial.batch, at)
+    return _inside(session, rater, trial.batch_id, trial.number, at)
 
 
 def lose(session: Session, rater: Rater, token: str, at: datetime) -> None:
     """Let go of a trial whose file is missing, and note it as a problem; raises as `serve` does."""
     trial = _own_trial(session, rater, token)
-    if trial.state == "open" and trial.batch.state == "open":
+    if trial.state == "open" and trial.batch_state == "open":
         _give_up(session, trial, rater, MISSING, at)
 
 
-def _give_up(session: Session, trial: Trial, rater: Rater, comment: str, at: datetime) -> None:
+def _give_up(session: Session, row: Any, rater: Rater, comment: str, at: datetime) -> None:
+    trial = session.get_one(Trial, row.id)
     session.add(Problem(trial_id=trial.id, comment=comment, reported_at=at))
     ledger.keep_duplicate(session, trial, rater.study.protocol.duplicate_distance)
     ledger.release(session, [trial])
     trial.batch.lease_until = ledger.lease(rater.study.protocol, at)
+    session.flush()  # what follows reads past the session
 
 
-def _open_batch(session: Session, rater: Rater) -> Batch | None:
-    return session.scalar(_OPEN_BATCH, {"rater": rater.id})
+def _open_batch(session: Session, rater: Rater) -> Any:
+    return session.connection().execute(_OPEN_BATCH, {"rater": rater.id}).one_or_none()
 
 
-def _inside(session: Session, rater: Rater, batch: Batch, at: datetime) -> RaterStep:
-    ledger.reclaim(session, batch, at)
-    recent = _recent_trials(session, rater, batch.number)
-    trials = [trial for trial in recent if trial.batch_id == batch.id]
+def _stands(session: Session, rater: Rater, at: datetime) -> RaterStep:
+    batch = _open_batch(session, rater)
+    if batch is None:
+        return _between(session, rater, at)
+    if batch.lease_until <= at:
+        _reclaim(session, batch.id, at)
+    return _inside(session, rater, batch.id, batch.number, at)
+
+
+def _reclaim(session: Session, batch_id: int, at: datetime) -> None:
+    ledger.reclaim(session, session.get_one(Batch, batch_id, populate_existing=True), at)
+
+
+def _inside(session: Session, rater: Rater, batch_id: int, number: int, at: datetime) -> RaterStep:
+    """Return what comes next in a batch whose lease runs."""
+    recent = _recent_trials(session, rater, number)
+    trials = [trial for trial in recent if trial.batch_id == batch_id]
     waiting = [trial for trial in trials if trial.state == "open"]
     # Where every clip found other raters, its checks have nothing to check.
     if not waiting or all(trial.role in ("anchor", "duplicate") for trial in trials):
-        close(session, batch, at)
+        close(session, session.get_one(Batch, batch_id, populate_existing=True), at)
         return _between(session, rater, at)
     now = waiting[0]
     if now.shown_at is None:
-        session.execute(update(Trial).where(Trial.id == now.id).values(shown_at=at))
+        session.connection().execute(_SHOWN, {"trial": now.id, "at": at})
     task = Task(
         token=now.token,
         prompt=now.text,
         duration_s=now.duration_s,
         position=len(trials) - len(waiting) + 1,
         count=len(trials),
-        practice=batch.number == 0,
+        practice=number == 0,
         next_token=waiting[1].token if len(waiting) > 1 else None,
         time_left_s=sum(trial.duration_s for trial in waiting) + len(waiting) * _overhead_s(recent),
     )
-    done = _done(session, rater)
-    return RaterStep("task", task, batches_done=done.batches, clips_rated=done.clips)
+    return RaterStep("task", task, batches_done=now.batches_done, clips_rated=now.clips_rated)
 
 
 def _between(session: Session, rater: Rater, at: datetime) -> RaterStep:
     close_stale(session, rater.study, at)
-    history, done = assignment.history_of(session, rater), _done(session, rater)
+    history = assignment.history_of(session, rater)
+    done = session.connection().execute(_DONE_ALONE, {"rater": rater.id}).one()
     left = len(assignment.candidates(session, rater, history, at))
     if not left:
         waits = assignment.may_come_free(session, rater, history)
-        return RaterStep(
-            "done", batches_done=done.batches, clips_rated=done.clips, message="wait" if waits else "complete"
-        )
+        message: Literal["wait", "complete"] = "wait" if waits else "complete"
+        return RaterStep("done", None, done.batches_done, done.clips_rated, message=message)
     practice = len(assignment.practice_clips(session, rater, history))
     return RaterStep(
         "ready",
-        batches_done=done.batches,
-        clips_rated=done.clips,
+        batches_done=done.batches_done,
+        clips_rated=done.clips_rated,
         practice_next=practice > 0,
         estimate_s=_next_batch_s(session, rater, practice, left, history.batches),
     )
 
 
-class _Done(NamedTuple):
-    batches: int  # that a rater has ended
-    clips: int  # that they answered
-
-
-def _done(session: Session, rater: Rater) -> _Done:
-    return _Done(*session.execute(_DONE, {"rater": rater.id}).one())
-
-
-def _recent_trials(session: Session, rater: Rater, latest: int) -> list[Any]:
+def _recent_trials(session: Session, rater: Rater, latest: int) -> Sequence[Any]:
     """Return the trials of a rater's latest batch and the one before, without those that were released."""
-    return list(session.execute(_RECENT, {"rater": rater.id, "since": latest - 1}))
+    return session.connection().execute(_RECENT, {"rater": rater.id, "since": latest - 1}).all()
 
 
 def _overhead_s(trials: Iterable[Any]) -> float:
@@ -293,50 +352,53 @@ def _overhead_s(trials: Iterable[Any]) -> float:
 def _next_batch_s(session: Session, rater: Rater, practice: int, left: int, latest: int) -> float:
     """Estimate a rater's next batch: practice of so many clips, or else of what is left to rate."""
     kind = "practice" if practice else "stimulus"
-    duration = select(func.avg(Clip.duration_s)).where(Clip.study_id == rater.study_id, Clip.kind == kind)
-    duration_s: float = session.execute(duration).scalar_one()
+    clips = {"study": rater.study_id, "clips": kind}
+    duration_s: float = session.connection().execute(_DURATION, clips).scalar_one()
     trials = practice or rater.study.protocol.trials_in(left)
     return trials * (duration_s + _overhead_s(_recent_trials(session, rater, latest)))
 
 
-def _own_trial(session: Session, rater: Rater, token: str) -> Trial:
+def _own_trial(session: Session, rater: Rater, token: str) -> Any:
     """Return the trial of a token; one that is made up, misspelt or another rater's makes no difference."""
     trial = None
     if token.isascii():
-        trial = session.scalar(_OWN_TRIAL, {"token": token, "rater": rater.id})
+        trial = session.connection().execute(_TRIAL, {"token": token, "rater": rater.id}).one_or_none()
     if trial is None:
         raise _refusal()
     return trial
 
 
-def _trial_in_hand(session: Session, rater: Rater, token: str, at: datetime) -> Trial:
+def _trial_in_hand(session: Session, rater: Rater, token: str, at: datetime) -> Any:
     """Return the trial of a token whose batch lives, or that was answered; a lapsed lease is renewed."""
     trial = _own_trial(session, rater, token)
-    if trial.state != "rated":
-        if trial.batch.state != "open":
-            raise _refusal()
-        ledger.reclaim(session, trial.batch, at)
-    return trial
+    if trial.state == "rated":
+        return trial
+    if trial.batch_state != "open":
+        raise _refusal()
+    if trial.lease_until > at:
+        return trial
+    _reclaim(session, trial.batch_id, at)
+    return _own_trial(session, rater, token)
 
 
-def _refuse_later(trial: Trial) -> None:
+def _refuse_later(trial: Any) -> None:
     if trial.shown_at is None:
         raise RatingError("Another clip comes before this one. Reload the page.")
 
 
-def _refuse_unheard(trial: Trial, at: datetime) -> None:
+def _refuse_unheard(trial: Any, at: datetime) -> None:
     _refuse_later(trial)
     if trial.shown_at is None or trial.served_at is None:
         raise RatingError("This clip was not played yet. Listen to it to its end once.")
-    if (at - max(trial.shown_at, trial.served_at)).total_seconds() < trial.clip.duration_s:
+    if (at - max(trial.shown_at, trial.served_at)).total_seconds() < trial.duration_s:
         raise RatingError("The clip cannot have been heard yet. Listen to it to its end once.")
 
 
-def _feedback(rater: Rater, trial: Trial) -> Feedback | None:
+def _feedback(rater: Rater, trial: Any) -> Feedback | None:
     if trial.role != "practice":
         return None
-    clip = trial.clip
-    return Feedback({scale.key: clip.expected.get(scale.key) for scale in rater.study.scales}, clip.explanation or "")
+    expected = {scale.key: trial.expected.get(scale.key) for scale in rater.study.scales}
+    return Feedback(expected, trial.explanation or "")
 
 
 def _refusal() -> AccessError:

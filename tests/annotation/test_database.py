@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
+from sqlalchemy.orm import Session
 
 from annotation import database as database_module
 from annotation import rules
@@ -25,9 +27,10 @@ from annotation.schema import Base, Rater, Study
 from annotation.session import listening
 from annotation.session.exclusions import change_log, possible_changes
 from annotation.studies import authorise, find_study
-from core.errors import StudyError
+from core.errors import BusyError, StudyError
 from core.scales import MUSICEVAL, keys
 from tests.annotation.rooms import NOW, said
+from tests.holding import held_by_another
 
 DATA = Path(__file__).parent / "data"
 OLD: dict[str, Any] = json.loads((DATA / "old_study.json").read_text(encoding="utf-8"))
@@ -37,18 +40,23 @@ def study(name: str = "one", created_at: datetime = NOW) -> Study:
     return Study(name=name, demo=False, seed=1, protocol=Protocol(), created_at=created_at)
 
 
-def test_pragmas(database: Database) -> None:
-    with database.read() as session:
-        pragmas = {
-            name: session.execute(text(f"PRAGMA {name}")).scalar()
-            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-        }
-    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+@pytest.mark.parametrize("durable", [True, False])
+def test_pragmas(tmp_path: Path, durable: bool) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'a.sqlite'}", durable)
+    names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "query_only")
+    for way, reads in ((database.write, 0), (database.read, 1)):
+        with way() as session:
+            pragmas = [session.execute(text(f"PRAGMA {name}")).scalar() for name in names]
+        assert pragmas == ["wal", 2 if durable else 0, 1, 30_000, reads]
+    database.close()
 
 
 def test_the_migrations_make_the_tables_of_the_schema(database: Database) -> None:
     with database.read() as session:
-        assert compare_metadata(MigrationContext.configure(session.connection()), Base.metadata) == []
+        context = MigrationContext.configure(session.connection())
+        assert compare_metadata(context, Base.metadata) == []
+        (newest,) = ScriptDirectory(str(Path(database_module.__file__).parent / "migrations")).get_heads()
+        assert context.get_current_revision() == database_module.NEWEST == newest
 
 
 def test_a_database_is_opened_again(tmp_path: Path) -> None:
@@ -133,6 +141,51 @@ def test_the_lock_is_held_before_the_first_statement(tmp_path: Path) -> None:
     assert entered[0] >= left
     one.close()
     two.close()
+
+
+@pytest.mark.parametrize("how", ["the queue", "the file"])
+def test_a_write_waits_for_others_only_so_long(tmp_path: Path, how: str) -> None:
+    file = tmp_path / "a.sqlite"
+    database = Database(f"sqlite:///{file}", waits_s=0.2)
+
+    def write() -> None:
+        with database.write() as session:
+            session.add(study(str(time.monotonic())))
+
+    write()
+    with held_by_another(file, how):
+        for _ in range(2):
+            began = time.monotonic()
+            with pytest.raises(BusyError, match=r"busy for 0\.2 s"):
+                write()
+            assert 0.2 <= time.monotonic() - began < 5
+        assert database.look(lambda session: session.query(Study).count()) == 1  # readers do not wait
+    write()
+    with held_by_another(file, how):  # what waited in vain before holds nothing now
+        pass
+    write()
+    database.close()
+
+
+def test_reading_changes_nothing(database: Database) -> None:
+    with database.read() as session:
+        session.add(study())
+        with pytest.raises(OperationalError, match="readonly"):
+            session.flush()
+
+
+def test_what_has_to_write_after_all_does_so_once(database: Database) -> None:
+    seen = []
+
+    def action(session: Session) -> int:
+        seen.append(session.query(Study).count())
+        session.add(study())
+        session.flush()
+        return session.query(Study).count()
+
+    assert (database.look(action), seen) == (1, [0, 0])
+    with database.read() as session:
+        assert session.query(Study).count() == 1
 
 
 def test_time_never_runs_back(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,15 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 from sqlalchemy import func, select, text
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 import app
 from annotation.database import Database
@@ -19,6 +22,7 @@ from annotation.schema import Batch, Rating, Response, Trial
 from core.settings import Settings
 from tests.webapp.conftest import free_port
 from tests.webapp.studies import RemoteRater, make_study
+from webapp.listening_api import PREFIX, StudyStores, listening_app
 
 RATERS = 4
 START_S = 120
@@ -27,9 +31,13 @@ LONGEST_LIFE_S = 0.6  # from when every rater is back at work to the next kill
 
 
 class KilledServer:
-    """The real ``app.py``, started and killed at one address; what it imports is imported once for all."""
+    """A server, started and killed at one address; what it imports is imported once for all.
 
-    def __init__(self, settings: Settings, model: Path, log: Path) -> None:
+    It is the real ``app.py``, or, started in a moment and so killed more often, the listening test of it alone.
+    """
+
+    def __init__(self, settings: Settings, model: Path, log: Path, serve: Callable[[], object]) -> None:
+        self.serve = serve
         self.address = f"http://127.0.0.1:{settings.port}"
         named = {"DATA": settings.data, "PORT": settings.port, "MODEL": model}
         self.environment = {f"MUSICEVAL_{name}": str(value) for name, value in named.items()}
@@ -38,7 +46,7 @@ class KilledServer:
         self.processes.set_forkserver_preload(["app", "webapp.app", "webapp.judge"])
 
     def start(self) -> None:
-        self.process = self.processes.Process(target=run_app, args=(self.environment, self.log))
+        self.process = self.processes.Process(target=run, args=(self.serve, self.environment, self.log))
         self.process.start()
         deadline_s = time.monotonic() + START_S
         while self.process.is_alive() and time.monotonic() < deadline_s:
@@ -55,12 +63,18 @@ class KilledServer:
         self.process.join()
 
 
-def run_app(environment: Mapping[str, str], log: Path) -> None:
+def run(serve: Callable[[], object], environment: Mapping[str, str], log: Path) -> None:
     os.environ.update(environment)
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.exit(app.main())
+    sys.exit(serve())
+
+
+def serve_listening_test() -> None:
+    settings = Settings.from_environment(os.environ)
+    mounted = Starlette(routes=[Mount(PREFIX, listening_app(StudyStores(settings)))])
+    uvicorn.run(mounted, port=settings.port)
 
 
 class ScriptedRater(threading.Thread):
@@ -114,15 +128,20 @@ def scores_of(token: str) -> tuple[int, int]:
 
 
 @pytest.fixture
-def server(tmp_path: Path, random_checkpoint: Path) -> Iterator[KilledServer]:
-    one = KilledServer(Settings(port=free_port(), data=tmp_path / "data"), random_checkpoint, tmp_path / "log.txt")
+def server(tmp_path: Path, random_checkpoint: Path, serve: Callable[[], object]) -> Iterator[KilledServer]:
+    settings = Settings(port=free_port(), data=tmp_path / "data")
+    one = KilledServer(settings, random_checkpoint, tmp_path / "log.txt", serve)
     one.start()
     yield one
     one.kill()
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("serve", "kills"),
+    [(app.main, 1), pytest.param(serve_listening_test, 20, marks=pytest.mark.slow)],
+    ids=["app", "listening test"],
+)
 def test_what_was_acknowledged_is_there(server: KilledServer, tmp_path: Path, kills: int) -> None:
     database = Database(f"sqlite:///{tmp_path / 'data' / 'musiceval.sqlite'}")
     rules = {"batch_size": 12, "anchors": 4, "raters": RATERS, "training": 0, "duration_s": 0.05}

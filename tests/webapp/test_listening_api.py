@@ -161,13 +161,12 @@ def test_a_token_that_has_its_answer(database: Database, rater: RemoteRater) -> 
         assert response.scores == {"musical_impression": 2, "textual_alignment": 2}
 
 
-def test_a_hundred_clicks_at_once_are_one_rating(database: Database, rater: RemoteRater, address: str) -> None:
+def test_a_hundred_clicks_at_once_are_one_rating(database: Database, rater: RemoteRater) -> None:
     task = rater.begin()
     rater.hear(task)
 
     def click(score: int) -> str:
-        said = httpx.post(f"{address}listening/rate", json=answer(task, score, score), headers=rater.headers)
-        return str(said.raise_for_status().json()["outcome"])
+        return str(rater.rate(task, score, score).raise_for_status().json()["outcome"])
 
     with ThreadPoolExecutor(12) as pool:
         outcomes = list(pool.map(click, [1 + number % 5 for number in range(100)]))
@@ -176,12 +175,11 @@ def test_a_hundred_clicks_at_once_are_one_rating(database: Database, rater: Remo
         assert len(session.scalars(select(Response).join(Trial).where(Trial.token == task["token"])).all()) == 1
 
 
-def test_two_tabs_that_start_at_once_share_a_batch(rater: RemoteRater, address: str) -> None:
+def test_two_tabs_that_start_at_once_share_a_batch(rater: RemoteRater) -> None:
     rater.post("about", answers={})
 
     def start(_: int) -> str:
-        said = httpx.post(f"{address}listening/start", json={}, headers=rater.headers)
-        return str(said.raise_for_status().json()["task"]["token"])
+        return str(rater.post("start").raise_for_status().json()["task"]["token"])
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(start, range(16)))) == 1

@@ -1,6 +1,7 @@
 """The listening test's routes: requests that are none, failures, how often one may try, and the demo."""
 
 import os
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 from sqlalchemy import select
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from annotation.database import Database
@@ -15,7 +18,9 @@ from annotation.schema import Batch, Clip, Trial, Visit
 from annotation.session import listening
 from annotation.studies import clip_path, find_study
 from core.settings import Settings
+from tests.holding import held_by_another
 from tests.webapp.studies import CANARY, RemoteRater, SmallStudy, make_study, rows, state
+from webapp import listening_api
 from webapp.listening_api import MAX_BODY_BYTES, StudyStore, StudyStores, close_abandoned_batches, listening_app
 
 NOT_SIGNED_IN = {"error": "You are not signed in. Enter your access code."}
@@ -110,6 +115,28 @@ def stores(tmp_path: Path) -> Iterator[StudyStores]:
     both = StudyStores(Settings(data=tmp_path / "data"))
     yield both
     both.close()
+
+
+def test_a_database_that_others_hold_is_told_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening_api, "WAITS_S", 0.3)
+    stores = StudyStores(Settings(data=tmp_path / "data"))
+    study = make_study(stores.real.database, stores.real.data, stimuli=3, anchors=1)
+    mounted = TestClient(Starlette(routes=[Mount("/listening", listening_app(stores))]))
+    rater = RemoteRater(mounted, study.codes[0])
+    task = rater.begin()
+    rater.hear(task).raise_for_status()
+    with held_by_another(tmp_path / "data" / "musiceval.sqlite", "the queue"):
+        began = time.monotonic()
+        said = rater.rate(task)
+        assert (said.status_code, list(said.json())) == (503, ["error"])
+        assert int(said.headers["retry-after"]) > 0
+        assert 0.3 <= time.monotonic() - began < 5
+        assert rater.place()["task"]["token"] == task["token"]  # reading waits for nobody
+        assert rater.get(f"clip/{task['token']}").status_code == 200
+        busy = mounted.post("/listening/enter", json={"code": study.codes[0]})
+        assert busy.status_code == 503
+    assert rater.rate(task).json()["outcome"] == "saved"
+    stores.close()
 
 
 def test_wrong_codes_are_limited_by_address(stores: StudyStores) -> None:
