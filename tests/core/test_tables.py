@@ -23,6 +23,7 @@ from core.tables import (
     parse_score,
     read_lines,
     read_text,
+    unescape_cell,
 )
 
 ASKED = ("file", "prompt", "system")
@@ -254,3 +255,36 @@ def test_numbers_and_scores() -> None:
 def test_texts_that_say_nothing() -> None:
     assert all(map(means_nothing, ("", " ", "nan", "NaN", "None", "n/a", "N/A", " - ", "NULL", "<NA>")))
     assert not any(map(means_nothing, ("NA", "none of it", "A calm piano", "--", "0")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1",
+        "+1",
+        "-1",
+        "@a",
+        "\t=1",
+        "\ra",
+        "\n=1",
+        " =1",
+        "\u3000=1",
+        "\u00a0@a",
+        "＝1",
+        "＋1",
+        "－1",
+        "＠a",
+        "\n",
+        "'=1",
+        "'",
+    ],
+)
+def test_a_formula_is_escaped_and_comes_back(text: str) -> None:
+    escaped = escape_cell(text)
+    assert escaped == (text if text == "'" else f"'{text}")
+    assert unescape_cell(escaped) == text
+
+
+@pytest.mark.parametrize("text", ["", "a=1", "1-2", "é", "“a”", " a", "'a"])
+def test_a_text_that_is_no_formula_stays(text: str) -> None:
+    assert escape_cell(text) == unescape_cell(text) == text
