@@ -235,6 +235,11 @@ def hash_code(code: str) -> str:
     return _hash(plain)
 
 
+def is_code(session: Session, code: str) -> bool:
+    """Return whether a rater has the code."""
+    return session.scalar(select(Rater.id).where(Rater.code_sha256 == hash_code(code))) is not None
+
+
 def enter(session: Session, code: str, at: datetime) -> str:
     """Sign a device in with a code, and return its visit token; `AccessError` if no rater has the code."""
     rater = session.scalar(select(Rater).where(Rater.code_sha256 == hash_code(code)))

@@ -5,13 +5,14 @@ messages come from it. pydantic reads the variables and not pydantic-settings, w
 it does not know: here it is an error, so that a slip of the pen does not count as a default.
 """
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AliasGenerator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AliasGenerator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from core.errors import DeviceError, SettingsError
 
@@ -25,7 +26,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 PREFIX = "MUSICEVAL_"
 ADMIN_PASSWORD = "MUSICEVAL_ADMIN_PASSWORD"
-SHORTEST_PASSWORD = 8  # with the limit on attempts, enough that guessing takes centuries
+SHORTEST_PASSWORD = 8  # random ones take centuries to guess at 20 guesses a second
 _MEGABYTE = 1_000_000
 
 
@@ -65,6 +66,13 @@ def _setting(default: Any, meaning: str, shown: str = "", secret: bool = False) 
     return Field(default, description=meaning, json_schema_extra=words, repr=not secret)
 
 
+def _networks(text: Any) -> Any:
+    for part in text.split(",") if text else ():
+        ipaddress.ip_network(part.strip())
+    return text
+
+
+_Proxies = Annotated[str, AfterValidator(_networks)]
 _Folder = Annotated[Path, BeforeValidator(_not_blank)]
 _Name = Annotated[str, BeforeValidator(_not_blank)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -107,8 +115,13 @@ class Settings(BaseModel):
     admin_password: Annotated[str, Field(min_length=SHORTEST_PASSWORD)] = _setting(
         "",
         f"password of the administrator, {SHORTEST_PASSWORD} characters or more",
-        "none: only whoever sits at the machine of the app",
+        "none: a link on the terminal signs in",
         secret=True,
+    )
+    trusted_proxies: _Proxies = _setting(
+        "",
+        "proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses or networks, with commas",
+        "none",
     )
     reference_data: _Folder | None = _setting(None, "(tests only) folder of reference clips", "none")
     chromium: _Folder = _setting(Path("/usr/bin/chromium"), "(tests only) browser to use")

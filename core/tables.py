@@ -50,7 +50,8 @@ _WORKBOOK = b"PK\x03\x04"  # how a file of Excel begins, and every other ZIP
 _BYTES_AT_ONCE = 1_000_000
 _NAMED_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")  # with apostrophes before it, so that escaping can be undone
+# With apostrophes before it, so that escaping can be undone; programs drop blanks, and take wide signs for plain ones.
+_FORMULA = re.compile(r"'*(\s*[=+\-@＝＋－＠]|[\t\r\n])")
 
 
 @dataclass(frozen=True)
@@ -321,7 +322,9 @@ def _plain(name: str) -> str:
 
 
 def escape_cell(text: str) -> str:
-    """Keep a spreadsheet from taking a text for a formula: an apostrophe before ``= + - @``, tab and return.
+    """Keep a spreadsheet from taking a text for a formula: an apostrophe before ``= + - @``, tab and line breaks.
+
+    The signs count after blanks, and full-width too.
 
     Source: https://owasp.org/www-community/attacks/CSV_Injection.
     """

@@ -4,10 +4,10 @@ Gradio serves more than these pages use, and can be opened further from outside 
 
 - `shut_environment` takes away the ``GRADIO_*`` variables, some of which win over the arguments that Gradio
   is given. Uploads get a private folder; Gradio shares one among all apps on a machine.
-- `Guard` lets through only those of Gradio's routes that the pages need, and only bodies within the size
-  limit: an upload may hold several files, each at most as large as the largest clip. Refused are, among
-  others, the routes that fetch a URL for the caller, run ffmpeg on a posted file, show statistics of all
-  calls, or write a visitor's state to disk.
+- `Guard` lets through only those of Gradio's routes that the pages need. Refused are, among others, the routes
+  that fetch a URL for the caller, run ffmpeg on a posted file, show statistics of all calls, or write a
+  visitor's state to disk. It takes away the headers from which Gradio learns another address of this server than
+  the one that was asked for; the scheme that a trusted proxy tells stands in the request already.
 - `GuardedBlocks` takes a clip as an upload only: an address is not fetched, a path not opened.
 - `drop_old_uploads` deletes what a killed server left behind; a running one deletes its uploads by itself.
 
@@ -40,8 +40,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 ADMIN = "/admin/"
 KEPT_S = 86_400  # uploads live for a day
 _UPLOADS_PREFIX = "musiceval-uploads-"
-_FILES_AT_ONCE = 5  # that an upload may hold of the largest size
-_FORM_BYTES = 1_000_000  # what a request may have beside the clip: form boundaries, a long prompt
 _SHARED_PREFIX_BITS = 64  # of IPv6: what one subscriber has
 _MISFIT = (
     "This call does not fit. Give the clip as an uploaded file (with gradio_client: clip=handle_file(path)) "
@@ -49,7 +47,8 @@ _MISFIT = (
 )
 _ADDRESS = "The clip is given as an address, and addresses are not fetched. Download it and upload the file."
 _REFUSED = re.compile(r"/(monitoring|login|logout|svelte)\b")
-_UPLOAD = "/gradio_api/upload"
+_BELIEVED_BY_GRADIO = (b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server")
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.IGNORECASE)
 # Below /gradio_api/: what the browser, gradio_client and callers of `webapp.mcp_tool` ask for. A file is
 # named by a path, never by a URL.
 _API = re.compile(
@@ -84,28 +83,27 @@ def drop_old_uploads() -> None:
 
 
 class Guard:
-    """ASGI middleware that answers refused requests itself; the largest clip has `max_bytes`."""
+    """ASGI middleware that answers refused requests itself."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or hand it on."""
-        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        refusal = None
+        if scope["type"] == "http":
+            refusal = _refusal(scope)
+            scope = {**scope, "headers": [one for one in scope["headers"] if one[0] not in _BELIEVED_BY_GRADIO]}
         await (refusal or self.app)(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
-        path = scope["path"].removeprefix(ADMIN.rstrip("/"))
-        if _REFUSED.match(path) or (path.startswith("/gradio_api") and not _API.fullmatch(path)):
-            return PlainTextResponse("This address is not served.", 404)
-        headers = Headers(scope=scope)
-        if "transfer-encoding" in headers:
-            return PlainTextResponse("Send the length of the request's body with it.", 411)
-        clips = 0 if path != scope["path"] else _FILES_AT_ONCE if path == _UPLOAD else 1
-        if int(headers.get("content-length", 0)) > clips * self._max_bytes + _FORM_BYTES:
-            return PlainTextResponse("The request is larger than what can be scored at once.", 413)
-        return None
+
+def _refusal(scope: Scope) -> PlainTextResponse | None:
+    path = scope["path"].removeprefix(ADMIN.rstrip("/"))
+    if _REFUSED.match(path) or (path.startswith("/gradio_api") and not _API.fullmatch(path)):
+        return PlainTextResponse("This address is not served.", 404)
+    if not _HOST.fullmatch(Headers(scope=scope).get("host", "")):
+        return PlainTextResponse("The header Host names no host.", 400)
+    return None
 
 
 class GuardedBlocks(gr.Blocks):
@@ -116,7 +114,8 @@ class GuardedBlocks(gr.Blocks):
         try:
             traverse(inputs, _check_file, is_file_obj_with_meta)
             return await super().preprocess_data(block_fn, inputs, *state)
-        except gr.Error:
+        except gr.Error as error:
+            error.print_exception = False  # the log would repeat all that was sent
             raise
         except Exception as error:
             logger.info("a call was refused: %r", error)
@@ -157,22 +156,15 @@ class RateLimit:
             now = self._clock()
             if len(self._paid_at) > self._most_clients:
                 self._paid_at = {who: at for who, at in self._paid_at.items() if at > now}
-            key = _subscriber(client)
+            key = subscriber(client)
             owed_s = max(self._paid_at.get(key, now) - now, 0.0)
             if owed_s > self._most_owed_s:
                 return owed_s - self._most_owed_s
             self._paid_at[key] = now + owed_s + self._refill_s
             return 0.0
 
-    def give_back(self, client: str) -> None:
-        """Take an attempt off the account, because it was not one of those that are to be limited."""
-        with self._lock:
-            key = _subscriber(client)
-            if key in self._paid_at:
-                self._paid_at[key] -= self._refill_s
 
-
-def _subscriber(client: str) -> str:
+def subscriber(client: str) -> str:
     """Return what stands for a client: its IPv4 address, or the network of its IPv6 address."""
     try:
         address = ipaddress.ip_address(client)

@@ -65,7 +65,7 @@ _MISSING = "This clip cannot be played: its file is missing on the server. It is
 _UNEXPECTED = "Something went wrong on the server; it has been logged there. Try again."
 # What the rules of the listening test refuse. That nobody is signed in is 401, and told apart below.
 _STATUS = {AccessError: 404, RatingError: 400, BusyError: 503, StudyError: 409}
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_HEADERS = {"Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True)
@@ -173,15 +173,16 @@ class _Body(BaseModel):
 
 # A token that is no text is of nobody's trial, like any that is made up.
 _Token = Annotated[str, BeforeValidator(lambda token: token if isinstance(token, str) else "")]
+_Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # NUL ends a text in some programs that read an export
 _Stretch = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class _Code(_Body):
-    code: str
+    code: _Text
 
 
 class _About(_Body):
-    answers: dict[str, str]
+    answers: dict[str, _Text]
 
 
 class _Rating(_Body):
@@ -190,13 +191,13 @@ class _Rating(_Body):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, int]
     token: _Token
-    comment: str
+    comment: _Text
     played: list[_Stretch]
 
 
 class _Problem(_Body):
     token: _Token
-    comment: str = ""
+    comment: _Text = ""
 
 
 # Who asks
@@ -244,18 +245,17 @@ _Signed = Annotated[_Visitor, Depends(_visitor)]
 
 @_routes.post("/enter")
 def _enter(request: Request, body: _Code) -> Response:
-    """Sign in with a code; only wrong codes count against the limit."""
-    limit: RateLimit = request.app.state.codes
-    _take(limit, request)
-    try:
-        with request.app.state.stores.real.database.write() as session:
+    """Sign in with a code; only wrong codes count against the limit, and never keep a right one out."""
+    database = request.app.state.stores.real.database
+    with database.read() as session:
+        known = studies.is_code(session, body.code)
+    if not known:
+        _take(request.app.state.codes, request)
+    with database.write() as session:
+        try:
             visit = studies.enter(session, body.code, now(session))
-    except AccessError as error:
-        _refuse(401, str(error))
-    except BusyError:
-        limit.give_back(_client(request))
-        raise
-    limit.give_back(_client(request))
+        except AccessError as error:
+            _refuse(401, str(error))
     return _json({"visit": visit})
 
 

@@ -21,19 +21,20 @@ from urllib.parse import unquote
 from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.types import Tool
+from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 import core
 from core.errors import AudioError
+from webapp.bodies import MOST_BYTES, TOOL, TOOL_CLIP_BYTES
 from webapp.handlers import sentence_of
 from webapp.judge import Judge
 
-ADDRESS = "/gradio_api/mcp/"
+ADDRESS = TOOL
 _FILE_ADDRESS = "/gradio_api/file="
 _MOST_WAITING = 16
-_TEXT_BYTES = 1_000_000  # of a call, beside the clip
 _DATA = re.compile(r"data:[^,]*;base64,")
 _TOOL = Tool(
     name="score",
@@ -48,8 +49,8 @@ _TOOL = Tool(
         "properties": {
             "clip": {
                 "type": "string",
-                "description": "The audio file: its bytes in base64, or as a data: URI; or the address of a "
-                "file that was uploaded to this server before (POST it as the form field files to "
+                "description": "The audio file: its bytes in base64, or as a data: URI, up to 8 MB of them; or the "
+                "address of a file that was uploaded to this server before (POST it as the form field files to "
                 "/gradio_api/upload, which answers with a list of paths). No other address is fetched.",
             },
             "prompt": {"type": "string", "description": "What the music was asked to be."},
@@ -71,10 +72,7 @@ class ScoreTool:
         server.list_tools()(self._list)  # type: ignore[no-untyped-call]
         server.call_tool()(self._call)
         self._manager = StreamableHTTPSessionManager(
-            server,
-            json_response=True,
-            stateless=True,
-            max_request_body_size=judge.limits.max_bytes * 4 // 3 + _TEXT_BYTES,
+            server, json_response=True, stateless=True, max_request_body_size=TOOL_CLIP_BYTES * 4 // 3 + MOST_BYTES
         )
 
     @property
@@ -90,10 +88,12 @@ class ScoreTool:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; what follows behind this route would answer other methods with 404."""
-        if scope["method"] == "POST":
-            await self._manager.handle_request(scope, receive, send)
-        else:
+        if scope["method"] != "POST":
             await PlainTextResponse("Calls are sent by POST.", 405)(scope, receive, send)
+        elif "origin" in Headers(scope=scope):  # a browser says so, of whatever name a page gave this server
+            await PlainTextResponse("The tool is for programs; pages do not call it.", 403)(scope, receive, send)
+        else:
+            await self._manager.handle_request(scope, receive, send)
 
     async def _list(self) -> list[Tool]:
         return [_TOOL]

@@ -44,7 +44,6 @@ from webapp.system_plot import download, systems_plot
 EXPORTS = "/admin/export"
 EXPORT_LIFE_S = 3_600.0
 _EXPORT_NAME = re.compile(r"[a-z0-9-]+-\d{8}T\d{6}Z\.zip")
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 _GONE = "There is no such export any more. Prepare it again on the page Studies."
 _MEGABYTE = 1_000_000
 _AUTHOR = "administrator"
@@ -114,8 +113,8 @@ def export_route(data: Path) -> Route:
             or not path.is_file()
             or path.stat().st_mtime < time.time() - EXPORT_LIFE_S
         ):
-            return PlainTextResponse(_GONE, 404, headers=_HEADERS)
-        return FileResponse(path, 200, _HEADERS, "application/zip", filename=path.name)
+            return PlainTextResponse(_GONE, 404)
+        return FileResponse(path, media_type="application/zip", filename=path.name)
 
     return Route(f"{EXPORTS}/{{name}}", serve, methods=["GET"])
 

@@ -169,6 +169,6 @@ def banner(checkpoint: Checkpoint) -> str:
     return render("banner.html", judge=checkpoint, people=people)
 
 
-def login_page(said: str, off: bool) -> str:
-    """Return the page on which the administrator signs in, or reads why that is not possible."""
-    return render("login.html", css=Markup(f"{palette_css(alone=True)}\n{STYLE}"), said=said, off=off)
+def login_page(said: str, way: str) -> str:
+    """Return the page on which the administrator signs in, or reads how; `way` is of `webapp.auth.Way`."""
+    return render("login.html", css=Markup(f"{palette_css(alone=True)}\n{STYLE}"), said=said, way=way)

@@ -60,7 +60,8 @@ AUDIO_SUFFIXES = (
     *(".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav", ".webm"),
 )
 
-_ROWS_AT_ONCE = 1_024  # of Parquet
+_ROWS_AT_ONCE = 1_024  # of Parquet, written
+_ROWS_READ_AT_ONCE = 32  # a text that is there once in the file may stand in every row, and each is a copy
 _PROMPT_BYTES = 100_000  # of a prompt's file; the towers read far less
 
 Cells = dict[str, Any]  # a row of a table, by column
@@ -204,7 +205,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Cells]]:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
-        batches = (batch.to_pylist() for batch in file.iter_batches(_ROWS_AT_ONCE))
+        batches = (batch.to_pylist() for batch in file.iter_batches(_ROWS_READ_AT_ONCE))
         for number, record in enumerate(itertools.chain.from_iterable(batches), 1):
             yield f"{path.name}, row {number}", plain(record)
 
@@ -271,16 +272,20 @@ class ClipList:
     notes: tuple[str, ...] = ()  # what was taken otherwise than it is written, a sentence each
 
     @classmethod
-    def check(cls, path: Path, taken: Iterable[str] = (), output: Path | None = None) -> Self:
+    def check(
+        cls, path: Path, taken: Iterable[str] = (), output: Path | None = None, most_rows: int | None = None
+    ) -> Self:
         """Read a list from end to end; it may not have the columns `taken`, because the scores have them.
 
-        The notes of a folder pass over `output`, the table of scores, which may lie there.
+        The notes of a folder pass over `output`, the table of scores, which may lie there. With `most_rows` no more
+        than one above them is read.
         """
         problems, emptied = Problems(path.name), Counter[str]()
         columns = None if path.is_dir() else read_columns(path)
         if columns is not None:
             check_columns(columns, path.name)
-        checked = check_rows(_read_rows(path, problems, emptied), taken, problems)
+        rows = itertools.islice(_read_rows(path, problems, emptied), None if most_rows is None else most_rows + 1)
+        checked = check_rows(rows, taken, problems)
         notes = _about_folder(path, output) if path.is_dir() else _about(emptied)
         return cls(path, *checked, notes=tuple(notes))
 

@@ -66,10 +66,10 @@ def read_list(path: Path, taken: Iterable[str], limits: ListLimits | None = None
     if max(path.stat().st_size, _unpacked_bytes(path) if is_parquet else 0) > limits.max_bytes:
         allowed = limits.max_bytes / _MEGABYTE
         raise BatchError(f"{name} has more than {allowed:g} MB, the most for a clip list. Split it.")
-    clip_list = ClipList.check(path, taken)
+    clip_list = ClipList.check(path, taken, most_rows=limits.max_rows)
     if clip_list.n_rows > limits.max_rows:
         raise BatchError(
-            f"{name} has {clip_list.n_rows:,} rows; here a clip list has at most {limits.max_rows:,}. Split "
+            f"{name} has more than {limits.max_rows:,} rows, the most that a clip list has here. Split "
             "it, or score it on the command line: python -m core score --manifest."
         )
     rows: list[Row] = []

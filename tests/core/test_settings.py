@@ -52,12 +52,15 @@ def test_the_database_lies_in_the_data_folder_whatever_its_name() -> None:
 
 
 def test_the_table_is_that_of_the_fields() -> None:
-    assert len(SETTINGS) == len(Settings.model_fields) == 13
+    assert len(SETTINGS) == len(Settings.model_fields) == 14
     assert {setting.name for setting in SETTINGS if setting.secret} == {ADMIN_PASSWORD}
     for setting in SETTINGS:
         assert setting.meaning
         plain = {"MUSICEVAL_MODEL", "MUSICEVAL_CLAP_CHECKPOINT", "MUSICEVAL_REFERENCE_DATA", ADMIN_PASSWORD}
-        if setting.name not in plain | {"MUSICEVAL_DATABASE_URL"}:  # their defaults are words, no values
+        if setting.name not in plain | {
+            "MUSICEVAL_DATABASE_URL",
+            "MUSICEVAL_TRUSTED_PROXIES",
+        }:  # their defaults are words, no values
             assert Settings.from_environment({setting.name: setting.default}) == Settings()
 
 
@@ -80,6 +83,8 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         ("MUSICEVAL_MODEL", " "),
         ("MUSICEVAL_HOST", ""),
         ("MUSICEVAL_DEVICE", "gpu"),
+        ("MUSICEVAL_TRUSTED_PROXIES", "proxy.example"),
+        ("MUSICEVAL_TRUSTED_PROXIES", "10.0.0.1, 10.0.0.300"),
     ],
 )
 def test_a_bad_value_is_refused(name: str, value: str) -> None:
@@ -95,8 +100,8 @@ def test_a_password_is_shown_nowhere() -> None:
         Settings.from_environment({ADMIN_PASSWORD: "horse"})
     assert str(caught.value) == (
         "MUSICEVAL_ADMIN_PASSWORD is a value that is not shown here, which cannot be the password of the "
-        "administrator, 8 characters or more. Correct it, or unset it for the default (none: only whoever "
-        "sits at the machine of the app)."
+        "administrator, 8 characters or more. Correct it, or unset it for the default (none: a link on the "
+        "terminal signs in)."
     )
     assert caught.value.__cause__ is None  # no traceback shows it either
 

@@ -25,6 +25,7 @@ from core.tables import (
     read_lines,
     read_text,
     stripped,
+    unescape_cell,
 )
 
 ASKED = ("file", "prompt", "system")
@@ -265,3 +266,36 @@ def test_columns_are_known_as_people_write_them() -> None:
 def test_texts_that_say_nothing() -> None:
     assert all(map(means_nothing, ("", " ", "nan", "NaN", "None", "n/a", "N/A", " - ", "NULL", "<NA>")))
     assert not any(map(means_nothing, ("NA", "none of it", "A calm piano", "--", "0")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1",
+        "+1",
+        "-1",
+        "@a",
+        "\t=1",
+        "\ra",
+        "\n=1",
+        " =1",
+        "\u3000=1",
+        "\u00a0@a",
+        "＝1",
+        "＋1",
+        "－1",
+        "＠a",
+        "\n",
+        "'=1",
+        "'",
+    ],
+)
+def test_a_formula_is_escaped_and_comes_back(text: str) -> None:
+    escaped = escape_cell(text)
+    assert escaped == (text if text == "'" else f"'{text}")
+    assert unescape_cell(escaped) == text
+
+
+@pytest.mark.parametrize("text", ["", "a=1", "1-2", "é", "“a”", " a", "'a"])
+def test_a_text_that_is_no_formula_stays(text: str) -> None:
+    assert escape_cell(text) == unescape_cell(text) == text

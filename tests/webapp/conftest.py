@@ -3,6 +3,7 @@
 What needs neither a browser nor `gradio_client` asks an app `in_process`.
 """
 
+import logging
 import os
 import shutil
 import socket
@@ -25,7 +26,7 @@ from core.scorer import Scorer
 from core.settings import Settings
 from core.training.manager import ModelRegistry
 from tests.webapp.studies import RemoteRater, SmallStudy, make_study, rows
-from webapp.app import build_app
+from webapp.app import build_app, server_config
 from webapp.judge import Judge
 
 # Gradio's own statistics use what pandas 3 deprecates; raised as an error it would stop Gradio's queue.
@@ -51,7 +52,8 @@ def make_app(scorer: Scorer, settings: Settings) -> FastAPI:
 @contextmanager
 def running(app: FastAPI, settings: Settings) -> Iterator[str]:
     """Serve an app in a thread; give its address, which ends with a slash."""
-    config = uvicorn.Config(app, port=settings.port, log_level="critical", timeout_graceful_shutdown=1)
+    config = server_config(app, settings)
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # raised as the configuration sets it
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -69,6 +71,11 @@ def in_process(app: FastAPI) -> Iterator[TestClient]:
     local = {"base_url": "http://127.0.0.1:7860", "client": ("127.0.0.1", 50_000)}
     with TestClient(app, follow_redirects=False, **local) as one:
         yield one
+
+
+def sign_in(app: FastAPI, client: TestClient | httpx.Client) -> httpx.Response:
+    """Make a client the administrator's by the link of the terminal."""
+    return client.get(app.state.administration.link)
 
 
 class Clock:
@@ -102,9 +109,14 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def address(scorer: Scorer, settings: Settings) -> Iterator[str]:
+def app(scorer: Scorer, settings: Settings) -> FastAPI:
+    return make_app(scorer, settings)
+
+
+@pytest.fixture(scope="session")
+def address(app: FastAPI, settings: Settings) -> Iterator[str]:
     """Where the pages are served."""
-    with running(make_app(scorer, settings), settings) as one:
+    with running(app, settings) as one:
         yield one
 
 

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from fastapi import FastAPI
 
 import app as front_door
 from core.scorer import Scorer
 from core.settings import Settings
 from tests.bad_inputs import BAD_MODELS, BadModel
-from tests.webapp.conftest import free_port, in_process, make_app
+from tests.webapp.conftest import free_port, in_process, make_app, sign_in
 from webapp.app import serve
 from webapp.guard import KEPT_S, drop_old_uploads, shut_environment
 from webapp.score import EXAMPLES, load_examples
@@ -92,6 +91,7 @@ def test_gradios_variables_are_taken_away() -> None:
         ({}, "127.0.0.1", "127.0.0.1", "127.0.0.1"),
         ({"SPACE_ID": "someone/musiceval"}, "127.0.0.1", "0.0.0.0", "localhost"),
         ({}, "::1", "::1", "[::1]"),
+        ({}, "0.0.0.0", "0.0.0.0", "localhost"),
     ],
     ids=str,
 )
@@ -100,6 +100,8 @@ def test_the_server_listens_where_it_is_told_to(
     host: str,
     listening: str,
     shown: str,
+    scorer: Scorer,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -113,10 +115,31 @@ def test_the_server_listens_where_it_is_told_to(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("uvicorn.Server.run", run)
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    settings = Settings(host=host, port=free_port())
-    serve(FastAPI(), settings)
+    settings = Settings(host=host, port=free_port(), data=tmp_path)
+    app = make_app(scorer, settings)
+    serve(app, settings)
     assert places == [(listening, settings.port)]
-    assert capsys.readouterr().out == f"MusicEval is at http://{shown}:{settings.port}/ (Ctrl+C stops it)\n"
+    first, *more = capsys.readouterr().out.splitlines()
+    assert first == f"MusicEval is at http://{shown}:{settings.port}/ (Ctrl+C stops it)"
+    link = f"http://{shown}:{settings.port}/admin/?token="
+    assert [line.partition(link)[1] for line in more] == ([] if environment else [link])
+
+
+def test_the_data_folder_is_private(scorer: Scorer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    umask = os.umask(0o022)
+    try:
+        make_app(scorer, Settings(data=tmp_path / "new"))
+        made = [tmp_path / "new", *(tmp_path / "new").rglob("*")]
+        assert [path.name for path in made if path.stat().st_mode & 0o077] == []
+        assert len(made) > 1
+        assert capsys.readouterr().out == ""
+        (tmp_path / "old").mkdir(mode=0o755)
+        (tmp_path / "old").chmod(0o755)
+        make_app(scorer, Settings(data=tmp_path / "old"))
+        assert '"old", the data folder: chmod 700 it.' in capsys.readouterr().out
+        assert [path.name for path in (tmp_path / "old").rglob("*") if path.stat().st_mode & 0o077] == []
+    finally:
+        os.umask(umask)
 
 
 def test_gradios_variables_cannot_reopen_the_server(
@@ -149,6 +172,7 @@ def test_gradios_variables_cannot_reopen_the_server(
         assert page.max_file_size == 100_000_000
     with in_process(app) as one:
         assert one.get("/gradio_api/file=/etc/passwd").status_code == 403
+        sign_in(app, one)
         for path in ("docs", "redoc", "openapi.json", "admin/openapi.json"):
             assert one.get(f"/{path}").status_code == 404
 

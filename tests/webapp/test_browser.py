@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from gradio_client import Client, handle_file
 from playwright.sync_api import Browser, Page, expect
 
@@ -92,7 +93,14 @@ def test_the_address_names_the_open_tab(page: Page, address: str) -> None:
     expect(page).to_have_url(f"{address}#several")
 
 
-def test_old_links_lead_to_the_administrators_page(page: Page, address: str) -> None:
+def test_the_link_of_the_terminal_keeps_the_tab(page: Page, app: FastAPI, address: str) -> None:
+    page.goto(f"{app.state.administration.link}#training")
+    expect(page).to_have_url(f"{address}admin/#training")
+    expect(page.get_by_role("tab", name="Training")).to_have_attribute("aria-selected", "true")
+
+
+def test_old_links_lead_to_the_administrators_page(page: Page, app: FastAPI, address: str) -> None:
+    page.goto(app.state.administration.link)
     for name, url, title in (("study", "admin/", "Studies"), ("training", "admin/#training", "Training")):
         page.goto("about:blank")
         page.goto(f"{address}#{name}")

@@ -19,7 +19,7 @@ from annotation.session import listening
 from annotation.studies import clip_path, find_study
 from core.settings import Settings
 from tests.holding import held_by_another
-from tests.webapp.studies import CANARY, RemoteRater, SmallStudy, make_study, rows, state
+from tests.webapp.studies import CANARY, RemoteRater, SmallStudy, answer, make_study, rows, state
 from webapp import listening_api
 from webapp.listening_api import MAX_BODY_BYTES, StudyStore, StudyStores, close_abandoned_batches, listening_app
 
@@ -29,7 +29,7 @@ NOT_SIGNED_IN = {"error": "You are not signed in. Enter your access code."}
 @pytest.mark.usefixtures("nothing_stored")
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"5", b"null", b'"rate"', b"[" * 60_000, b"\xff\xfe", b"1" * 5000, b'{"token": "\\ud800"}'],
+    [b"", b"{", b"[]", b"5", b"null", b'"rate"', b"[" * 19_000, b"\xff\xfe", b"1" * 5000, b'{"token": "\\ud800"}'],
     ids=lambda body: repr(body[:9]),
 )
 def test_a_body_that_does_not_fit(rater: RemoteRater, body: bytes) -> None:
@@ -149,11 +149,21 @@ def test_wrong_codes_are_limited_by_address(stores: StudyStores) -> None:
     one, other = (TestClient(app, client=(f"192.0.2.{number}", 1)) for number in (1, 2))
     assert {enter(one, study.codes[0]).status_code for _ in range(50)} == {200}
     assert [enter(one, "WRONG").status_code for _ in range(22)] == [401] * 20 + [429] * 2
-    refused = enter(one, study.codes[0])
+    refused = enter(one, "WRONG")
     assert refused.status_code == 429
     assert 0 < int(refused.headers["retry-after"]) <= 30
     assert refused.json() == {"error": f"Too many attempts. Wait {refused.headers['retry-after']} s, then try again."}
-    assert enter(other, study.codes[0]).status_code == 200
+    assert enter(other, "WRONG").status_code == 401
+    assert {enter(one, code).status_code for code in study.codes} == {200}  # guesses keep nobody out
+
+
+@pytest.mark.parametrize("text", ["\0", "a\0b"])
+def test_nul_is_refused(rater: RemoteRater, text: str) -> None:
+    task = rater.begin()
+    assert rater.post("problem", token=task["token"], comment=text).status_code == 400
+    assert rater.post("rate", **{**answer(task), "comment": text}).status_code == 400
+    assert rater.post("enter", code=text).status_code == 400
+    assert rater.place()["task"]["token"] == task["token"]
 
 
 def test_visitors_of_the_demo_are_limited_by_address(stores: StudyStores, address: str) -> None:

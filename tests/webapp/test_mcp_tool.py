@@ -118,3 +118,14 @@ def test_no_endpoint_is_a_tool(address: str) -> None:
 def test_no_other_transport_is_served(address: str, path: str) -> None:
     assert httpx.post(f"{address.rstrip('/')}{ADDRESS}{path}", json={}).status_code == 404
     assert httpx.get(f"{address.rstrip('/')}{ADDRESS}", timeout=5).status_code == 405
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "same"])
+def test_no_page_calls_the_tool(address: str, origin: str) -> None:
+    """A page may have given this server its own name, so no origin is right."""
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    headers = {"accept": "application/json, text/event-stream"}
+    tool = address.rstrip("/") + ADDRESS
+    assert httpx.post(tool, json=call, headers=headers).status_code == 200
+    named = headers | {"origin": address.rstrip("/") if origin == "same" else origin}
+    assert httpx.post(tool, json=call, headers=named).status_code == 403

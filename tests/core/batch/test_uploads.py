@@ -1,6 +1,7 @@
 """Clips by the names of rows: what fits, what is ambiguous, what means harm; and lists that are too large."""
 
 import io
+import time
 import zipfile
 from pathlib import Path
 
@@ -175,7 +176,7 @@ def test_a_list_is_read_whole(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("limits", "part"),
     [
-        (ListLimits(max_rows=7), "has 8 rows; here a clip list has at most 7"),
+        (ListLimits(max_rows=7), "has more than 7 rows, the most that a clip list has here"),
         (ListLimits(max_bytes=100), "has more than 0.0001 MB"),
         (ListLimits(max_text=50), "has more than 50 characters of text"),
     ],
@@ -193,6 +194,20 @@ def test_a_table_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "clips.parquet").stat().st_size < 100_000
     with pytest.raises(BatchError, match="has more than 5 MB"):
         read_list(tmp_path / "clips.parquet", [])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_many_rows_are_refused_before_all_are_read(tmp_path: Path, suffix: str) -> None:
+    """A million rows are two megabytes of text, and a few hundred bytes of Parquet."""
+    path = tmp_path / f"clips{suffix}"
+    if suffix == ".csv":
+        path.write_text("file,prompt\n" + "a,\n" * 1_000_000)
+    else:
+        parquet.write_table(pyarrow.table({"file": ["a"] * 1_000_000, "prompt": ["b"] * 1_000_000}), path)
+    began_s = time.monotonic()
+    with pytest.raises(BatchError, match="has more than 1,000 rows"):
+        read_list(path, [])
+    assert time.monotonic() - began_s < 5  # 40 s and more where all are read
 
 
 @pytest.mark.parametrize("name", ["clips.csv", "clips.jsonl", "clips.parquet", "clips.txt"])

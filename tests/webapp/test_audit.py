@@ -1,0 +1,143 @@
+"""What was done as the administrator stands in a file: when, by whom, and what was refused."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from starlette.routing import Mount
+
+from annotation.database import Database
+from core.scorer import Scorer
+from core.settings import Settings
+from tests.webapp.conftest import Clock, in_process, make_app, sign_in
+from tests.webapp.studies import make_study
+from webapp.audit import ACTIONS, FILE, SHOWN, Audit
+
+HERE = "127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(data=tmp_path_factory.mktemp("audited"))
+
+
+@pytest.fixture(scope="module")
+def study(settings: Settings) -> str:
+    database = Database(settings.database_url)
+    name = make_study(database, settings.data).name
+    database.close()
+    return name
+
+
+@pytest.fixture(scope="module")
+def app(scorer: Scorer, settings: Settings, study: str) -> FastAPI:
+    return make_app(scorer, settings)
+
+
+@pytest.fixture(scope="module")
+def administrator(app: FastAPI) -> Iterator[TestClient]:
+    with in_process(app) as one:
+        one.get("/admin/?token=made-up")
+        sign_in(app, one)
+        yield one
+
+
+def noted(settings: Settings) -> list[tuple[str, str, str, bool]]:
+    return [(entry.what, entry.about, entry.who, entry.done) for entry in Audit(settings.data).latest()]
+
+
+def functions(app: FastAPI) -> dict[int, Any]:
+    page: Any = next(route.app for route in app.routes if isinstance(route, Mount) and route.path == "/admin")
+    return dict(page.get_blocks().fns)
+
+
+def handlers(app: FastAPI) -> dict[str, int]:
+    """The administrator's, by the names of their functions."""
+    return {getattr(fn.fn, "__name__", ""): number for number, fn in functions(app).items()}
+
+
+def load(app: FastAPI, client: TestClient) -> None:
+    """Fill the page's menus, as it does by itself."""
+    for number, fn in functions(app).items():
+        if fn.fn and fn.targets[0][1] == "load":
+            body = {"data": [None] * len(fn.inputs), "fn_index": number, "session_hash": "test", "event_data": None}
+            client.post("/admin/gradio_api/run/predict", json=body).raise_for_status()
+
+
+def call(client: TestClient, handler: int, *data: Any, event: Any = None) -> str:
+    """Call a handler by the queue, as the page does."""
+    body = {"data": data, "fn_index": handler, "session_hash": "test", "event_data": event}
+    client.post("/admin/gradio_api/queue/join", json=body).raise_for_status()
+    return client.get("/admin/gradio_api/queue/data", params={"session_hash": "test"}).text
+
+
+def test_every_action_is_a_handler(app: FastAPI) -> None:
+    assert ACTIONS.keys() <= handlers(app).keys()
+
+
+def test_sign_ins_and_failures(administrator: TestClient, settings: Settings) -> None:
+    assert noted(settings)[-2:] == [
+        ("Sign in", "session 1, with the link", HERE, True),
+        ("Sign in with a used or made-up link", "", HERE, False),
+    ]
+
+
+def test_actions_by_whom_and_what_was_refused(
+    app: FastAPI, administrator: TestClient, settings: Settings, study: str
+) -> None:
+    load(app, administrator)
+    here = handlers(app)
+    assert "R03" in call(administrator, here["invite"], study, 2, True)
+    assert noted(settings)[0] == ("Invite raters", f"{study}, 2, True", f"session 1, {HERE}", True)
+    assert "R09" in call(administrator, here["renew"], study, "R09")
+    assert noted(settings)[0] == ("Give a rater a new code", f"{study}, R09", f"session 1, {HERE}", False)
+    name = "a-20260301T120000Z.zip"
+    assert administrator.get(f"/admin/export/{name}").status_code == 404
+    assert noted(settings)[0][:2] == ("Download an export", name)
+    call(administrator, here["act"], None, event={"action": "use", "name": "none"})
+    assert noted(settings)[0] == ("Act on a model or run", "use, none", f"session 1, {HERE}", False)
+    before = len(noted(settings))
+    call(administrator, here["act"], None, event={"action": "show", "name": "none"})
+    call(administrator, here["table"])
+    assert len(noted(settings)) == before
+
+
+def test_it_is_shown_to_the_administrator(app: FastAPI, administrator: TestClient) -> None:
+    shown = call(administrator, handlers(app)["table"])
+    assert "Sign in with a used or made-up link" in shown
+    assert "refused" in shown
+
+
+def test_lines_are_added_and_private(tmp_path: Path) -> None:
+    Audit(tmp_path / "new").note("One", "x")
+    first = (tmp_path / "new" / FILE).read_bytes()
+    Audit(tmp_path / "new").note("Two", "y\nz", about='"')
+    assert (tmp_path / "new" / FILE).read_bytes().startswith(first)
+    assert (tmp_path / "new" / FILE).stat().st_mode & 0o077 == 0
+    assert [(entry.what, entry.who) for entry in Audit(tmp_path / "new").latest()] == [("Two", "y\nz"), ("One", "x")]
+
+
+def test_the_latest_are_read_from_a_long_log(tmp_path: Path) -> None:
+    log = Audit(tmp_path)
+    for number in range(1200):
+        log.note(f"{number}", "x" * 80)
+    assert [entry.what for entry in log.latest()] == [f"{number}" for number in range(1199, 1199 - SHOWN, -1)]
+
+
+def test_failures_do_not_fill_the_disk(tmp_path: Path, clock: Clock) -> None:
+    log = Audit(tmp_path, clock)
+    for _ in range(1000):
+        log.note_failure("Guess", HERE)
+    assert len(log.latest()) == 10
+    clock.now_s += 60
+    log.note_failure("Guess", HERE)
+    assert log.latest()[0].about == "990 more before that are not noted"
+
+
+def test_what_cannot_be_noted_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    Audit(tmp_path / "file").note("One", "x")
+    assert "the audit log cannot be written" in caplog.text

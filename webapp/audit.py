@@ -1,0 +1,133 @@
+"""What was done as the administrator, when and by whom: lines of JSON in the data folder, only ever added.
+
+A file of its own and not the database: a line waits for no rater's transaction, and stays when a database is
+exchanged. Failed sign-ins are noted a few a minute, with the number of those that were not, so that strangers
+cannot fill the disk. Changes from the command line stand in the database alone, as far as they are of ratings.
+"""
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from annotation.results.status import shown_time
+from webapp.guard import GuardedBlocks, RateLimit
+from webapp.html import html_table
+
+FILE = "audit.jsonl"
+SHOWN = 200
+# Handlers of the administrator's pages that change or give out something, by the names of their functions.
+ACTIONS = {
+    "invite": "Invite raters",
+    "renew": "Give a rater a new code",
+    "export": "Prepare an export",
+    "confirm": "Exclude or restore",
+    "undo": "Undo a change",
+    "train": "Train from a study",
+    "start": "Start a training",
+    "stop": "Stop a training",
+    "act": "Act on a model or run",
+}
+_FAILURES = (10, 60.0)  # noted at once, and seconds until one more
+_READ_BYTES = 100_000
+_MOST_SIGNS = 80
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that was done; `done` is false where it was tried and refused."""
+
+    at: str
+    what: str
+    who: str  # the session and its address, or the address alone
+    about: str
+    done: bool
+
+
+class Audit:
+    """The log of a data folder; `clock` gives seconds that never run backwards."""
+
+    def __init__(self, data: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = data / FILE
+        self._failures = RateLimit(*_FAILURES, clock)
+        self._unnoted = 0
+        self._lock = threading.Lock()
+
+    def note(self, what: str, who: str, about: str = "", done: bool = True) -> None:
+        """Add a line; where that fails the server's own log says so, and what was done stays done."""
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        line = json.dumps(asdict(Entry(at, what, who, about, done)))
+        try:
+            with self._lock:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                    file.write(f"{line}\n")
+        except OSError as error:
+            _logger.error("the audit log cannot be written (%s): %s", error.strerror, line)
+
+    def note_failure(self, what: str, who: str) -> None:
+        """Add a line of a sign-in that failed, unless there were many just now."""
+        if self._failures.take(""):
+            self._unnoted += 1
+            return
+        unnoted, self._unnoted = self._unnoted, 0
+        self.note(what, who, f"{unnoted} more before that are not noted" if unnoted else "", done=False)
+
+    def latest(self) -> list[Entry]:
+        """Return the latest entries, the newest first."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _READ_BYTES))
+                lines = file.read().splitlines()
+        except FileNotFoundError:
+            return []
+        if sum(map(len, lines)) + len(lines) >= _READ_BYTES:
+            del lines[0]  # it was cut
+        return [Entry(**json.loads(line)) for line in lines[: -SHOWN - 1 : -1]]
+
+    def table(self) -> Markup:
+        """Show the latest entries."""
+        rows = [
+            (entry.what, entry.about or "–", "" if entry.done else "refused", entry.who, shown_time(entry.at))
+            for entry in self.latest()
+        ]
+        heads = ("What", "About", "", "By", "When")
+        return html_table(f"What was done here, the latest {SHOWN} first", heads, rows, "Nothing was done so far.")
+
+
+class AuditedBlocks(GuardedBlocks):
+    """A page whose `ACTIONS` are noted in `audit`; `who` says whose request it is."""
+
+    audit: Audit
+    who: Callable[[Any], str]
+
+    async def process_api(self, block_fn: Any, inputs: list[Any], *given: Any, **named: Any) -> Any:
+        """Run a handler; called by Gradio."""
+        run = super().process_api(block_fn, inputs, *given, **named)
+        name = getattr(block_fn.fn, "__name__", "")
+        request, chosen = named.get("request"), getattr(named.get("event_data"), "_data", None)
+        if name not in ACTIONS or (isinstance(chosen, dict) and chosen.get("action") == "show"):
+            return await run
+        about = ", ".join(_said([*inputs, *(chosen.values() if isinstance(chosen, dict) else ())]))
+        done = False
+        try:
+            answer = await run
+            done = True
+        finally:
+            self.audit.note(ACTIONS[name], self.who(getattr(request, "request", request)), about, done)
+        return answer
+
+
+def _said(values: list[Any]) -> list[str]:
+    """Return the texts and numbers among what a handler was given."""
+    return [str(value)[:_MOST_SIGNS] for value in values if isinstance(value, str | int | float) and value != ""]
