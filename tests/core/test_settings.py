@@ -136,7 +136,7 @@ def test_one_tree_of_errors() -> None:
     classes = [value for value in vars(errors).values() if isinstance(value, type)]
     bases = {error.__name__: error.__base__ for error in classes}
     assert bases.pop("MusicEvalError") is Exception
-    assert {bases.pop(name) for name in ("AccessError", "RatingError")} == {errors.StudyError}
+    assert {bases.pop(name) for name in ("AccessError", "BusyError", "RatingError")} == {errors.StudyError}
     assert bases.pop("SilenceError") is errors.AudioError
     assert set(bases.values()) == {MusicEvalError}
     assert all(name in (errors.__doc__ or "") for name in bases)
