@@ -130,23 +130,24 @@ def test_an_unfinished_run_is_deleted_and_brought_back(page: Page, locked: str) 
 
 
 @pytest.fixture(params=["stand-in", pytest.param("real", marks=pytest.mark.slow)])
-def unlocked(
+def server(
     request: pytest.FixtureRequest, data: Path, scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
-    """Address of a server without a password, and with training of either kind."""
+    """Where the administrator signs in, who has a password; training is of either kind."""
     if request.param == "stand-in":
         script = tmp_path / "trainer.py"
         given = {"model": str(data / "models" / "measured"), "sign": str(tmp_path / "go")}
         script.write_text(TRAINER.format(**given))
         monkeypatch.setattr("core.training.manager.TRAINER", (sys.executable, "-S", str(script)))
-    settings = Settings(port=free_port(), data=tmp_path / "data")
+    settings = Settings(port=free_port(), data=tmp_path / "data", admin_password=PASSWORD)
     with running(make_app(scorer, settings), settings) as address:
         yield address
 
 
 @pytest.mark.timeout(900)
-def test_from_ratings_to_a_new_judge(unlocked: str, page: Page, tmp_path: Path) -> None:
-    page.goto(f"{unlocked}#training")
+def test_from_ratings_to_a_new_judge(server: str, page: Page, tmp_path: Path) -> None:
+    page.goto(f"{server}admin/#training")
+    sign_in(page)
     page.get_by_label("Folder or CSV file").fill(str(tmp_path / "missing.csv"))
     page.get_by_label("Name of the new model").fill("fresh")
     start = page.get_by_role("button", name="Start training")
