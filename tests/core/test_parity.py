@@ -127,6 +127,7 @@ def test_the_self_check_passes_at_the_official_size(ours: ClapTower) -> None:
     assert 70 < millions < 76  # HTSAT-base and its fixed spectrogram kernels
 
 
+@pytest.mark.timeout(1200)
 def test_ordinal_trains_is_saved_loads_and_scores_at_the_official_size(
     ours: ClapTower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
