@@ -257,7 +257,7 @@ def _parse_error_estimate(metrics: Mapping[str, Any], scales: Scales) -> ErrorEs
         per_spread = held_out.get("spread_quantile")
         if short := why_no_range(n_clips, n_systems):  # folders of before have a range of however few clips
             stored, per_spread, no_range = None, None, no_range or short
-        elif stored is None:
+        elif stored is None and not no_range:
             raise ValueError(f"there are {n_clips} clips and no error")
         if not 0 <= n_systems <= n_clips:
             raise ValueError(f"there are {n_systems} systems of {n_clips} clips")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from core.embeddings import clip_values
+from core.errors import DataError
 from core.evaluation import error_estimate, judged, nothing_estimated
 from core.heads import EmbeddedClips
 from core.scales import keys
@@ -37,12 +38,15 @@ def estimate_by_system(
     found = nothing_estimated(len(once), clips.take(once).n_systems, data, WHICH)
     if found["no_range"]:
         return found
+    try:
+        folds = [split_clips(clips, Split("systems", seed, folds=FOLDS, fold=fold)) for fold in range(FOLDS)]
+    except DataError as error:  # systems that share audio go together, and may be too few then
+        return {**found, "no_range": str(error)}
     scales = everything.target.scales
     values, spread = np.zeros((len(clips), len(scales))), np.zeros((len(clips), len(scales)))
     is_known = True
-    for fold in range(FOLDS):
+    for fold, parted in enumerate(folds):
         say(f"For the ranges: without a part of the systems, {fold + 1} of {FOLDS}", fold / FOLDS)
-        parted = split_clips(clips, Split("systems", seed, folds=FOLDS, fold=fold))
         lessons, tested = material.lessons_of(parted), parted.rows("test")
         heads = fit_heads(lessons.embedded_in(everything, embedded), lessons.target, recipe, seed)
         heard = embedded.take(torch.tensor(tested))

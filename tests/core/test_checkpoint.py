@@ -208,6 +208,14 @@ def test_an_error_that_cannot_be_is_refused(wrong: dict[str, Any], tmp_path: Pat
         save(tmp_path / "copy", scorer, metrics={"held_out": METRICS["held_out"] | wrong})
 
 
+def test_whatever_stands_against_a_range_is_kept(tmp_path: Path, scorer: Scorer) -> None:
+    stored = {"absolute_error_quantile": None, "no_range": "Its systems share their audio."}
+    save(tmp_path / "copy", scorer, metrics={"held_out": METRICS["held_out"] | stored})
+    loaded = load_checkpoint(tmp_path / "copy").error_estimate
+    assert loaded is not None
+    assert (loaded.absolute_error, loaded.no_range) == ({}, "Its systems share their audio.")
+
+
 @pytest.mark.parametrize("stored", [{"absolute_error_quantile": None, "no_range": "Too few."}, {}])
 def test_of_too_few_clips_there_is_no_range(stored: dict[str, Any], tmp_path: Path, scorer: Scorer) -> None:
     """Whatever a folder from before says of two clips."""

@@ -72,6 +72,18 @@ def test_of_few_systems_nothing_is_fitted(n: int) -> None:
     assert found["no_range"] == f"96 clips of {n} systems are too few; a range needs 40 clips of 10 systems."
 
 
+def test_systems_that_share_audio_cannot_be_held_out_apart(tmp_path: Path) -> None:
+    clips = of_systems(SYSTEMS)
+    (tmp_path / "shared.wav").write_bytes(b"the same")
+    paths = [
+        str(tmp_path / "shared.wav") if row < SYSTEMS - 2 else path
+        for row, path in enumerate(clips.table["audio_path"])
+    ]
+    found = estimated(dataclasses.replace(clips, table=clips.table.assign(audio_path=paths)), cast(Any, None))
+    assert found["absolute_error_quantile"] is None
+    assert found["no_range"] == "3 systems that share no audio are too few for this split. It needs 5."
+
+
 def test_the_same_audio_counts_once(tmp_path: Path) -> None:
     path = write_rated(tmp_path, 12)
     clips = RatedClips.from_csv(path)
