@@ -1,4 +1,4 @@
-"""The front door: settings -> build_app() -> serve(). A Hugging Face Space runs this file too."""
+"""The front door: settings -> run(). A Hugging Face Space runs this file too."""
 
 import os
 import sys
@@ -13,15 +13,12 @@ def main() -> int:
     """Serve the pages until interrupted; give the exit code."""
     try:
         check_platform()
-        from webapp.app import build_app, serve  # they need what Windows lacks
-        from webapp.judge import Judge
+        from webapp.app import run  # it needs what Windows lacks
 
-        settings = Settings.from_environment(os.environ)
-        serve(build_app(Judge.open(settings), settings), settings)
+        return run(Settings.from_environment(os.environ))
     except MusicEvalError as error:
         sys.stderr.write(f"app.py: {error}\n")
         return EXIT_MISTAKE
-    return 0
 
 
 if __name__ == "__main__":

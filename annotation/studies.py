@@ -19,6 +19,7 @@ from sqlalchemy import bindparam, exists, func, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session, joinedload
 
+from annotation.database import Database
 from annotation.protocol import Protocol
 from annotation.schema import (
     Answer,
@@ -53,6 +54,17 @@ _OF_VISIT = (
     .where(Visit.token_sha256 == bindparam("visit"), Visit.ended_at.is_(None))
     .options(joinedload(Rater.study))
 )
+
+
+def study_names(database: Database) -> list[str]:
+    """Name all studies, the newest first."""
+    with database.read() as session:
+        return list(session.scalars(select(Study.name).order_by(Study.created_at.desc(), Study.id.desc())))
+
+
+def shown_time(iso: str) -> str:
+    """Show a time to the minute."""
+    return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M} UTC"
 
 
 def study_folder(data: Path, study: Study) -> Path:

@@ -36,8 +36,7 @@ def main() -> None:
         page.evaluate("scrollTo(0, 0)")
         page.wait_for_timeout(1_500)
         _save(page, "score")
-        page.goto(f"{address}#listening")
-        page.reload()
+        page.goto(f"{address}listening/")
         _to_a_trial(page)
         _save(page, "trial")
 

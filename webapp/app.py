@@ -1,53 +1,39 @@
-"""The pages behind one server: scoring and the listening test for everybody, `ADMIN` for the administrator.
+"""The server: the listening test at `PREFIX`, who may administrate, and everything else handed on to the pages.
 
-Both are Gradio's; what is not (the listening test's routes, the tool for language models, downloads) stands
-before them. What is passed to Gradio is complete on purpose: an argument left out may be set from outside.
+Raters wait for nothing but their database. What takes time or memory (models, uploads, Gradio, figures) is in
+another process; on the one port that a Space has, this one is in front.
 """
 
 import contextlib
-import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, TypeVar
 
-import gradio as gr
 import uvicorn
 from fastapi import FastAPI
-from starlette.routing import BaseRoute
+from starlette.applications import Starlette
+from starlette.responses import RedirectResponse
 
+from core.command import EXIT_MISTAKE, EXIT_OK
 from core.errors import SettingsError, shown_name
 from core.settings import Settings
-from core.training.manager import RunManager
-from webapp.audit import Audit, AuditedBlocks
+from webapp.audit import Audit
 from webapp.auth import Administration, Login
 from webapp.bodies import Bodies
-from webapp.connections import BoundedConnection, most_connections
-from webapp.guard import ADMIN, KEPT_S, Guard, GuardedBlocks, drop_old_uploads, shut_environment
-from webapp.handlers import BY_ITSELF, PRIVATE, told
+from webapp.connections import BoundedConnection, QuietServer, most_connections
+from webapp.guard import ADMIN, Guard
 from webapp.headers import SecurityHeaders
-from webapp.html import render
-from webapp.judge import Judge
-from webapp.listening import build_rating_tab
-from webapp.listening_api import PREFIX, StudyStore, StudyStores, listening_app
-from webapp.mcp_tool import ScoreTool
-from webapp.score import EXAMPLES, build_score_tab, load_examples
-from webapp.study import build_study_tab
-from webapp.theme import STYLE, banner, build_theme, palette_css
-from webapp.training import build_training_tab, train_from_study
+from webapp.listening_api import PREFIX, StudyStores, listening_app
+from webapp.pages_process import PagesProcess
 
-_HERE = Path(__file__).parent / "static"
-_HOUR_S = 3_600
-_OPEN_NAMED_TAB = "() => musicEvalOpen()"
-_Blocks = TypeVar("_Blocks", bound=GuardedBlocks)
 _END_S = 1  # for what is under way when the server ends
 
 
-def build_app(judge: Judge, settings: Settings) -> FastAPI:
-    """Lay out the pages, and open the database of the listening tests.
+def build_app(pages: Starlette, settings: Settings) -> FastAPI:
+    """Put the listening test before the pages; open its database.
 
     Raises
     ------
@@ -57,32 +43,23 @@ def build_app(judge: Judge, settings: Settings) -> FastAPI:
     os.umask(0o077)  # folders and files are made for the server's user alone
     stores = StudyStores(settings)
     _name_open_folder(settings.data)
-    shut_environment(os.environ)
-    drop_old_uploads()
-    tool = ScoreTool(judge)
-    visitors = _visitors_page(judge)
-    administration = Administration(settings.admin_password, _admin_address(settings), _say)
-    audit = Audit(settings.data)
-    administrators, exports = _admin_page(judge, settings, stores.real, audit, administration)
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with tool.lifespan(app):
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with pages.router.lifespan_context(pages):
             yield
         stores.close()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
+    app.state.administration = Administration(settings.admin_password, _admin_address(settings), _say)
+    app.state.pages = pages
+    app.add_route(PREFIX, lambda _: RedirectResponse(f".{PREFIX}/"))
     app.mount(PREFIX, listening_app(stores))
-    app.router.routes.extend([*tool.routes, *exports])
-    app.state.administration = administration
-    app.add_middleware(Login, administration=administration, audit=audit)
+    app.mount("/", pages)
+    app.add_middleware(Login, administration=app.state.administration, audit=Audit(settings.data))
     app.add_middleware(Guard)
-    app.add_middleware(Bodies, max_bytes=judge.limits.max_bytes)
+    app.add_middleware(Bodies, max_bytes=settings.limits.max_bytes)
     app.add_middleware(SecurityHeaders, framed_by_spaces=_on_space())
-    theme = build_theme()
-    for page, path in ((administrators, ADMIN.rstrip("/")), (visitors, "/")):
-        page.has_launched = True  # as launch() says; else Gradio 6.31 opens whatever path a caller names
-        gr.mount_gradio_app(app, page, path, **_mounting(settings, theme, path))
     return app
 
 
@@ -92,79 +69,15 @@ def _name_open_folder(data: Path) -> None:
         _say(f"Other users of this machine may look into {shown_name(data.name)}, the data folder: chmod 700 it.")
 
 
-def _page(kind: type[_Blocks], title: str) -> _Blocks:
-    page = kind(title=title, analytics_enabled=False, delete_cache=(_HOUR_S, KEPT_S))
-    page.queue(api_open=False, max_size=64)
-    return page
+def run(settings: Settings) -> int:
+    """Serve everything until interrupted; return the exit code."""
+    process = PagesProcess()
+    serve(build_app(process.app(), settings), settings, process)
+    return EXIT_MISTAKE if process.refused else EXIT_OK
 
 
-def _tab(name: str, title: str) -> gr.Tab:
-    return gr.Tab(title, id=name, elem_id=f"{name}-tab")
-
-
-def _visitors_page(judge: Judge) -> GuardedBlocks:
-    def show_banner() -> str:
-        return banner(judge.scorer.checkpoint)
-
-    page = _page(GuardedBlocks, "MusicEval")
-    with page:
-        gr.HTML(render("header.html", admin=False), apply_default_css=False)
-        with gr.Tabs():
-            with _tab("score", "Score"):
-                note = build_score_tab(page, judge, load_examples())
-            with _tab("listening", "Listening test"):
-                build_rating_tab()
-        page.load(show_banner, None, note, **BY_ITSELF)
-        page.load(None, js=_OPEN_NAMED_TAB, **PRIVATE)
-    return page
-
-
-def _admin_page(
-    judge: Judge, settings: Settings, store: StudyStore, audit: Audit, administration: Administration
-) -> tuple[GuardedBlocks, list[BaseRoute]]:
-    """Lay out the administrator's page; also return the routes of its downloads."""
-    runs = RunManager(settings.models, settings.cache)
-    page = _page(AuditedBlocks, "MusicEval administration")
-    page.audit, page.who = audit, administration.who
-    with page:
-        gr.HTML(render("header.html", admin=True), apply_default_css=False)
-        with gr.Tabs():
-            with _tab("studies", "Studies"):
-                exports = build_study_tab(page, store, lambda study: train_from_study(runs, store, study))
-            with _tab("training", "Training") as tab:
-                build_training_tab([page.load, tab.select], judge, runs, store)
-            with _tab("log", "Log") as tab:
-                log = gr.HTML(apply_default_css=False)
-                gr.on([page.load, tab.select], told(audit.table), None, log, **BY_ITSELF)
-        page.load(None, js=_OPEN_NAMED_TAB, **PRIVATE)
-    return page, exports
-
-
-def _mounting(settings: Settings, theme: gr.themes.Base, path: str) -> dict[str, Any]:
-    """Everything that `gr.mount_gradio_app` is told."""
-    script = (_HERE / "shell.js").read_text(encoding="utf-8")
-    return {
-        "theme": theme,
-        "css": f"{palette_css()}\n{STYLE}",
-        "head": f'<meta name="color-scheme" content="light dark"><script>{script}</script>',
-        "favicon_path": str(_HERE / "favicon.svg") if path == "/" else None,
-        "footer_links": [],
-        "max_file_size": settings.limits.max_bytes,
-        "allowed_paths": [str(EXAMPLES)],
-        "blocked_paths": [],
-        "root_path": "",
-        "app_kwargs": {"openapi_url": None},
-        "ssr_mode": False,
-        "pwa": False,
-        "mcp_server": False,
-        "run_history": False,
-        "enable_monitoring": False,
-        "show_error": False,
-    }
-
-
-def serve(app: FastAPI, settings: Settings) -> None:
-    """Serve the pages until interrupted; on a Hugging Face Space the host is always 0.0.0.0."""
+def serve(app: FastAPI, settings: Settings, process: PagesProcess | None = None) -> None:
+    """Serve an app until interrupted, or its pages refuse to; on a Hugging Face Space the host is always 0.0.0.0."""
     host = "0.0.0.0" if _on_space() else settings.host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -179,7 +92,7 @@ def serve(app: FastAPI, settings: Settings) -> None:
     app.state.administration.show_link()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as after Ctrl+C: uploads go
     with listener, contextlib.suppress(KeyboardInterrupt):
-        _Server(server_config(app, settings)).run(sockets=[listener])
+        _Server(server_config(app, settings), process).run(sockets=[listener])
 
 
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
@@ -219,8 +132,11 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-class _Server(uvicorn.Server):
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        """End; each open page has a connection that is cut off, and none of them is to be logged."""
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-        super().handle_exit(sig, frame)
+class _Server(QuietServer):
+    def __init__(self, config: uvicorn.Config, process: PagesProcess | None) -> None:
+        super().__init__(config)
+        self._process = process
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to end; called by uvicorn ten times a second."""
+        return await super().on_tick(counter) or (self._process is not None and self._process.refused)

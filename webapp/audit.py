@@ -14,31 +14,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
-from annotation.results.status import shown_time
-from webapp.guard import GuardedBlocks, RateLimit
+from annotation.studies import shown_time
+from webapp.guard import RateLimit
 from webapp.html import html_table
 
 FILE = "audit.jsonl"
 SHOWN = 200
-# Handlers of the administrator's pages that change or give out something, by the names of their functions.
-ACTIONS = {
-    "invite": "Invite raters",
-    "renew": "Give a rater a new code",
-    "export": "Prepare an export",
-    "confirm": "Exclude or restore",
-    "undo": "Undo a change",
-    "train": "Train from a study",
-    "start": "Start a training",
-    "stop": "Stop a training",
-    "act": "Act on a model or run",
-}
 _FAILURES = (10, 60.0)  # noted at once, and seconds until one more
 _READ_BYTES = 100_000
-_MOST_SIGNS = 80
 _logger = logging.getLogger(__name__)
 
 
@@ -103,31 +89,3 @@ class Audit:
         ]
         heads = ("What", "About", "", "By", "When")
         return html_table(f"What was done here, the latest {SHOWN} first", heads, rows, "Nothing was done so far.")
-
-
-class AuditedBlocks(GuardedBlocks):
-    """A page whose `ACTIONS` are noted in `audit`; `who` says whose request it is."""
-
-    audit: Audit
-    who: Callable[[Any], str]
-
-    async def process_api(self, block_fn: Any, inputs: list[Any], *given: Any, **named: Any) -> Any:
-        """Run a handler; called by Gradio."""
-        run = super().process_api(block_fn, inputs, *given, **named)
-        name = getattr(block_fn.fn, "__name__", "")
-        request, chosen = named.get("request"), getattr(named.get("event_data"), "_data", None)
-        if name not in ACTIONS or (isinstance(chosen, dict) and chosen.get("action") == "show"):
-            return await run
-        about = ", ".join(_said([*inputs, *(chosen.values() if isinstance(chosen, dict) else ())]))
-        done = False
-        try:
-            answer = await run
-            done = True
-        finally:
-            self.audit.note(ACTIONS[name], self.who(getattr(request, "request", request)), about, done)
-        return answer
-
-
-def _said(values: list[Any]) -> list[str]:
-    """Return the texts and numbers among what a handler was given."""
-    return [str(value)[:_MOST_SIGNS] for value in values if isinstance(value, str | int | float) and value != ""]

@@ -30,8 +30,9 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from webapp.audit import Audit
-from webapp.guard import ADMIN, subscriber
-from webapp.theme import login_page
+from webapp.guard import ADMIN, WHO, subscriber
+from webapp.html import render
+from webapp.palette import style_alone
 
 SIGN_OUT = f"{ADMIN}sign-out"
 SESSION_S = 12 * 3_600
@@ -181,8 +182,10 @@ class Login:
         if (request.method, path) == ("GET", ADMIN) and "token" in request.query_params:
             return self._follow(request)
         if self._administration.allowed(request):
+            who = self._administration.who(request)
             if path.startswith(_EXPORTS):
-                self._audit.note("Download an export", self._administration.who(request), path.removeprefix(_EXPORTS))
+                self._audit.note("Download an export", who, path.removeprefix(_EXPORTS))
+            request.scope["headers"].append((WHO.encode(), who.encode()))
             return None
         if request.method in _READING and path == ADMIN:
             return self._page("", 200)
@@ -218,7 +221,8 @@ class Login:
 
     def _page(self, said: str, status: int) -> Response:
         way = self._administration.way
-        return HTMLResponse(login_page(said if way != "none" else "", way), status)
+        said = said if way != "none" else ""
+        return HTMLResponse(render("login.html", css=style_alone(), said=said, way=way), status)
 
 
 def address_of(request: Request) -> str:

@@ -1,6 +1,7 @@
 """``musiceval``: the commands of the judge, ``study`` with those of the listening test, and ``app``."""
 
 import os
+import sys
 from collections.abc import Sequence
 
 import annotation.cli
@@ -17,11 +18,9 @@ app = Group(
 @app.command("app")
 def serve_app() -> None:
     """Serve the pages until interrupted; settings come from the environment."""
-    from webapp.app import build_app, serve
-    from webapp.judge import Judge
+    from webapp.app import run
 
-    settings = Settings.from_environment(os.environ)
-    serve(build_app(Judge.open(settings), settings), settings)
+    sys.exit(run(Settings.from_environment(os.environ)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,9 +5,11 @@ process, and then nobody is answered.
 """
 
 import asyncio
+import logging
 import resource
 from typing import Any
 
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_S = 10.0  # within which the head of a request must be whole
@@ -69,3 +71,12 @@ class BoundedConnection(H11Protocol):
         self._unwatch()
         self.connections.discard(self)  # now, as many more may be made before it is lost
         self.transport.abort()
+
+
+class QuietServer(uvicorn.Server):
+    """A server that does not log the connections that it cuts off when it ends: each open page has one."""
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """End."""
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        super().handle_exit(sig, frame)

@@ -1,15 +1,12 @@
 """What the server refuses, so that nothing of the machine can be read or reached through the pages.
 
-Gradio serves more than these pages use, and can be opened further from outside the code. What closes it:
+Gradio serves more than these pages use. `webapp.blocks` has what closes Gradio from within.
 
-- `shut_environment` takes away the ``GRADIO_*`` variables, some of which win over the arguments that Gradio
-  is given. Uploads get a private folder; Gradio shares one among all apps on a machine.
-- `Guard` lets through only those of Gradio's routes that the pages need. Refused are, among others, the routes
-  that fetch a URL for the caller, run ffmpeg on a posted file, show statistics of all calls, or write a
-  visitor's state to disk. It takes away the headers from which Gradio learns another address of this server than
-  the one that was asked for; the scheme that a trusted proxy tells stands in the request already.
-- `GuardedBlocks` takes a clip as an upload only: an address is not fetched, a path not opened.
-- `drop_old_uploads` deletes what a killed server left behind; a running one deletes its uploads by itself.
+`Guard` lets through only those of Gradio's routes that the pages need. Refused are, among others, the routes
+that fetch a URL for the caller, run ffmpeg on a posted file, show statistics of all calls, or write a visitor's
+state to disk. It takes away the headers from which Gradio learns another address of this server than the one that
+was asked for, and those that this server's parts tell each other; the scheme that a trusted proxy tells stands in
+the request already.
 
 `RateLimit` is the generic cell rate algorithm: all that is kept of a client is the time at which its attempts
 will have been paid off. It is kept in memory, so a restart forgives.
@@ -17,37 +14,22 @@ will have been paid off. It is kept in memory, so a restart forgives.
 Sources: ``gradio/routes.py`` of Gradio 6.31; ITU-T I.371, Annex A.
 """
 
-import atexit
 import ipaddress
-import logging
-import os
 import re
-import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Callable, MutableMapping
-from functools import cache
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-import gradio as gr
-from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, traverse
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 ADMIN = "/admin/"
-KEPT_S = 86_400  # uploads live for a day
-_UPLOADS_PREFIX = "musiceval-uploads-"
+OWN = "x-musiceval-"  # begins the headers that parts of this server tell each other
+WHO = f"{OWN}who"  # the administrator's session and address
 _SHARED_PREFIX_BITS = 64  # of IPv6: what one subscriber has
-_MISFIT = (
-    "This call does not fit. Give the clip as an uploaded file (with gradio_client: clip=handle_file(path)) "
-    "and the prompt as text."
-)
-_ADDRESS = "The clip is given as an address, and addresses are not fetched. Download it and upload the file."
 _REFUSED = re.compile(r"/(monitoring|login|logout|svelte)\b")
-_BELIEVED_BY_GRADIO = (b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server")
+_BELIEVED = (b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server", OWN.encode())
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.IGNORECASE)
 # Below /gradio_api/: what the browser, gradio_client and callers of `webapp.mcp_tool` ask for. A file is
 # named by a path, never by a URL.
@@ -56,30 +38,6 @@ _API = re.compile(
     r"|upload|upload_progress|user)(/.*)?|mcp/?|run/predict|file=(?![a-z0-9+.-]*:)[^\\]*)",
     re.IGNORECASE,
 )
-logger = logging.getLogger(__name__)
-
-
-def shut_environment(environ: MutableMapping[str, str]) -> None:
-    """Take away what could reopen the server, every ``GRADIO_*`` variable; name the folder for uploads."""
-    for name in [name for name in environ if name.startswith("GRADIO_")]:
-        del environ[name]
-    environ["GRADIO_TEMP_DIR"] = _uploads_folder()
-
-
-@cache
-def _uploads_folder() -> str:
-    """Make this process's folder; it goes when the process ends."""
-    folder = tempfile.mkdtemp(prefix=_UPLOADS_PREFIX)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-def drop_old_uploads() -> None:
-    """Delete the folders of earlier servers that have taken no upload for a day; other users' stay."""
-    oldest_s = time.time() - KEPT_S
-    for folder in Path(tempfile.gettempdir()).glob(f"{_UPLOADS_PREFIX}*"):
-        if folder.stat().st_mtime < oldest_s and os.access(folder, os.W_OK):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Guard:
@@ -93,7 +51,7 @@ class Guard:
         refusal = None
         if scope["type"] == "http":
             refusal = _refusal(scope)
-            scope = {**scope, "headers": [one for one in scope["headers"] if one[0] not in _BELIEVED_BY_GRADIO]}
+            scope = {**scope, "headers": [one for one in scope["headers"] if not one[0].startswith(_BELIEVED)]}
         await (refusal or self.app)(scope, receive, send)
 
 
@@ -104,30 +62,6 @@ def _refusal(scope: Scope) -> PlainTextResponse | None:
     if not _HOST.fullmatch(Headers(scope=scope).get("host", "")):
         return PlainTextResponse("The header Host names no host.", 400)
     return None
-
-
-class GuardedBlocks(gr.Blocks):
-    """Gradio's Blocks, which answers a call that does not fit with a sentence and fetches no address."""
-
-    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *state: Any) -> Any:
-        """Turn what a client sent into the arguments of a function; called by Gradio."""
-        try:
-            traverse(inputs, _check_file, is_file_obj_with_meta)
-            return await super().preprocess_data(block_fn, inputs, *state)
-        except gr.Error as error:
-            error.print_exception = False  # the log would repeat all that was sent
-            raise
-        except Exception as error:
-            logger.info("a call was refused: %r", error)
-            raise gr.Error(_MISFIT, print_exception=False) from error
-
-
-def _check_file(file: dict[str, Any]) -> None:
-    """Refuse what is not an upload; Gradio does too, but only once it takes itself for launched."""
-    if is_http_url_like(file["path"]):
-        raise gr.Error(_ADDRESS, print_exception=False)
-    if not Path(file["path"]).resolve().is_relative_to(Path(_uploads_folder()).resolve()):
-        raise gr.Error(_MISFIT, print_exception=False)
 
 
 class RateLimit:

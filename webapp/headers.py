@@ -19,16 +19,17 @@ _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
     "connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
-    "form-action 'self'; frame-src 'none'; frame-ancestors "
+    "form-action 'self'; frame-src 'none'"
 )
-_SPACES = "'self' https://huggingface.co"
+_SELF = "'self'"
+_SPACES = f"{_SELF} https://huggingface.co"
 _ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     # With no-referrer browsers say of a form's Origin that it is null, and a sign-in could not be told from a forgery.
     "Referrer-Policy": "same-origin",
 }
 _DENIED = {
-    "Content-Security-Policy": f"{_POLICY}'none'",
+    "Content-Security-Policy": f"{_POLICY}; frame-ancestors 'none'",
     "X-Frame-Options": "DENY",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",  # nothing of the page is shown again after the sign-out
@@ -41,8 +42,8 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, framed_by_spaces: bool) -> None:
         self.app = app
-        ancestors = _SPACES if framed_by_spaces else "'self'"
-        self._visitors = {"Content-Security-Policy": _POLICY + ancestors}
+        self._ancestors = f"frame-ancestors {_SPACES if framed_by_spaces else _SELF}"
+        self._visitors = {"Content-Security-Policy": f"{_POLICY}; {self._ancestors}"}
         if not framed_by_spaces:  # this older header cannot name another site
             self._visitors["X-Frame-Options"] = "SAMEORIGIN"
 
@@ -54,7 +55,10 @@ class SecurityHeaders:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                policy = headers.get("content-security-policy")  # of a page that needs less than Gradio's
                 headers.update(added)
+                if policy:
+                    headers["content-security-policy"] = f"{policy}; {self._ancestors}"
                 if "location" in headers:
                     headers["location"] = _on_this_host(headers["location"], Headers(scope=scope).get("host", ""))
                 if path.startswith(_STORED):

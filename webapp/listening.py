@@ -1,24 +1,49 @@
-"""The Listening test tab: one element, which the scripts beside this file fill.
+"""The rater's page, alone at its address: a document that never changes, which the scripts beside this file fill.
 
-The page talks to `webapp.listening_api` and not to Gradio, whose events die with the server: a request of its
-own can be made again until a rating is saved. The scripts make elements from text and never from HTML. They
-are served to everybody in ``/config``, so nothing of a study may stand in them, not even its scales.
+It talks to `webapp.listening_api` and to nothing else; a request can be made again until a rating is saved. The
+scripts make elements from text and never from HTML. They are served to everybody, so nothing of a study may
+stand in them, not even its scales.
 """
 
+import base64
+import gzip
+import hashlib
+from functools import cache
 from pathlib import Path
 
-import gradio as gr
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import Response
 
+from webapp.html import render
+from webapp.palette import style_alone
+
+_HERE = Path(__file__).parent / "static"
 # In this order they share one scope.
 _SCRIPTS = ("parts", "sound", "trial", "steps")
-_LOADING = '<p class="me-quiet" role="status">One moment…</p>'
 
 
-def build_rating_tab() -> None:
-    """Lay the tab out in the open `gr.Blocks`."""
-    gr.HTML(_LOADING, elem_id="rater", js_on_load=_script(), apply_default_css=False)
+async def rating_page(request: Request) -> Response:
+    """Answer with the page, compressed where the browser takes that."""
+    plain, packed, headers = _page()
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(packed, headers={**headers, "Content-Encoding": "gzip"}, media_type="text/html")
+    return Response(plain, headers=headers, media_type="text/html")
 
 
-def _script() -> str:
-    here = Path(__file__).parent / "static"
-    return "\n".join((here / f"rating_{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
+@cache
+def _page() -> tuple[bytes, bytes, dict[str, str]]:
+    """Return the page, the same compressed, and its headers: of scripts it runs its own alone."""
+    parts = "\n".join((_HERE / f"rating_{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
+    script = f'(() => {{\nconst element = document.getElementById("rater");\n{parts}\n}})();'
+    style = style_alone()
+    plain = render("rater.html", css=style, script=Markup(script)).encode()
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; connect-src 'self'; "
+        "img-src 'self'; media-src blob:; base-uri 'none'; form-action 'none'"
+    )
+    return plain, gzip.compress(plain, mtime=0), {"Content-Security-Policy": policy, "Vary": "Accept-Encoding"}
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,4 +1,4 @@
-"""The listening test over HTTP: what the rater's page asks for, one route each, under ``/listening``.
+"""The listening test over HTTP: the rater's page, and what it asks for, one route each, under ``/listening``.
 
 Conventions: answers are JSON, but for the sounds; a refusal is ``{"error": sentence}``. A rater is known by
 ``Authorization: Bearer VISIT``, checked at every route in the transaction that acts. What changes something
@@ -36,8 +36,6 @@ from starlette.responses import JSONResponse, Response
 
 from annotation import studies
 from annotation.database import Database, now
-from annotation.material.demo_study import new_visitor, open_demo, sound_check
-from annotation.results.status import study_names
 from annotation.schema import Rater
 from annotation.session import listening
 from annotation.session.answers import CONSENT, QUESTIONS, Reply
@@ -45,6 +43,7 @@ from annotation.session.exclusions import close_abandoned
 from core.errors import AccessError, BusyError, MusicEvalError, RatingError, StudyError
 from core.settings import Settings
 from webapp.guard import RateLimit
+from webapp.listening import rating_page
 
 T = TypeVar("T")
 
@@ -80,7 +79,7 @@ class StudyStore:
 def close_abandoned_batches(store: StudyStore) -> None:
     """End the abandoned batches of all studies; what fails is logged, and tried again the next time."""
     try:
-        for name in study_names(store.database):
+        for name in studies.study_names(store.database):
             close_abandoned(store.database, name)
     except (MusicEvalError, SQLAlchemyError):
         _LOG.exception("abandoned batches could not be closed")
@@ -106,6 +105,8 @@ class StudyStores:
 
     def demo(self) -> StudyStore:
         """Return the demo's store; the first call makes it, which takes seconds."""
+        from annotation.material.demo_study import open_demo  # what it needs takes seconds to import
+
         with self._opening:
             if self._demo is None:
                 folder = tempfile.mkdtemp(prefix="musiceval-demo-study-")
@@ -135,6 +136,7 @@ def listening_app(stores: StudyStores) -> FastAPI:
     app.state.stores = stores
     app.state.codes, app.state.visitors = RateLimit(*_CODES), RateLimit(*_VISITORS)
     app.router.routes.extend(_routes.routes)  # where they are seen, and held against the docs
+    app.add_route("/", rating_page)
     return app
 
 
@@ -264,6 +266,8 @@ def _try(request: Request) -> Response:
     """Sign in to the demo study as someone new."""
     _take(request.app.state.visitors, request)
     store = request.app.state.stores.demo()
+    from annotation.material.demo_study import new_visitor
+
     with store.database.write() as session:
         at = now(session)
         visit = studies.open_visit(session, new_visitor(session, at), at)
@@ -333,6 +337,8 @@ def _clip(visitor: _Signed, token: str) -> Response:
 @_routes.get("/sound-check")
 def _sound_check(visitor: _Signed) -> Response:
     """Send the music by which raters set their volume."""
+    from annotation.material.demo_study import sound_check
+
     with visitor.store.database.read() as session:
         protocol = visitor.rater(session).study.protocol
     return _sound(sound_check(protocol))

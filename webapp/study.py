@@ -30,10 +30,10 @@ from annotation.results import Table
 from annotation.results.changes import Comparison, what_if
 from annotation.results.reliability import RATER_FIGURES_MEAN
 from annotation.results.scores import Results
-from annotation.results.status import FIGURES, Overview, overview, shown_time, study_names
+from annotation.results.status import FIGURES, Overview, overview
 from annotation.rules import words
 from annotation.session.exclusions import Change, possible_changes
-from annotation.studies import find_study, invite, renew
+from annotation.studies import find_study, invite, renew, shown_time, study_names
 from core.errors import StudyError
 from core.scales import Scale
 from webapp.handlers import BY_ITSELF, PRIVATE, told

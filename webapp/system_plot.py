@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from core.scales import MAX_SCORE, MIN_SCORE, Scale
 from webapp.html import render
-from webapp.theme import LIGHT, SANS
+from webapp.palette import LIGHT, SANS
 
 _WIDTH, _ROW, _TOP, _BOTTOM = 360, 22, 48, 34
 _LEFT, _RIGHT = 124, 316  # where the scale begins and ends

@@ -16,7 +16,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from annotation.export import write_training_data
-from annotation.results.status import study_names
+from annotation.studies import study_names
 from core.checkpoint import LOG_FILE, PREDICTIONS_FILE
 from core.errors import CheckpointError, TrainingError, shown_name
 from core.evaluation import LEVELS, predicted, table_one

@@ -33,7 +33,7 @@ from annotation.session.exclusions import (
     in_force,
     possible_changes,
 )
-from annotation.studies import find_study
+from annotation.studies import find_study, shown_time
 from core.errors import shown_name
 from core.scales import keys
 
@@ -321,11 +321,6 @@ def _problems(session: Session, study: Study) -> list[ClipProblem]:
     ]
 
 
-def shown_time(iso: str) -> str:
-    """Show a time to the minute."""
-    return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M} UTC"
-
-
 @dataclass(frozen=True)
 class Overview:
     """How a study stands, what it has found out, and what can be excluded or restored: all of one moment."""
@@ -337,12 +332,6 @@ class Overview:
     screening: Screening
     log: pd.DataFrame
     changes: list[Change]
-
-
-def study_names(database: Database) -> list[str]:
-    """Name all studies, the newest first."""
-    with database.read() as session:
-        return list(session.scalars(select(Study.name).order_by(Study.created_at.desc(), Study.id.desc())))
 
 
 def studies_table(session: Session) -> Table:

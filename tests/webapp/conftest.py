@@ -28,6 +28,7 @@ from core.training.manager import ModelRegistry
 from tests.webapp.studies import RemoteRater, SmallStudy, make_study, rows
 from webapp.app import build_app, server_config
 from webapp.judge import Judge
+from webapp.pages import build_pages
 
 # Gradio's own statistics use what pandas 3 deprecates; raised as an error it would stop Gradio's queue.
 GRADIO_AND_PANDAS = "ignore::pandas.errors.Pandas4Warning"
@@ -46,7 +47,8 @@ def free_port() -> int:
 
 
 def make_app(scorer: Scorer, settings: Settings) -> FastAPI:
-    return build_app(Judge(scorer, ModelRegistry(settings.models)), settings)
+    """Everything in one process."""
+    return build_app(build_pages(Judge(scorer, ModelRegistry(settings.models)), settings), settings)
 
 
 @contextmanager
@@ -94,7 +96,7 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="session", autouse=True)
 def _gradios_variables() -> Iterator[None]:
-    """`build_app` changes the environment of its process."""
+    """`build_pages` changes the environment of its process."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("GRADIO_")]:
             patch.delenv(name)

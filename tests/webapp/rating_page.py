@@ -1,6 +1,7 @@
 """What a rater does on the page, for tests in a browser."""
 
 import re
+import time
 
 from playwright.sync_api import Page, expect
 
@@ -40,13 +41,21 @@ _NOTE_THE_END = """(button) => {
 }"""
 
 
+def until(page: Page, true: str) -> None:
+    """Wait for an expression; the page's own policy refuses Playwright's way, which makes a function from text."""
+    deadline_s = time.monotonic() + 60
+    while not page.evaluate(true):
+        assert time.monotonic() < deadline_s, true
+        page.wait_for_timeout(50)
+
+
 def hear(page: Page) -> None:
     """Play the clip to its end."""
     expect(page.locator(".me-seek:visible")).to_be_enabled()  # it is loaded
     play = page.locator(".me-play:visible")
     play.evaluate(_NOTE_THE_END)  # what is left may be too short to be seen playing
     play.click()
-    page.wait_for_function("window.heardToTheEnd")
+    until(page, "window.heardToTheEnd === true")
     expect(play).to_have_attribute("aria-label", "Play")
 
 
@@ -70,7 +79,7 @@ def rate(page: Page, impression: int = 3, alignment: int = 4) -> None:
 
 def rate_by_keyboard(page: Page, impression: int = 4, alignment: int = 3) -> None:
     """With keys alone: play, a digit, Tab to the other scale, a digit, Enter."""
-    page.wait_for_function("!document.querySelector('.me-seek').disabled")
+    expect(page.locator(".me-seek")).to_be_enabled()
     page.keyboard.press("Space")
     page.keyboard.press(str(impression))
     page.keyboard.press("Tab")

@@ -12,12 +12,14 @@ import pytest
 import uvicorn
 
 import app as front_door
+from core.errors import MusicEvalError
 from core.scorer import Scorer
 from core.settings import Settings
 from tests.bad_inputs import BAD_MODELS, BadModel
 from tests.webapp.conftest import free_port, in_process, make_app, sign_in
 from webapp.app import serve
-from webapp.guard import KEPT_S, drop_old_uploads, shut_environment
+from webapp.blocks import KEPT_S, drop_old_uploads, shut_environment
+from webapp.judge import Judge
 from webapp.score import EXAMPLES, load_examples
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +36,6 @@ def started(capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
     [
         ("MUSICEVAL_PROT", "80", "MUSICEVAL_PROT is not a setting. The settings are MUSICEVAL_MODEL,"),
         ("MUSICEVAL_PORT", "http", "MUSICEVAL_PORT is 'http'"),
-        ("MUSICEVAL_MODEL", "nowhere", '"nowhere" is not a model folder'),
         ("MUSICEVAL_DATABASE_URL", "postgresql://localhost/x", "Only SQLite is supported"),
     ],
 )
@@ -48,19 +49,25 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     assert part in err
 
 
-@pytest.mark.parametrize("case", BAD_MODELS, ids=lambda case: case.name)
-def test_a_bad_model_is_one_line_and_exit_code_2(
-    case: BadModel,
-    random_checkpoint: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_pages_that_cannot_begin_are_one_line_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    for name, value in {"MODEL": "nowhere", "DATA": str(tmp_path), "PORT": str(free_port())}.items():
+        monkeypatch.setenv(f"MUSICEVAL_{name}", value)
+    assert front_door.main() == 2
+    err = capfd.readouterr().err
+    assert err.startswith('app.py: "nowhere" is not a model folder')
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("case", BAD_MODELS, ids=lambda case: case.name)
+def test_a_bad_model_is_one_line(case: BadModel, random_checkpoint: Path, tmp_path: Path) -> None:
     folder = case.spoil(Path(shutil.copytree(random_checkpoint, tmp_path / "model")))
-    monkeypatch.setenv("MUSICEVAL_MODEL", str(folder))
-    code, out, err = started(capsys)
-    assert (code, out, err.count("\n")) == (2, "", 1)
-    assert case.error in err
+    with pytest.raises(MusicEvalError) as refused:
+        Judge.open(Settings(model=folder, data=tmp_path))
+    assert case.error in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_port_in_use_is_one_line_and_exit_code_2(
@@ -162,7 +169,7 @@ def test_gradios_variables_cannot_reopen_the_server(
     for name, value in hostile.items():
         monkeypatch.setenv(f"GRADIO_{name}", value)
     app = make_app(scorer, Settings(data=tmp_path))
-    pages = [route.app.get_blocks() for route in app.routes if route.path in ("/admin", "") and route.app]
+    pages = [route.app.get_blocks() for route in app.state.pages.routes if route.path in ("/admin", "") and route.app]
     assert len(pages) == 2
     for page in pages:
         assert (page.allowed_paths, page.blocked_paths, page.root_path) == ([str(EXAMPLES)], [], "")

@@ -14,7 +14,8 @@ from core.scorer import Scorer
 from core.settings import Settings
 from tests.webapp.conftest import Clock, in_process, make_app, sign_in
 from tests.webapp.studies import make_study
-from webapp.audit import ACTIONS, FILE, SHOWN, Audit
+from webapp.audit import FILE, SHOWN, Audit
+from webapp.blocks import ACTIONS
 
 HERE = "127.0.0.1"
 
@@ -50,7 +51,9 @@ def noted(settings: Settings) -> list[tuple[str, str, str, bool]]:
 
 
 def functions(app: FastAPI) -> dict[int, Any]:
-    page: Any = next(route.app for route in app.routes if isinstance(route, Mount) and route.path == "/admin")
+    page: Any = next(
+        route.app for route in app.state.pages.routes if isinstance(route, Mount) and route.path == "/admin"
+    )
     return dict(page.get_blocks().fns)
 
 

@@ -182,14 +182,15 @@ def administrator(stranger: TestClient) -> TestClient:
 
 
 def admin_page(app: FastAPI) -> Any:
-    return next(route.app for route in app.routes if isinstance(route, Mount) and route.path == "/admin")
+    routes = app.state.pages.routes
+    return next(route.app for route in routes if isinstance(route, Mount) and route.path == "/admin")
 
 
 def admin_routes(app: FastAPI) -> Iterator[tuple[str, str]]:
     """Method and path of everything that is served under /admin, with a word for each parameter."""
     documented = admin_page(app).openapi()["paths"]
     routes = [(f"/admin{path}", method.upper()) for path, methods in documented.items() for method in methods]
-    routes += [(route.path, "GET") for route in app.routes if isinstance(route, Route)]
+    routes += [(route.path, "GET") for route in app.state.pages.routes if isinstance(route, Route)]
     for path, method in routes:
         if path.startswith("/admin/") and path != "/admin/":
             yield method, path.replace("{", "").replace("}", "")

@@ -51,7 +51,7 @@ def test_a_body_that_is_too_large(rater: RemoteRater) -> None:
         ("GET", "rate", 405),
         ("POST", "place", 405),
         ("DELETE", "place", 405),
-        ("GET", "", 404),
+        ("POST", "", 405),
         ("GET", "place/", 404),
         ("GET", "clip/", 404),
         ("GET", "clip/a/b", 404),

@@ -67,7 +67,7 @@ def test_a_whole_batch_from_code_to_break(
     page = browser.new_page()
     received.watch(page)
     page.set_default_timeout(20_000)
-    page.goto(f"{address}#listening")
+    page.goto(f"{address}listening/")
     sign_in(page, study.codes[0])
     set_up(page)
     title(page, "Practice")

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from webapp.theme import DARK, LIGHT, STYLE, Palette, build_theme, palette_css
+from webapp.palette import DARK, LIGHT, STYLE, Palette, palette_css
+from webapp.theme import build_theme
 
 TEXT = {
     "ink": ("page", "surface", "sunken", "accent_soft"),

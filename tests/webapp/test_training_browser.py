@@ -21,6 +21,7 @@ from tests.webapp.browsing import open_page, overflow
 from tests.webapp.conftest import free_port, make_app, running
 from webapp.app import build_app
 from webapp.judge import Judge
+from webapp.pages import build_pages
 
 pytestmark = pytest.mark.browser
 
@@ -180,7 +181,7 @@ def test_from_ratings_to_a_new_judge(server: str, page: Page, tmp_path: Path) ->
 def test_the_note_on_the_judge_follows(page: Page, scorer: Scorer, tmp_path: Path) -> None:
     settings = Settings(port=free_port(), data=tmp_path)
     judge = Judge(scorer, ModelRegistry(settings.models))
-    with running(build_app(judge, settings), settings) as address:
+    with running(build_app(build_pages(judge, settings), settings), settings) as address:
         page.goto(address)
         expect(page.locator(".me-banner")).to_contain_text("Demo judge: trained on composed music")
         judge.scorer = Scorer(replace(scorer.checkpoint, demo=False, caveat="its towers heard <b>little</b>"))

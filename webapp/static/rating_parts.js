@@ -1,5 +1,5 @@
 // What the scripts of the rater's page share: elements, what the browser remembers, and calls to the server.
-// All of them run once, in one scope, when Gradio shows the component; `element` is its root.
+// All of them run once, in one scope; `element` is where they show what a rater sees.
 
 // Elements. Text only ever becomes text: nothing here reads HTML.
 function make(tag, properties = {}, ...children) {
@@ -57,7 +57,7 @@ const LONGEST_WAIT_S = 20;
 async function ask(path, body) {
   const visit = memory.get("visit");
   try {
-    const answer = await fetch(`${location.pathname.replace(/\/?$/, "/")}listening/${path}`, {
+    const answer = await fetch(path, {
       method: body ? "POST" : "GET",
       headers: visit ? { Authorization: `Bearer ${visit}` } : {},
       body: body && JSON.stringify(body),

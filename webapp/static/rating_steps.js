@@ -276,7 +276,7 @@ const leaveButton = (text) => link(text, async () => {
 document.addEventListener("keydown", (event) => {
   const { target } = event;
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.repeat) return;
-  if (!current.key || !element.getClientRects().length) return;
+  if (!current.key) return;
   if (!element.contains(target) && target !== document.body) return;
   if (target.matches("textarea, input[type=text]")) return;
   const onButton = target.matches("button, a, input[type=checkbox]");

@@ -1,11 +1,8 @@
 // Of both pages: the address names the open tab, for reloads, invitations and old links.
 (() => {
   const first = ["score", "one", "studies"]; // what opens without a name
-  const moved = { batch: "several", study: "admin/", training: "admin/#training" };
+  const moved = { batch: "several", listening: "listening/", study: "admin/", training: "admin/#training" };
   const administration = location.pathname.endsWith("/admin/");
-
-  // A rater who follows an invitation sees the listening test and nothing around it.
-  document.documentElement.classList.toggle("me-rater", !administration && location.hash === "#listening");
 
   const address = (name) => (first.includes(name) ? location.pathname + location.search : `#${name}`);
   const click = (name) => document.querySelector(`#${CSS.escape(name)}-tab-button`)?.click();
@@ -27,8 +24,12 @@
     const tab = event.target.closest?.("[role=tab][id$=-tab-button]");
     if (!tab || tab.ariaSelected === "true") return;
     const name = tab.id.replace("-tab-button", "");
+    if (!administration && moved[name]) {
+      event.stopPropagation();
+      return location.assign(moved[name]);
+    }
     history.replaceState(null, "", address(name));
-    document.querySelectorAll("#rater audio, #result audio").forEach((audio) => audio.pause());
+    document.querySelectorAll("#result audio").forEach((audio) => audio.pause());
     document.querySelector("#clip .play-pause-button[aria-label=Pause]")?.click();
   }, true);
 

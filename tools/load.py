@@ -1,0 +1,236 @@
+"""Times a listening test under load: raters at a steady pace against the real app, and what else is asked meanwhile.
+
+``python -m tools.load --raters 200 --cycle 18 --clip 10 --seconds 60 --beside scoring``
+
+Starts the app on a port of its own with an empty data folder and a study of noise. Raters come at random times
+of the first cycle; each fetches a clip, waits, and submits. Printed is the time from a submission to the next
+trial, and whether the database holds what was acknowledged, no more and no less.
+"""
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from sqlalchemy import func, select
+
+from annotation.database import Database
+from annotation.material.ingest import Entry, add_clip
+from annotation.material.sound import Normalised
+from annotation.protocol import Protocol
+from annotation.schema import Response
+from annotation.studies import create, invite
+
+ROOT = Path(__file__).parent.parent
+_RATE_HZ = 24_000
+_STIMULI = 400
+_CLIP = ROOT / "webapp" / "examples" / "far-too-loud.flac"
+_PROMPT = "Fast, energetic acoustic music with driving drums and strummed guitars."
+
+
+@dataclass
+class Seen:
+    """What the raters saw."""
+
+    submitted_s: list[float] = field(default_factory=list)
+    fetched_s: list[float] = field(default_factory=list)
+    saved: int = 0
+    errors: list[str] = field(default_factory=list)
+
+
+def main() -> None:
+    """Run the load and print what was seen."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--raters", type=int, default=20)
+    parser.add_argument("--cycle", type=float, default=18.0, help="seconds from one rating to the next")
+    parser.add_argument("--clip", type=float, default=10.0, help="seconds that a clip lasts")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--beside", choices=sorted(BESIDE), default="nothing")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder)
+        codes = _fill(data, given.raters, given.clip)
+        with _app(data) as address:
+            seen = asyncio.run(_load(address, codes, given))
+        stored = _stored(data)
+    print(f"{given.raters} raters, a rating every {given.cycle:g} s each, beside {given.beside}")
+    print(f"submitted {len(seen.submitted_s)}, saved {seen.saved}, stored {stored}, errors {len(seen.errors)}")
+    for name, times in (("submit to next", seen.submitted_s), ("clip", seen.fetched_s)):
+        p50, p95, p100 = np.percentile(np.multiply(times, 1000), [50, 95, 100])
+        print(f"{name:<15} median {p50:.0f} ms, 95 % {p95:.0f} ms, longest {p100:.0f} ms")
+    sys.exit(bool(seen.errors) or stored != seen.saved)
+
+
+def _fill(data: Path, raters: int, clip_s: float) -> list[str]:
+    database, at = Database(f"sqlite:///{data / 'musiceval.sqlite'}"), datetime.now(UTC)
+    with database.write() as session:
+        study = create(session, "load", Protocol(raters_per_clip=raters, training=0), 1, at)
+    noise = (np.random.default_rng(1).standard_normal(round(clip_s * _RATE_HZ)) / 20).astype("f4")
+    for number in range(_STIMULI + 20):
+        kind = "stimulus" if number < _STIMULI else "anchor"
+        entry = Entry(file=f"{number}.wav", prompt="noise", system=f"system-{number % 10}", kind=kind)
+        add_clip(database, data, study, entry, str(number), Normalised(noise, _RATE_HZ, -23.0, 0.0, False), at)
+    with database.write() as session:
+        codes = [code for _, code in invite(session, study, raters, at, without_practice=True)]
+    database.close()
+    return codes
+
+
+@contextlib.contextmanager
+def _app(data: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"MUSICEVAL_DATA": str(data), "MUSICEVAL_PORT": str(port)}
+    started_s, address = time.monotonic(), f"http://127.0.0.1:{port}"
+    with subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
+        try:
+            for what, path in (("raters", "listening/"), ("pages", "config")):
+                while True:
+                    with contextlib.suppress(httpx.ConnectError):
+                        httpx.get(f"{address}/{path}", timeout=120)
+                        break
+                    time.sleep(0.02)
+                print(f"{what} served {time.monotonic() - started_s:.1f} s after the start")
+            yield address
+        finally:
+            process.terminate()
+
+
+async def _load(address: str, codes: list[str], given: argparse.Namespace) -> Seen:
+    seen, end_s = Seen(), time.monotonic() + given.seconds + given.cycle
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
+        beside = asyncio.create_task(_again(BESIDE[given.beside], address, end_s))
+        await asyncio.gather(*(_rater(client, code, seen, given, end_s) for code in codes))
+        await beside
+    return seen
+
+
+async def _rater(client: httpx.AsyncClient, code: str, seen: Seen, given: argparse.Namespace, end_s: float) -> None:
+    try:
+        await asyncio.sleep(random.uniform(0, given.cycle))
+        await _rate_on(client, code, seen, given, end_s)
+    except (httpx.HTTPError, KeyError) as error:
+        seen.errors.append(repr(error))
+
+
+async def _rate_on(client: httpx.AsyncClient, code: str, seen: Seen, given: argparse.Namespace, end_s: float) -> None:
+    entered = await client.post("/listening/enter", json={"code": code})
+    headers = {"Authorization": f"Bearer {entered.json()['visit']}"}
+
+    async def post(path: str, **body: Any) -> dict[str, Any]:
+        answer = await client.post(f"/listening/{path}", json=body, headers=headers)
+        return dict(answer.raise_for_status().json())
+
+    place = await post("about", answers={})
+    while time.monotonic() < end_s:
+        if place["step"] == "ready":
+            place = await post("start")
+        task, begun_s = place["task"], time.monotonic()
+        (await client.get(f"/listening/clip/{task['token']}", headers=headers)).raise_for_status()
+        seen.fetched_s.append(time.monotonic() - begun_s)
+        await asyncio.sleep(max(given.cycle, task["duration_s"] + 0.1) - (time.monotonic() - begun_s))
+        scores = {"musical_impression": random.choice((3, 4)), "textual_alignment": random.choice((3, 4))}
+        submitted_s = time.monotonic()
+        said = await post("rate", token=task["token"], comment="", played=[[0, task["duration_s"]]], **scores)
+        seen.submitted_s.append(time.monotonic() - submitted_s)
+        seen.saved += said["outcome"] == "saved"
+        place = said["place"]
+
+
+# What is asked beside
+
+
+async def _again(action: Callable[[httpx.AsyncClient], Awaitable[None]], address: str, end_s: float) -> None:
+    async with httpx.AsyncClient(base_url=address, timeout=120) as client:
+        while time.monotonic() < end_s:
+            await action(client)
+
+
+async def _nothing(_: httpx.AsyncClient) -> None:
+    await asyncio.sleep(0.2)
+
+
+async def _scoring(client: httpx.AsyncClient) -> None:
+    """Two visitors who score without a pause."""
+    given = {"clip": base64.b64encode(_CLIP.read_bytes()).decode(), "prompt": _PROMPT}
+    params = {"name": "score", "arguments": given}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    headers = {"Accept": "application/json, text/event-stream"}
+    answers = await asyncio.gather(*(client.post("/gradio_api/mcp/", json=body, headers=headers) for _ in range(2)))
+    assert all("musical_impression" in answer.text for answer in answers)
+
+
+async def _views(client: httpx.AsyncClient) -> None:
+    """Fifty page views at once, again and again."""
+    await asyncio.gather(*(client.get("/") for _ in range(50)))
+
+
+async def _bodies(client: httpx.AsyncClient) -> None:
+    """JSON as large and as manifold as is let through, ten at once."""
+    body = json.dumps({"data": ["x" * 900_000, [1] * 19_000], "fn_index": 0, "session_hash": "load"})
+    headers = {"Content-Type": "application/json"}
+    await asyncio.gather(*(client.post("/gradio_api/queue/join", content=body, headers=headers) for _ in range(10)))
+
+
+async def _uploads(client: httpx.AsyncClient) -> None:
+    """Two uploads of 50 MB at once."""
+
+    async def part() -> AsyncIterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\n'
+        for _ in range(50):
+            yield b"0" * 1_000_000
+        yield b"\r\n--x--\r\n"
+
+    sizes = [len(chunk) async for chunk in part()]
+    headers = {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": str(sum(sizes))}
+    await asyncio.gather(*(client.post("/gradio_api/upload", content=part(), headers=headers) for _ in range(2)))
+
+
+async def _connections(client: httpx.AsyncClient) -> None:
+    """Five hundred connections that send half a head, for two seconds."""
+    host, port = client.base_url.host, client.base_url.port or 80
+    opened = await asyncio.gather(*(asyncio.open_connection(host, port) for _ in range(500)))
+    for _, writer in opened:
+        writer.write(b"GET / HTTP/1.1\r\nHo")
+    await asyncio.sleep(2)
+    for _, writer in opened:
+        writer.close()
+
+
+BESIDE: dict[str, Callable[[httpx.AsyncClient], Awaitable[None]]] = {
+    "nothing": _nothing,
+    "scoring": _scoring,
+    "views": _views,
+    "bodies": _bodies,
+    "uploads": _uploads,
+    "connections": _connections,
+}
+
+
+def _stored(data: Path) -> int:
+    database = Database(f"sqlite:///{data / 'musiceval.sqlite'}")
+    with database.read() as session:
+        stored = session.scalar(select(func.count(Response.id))) or 0
+    database.close()
+    return stored
+
+
+if __name__ == "__main__":
+    main()

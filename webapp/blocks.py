@@ -1,0 +1,122 @@
+"""Gradio's Blocks, closed further than Gradio closes them, and noting what administrators do.
+
+- `shut_environment` takes away the ``GRADIO_*`` variables, some of which win over the arguments that Gradio
+  is given. Uploads get a private folder; Gradio shares one among all apps on a machine.
+- `GuardedBlocks` takes a clip as an upload only: an address is not fetched, a path not opened.
+- `drop_old_uploads` deletes what a killed server left behind; a running one deletes its uploads by itself.
+- `AuditedBlocks` notes each of `ACTIONS` in the audit log.
+"""
+
+import atexit
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import MutableMapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, traverse
+
+from webapp.audit import Audit
+from webapp.guard import WHO
+
+KEPT_S = 86_400  # uploads live for a day
+_UPLOADS_PREFIX = "musiceval-uploads-"
+_MOST_SIGNS = 80
+_MISFIT = (
+    "This call does not fit. Give the clip as an uploaded file (with gradio_client: clip=handle_file(path)) "
+    "and the prompt as text."
+)
+_ADDRESS = "The clip is given as an address, and addresses are not fetched. Download it and upload the file."
+logger = logging.getLogger(__name__)
+
+# Handlers of the administrator's pages that change or give out something, by the names of their functions.
+ACTIONS = {
+    "invite": "Invite raters",
+    "renew": "Give a rater a new code",
+    "export": "Prepare an export",
+    "confirm": "Exclude or restore",
+    "undo": "Undo a change",
+    "train": "Train from a study",
+    "start": "Start a training",
+    "stop": "Stop a training",
+    "act": "Act on a model or run",
+}
+
+
+def shut_environment(environ: MutableMapping[str, str]) -> None:
+    """Take away what could reopen the server, every ``GRADIO_*`` variable; name the folder for uploads."""
+    for name in [name for name in environ if name.startswith("GRADIO_")]:
+        del environ[name]
+    environ["GRADIO_TEMP_DIR"] = _uploads_folder()
+
+
+@cache
+def _uploads_folder() -> str:
+    """Make this process's folder; it goes when the process ends."""
+    folder = tempfile.mkdtemp(prefix=_UPLOADS_PREFIX)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def drop_old_uploads() -> None:
+    """Delete the folders of earlier servers that have taken no upload for a day; other users' stay."""
+    oldest_s = time.time() - KEPT_S
+    for folder in Path(tempfile.gettempdir()).glob(f"{_UPLOADS_PREFIX}*"):
+        if folder.stat().st_mtime < oldest_s and os.access(folder, os.W_OK):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class GuardedBlocks(gr.Blocks):
+    """Gradio's Blocks, which answers a call that does not fit with a sentence and fetches no address."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *state: Any) -> Any:
+        """Turn what a client sent into the arguments of a function; called by Gradio."""
+        try:
+            traverse(inputs, _check_file, is_file_obj_with_meta)
+            return await super().preprocess_data(block_fn, inputs, *state)
+        except gr.Error as error:
+            error.print_exception = False  # the log would repeat all that was sent
+            raise
+        except Exception as error:
+            logger.info("a call was refused: %r", error)
+            raise gr.Error(_MISFIT, print_exception=False) from error
+
+
+def _check_file(file: dict[str, Any]) -> None:
+    """Refuse what is not an upload; Gradio does too, but only once it takes itself for launched."""
+    if is_http_url_like(file["path"]):
+        raise gr.Error(_ADDRESS, print_exception=False)
+    if not Path(file["path"]).resolve().is_relative_to(Path(_uploads_folder()).resolve()):
+        raise gr.Error(_MISFIT, print_exception=False)
+
+
+class AuditedBlocks(GuardedBlocks):
+    """A page whose `ACTIONS` are noted in `audit`."""
+
+    audit: Audit
+
+    async def process_api(self, block_fn: Any, inputs: list[Any], *given: Any, **named: Any) -> Any:
+        """Run a handler; called by Gradio."""
+        run = super().process_api(block_fn, inputs, *given, **named)
+        name = getattr(block_fn.fn, "__name__", "")
+        request, chosen = named.get("request"), getattr(named.get("event_data"), "_data", None)
+        if name not in ACTIONS or (isinstance(chosen, dict) and chosen.get("action") == "show"):
+            return await run
+        about = ", ".join(_said([*inputs, *(chosen.values() if isinstance(chosen, dict) else ())]))
+        done = False
+        try:
+            answer = await run
+            done = True
+        finally:
+            self.audit.note(ACTIONS[name], getattr(request, "request", request).headers.get(WHO, ""), about, done)
+        return answer
+
+
+def _said(values: list[Any]) -> list[str]:
+    """Return the texts and numbers among what a handler was given."""
+    return [str(value)[:_MOST_SIGNS] for value in values if isinstance(value, str | int | float) and value != ""]

@@ -1,0 +1,148 @@
+"""The pages: scoring for everybody, `ADMIN` for the administrator, and the tool for language models.
+
+All of it runs in a process of its own (`webapp.pages_process`), with the model: the listening test is served by
+`webapp.app`, and waits for nothing here. What is passed to Gradio is complete on purpose: an argument left out
+may be set from outside.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio as gr
+from fastapi import FastAPI
+from starlette.routing import BaseRoute
+
+from annotation.database import Database
+from core.settings import Settings
+from core.training.manager import RunManager
+from webapp.audit import Audit
+from webapp.blocks import KEPT_S, AuditedBlocks, GuardedBlocks, drop_old_uploads, shut_environment
+from webapp.guard import ADMIN
+from webapp.handlers import BY_ITSELF, PRIVATE, told
+from webapp.html import render
+from webapp.judge import Judge
+from webapp.listening_api import WAITS_S, StudyStore
+from webapp.mcp_tool import ScoreTool
+from webapp.pages_process import serve_pages
+from webapp.palette import STYLE, palette_css
+from webapp.score import EXAMPLES, build_score_tab, load_examples
+from webapp.study import build_study_tab
+from webapp.theme import banner, build_theme
+from webapp.training import build_training_tab, train_from_study
+
+_HERE = Path(__file__).parent / "static"
+_HOUR_S = 3_600
+_OPEN_NAMED_TAB = "() => musicEvalOpen()"
+_Blocks = TypeVar("_Blocks", bound=GuardedBlocks)
+
+
+def build_pages(judge: Judge, settings: Settings) -> FastAPI:
+    """Lay out the pages, and open the database of the listening tests.
+
+    Raises
+    ------
+    StudyError
+        If the database cannot be used.
+    """
+    os.umask(0o077)  # folders and files are made for the server's user alone
+    store = StudyStore(Database(settings.database_url, waits_s=WAITS_S), settings.data)
+    shut_environment(os.environ)
+    drop_old_uploads()
+    tool = ScoreTool(judge)
+    visitors = _visitors_page(judge)
+    administrators, exports = _admin_page(judge, settings, store)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with tool.lifespan(app):
+            yield
+        store.database.close()
+
+    app = FastAPI(lifespan=lifespan, openapi_url=None)
+    app.router.routes.extend([*tool.routes, *exports])
+    theme = build_theme()
+    for page, path in ((administrators, ADMIN.rstrip("/")), (visitors, "/")):
+        page.has_launched = True  # as launch() says; else Gradio 6.31 opens whatever path a caller names
+        gr.mount_gradio_app(app, page, path, **_mounting(settings, theme, path))
+    return app
+
+
+def _page(kind: type[_Blocks], title: str) -> _Blocks:
+    page = kind(title=title, analytics_enabled=False, delete_cache=(_HOUR_S, KEPT_S))
+    page.queue(api_open=False, max_size=64)
+    return page
+
+
+def _tab(name: str, title: str) -> gr.Tab:
+    return gr.Tab(title, id=name, elem_id=f"{name}-tab")
+
+
+def _visitors_page(judge: Judge) -> GuardedBlocks:
+    def show_banner() -> str:
+        return banner(judge.scorer.checkpoint)
+
+    page = _page(GuardedBlocks, "MusicEval")
+    with page:
+        gr.HTML(render("header.html", admin=False), apply_default_css=False)
+        with gr.Tabs():
+            with _tab("score", "Score"):
+                note = build_score_tab(page, judge, load_examples())
+            _tab("listening", "Listening test")  # its page is another: the script goes there
+        page.load(show_banner, None, note, **BY_ITSELF)
+        page.load(None, js=_OPEN_NAMED_TAB, **PRIVATE)
+    return page
+
+
+def _admin_page(judge: Judge, settings: Settings, store: StudyStore) -> tuple[GuardedBlocks, list[BaseRoute]]:
+    """Lay out the administrator's page; also return the routes of its downloads."""
+    runs, audit = RunManager(settings.models, settings.cache), Audit(settings.data)
+    page = _page(AuditedBlocks, "MusicEval administration")
+    page.audit = audit
+    with page:
+        gr.HTML(render("header.html", admin=True), apply_default_css=False)
+        with gr.Tabs():
+            with _tab("studies", "Studies"):
+                exports = build_study_tab(page, store, lambda study: train_from_study(runs, store, study))
+            with _tab("training", "Training") as tab:
+                build_training_tab([page.load, tab.select], judge, runs, store)
+            with _tab("log", "Log") as tab:
+                log = gr.HTML(apply_default_css=False)
+                gr.on([page.load, tab.select], told(audit.table), None, log, **BY_ITSELF)
+        page.load(None, js=_OPEN_NAMED_TAB, **PRIVATE)
+    return page, exports
+
+
+def _mounting(settings: Settings, theme: gr.themes.Base, path: str) -> dict[str, Any]:
+    """Everything that `gr.mount_gradio_app` is told."""
+    script = (_HERE / "shell.js").read_text(encoding="utf-8")
+    return {
+        "theme": theme,
+        "css": f"{palette_css()}\n{STYLE}",
+        "head": f'<meta name="color-scheme" content="light dark"><script>{script}</script>',
+        "favicon_path": str(_HERE / "favicon.svg") if path == "/" else None,
+        "footer_links": [],
+        "max_file_size": settings.limits.max_bytes,
+        "allowed_paths": [str(EXAMPLES)],
+        "blocked_paths": [],
+        "root_path": "",
+        "app_kwargs": {"openapi_url": None},
+        "ssr_mode": False,
+        "pwa": False,
+        "mcp_server": False,
+        "run_history": False,
+        "enable_monitoring": False,
+        "show_error": False,
+    }
+
+
+def _open() -> FastAPI:
+    settings = Settings.from_environment(os.environ)
+    return build_pages(Judge.open(settings), settings)
+
+
+if __name__ == "__main__":
+    sys.exit(serve_pages(_open, sys.argv[1:]))
