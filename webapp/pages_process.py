@@ -18,13 +18,12 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 
-import httpcore
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import core
 from core.command import EXIT_MISTAKE, EXIT_OK
@@ -38,6 +37,7 @@ Headers = list[tuple[bytes, bytes]]
 _CLIENT, _SCHEME = f"{OWN}client".encode(), f"{OWN}scheme".encode()
 # Headers of one connection, which are not handed on. Source: RFC 9110, sections 7.6.1 and 10.1.1.
 _OF_CONNECTION = (b"connection", b"expect", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade")
+_CHUNK_BYTES = 65_536
 _END_S = 5.0  # that the pages have to end in
 _YIELDS = 10  # of the 19 steps by which a process lets others go first: raters before models
 _LONGEST_PAUSE_S = 30.0  # between two starts of pages that die again and again
@@ -53,7 +53,6 @@ class PagesProcess:
         self._module = module
         self._folder = tempfile.mkdtemp(prefix="musiceval-pages-")
         self._socket = f"{self._folder}/socket"
-        self._pool = httpcore.AsyncConnectionPool(uds=self._socket, max_connections=None, max_keepalive_connections=32)
 
     def app(self) -> Starlette:
         """Return the application that starts the process, hands every request on, and ends the process."""
@@ -70,7 +69,6 @@ class PagesProcess:
             finally:
                 keeping.cancel()
                 await asyncio.wait([keeping])
-                await self._pool.aclose()
                 shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _keep(self, listener: socket.socket) -> None:
@@ -104,21 +102,26 @@ class PagesProcess:
 
     async def _hand_on(self, scope: Scope, body: "_Body", send: Send) -> None:
         try:
-            answer = await self._pool.handle_async_request(_request(scope, body))
-        except ClientDisconnect:
+            reader, writer = await asyncio.open_unix_connection(self._socket)
+        except ConnectionError:
+            await _away(scope, body.receive, send)
             return
-        except (httpcore.NetworkError, httpcore.ProtocolError):
-            await PlainTextResponse(_AWAY, 503, {"Retry-After": "5"})(scope, body.receive, send)
-            return
+        begun = False
         try:
-            await send({"type": "http.response.start", "status": answer.status, "headers": _kept(answer.headers)})
-            async for chunk in answer.aiter_stream():
+            await _ask(writer, scope, body)
+            head = await reader.readuntil(b"\r\n\r\n")
+            begun = True
+            await send(_begin(head))
+            while chunk := await reader.read(_CHUNK_BYTES):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body"})
-        except (httpcore.NetworkError, httpcore.ProtocolError):
-            pass  # the connection breaks off, as that to the pages did
+        except ClientDisconnect:
+            pass
+        except (ConnectionError, asyncio.IncompleteReadError):
+            if not begun:  # else the connection breaks off, as that to the pages did
+                await _away(scope, body.receive, send)
         finally:
-            await answer.aclose()
+            writer.close()
 
 
 class _Body:
@@ -192,15 +195,30 @@ class _AsAsked:
         await self.app(scope, receive, send)
 
 
-def _request(scope: Scope, body: _Body) -> httpcore.Request:
-    query = scope["query_string"]
+# Each request has a connection of its own, in HTTP/1.0: an answer ends where the connection does. A client library
+# takes some ms of each request's time from the raters, for what two processes of one program do not need.
+
+
+async def _ask(writer: asyncio.StreamWriter, scope: Scope, body: _Body) -> None:
+    target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
     client = scope["client"][0] if scope.get("client") else ""
-    return httpcore.Request(
-        scope["method"],
-        httpcore.URL(scheme="http", host="pages", target=scope["raw_path"] + (b"?" + query if query else b"")),
-        headers=[*_kept(scope["headers"]), (_CLIENT, client.encode()), (_SCHEME, scope["scheme"].encode())],
-        content=body,
-    )
+    own = [(_CLIENT, client.encode()), (_SCHEME, scope["scheme"].encode())]
+    lines = [b"%s %s HTTP/1.0" % (scope["method"].encode(), target)]
+    lines += [b"%s: %s" % one for one in [*_kept(scope["headers"]), *own]]
+    writer.write(b"\r\n".join(lines) + b"\r\n\r\n")
+    async for chunk in body:
+        writer.write(chunk)
+        await writer.drain()
+
+
+def _begin(head: bytes) -> Message:
+    first, *lines = head[:-4].split(b"\r\n")
+    headers = [(name.lower(), value) for name, _, value in (line.partition(b": ") for line in lines)]
+    return {"type": "http.response.start", "status": int(first.split(b" ")[1]), "headers": _kept(headers)}
+
+
+async def _away(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse(_AWAY, 503, {"Retry-After": "5"})(scope, receive, send)
 
 
 def _kept(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
