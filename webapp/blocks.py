@@ -104,7 +104,8 @@ class AuditedBlocks(GuardedBlocks):
         """Run a handler; called by Gradio."""
         run = super().process_api(block_fn, inputs, *given, **named)
         name = getattr(block_fn.fn, "__name__", "")
-        request, chosen = named.get("request"), getattr(named.get("event_data"), "_data", None)
+        request: Any = named.get("request")
+        chosen = getattr(named.get("event_data"), "_data", None)
         if name not in ACTIONS or (isinstance(chosen, dict) and chosen.get("action") == "show"):
             return await run
         about = ", ".join(_said([*inputs, *(chosen.values() if isinstance(chosen, dict) else ())]))
@@ -113,7 +114,7 @@ class AuditedBlocks(GuardedBlocks):
             answer = await run
             done = True
         finally:
-            self.audit.note(ACTIONS[name], getattr(request, "request", request).headers.get(WHO, ""), about, done)
+            self.audit.note(ACTIONS[name], request.headers.get(WHO, ""), about, done)
         return answer
 
 

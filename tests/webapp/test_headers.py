@@ -1,5 +1,8 @@
 """What every answer tells the browser."""
 
+import base64
+import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +48,26 @@ def test_every_answer_has_them(served: TestClient, path: str) -> None:
     assert (allowed["object-src"], allowed["base-uri"], allowed["form-action"]) == (["'none'"], ["'self'"], ["'self'"])
     sources = {source for name in allowed for source in allowed[name]}
     assert {source for source in sources if not source.startswith("'")} == {"data:", "blob:"}  # no other site
+
+
+def test_the_raters_page_runs_its_own_script_and_nothing_else(served: TestClient) -> None:
+    answer = served.get("/listening/")
+    allowed = policy(answer.headers["content-security-policy"])
+    for element, name in (("script", "script-src"), ("style", "style-src")):
+        (text,) = re.findall(rf"<{element}>(.*?)</{element}>", answer.text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert allowed.pop(name) == [f"'sha256-{digest}'"]
+    assert allowed.pop("connect-src") == allowed.pop("img-src") == allowed.pop("frame-ancestors") == ["'self'"]
+    assert allowed.pop("media-src") == ["blob:"]
+    assert {source for sources in allowed.values() for source in sources} == {"'none'"}
+
+
+def test_the_raters_page_comes_packed_to_who_takes_that(served: TestClient) -> None:
+    packed, plain = served.get("/listening/"), served.get("/listening/", headers={"accept-encoding": "identity"})
+    assert (packed.headers["content-encoding"], "content-encoding" in plain.headers) == ("gzip", False)
+    assert packed.text == plain.text
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 3
+    assert served.get("/listening").headers["location"] == "./listening/"
 
 
 def test_refusals_have_them_too(served: TestClient) -> None:
