@@ -5,6 +5,7 @@ which is not served otherwise, and its link works for `EXPORT_LIFE_S`. What is s
 `annotation.results`; what somebody gave (names, comments, reasons) is escaped by the templates.
 """
 
+import dataclasses
 import json
 import re
 import shutil
@@ -26,9 +27,11 @@ from starlette.routing import BaseRoute, Route
 
 from annotation.database import now
 from annotation.export import export
+from annotation.protocol import SCREENING, Protocol
 from annotation.results import Table
 from annotation.results.changes import Comparison, what_if
 from annotation.results.reliability import RATER_FIGURES_MEAN
+from annotation.results.rescreening import Rescreening, rescreen
 from annotation.results.scores import Results
 from annotation.results.status import FIGURES, Overview, overview, shown_time, study_names
 from annotation.rules import words
@@ -59,6 +62,10 @@ _TRAIN = (
     "run, has other recipes, and makes the result the judge of this server."
 )
 _CHANGE = "Nothing changes until you confirm. Every change can be undone, and stays in the log."
+_RULES = (
+    "A study keeps its rules. Here its ratings are judged by others, so that you see whom they fall on: which batches "
+    "would count, and what would become of the scores. What was done by hand stays. Nothing is changed."
+)
 _IN_TURN: dict[str, Any] = {"concurrency_id": "changes", "concurrency_limit": 1}  # answered as they were clicked
 _VIEW = '<div class="me-desk">${value}</div>'  # what handlers return is HTML already
 
@@ -139,6 +146,11 @@ def comparison(change: Change, compared: Comparison) -> Markup:
     scales = compared.before.scales
     tables = [(_table(compared.table(scale)), compared.moved(scale)) for scale in scales]
     return render("study_comparison.html", offer=_offer(change), ratings=compared.ratings, tables=tables)
+
+
+def rescreening(found: Rescreening) -> Markup:
+    """Show what other screening rules would make of the ratings."""
+    return render("study_rescreening.html", found=found, table=_table)
 
 
 def _table(table: Table) -> Markup:
@@ -228,11 +240,13 @@ class StudyPage:
                 with gr.Tab("Screening"):
                     self.views["screening"] = _html()
                     self._lay_out_changes()
+                    self._lay_out_rules()
                 with gr.Tab("Reliability"):
                     self.views["reliability"] = _html()
         self.asked = [self.study, self.shown]
         controls = [self.study, self.nothing, self.desk, self.clips, self.change, self.rater, self.shown]
-        left = [self.training_note, self.export_note, self.codes, *self.compared, self.made, self.done]
+        notes = [self.training_note, self.export_note, self.codes, self.rescreened]
+        left = [*notes, *self.compared, self.made, self.done, *self.rules]
         self.opened = [*controls, *self.views.values(), *left]
         self._on(refresh.click, self.open, self.asked, self.opened)
         self._on(self.invited, self.open, self.asked, self.opened)
@@ -305,6 +319,14 @@ class StudyPage:
         for event in (cancel.click, self.change.input):
             self._on(event, self.cancel, [], self.compared, **_IN_TURN)
 
+    def _lay_out_rules(self) -> None:
+        gr.HTML(render("study_use.html", title="Other rules", meaning=_RULES), apply_default_css=False)
+        with gr.Row(elem_classes="me-bar"):
+            self.rules = [_rule(rule) for rule in SCREENING]
+        judge = gr.Button("Show what these rules would do")
+        self.rescreened = _html()
+        self._on(judge.click, self.rescreen, [self.study, *self.rules], [self.rescreened])
+
     def open(self, current: str | None, before: str | None = None) -> Shown:
         """Show the study that was chosen; the newest where none was, or it is gone.
 
@@ -327,7 +349,7 @@ class StudyPage:
             **shown,
             **{part: view(part_name, found) for part_name, part in self.views.items()},
             self.study: gr.update(choices=names, value=name),
-            **({} if name == before else self.leave()),
+            **({} if name == before else {**self.leave(), **self._own_rules(found)}),
             self.shown: name,
             self.clips: _clips(found.results),
             self.change: gr.update(choices=[_offer(change) for change in found.changes], **unchosen),
@@ -344,6 +366,24 @@ class StudyPage:
             self.effect: gr.update(visible=True),
             self.confirmation: gr.update(value=_offer(change)),
         }
+
+    def rescreen(self, study: str | None, *values: Any) -> Markup:
+        """Show what other rules would make of the ratings."""
+        rules = {rule.name: value for rule, value in zip(SCREENING, values, strict=True)}
+        lacking = [rule.metadata["meaning"] for rule in SCREENING if rules[rule.name] is None]
+        if lacking:
+            raise StudyError(f"Fill in every rule. Empty is: {', '.join(lacking)}.")
+        return rescreening(rescreen(self._store.database, study or "", rules))
+
+    def _own_rules(self, found: Overview) -> Shown:
+        """Show the rules of a study, to be exchanged for others."""
+        rules, scales = found.status.protocol, [(scale.title, scale.key) for scale in found.results.scales]
+        shown: Shown = {}
+        for part, rule in zip(self.rules, SCREENING, strict=True):
+            value = getattr(rules, rule.name)
+            of_scale = rule.name == "anchor_scale"
+            shown[part] = gr.update(value=value, choices=scales) if of_scale else gr.update(value=value)
+        return shown
 
     def confirm(self, waiting: Change | None, reason: str, author: str) -> Shown:
         """Make the change that was shown."""
@@ -379,7 +419,7 @@ class StudyPage:
 
     def leave(self) -> Shown:
         """Take away what was said of another study."""
-        notes = dict.fromkeys((self.training_note, self.export_note, self.codes), "")
+        notes = dict.fromkeys((self.training_note, self.export_note, self.codes, self.rescreened), "")
         return {**self.cancel(), **notes, self.made: None, self.done: gr.update(visible=False)}
 
     def invite(self, study: str | None, count: float | None, without_practice: bool = False) -> Markup:
@@ -411,6 +451,13 @@ class StudyPage:
             if _offer(change) == offer:
                 return change
         raise StudyError(f"{offer}: this was done already, or in another study. Press Refresh.")
+
+
+def _rule(rule: "dataclasses.Field[Any]") -> gr.Dropdown | gr.Number:
+    name, value = rule.name.replace("_", " ").capitalize(), getattr(Protocol(), rule.name)
+    shown: dict[str, Any] = {"value": value, "label": name, "info": rule.metadata["meaning"], "min_width": 240}
+    choices = list(rule.metadata["choices"])
+    return gr.Dropdown(choices, **shown) if choices else gr.Number(**shown)
 
 
 def _html() -> gr.HTML:

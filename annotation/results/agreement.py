@@ -4,6 +4,7 @@ Conventions: a rating is one element of arrays of equal length; `clip` and `rate
 gaps; scores are points from 1 to 5; what so few ratings cannot tell is None.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -141,3 +142,10 @@ def outlier_screen(clip: Codes, score: Numbers, threshold: float) -> OutlierScre
     outside = int((np.abs(residual[possible]) > threshold * sd[possible]).sum())
     fires = bool(possible.any())
     return OutlierScreen(threshold, needed, int((n >= needed).sum()), fires, outside if fires else None)
+
+
+def correlation(one: Sequence[float] | Numbers, other: Sequence[float] | Numbers) -> float | None:
+    """Pearson's correlation; None for fewer than three values, or for values that are all the same."""
+    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return None
+    return float(np.corrcoef(one, other)[0, 1])

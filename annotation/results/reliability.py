@@ -9,7 +9,6 @@ repeats of the same clip, change with time and place. A rater: bias and inconsis
 beside their signs of not listening.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,11 +18,11 @@ import pandas as pd
 from annotation.results import Figure, Table, number
 from annotation.results.agreement import (
     LEAST_PAIRS,
-    Numbers,
     OutlierScreen,
     Repeats,
     Trend,
     alpha,
+    correlation,
     icc,
     outlier_screen,
     repeats,
@@ -309,10 +308,3 @@ def _rater_figures(valid: pd.DataFrame, scale: str) -> dict[str, RaterFigures]:
             **row,
         )
     return figures
-
-
-def correlation(one: Sequence[float] | Numbers, other: Sequence[float] | Numbers) -> float | None:
-    """Pearson's correlation; None for fewer than three values, or for values that are all the same."""
-    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
-        return None
-    return float(np.corrcoef(one, other)[0, 1])

@@ -13,7 +13,7 @@ bootstrap", Annals of Applied Statistics 1(2), 2007. Which systems differ is tol
 S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6(2), 1979.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,9 +106,8 @@ def system_table(
     table = table.reindex(sorted(table.index))
     enough = (table["n_clips"] >= LEAST_CLIPS) & (table["n_raters"] >= LEAST_RATERS)
     degrees = table[["n_clips", "n_raters"]].min(axis=1) - 1
-    for key in scales:
+    for key, draws in zip(scales, _draw_systems(valid, scales, clips, np.random.default_rng(seed)), strict=True):
         table[key] = groups[key].mean()
-        draws = _draw_systems(valid, key, clips, np.random.default_rng(seed))
         floor = _variance_within(valid, key) / table["n_ratings"]
         spread = np.sqrt(np.maximum(pd.DataFrame(draws, table.index).var(axis=1), floor))
         reach = stats.t.ppf(_LEVEL, np.maximum(degrees, 1)) * spread
@@ -124,26 +123,29 @@ def _system_lacks(clips: int, raters: int) -> str:
     return _needs(LEAST_RATERS - raters, "rater") if raters < LEAST_RATERS else ""
 
 
-def _draw_systems(valid: pd.DataFrame, scale: str, clips: pd.DataFrame, random: np.random.Generator) -> Numbers:
-    """Return the bootstrap's means: systems, in the order of their names, by replicates."""
+def _draw_systems(
+    valid: pd.DataFrame, scales: Sequence[str], clips: pd.DataFrame, random: np.random.Generator
+) -> Numbers:
+    """Return the bootstrap's means: scales by systems, in the order of their names, by replicates."""
     # `scipy.stats.bootstrap` resamples along one axis; here clips and raters are drawn at once.
     if clips.empty:
-        return np.empty((0, _REPLICATES))
+        return np.empty((len(scales), 0, _REPLICATES))
     rater, raters = pd.factorize(valid["rater"])
     clip = pd.Index(clips["clip"]).get_indexer(valid["clip"])
-    sums, counts = np.zeros((2, len(clips), len(raters)))
-    np.add.at(sums, (clip, rater), valid[scale].to_numpy(float))
+    counts, sums = np.zeros((len(clips), len(raters))), np.zeros((len(scales), len(clips), len(raters)))
     np.add.at(counts, (clip, rater), 1.0)
+    for of_scale, scale in zip(sums, scales, strict=True):
+        np.add.at(of_scale, (clip, rater), valid[scale].to_numpy(float))
     drawn = random.multinomial(len(raters), np.full(len(raters), 1 / len(raters)), _REPLICATES).T
     weights = counts @ drawn
     known = weights > 0  # at least one of the clip's raters was drawn
-    means = np.divide(sums @ drawn, weights, out=np.zeros_like(weights), where=known)
+    means = np.divide(sums @ drawn, weights, out=np.zeros((len(scales), *weights.shape)), where=known)
     systems = []
     for _, rows in sorted(clips.groupby("system").indices.items()):
         times = random.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), _REPLICATES).T * known[rows]
-        total, n = (times * means[rows]).sum(axis=0), times.sum(axis=0)
-        systems.append(np.divide(total, n, out=np.full(_REPLICATES, np.nan), where=n > 0))
-    return np.array(systems)
+        total, n = (times * means[:, rows]).sum(axis=1), times.sum(axis=0)
+        systems.append(np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0))
+    return np.stack(systems, axis=1)
 
 
 def _add_ranks(table: pd.DataFrame, key: str, enough: pd.Series, draws: Numbers, degrees: pd.Series) -> None:

@@ -22,7 +22,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from annotation.database import Database
-from annotation.protocol import Protocol
+from annotation.protocol import SCREENING, Protocol
 from annotation.results.changes import what_if
 from annotation.results.status import FIGURES, overview
 from annotation.schema import System
@@ -265,12 +265,30 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(desk: Desk) -> None:
         (page.invite, None, 1),
         (page.renew, "room", None),
         (page.export, None),
+        (page.rescreen, "room", None, *[rule.default for rule in SCREENING[1:]]),
+        (page.rescreen, None, *[rule.default for rule in SCREENING]),
     ]
     for handler, *given in attempts:
         with pytest.raises(StudyError):
             handler(*given)
     assert desk.valid_ratings() == "8 of 8"
     assert "Nothing was excluded so far." in desk.screening()
+
+
+def test_other_rules_are_tried_and_nothing_changes(desk: Desk) -> None:
+    page = desk.page
+    shown = page.open("room")
+    own = [shown[part]["value"] for part in page.rules]
+    assert own == [getattr(Protocol(), rule.name) for rule in SCREENING]
+    names = [rule.name for rule in SCREENING]
+    others = dict(zip(names, own, strict=True)) | {"anchor_scale": "textual_alignment", "anchor_fail_below": 4.5}
+    said = page.rescreen("room", *others.values())
+    assert "--anchor-fail-below 4.5 in place of 3, --anchor-scale textual_alignment in place of" in said
+    assert cells(said, "batch 1 of R01") == ["counts", "An anchor was rated too low."]
+    assert cells(said, "R01") == ["0", "1", "4", "0"]
+    assert desk.valid_ratings() == "8 of 8"
+    again = page.open("room", shown[page.shown])
+    assert not {*page.rules, page.rescreened} & again.keys()
 
 
 def test_codes_are_shown_once(desk: Desk) -> None:
