@@ -1,32 +1,21 @@
 """The page *Studies*: for whoever runs listening tests. Figures first, controls below them.
 
-It stands behind the administrator's sign-in, as its downloads do. An export is packed into the data folder,
-which is not served otherwise, and its link works for `EXPORT_LIFE_S`. What is shown of a study is said by
-`annotation.results`; what somebody gave (names, comments, reasons) is escaped by the templates.
+It stands behind the administrator's sign-in, as its downloads do (`webapp.exports`). What is shown of a study is said
+by `annotation.results`; what somebody gave (names, comments, reasons) is escaped by the templates.
 """
 
 import dataclasses
 import json
-import re
-import shutil
-import tempfile
-import time
-import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pandas as pd
 from markupsafe import Markup
-from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from annotation.database import now
-from annotation.export import export
 from annotation.protocol import SCREENING, Protocol
 from annotation.results import Table
 from annotation.results.changes import Comparison, what_if
@@ -39,23 +28,18 @@ from annotation.session.exclusions import Change, possible_changes
 from annotation.studies import find_study, invite, renew
 from core.errors import StudyError
 from core.scales import Scale
+from webapp.exports import CLIPS, Packed, clips_route, export_route, pack_export
 from webapp.handlers import BY_ITSELF, PRIVATE, told
 from webapp.html import html_table, render
 from webapp.listening_api import StudyStore
 from webapp.system_plot import download, systems_plot
 
-EXPORTS = "/admin/export"
-EXPORT_LIFE_S = 3_600.0
-_EXPORT_NAME = re.compile(r"[a-z0-9-]+-\d{8}T\d{6}Z\.zip")
-_GONE = "There is no such export any more. Prepare it again on the page Studies."
-_MEGABYTE = 1_000_000
 _AUTHOR = "administrator"
 _UNDO_REASON = "The change before was undone at once."
 
 _INVITE = "Codes are shown once. Give each rater theirs, for the tab Listening test."
 _RENEW = "The rater’s old code ends, and so does every sign-in made with it. Ratings stay."
 _EXPORT = "All ratings, scores and logs as CSV files."
-_AUDIO = "With the clips, in the layout of the MusicEval release"
 _WITHOUT_PRACTICE = "Without practice"
 _TRAIN = (
     "Two small heads learn what the raters of this study said: minutes on a CPU. The tab Training shows the "
@@ -70,60 +54,6 @@ _IN_TURN: dict[str, Any] = {"concurrency_id": "changes", "concurrency_limit": 1}
 _VIEW = '<div class="me-desk">${value}</div>'  # what handlers return is HTML already
 
 Shown = dict[Any, Any]  # what changes, by the part of the page
-
-
-@dataclass(frozen=True)
-class Packed:
-    """An export that can be downloaded; the hash is that of its manifest."""
-
-    name: str
-    size_bytes: int
-    content_sha256: str
-    missing_audio: tuple[str, ...] = ()  # clips whose file is not there
-
-    @property
-    def size(self) -> str:
-        """The size in words."""
-        if self.size_bytes < _MEGABYTE:
-            return f"{self.size_bytes / 1000:.0f} kB"
-        return f"{self.size_bytes / _MEGABYTE:.1f} MB"
-
-
-def pack_export(store: StudyStore, study_name: str, at: datetime, audio: bool = False) -> Packed:
-    """Pack the export of a study for `export_route`; older ones than `EXPORT_LIFE_S` are deleted."""
-    folder = store.data / "exports"
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
-        if path.stat().st_mtime < time.time() - EXPORT_LIFE_S:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as work:
-        files = Path(work) / f"{study_name}-{at:%Y%m%dT%H%M%SZ}"
-        manifest = export(store.database, store.data, study_name, files, at, audio)
-        packed = Path(work) / f"{files.name}.zip"
-        with zipfile.ZipFile(packed, "w") as archive:
-            for path in sorted(path for path in files.rglob("*") if path.is_file()):
-                # Clips hardly shrink, so they are stored as they are.
-                method = zipfile.ZIP_STORED if path.suffix == ".wav" else zipfile.ZIP_DEFLATED
-                archive.write(path, path.relative_to(work), method)
-        size_bytes = packed.stat().st_size
-        packed.replace(folder / packed.name)
-    return Packed(packed.name, size_bytes, manifest.content_sha256, tuple(manifest.missing_audio))
-
-
-def export_route(data: Path) -> Route:
-    """Return what serves the packed exports; whoever asks is to have passed the sign-in."""
-
-    def serve(request: Request) -> Response:
-        path = data / "exports" / request.path_params["name"]
-        if (
-            not _EXPORT_NAME.fullmatch(path.name)
-            or not path.is_file()
-            or path.stat().st_mtime < time.time() - EXPORT_LIFE_S
-        ):
-            return PlainTextResponse(_GONE, 404)
-        return FileResponse(path, media_type="application/zip", filename=path.name)
-
-    return Route(f"{EXPORTS}/{{name}}", serve, methods=["GET"])
 
 
 def view(name: str, found: Overview) -> Markup:
@@ -186,7 +116,7 @@ def _offer(change: Change) -> str:
 
 
 def _note(sentence: str, packed: Packed | None = None) -> Markup:
-    return render("study_note.html", sentence=sentence, packed=packed)
+    return render("study_note.html", sentence=sentence, packed=packed, clips=CLIPS)
 
 
 def _codes(invited: Sequence[tuple[str, str]]) -> Markup:
@@ -210,7 +140,7 @@ def build_study_tab(app: gr.Blocks, store: StudyStore, train: Callable[[str], st
     """Lay the page out in the open `gr.Blocks`; return the routes of its downloads."""
     page = StudyPage(store, train)
     app.load(told(page.open), page.asked, page.opened, **BY_ITSELF)
-    return [export_route(store.data)]
+    return [export_route(store.data), clips_route(store)]
 
 
 class StudyPage:
@@ -283,15 +213,14 @@ class StudyPage:
         )
         with gr.Row(elem_classes="me-uses"):
             self.training_note = self._use("Train from this study", _TRAIN, "Train from this study", self.train)
-            self.export_note = self._use("Export", _EXPORT, "Prepare the export", self.export, _AUDIO)
+            self.export_note = self._use("Export", _EXPORT, "Prepare the export", self.export)
 
-    def _use(self, title: str, meaning: str, name: str, handler: Callable[..., Any], choice: str = "") -> gr.HTML:
+    def _use(self, title: str, meaning: str, name: str, handler: Callable[..., Any]) -> gr.HTML:
         with gr.Column(min_width=280):
             gr.HTML(render("study_use.html", title=title, meaning=meaning), apply_default_css=False)
-            chosen = [gr.Checkbox(False, label=choice)] if choice else []
             button = gr.Button(name)
             note = _html()
-        self._on(button.click, handler, [self.study, *chosen], [note])
+        self._on(button.click, handler, [self.study], [note])
         return note
 
     def _lay_out_changes(self) -> None:
@@ -434,9 +363,9 @@ class StudyPage:
             found = find_study(session, study or "")
             return _codes([(str(rater), renew(session, found, rater or "", now(session)))])
 
-    def export(self, study: str | None, audio: bool = False) -> Markup:
-        """Pack an export; return the link to it."""
-        return _note("", pack_export(self._store, study or "", datetime.now(UTC), audio))
+    def export(self, study: str | None) -> Markup:
+        """Pack the tables; return the links to them and to the export with the clips."""
+        return _note("", pack_export(self._store, study or "", datetime.now(UTC)))
 
     def train(self, study: str | None) -> Markup:
         """Start a run on the ratings of the study."""

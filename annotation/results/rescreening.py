@@ -131,7 +131,7 @@ def rescreen(database: Database, study_name: str, rules: Mapping[str, Any]) -> R
     return Rescreening(study.protocol, others, compared, batches, valid.fillna(0).astype(int))
 
 
-def _valid(ratings: pd.DataFrame) -> "pd.Series[int]":
+def _valid(ratings: pd.DataFrame) -> pd.Series:
     return ratings[ratings["status"] == "valid"].groupby("rater").size()
 
 

@@ -32,8 +32,9 @@ from core.errors import StudyError
 from core.scales import MUSICAL_IMPRESSION, MUSICEVAL, TEXTUAL_ALIGNMENT
 from tests.annotation.rooms import NOW, Room, deaf
 from tests.webapp.studies import SmallStudy, make_study
+from webapp.exports import EXPORT_LIFE_S, EXPORTS, clips_route, export_route, pack_export
 from webapp.listening_api import StudyStore
-from webapp.study import EXPORT_LIFE_S, EXPORTS, StudyPage, build_study_tab, comparison, export_route, pack_export, view
+from webapp.study import StudyPage, build_study_tab, comparison, view
 from webapp.system_plot import download, systems_plot
 
 HOSTILE = "<img src=x onerror=alert(1)> & \"quotes\" 'too' ${1} {{2}}"
@@ -343,7 +344,7 @@ class Served:
 def served(database: Database, tmp_path: Path) -> Iterator[Served]:
     store = StudyStore(database, tmp_path)
     study = make_study(database, tmp_path, stimuli=2, raters=1)
-    with TestClient(Starlette(routes=[export_route(tmp_path)])) as client:
+    with TestClient(Starlette(routes=[export_route(tmp_path), clips_route(store)])) as client:
         yield Served(store, study, client)
 
 
@@ -384,6 +385,19 @@ def test_an_export_lives_for_an_hour(served: Served) -> None:
     assert served.client.get(f"{EXPORTS}/{new.name}").status_code == 200
 
 
+def test_an_export_with_clips_is_made_while_it_is_sent(served: Served) -> None:
+    address = f"{EXPORTS}/{served.study.name}/clips.zip"
+    answer = served.client.get(address)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+    (name,) = re.findall(r'attachment; filename="(.*)\.zip"', answer.headers["content-disposition"])
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        manifest = json.loads(archive.read(f"{name}/manifest.json"))
+        assert {entry.removeprefix(f"{name}/") for entry in archive.namelist()} == {"manifest.json", *manifest["files"]}
+    assert served.packed == []
+    assert served.client.head(address).content == b""
+    assert served.client.get(f"{EXPORTS}/nowhere/clips.zip").status_code == 404
+
+
 def test_what_cannot_be_exported_leaves_nothing(served: Served) -> None:
     with pytest.raises(StudyError):
         pack_export(served.store, "nowhere", NOW)
@@ -394,3 +408,4 @@ def test_the_page_links_to_the_export(served: Served) -> None:
     note = lay_out(served.store.database, served.store.data).page.export(served.study.name)
     (name,) = re.findall(r'<a href="export/([^"]+)" download="\1">\1</a> \(\d+ kB\)', note)
     assert served.client.get(f"{EXPORTS}/{name}").status_code == 200
+    assert f'<a href="export/{served.study.name}/clips.zip" download>' in note
