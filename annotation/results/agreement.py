@@ -18,6 +18,7 @@ Codes = NDArray[np.intp]
 
 LEAST_PAIRS = 10  # of answers to the same clip, before it is told how they differ
 LEAST_DEGREES = 10  # of freedom, before a change over time is told
+ROUNDING = 1 / 12  # variance of answers in whole points, however much raters agree
 
 _MOST_STEPS = 1000
 
@@ -100,7 +101,7 @@ def trend(clip: Codes, rater: Codes, score: Numbers, step: Numbers) -> Trend | N
         return None
     slope = residual_step @ residual_score / spread
     rest = residual_score - slope * residual_step
-    reach = stats.t.ppf(0.975, free) * np.sqrt(rest @ rest / free / spread)
+    reach = stats.t.ppf(0.975, free) * np.sqrt(max(rest @ rest / free, ROUNDING) / spread)
     return Trend(float(slope), float(slope - reach), float(slope + reach))
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from annotation.results import Table
+from annotation.results.agreement import ROUNDING
 from core.errors import counted
 from core.scales import MAX_SCORE, MIN_SCORE, Scales, keys
 
@@ -31,7 +32,6 @@ Numbers = NDArray[np.float64]
 LEAST_RATINGS = 3  # of a clip, before it has an interval
 LEAST_DEGREES = 10  # of freedom, that the ratings of all clips give their common variance
 LEAST_CLIPS, LEAST_RATERS = 5, 3  # of a system, before it has an interval and a rank
-_ROUNDING = 1 / 12  # variance of answers in whole points, however much raters agree
 _LEVEL = 0.975
 _ALPHA = 0.05  # chance that any pair of equal systems is told apart
 _REPLICATES = 1000
@@ -74,10 +74,10 @@ def _needs(count: int, what: str) -> str:
 def _variance_within(valid: pd.DataFrame, scale: str) -> float:
     """Return the variance of ratings around the means of their clips."""
     if valid.empty:
-        return _ROUNDING
+        return ROUNDING
     groups = valid.groupby("clip")[scale]
     squares = float(((valid[scale] - groups.transform("mean")) ** 2).sum())
-    return float(max(squares / max(len(valid) - groups.ngroups, 1), _ROUNDING))
+    return float(max(squares / max(len(valid) - groups.ngroups, 1), ROUNDING))
 
 
 def _within_scale(mean: pd.Series, reach: pd.Series, enough: pd.Series) -> tuple[pd.Series, pd.Series]:
@@ -96,7 +96,8 @@ def system_table(
     The columns are ``system``, ``n_clips``, ``n_raters``, ``n_ratings`` and, for the key of each scale, the mean
     under the key, ``<key>_low``, ``<key>_high``, ``<key>_rank`` (1 is best; equals share a rank) and the ranks
     that are possible, ``<key>_rank_low`` to ``<key>_rank_high``: systems that do not differ share some. A system
-    without an interval has no rank; ``no_interval`` says why. `clips` is the table of `mos_table`.
+    without an interval has no rank, nor has one alone; ``no_interval`` says why there is no interval. `clips` is the
+    table of `mos_table`.
     """
     valid, scales = ratings[ratings["status"] == "valid"], list(scales)
     clips = mos_table(valid, scales) if clips is None else clips
@@ -149,11 +150,11 @@ def _draw_systems(
 
 
 def _add_ranks(table: pd.DataFrame, key: str, enough: pd.Series, draws: Numbers, degrees: pd.Series) -> None:
-    """Rank the systems that have an interval; two of them share possible ranks unless they surely differ."""
-    table[f"{key}_rank"] = table[key].where(enough).rank(ascending=False, method="min")
-    table[f"{key}_rank_low"] = table[f"{key}_rank_high"] = np.nan
-    if not enough.any():
+    """Rank the systems that have an interval, if any do; two share possible ranks unless they surely differ."""
+    table[f"{key}_rank"] = table[f"{key}_rank_low"] = table[f"{key}_rank_high"] = np.nan
+    if enough.sum() < 2:
         return
+    table[f"{key}_rank"] = table[key].where(enough).rank(ascending=False, method="min")
     ranked, means = draws[enough], table.loc[enough, key].to_numpy()
     above = means[:, None] - means[None, :]
     differ = _surely_differ(above, ranked[:, ~np.isnan(ranked).any(axis=0)], degrees[enough].to_numpy())
@@ -216,5 +217,7 @@ def standing(row: Mapping[str, Any], scale: str, suffix: str = "") -> str:
     score, low, high, rank, best, worst = (row[f"{scale}{part}{suffix}"] for part in parts)
     if np.isnan(low):
         return f"{score:.2f} – ({row[f'no_interval{suffix}']})"
+    if np.isnan(rank):
+        return f"{score:.2f} [{low:.2f}, {high:.2f}] – (a rank needs 1 more system)"
     ranks = f" ({best:.0f} to {worst:.0f})" if best < worst else ""
     return f"{score:.2f} [{low:.2f}, {high:.2f}] rank {rank:.0f}{ranks}"

@@ -54,7 +54,7 @@ class Screening:
         heads = ("Rater", "Mean of clips", "Above others", "Mean of anchors", "Anchors too low")
         rows = [
             (
-                *(row["rater"], number(row["mean"]), number(row["bias"], "+.2f"), number(row["anchor_mean"])),
+                *(row["rater"], number(row["mean"]), number(row["bias"], "+z.2f"), number(row["anchor_mean"])),
                 f"{row['anchors_failed']} of {row['n_anchors']}",
                 f"{row['repeats_failed']} of {row['repeats']}",
                 f"{row['batches_excluded']} of {row['batches']}",

@@ -202,6 +202,8 @@ FIGURES: tuple[Figure[Status], ...] = (
         lambda status: (
             f"{status.progress.anchors}; with {status.progress.anchors_needed} no rater would hear one twice, if all "
             "share what is missing evenly"
+            if status.protocol.anchors
+            else f"{status.progress.anchors}; the rules ask for none"
         ),
     ),
     Figure(

@@ -30,7 +30,7 @@ from annotation.session.exclusions import Change
 from annotation.studies import create
 from core.errors import StudyError
 from core.scales import MUSICAL_IMPRESSION, MUSICEVAL, TEXTUAL_ALIGNMENT
-from tests.annotation.rooms import NOW, Room, deaf
+from tests.annotation.rooms import NOW, TINY, Room, deaf, tiny
 from tests.webapp.studies import SmallStudy, make_study
 from webapp.exports import EXPORT_LIFE_S, EXPORTS, clips_route, export_route, pack_export
 from webapp.listening_api import StudyStore
@@ -140,6 +140,18 @@ def test_nothing_yet_is_said_in_words(database: Database) -> None:
     assert "No rating is valid yet" in views["results"]
     assert "Nothing was excluded so far." in views["screening"]
     assert "No rating is valid yet" in views["reliability"]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_tiny_study_shows_no_number_without_meaning(database: Database, name: str) -> None:
+    room = tiny(database, name)
+    for part, html in shown(room).items():
+        said = re.sub("<[^>]+>", " ", html)
+        assert re.search(r"\b(nan|inf|None|NaT)\b", said) is None, part
+    reliability = shown(room)["reliability"]
+    assert "No rating is valid yet" in reliability or not [
+        cell for cell in cells(reliability, "Mean of all clips") if cell == "–"
+    ]
 
 
 def systems(*names: str) -> pd.DataFrame:
