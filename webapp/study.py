@@ -310,8 +310,12 @@ class StudyPage:
         shown: Shown = {}
         for part, rule in zip(self.rules, SCREENING, strict=True):
             value = getattr(rules, rule.name)
-            of_scale = rule.name == "anchor_scale"
-            shown[part] = gr.update(value=value, choices=scales) if of_scale else gr.update(value=value)
+            if rule.name == "anchor_scale":
+                # Without anchors it may be a scale that the study does not have, which a menu would refuse.
+                known = value if value in dict(scales).values() else scales[0][1]
+                shown[part] = gr.update(value=known, choices=scales)
+            else:
+                shown[part] = gr.update(value=value)
         return shown
 
     def confirm(self, waiting: Change | None, reason: str, author: str) -> Shown:

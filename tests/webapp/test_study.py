@@ -29,7 +29,7 @@ from annotation.schema import System
 from annotation.session.exclusions import Change
 from annotation.studies import create
 from core.errors import StudyError
-from core.scales import MUSICAL_IMPRESSION, MUSICEVAL, TEXTUAL_ALIGNMENT
+from core.scales import MUSICAL_IMPRESSION, MUSICEVAL, TEXTUAL_ALIGNMENT, Scale
 from tests.annotation.rooms import NOW, TINY, Room, deaf, tiny
 from tests.webapp.studies import SmallStudy, make_study
 from webapp.exports import EXPORT_LIFE_S, EXPORTS, clips_route, export_route, pack_export
@@ -302,6 +302,16 @@ def test_other_rules_are_tried_and_nothing_changes(desk: Desk) -> None:
     assert desk.valid_ratings() == "8 of 8"
     again = page.open("room", shown[page.shown])
     assert not {*page.rules, page.rescreened} & again.keys()
+
+
+def test_a_study_of_other_scales_has_them_in_the_menu(desk: Desk) -> None:
+    scale = Scale("clarity", "Clarity", "How clear is it?", ("a", "b", "c", "d", "e"))
+    with desk.database.write() as session:
+        create(session, "hall", Protocol(anchors=0), 1, NOW, scales=(scale,))
+    page = desk.page
+    (menu,) = (part for part, rule in zip(page.rules, SCREENING, strict=True) if rule.name == "anchor_scale")
+    shown = page.open("hall")[menu]
+    assert (shown["value"], shown["choices"]) == ("clarity", [("Clarity", "clarity")])
 
 
 def test_codes_are_shown_once(desk: Desk) -> None:
