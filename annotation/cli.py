@@ -5,6 +5,7 @@ with Click, stands in `core.command`.
 """
 
 import contextlib
+import copy
 import dataclasses
 import os
 import secrets
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from annotation.plans import SimulationPlan, StressPlan
-from annotation.protocol import Protocol
+from annotation.protocol import SCREENING, Protocol
 from core.command import Group, as_json, at_most_one, fields_as_one, print_json, progress_bar, run_command
 from core.errors import StudyError
 from core.settings import Settings
@@ -41,6 +42,13 @@ _NOT_SIMULATED = {
 
 def _simulated(plan: type) -> "list[dataclasses.Field[Any]]":
     return [field for field in dataclasses.fields(plan) if field.name not in _NOT_SIMULATED]
+
+
+def _as_in_the_study(rule: "dataclasses.Field[Any]") -> "dataclasses.Field[Any]":
+    """Return the rule as an option that need not be given."""
+    option = copy.copy(rule)
+    option.default = dataclasses.MISSING
+    return option
 
 
 def _one_line(_context: click.Context, _parameter: click.Parameter, given: str | None) -> str | None:
@@ -287,6 +295,19 @@ _exclusion("restore", "Count again what was excluded.")
 
 @app.command()
 @_study
+@fields_as_one("rules", [_as_in_the_study(rule) for rule in SCREENING])
+def rescreen(study: str, rules: dict[str, Any]) -> None:
+    """Show what other screening rules would make of the ratings, and change nothing."""
+    from annotation.results.rescreening import rescreen
+
+    given = {name: value for name, value in rules.items() if value is not None}
+    with _opened() as (database, _):
+        print(rescreen(database, study, given).text())
+    _hint("Nothing was changed: a study keeps its rules.")
+
+
+@app.command()
+@_study
 @as_json
 def reliability(study: str, as_json: bool) -> None:
     """Show how far the ratings can be trusted."""
@@ -306,7 +327,8 @@ def reliability(study: str, as_json: bool) -> None:
     if not as_json:
         checks = screening(ratings, found.protocol, found.scales)
         for table in (checks.raters_table, checks.anchors_table):
-            print(f"\n{table.caption}\n{table.text()}")
+            print(f"\n{table.caption}\n{table.text()}" if table.rows else f"\n{table.nothing}")
+        print(f"\n{checks.falls_on_strict}")
 
 
 @app.command()

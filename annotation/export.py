@@ -25,13 +25,18 @@ it. Without audio, ``rated_clips.csv`` leads to the study's folder; so a judge l
 """
 
 import hashlib
+import io
 import json
 import platform
-from collections.abc import Mapping
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from sqlalchemy import select
@@ -56,6 +61,7 @@ from core.scales import Scales, keys
 
 _PACKAGES = ("numpy", "pandas", "scipy", "sqlalchemy", "soundfile", "soxr", "pyloudnorm")
 _CLIP_COLUMNS = ("duration_s", "loudness_lufs", "gain_db", "gain_lowered", "source_file", "source_sha256")
+_BLOCK_BYTES = 1_000_000
 # What exports have called practice clips from the first on; whoever reads them knows that word.
 _AS_EXPORTED = {"practice": "training"}
 
@@ -114,6 +120,82 @@ def export(
     StudyError
         If there is no such study, or the folder has files or cannot be written.
     """
+    found = _find(database, data, study_name, at)
+    with new_folder(folder) as unfinished:
+        for name, clip in _write_tables(found, unfinished, audio).items():
+            shutil.copyfile(clip, unfinished / name)
+        files = {name: sha256_of(path) for name, path in sorted(_written(unfinished).items())}
+        manifest = _manifest(found, files, at, audio)
+        write_atomically(unfinished / MANIFEST, json_text(asdict(manifest)))
+    return manifest
+
+
+def export_as_zip(
+    database: Database, data: Path, study_name: str, work: Path, at: datetime
+) -> tuple[str, Iterator[bytes]]:
+    """Return the name and the content of a ZIP of what `export` writes with the clips.
+
+    It is made while it is read: the clips are neither copied nor held whole, and hashed as they pass; the manifest
+    comes last. Only the tables are written, into a folder in `work` that goes at the end. Raises as `export` does.
+    """
+    found = _find(database, data, study_name, at)
+    name = f"{found.study.name}-{at:%Y%m%dT%H%M%SZ}-clips"
+    return f"{name}.zip", _zipped(found, name, work, at)
+
+
+def _zipped(found: "_Found", name: str, work: Path, at: datetime) -> Iterator[bytes]:
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        clips = _write_tables(found, Path(folder), audio=True)
+        sent, hashes = _Sent(), {}
+        with zipfile.ZipFile(sent, "w") as archive:
+            for place, path in sorted({**_written(Path(folder)), **clips}.items()):
+                digest = hashlib.sha256()
+                with path.open("rb") as source, archive.open(_entry(name, place, at), "w") as target:
+                    while block := source.read(_BLOCK_BYTES):
+                        digest.update(block)
+                        target.write(block)
+                        yield sent.take()
+                hashes[place] = digest.hexdigest()
+            manifest = _manifest(found, hashes, at, audio=True)
+            archive.writestr(_entry(name, MANIFEST, at), json_text(asdict(manifest)))
+        yield sent.take()
+
+
+def _entry(name: str, place: str, at: datetime) -> zipfile.ZipInfo:
+    return zipfile.ZipInfo(f"{name}/{place}", at.timetuple()[:6])  # stored as it is: clips hardly shrink
+
+
+class _Sent(io.RawIOBase):
+    """What a ZIP file is written into where it cannot be gone back in; `take` gives out what is new."""
+
+    def __init__(self) -> None:
+        self._new = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, block: Any) -> int:
+        self._new += block
+        return len(block)
+
+    def take(self) -> bytes:
+        new, self._new = bytes(self._new), bytearray()
+        return new
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One state of a study, to be written."""
+
+    study: Study
+    tables: dict[str, pd.DataFrame]
+    reliability: dict[str, Any]
+    audio: dict[str, Path]  # of the rated clips, by name
+    missing: list[str]
+
+
+def _find(database: Database, data: Path, study_name: str, at: datetime) -> _Found:
+    """End a study's abandoned batches, and gather its results."""
     close_abandoned(database, study_name, at)
     with database.read() as session:
         study = find_study(session, study_name)
@@ -129,19 +211,29 @@ def export(
     checks = screening(ratings, study.protocol, study.scales)
     tables |= {"mos": results.clips, "systems": results.systems, "anchors": checks.anchors, "checks": checks.raters}
     rated, missing = _with_audio(data, study, results.clips)
-    with new_folder(folder) as unfinished:
-        for name, table in tables.items():
-            write_csv(table, unfinished / f"{name}.csv")
-        report = reliability(ratings, study.scales).to_json()
-        write_atomically(unfinished / "reliability.json", json_text(report))
-        clips = tables["clips"][tables["clips"]["kind"] == "stimulus"]
-        paths = {clip: clip_path(data.resolve(), study, clip) for clip in rated["clip"]}
-        if audio:
-            paths = _write_release(unfinished / "musiceval", study.scales, {**tables, "mos": rated}, paths)
-        _rated_clips(rated, clips, study.scales, paths).to_csv(unfinished / EXPORTED)
-        manifest = _manifest(study, tables, unfinished, at, audio, missing)
-        write_atomically(unfinished / MANIFEST, json_text(asdict(manifest)))
-    return manifest
+    audio = {clip: clip_path(data.resolve(), study, clip) for clip in rated["clip"]}
+    return _Found(study, tables, reliability(ratings, study.scales).to_json(), audio, missing)
+
+
+def _write_tables(found: _Found, folder: Path, audio: bool) -> dict[str, Path]:
+    """Write all but the manifest and the clips; return the clips' files by their places, none without audio."""
+    for name, table in found.tables.items():
+        write_csv(table, folder / f"{name}.csv")
+    write_atomically(folder / "reliability.json", json_text(found.reliability))
+    mos, clips = found.tables["mos"], found.tables["clips"]
+    rated = mos[mos["clip"].isin(found.audio)].reset_index(drop=True)
+    paths, places = found.audio, {}
+    if audio:
+        names = _write_release(folder / "musiceval", found.study.scales, {**found.tables, "mos": rated})
+        places = {f"musiceval/wav/{wav}": found.audio[clip] for clip, wav in names.items()}
+        paths = {clip: folder / "musiceval" / "wav" / wav for clip, wav in names.items()}
+    stimuli = clips[clips["kind"] == "stimulus"]
+    _rated_clips(rated, stimuli, found.study.scales, paths).to_csv(folder / EXPORTED)
+    return places
+
+
+def _written(folder: Path) -> dict[str, Path]:
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
 
 
 def _with_audio(data: Path, study: Study, mos: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -219,19 +311,17 @@ def _clips(session: Session, study: Study) -> pd.DataFrame:
     return table.drop(columns=["system_id", "prompt_id"])
 
 
-def _write_release(
-    folder: Path, scales: Scales, tables: Mapping[str, pd.DataFrame], audio: Mapping[str, Path]
-) -> dict[str, Path]:
-    """Write the layout of the release, for the clips that have valid ratings; return their files by name."""
+def _write_release(folder: Path, scales: Scales, tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """Write the layout of the release without its clips; return the names of their files, by clip."""
     names = tables["clips"].set_index("clip")["musiceval"].astype(str)
     ratings, mos = tables["ratings"], tables["mos"]
-    clips = mos.assign(wav=mos["clip"].map(names), audio_path=[audio[clip] for clip in mos["clip"]])
+    clips = mos.assign(wav=mos["clip"].map(names))
     valid = ratings[(ratings["status"] == "valid") & ratings["clip"].isin(mos["clip"])]
     valid = valid.assign(wav=lambda table: table["clip"].map(names))
     numbers = {system: wav.partition("_")[0] for system, wav in zip(clips["system"], clips["wav"], strict=True)}
     systems = tables["systems"].assign(system=tables["systems"]["system"].map(numbers)).dropna(subset="system")
     write_release(folder, clips, valid, systems, scales)
-    return {clip: folder / "wav" / wav for clip, wav in zip(clips["clip"], clips["wav"], strict=True)}
+    return dict(zip(clips["clip"], clips["wav"], strict=True))
 
 
 def _raters(session: Session, study: Study) -> pd.DataFrame:
@@ -247,12 +337,9 @@ def _raters(session: Session, study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows.values(), columns=columns)
 
 
-def _manifest(
-    study: Study, tables: Mapping[str, pd.DataFrame], folder: Path, at: datetime, audio: bool, missing: list[str]
-) -> ExportManifest:
+def _manifest(found: _Found, files: dict[str, str], at: datetime, audio: bool) -> ExportManifest:
+    study, tables = found.study, found.tables
     ratings, mos = tables["ratings"], tables["mos"]
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    files = {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths}
     listing = "".join(f"{sha256}  {name}\n" for name, sha256 in files.items())
     first, last = ratings["given_at"].min(), ratings["given_at"].max()
     return ExportManifest(
@@ -279,7 +366,7 @@ def _manifest(
         files=files,
         content_sha256=hashlib.sha256(listing.encode()).hexdigest(),
         audio=audio,
-        missing_audio=missing,
+        missing_audio=found.missing,
     )
 
 

@@ -16,12 +16,14 @@ from core.scales import MUSICEVAL, Scales, keys
 
 PRESENTATIONS = ("mixed", "by-prompt")
 SCOPES = ("batch", "rater")
+ANCHOR_RULES = ("fixed", "relative")
 _MOST = 1_000_000
 _RANGES: Mapping[str, tuple[float, float]] = {  # others lie between 0 and _MOST
     "raters_per_clip": (1, _MOST),
     "batch_size": (1, 1_000),
     "anchors": (0, 100),
     "anchor_fail_below": (0, 5),
+    "anchor_margin": (0, 4),
     "lease_minutes": (0.001, _MOST),
     "close_after_days": (0.001, 36_500),
     "sample_rate_hz": (8_000, 192_000),
@@ -31,8 +33,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {  # others lie between 0 and _MOST
 }
 
 
-def _rule(default: Any, meaning: str, choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"meaning": meaning, "choices": choices})
+def _rule(default: Any, meaning: str, choices: tuple[str, ...] = (), screens: bool = False) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "choices": choices, "screens": screens})
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,22 @@ class Protocol:
     # Independent ratings; in blocks of one prompt, anchors and duplicates would stand out.
     presentation: str = _rule("mixed", "order of a batch: at random, or the clips of a prompt together", PRESENTATIONS)
     # The paper: any anchor under 3. Its prompt is a caption that we wrote, so its alignment proves little.
-    anchor_fail_below: float = _rule(3.0, "an anchor rated lower fails the batch")
-    anchor_scale: str = _rule("musical_impression", "scale on which anchors are judged", tuple(keys(MUSICEVAL)))
+    anchor_fail_below: float = _rule(3.0, "an anchor rated lower fails the batch", screens=True)
+    anchor_scale: str = _rule("musical_impression", "scale on which anchors are judged", tuple(keys(MUSICEVAL)), True)
+    # The paper's is the fixed one. It falls on strict raters; the other takes out what a rater gives to everything.
+    anchor_rule: str = _rule(
+        "fixed", "what an anchor is held against: that limit, or the rater's own mean", ANCHOR_RULES, True
+    )
+    # An honest rater then fails about as many batches as by the fixed rule, whatever their bias.
+    anchor_margin: float = _rule(
+        0.5, "with the relative rule, an anchor rated further below the mean of the batch's clips fails", screens=True
+    )
     # Repeats of real listeners differ by 0.54 on average, 2.7 % of them by more than 1.
-    duplicate_tolerance: float = _rule(1.0, "largest difference between the two ratings of a duplicate")
+    duplicate_tolerance: float = _rule(1.0, "largest difference between the two ratings of a duplicate", screens=True)
     # Memory of the first presentation.
     duplicate_distance: int = _rule(5, "fewest trials between the two presentations of a duplicate")
     # The paper calls the rater invalid; with dozens of batches a rater, nearly all good raters fail one once.
-    scope: str = _rule("batch", "what a failed check takes out: the batch, or all of the rater's", SCOPES)
+    scope: str = _rule("batch", "what a failed check takes out: the batch, or all of the rater's", SCOPES, True)
     training: int = _rule(5, "practice trials with explained answers, never counted")
     lease_minutes: float = _rule(45.0, "minutes without a rating after which a batch's clips are free for others")
     close_after_days: float = _rule(7.0, "days without a rating after which an open batch is closed")
@@ -81,11 +91,15 @@ class Protocol:
         if self.duplicates > self.batch_size:
             raise StudyError(f"duplicates is {self.duplicates}; a batch of {self.batch_size} clips has fewer.")
 
-    def check_new(self, scales: Scales) -> None:
-        """Refuse rules that a new study cannot keep; what was created before is read as it is."""
+    def check_scale(self, scales: Scales) -> None:
+        """Refuse to judge anchors on a scale that the study does not have."""
         known = keys(scales)
         if self.anchors and self.anchor_scale not in known:
             raise StudyError(f"anchor_scale is {self.anchor_scale!r}; it can be {' or '.join(known)}.")
+
+    def check_new(self, scales: Scales) -> None:
+        """Refuse rules that a new study cannot keep; what was created before is read as it is."""
+        self.check_scale(scales)
         if self.duplicates and not self.duplicates_in(self.batch_size, self.anchors):
             raise StudyError(
                 f"duplicate_distance is {self.duplicate_distance}; in a batch of {self.batch_size} clips and "
@@ -115,3 +129,7 @@ class Protocol:
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Read what `to_json` returned."""
         return cls(**stored)
+
+
+# The rules by which batches are judged: what was rated can be judged again under others.
+SCREENING = tuple(rule for rule in dataclasses.fields(Protocol) if rule.metadata["screens"])

@@ -6,8 +6,8 @@ the list, and a line in ``docs/study.md``. Practice is never screened.
 
 How often a rule fails a batch of a rater who did nothing wrong is computed, not simulated. An honest rater
 hears a value on the scale, adds a normal error of their own and answers with the nearest of the five points.
-Their answers to anchors scatter around the mean of anchors; the two presentations of a duplicate have the
-same value, which lies anywhere from 1.5 to 4.5.
+Their answers to anchors scatter around the mean of anchors; those to clips have values anywhere from 1.5 to 4.5,
+the two presentations of a duplicate the same.
 
 Source: the MusicEval paper, section IV.C; what it leaves open stands in `annotation.protocol`.
 """
@@ -28,8 +28,13 @@ from core.scales import MAX_SCORE, MIN_SCORE, Scales, keys
 ANCHOR_MEAN = 4.3
 ANCHOR_SD = 0.8
 INCONSISTENCY_SD = 0.45
+BIAS_SD = 0.3  # of raters, in the deviation of the anchors' answers
+STRICT = 0.5  # points that a strict rater gives less
 PAPER_BATCHES = 49  # a rater: 687 batches of 20 clips by 14 raters
+LEAST_CLIPS = 5  # rated in a batch, before anchors are held against their mean
 _VALUES = (1.5, 4.5)  # of the mean of many raters; hardly any clip of a study lies outside
+_CLIPS_MEAN = sum(_VALUES) / 2
+_CLIPS_SD = math.sqrt((_VALUES[1] - _VALUES[0]) ** 2 / 12 + INCONSISTENCY_SD**2 + 1 / 12)  # of answers in whole points
 _STEPS = 401
 
 
@@ -58,9 +63,23 @@ class Rule:
     follows_scope: bool = True  # whether `Protocol.scope` can make it a failure of the rater
 
 
+def anchor_limit(protocol: Protocol, n_clips: int, own_mean: float) -> float:
+    """Return the rating below which an anchor fails, in a batch of so many rated clips of this mean.
+
+    The relative rule takes the mean of the batch alone: it is known when the batch ends, and stays what it was
+    whatever becomes of other batches. Of fewer than `LEAST_CLIPS` clips it would say nothing; then the fixed
+    limit holds.
+    """
+    if protocol.anchor_rule == "fixed" or n_clips < LEAST_CLIPS:
+        return protocol.anchor_fail_below
+    return own_mean - protocol.anchor_margin
+
+
 def low_anchors(batch: Sequence[Presented], protocol: Protocol, _: Scales) -> list[dict[str, Any]]:
     """Return the anchors that were rated under the limit."""
-    scale, limit = protocol.anchor_scale, protocol.anchor_fail_below
+    scale = protocol.anchor_scale
+    own = [one.scores[scale] for one in batch if one.role == "stimulus" and one.scores]
+    limit = anchor_limit(protocol, len(own), sum(own) / max(len(own), 1))
     return [
         {"clip": one.clip, "position": one.position, scale: one.scores[scale], "limit": limit}
         for one in batch
@@ -68,17 +87,28 @@ def low_anchors(batch: Sequence[Presented], protocol: Protocol, _: Scales) -> li
     ]
 
 
-def anchor_chance(protocol: Protocol, _: Scales, mean: float = ANCHOR_MEAN, sd: float = ANCHOR_SD) -> float:
-    """Return the chance of a low anchor; mean and deviation are of answers before they are rounded."""
-    highest = math.ceil(protocol.anchor_fail_below) - 1  # the best answer that fails
-    one = NormalDist(mean, sd).cdf(highest + 0.5) if highest >= MIN_SCORE else 0.0
-    return float(1 - (1 - one) ** protocol.anchors)
+def anchor_chance(
+    protocol: Protocol, _: Scales, mean: float = ANCHOR_MEAN, sd: float = ANCHOR_SD, clips_mean: float = _CLIPS_MEAN
+) -> float:
+    """Return the chance of a low anchor in a full batch.
+
+    Mean and deviation are of answers to anchors before they are rounded; `clips_mean` is that of answers to clips.
+    """
+    if protocol.anchor_rule == "fixed" or protocol.batch_size < LEAST_CLIPS:
+        limits = [protocol.anchor_fail_below]
+    else:
+        own = NormalDist(clips_mean, _CLIPS_SD / math.sqrt(protocol.batch_size))
+        limits = [own.inv_cdf((step + 0.5) / _STEPS) - protocol.anchor_margin for step in range(_STEPS)]
+    answers = NormalDist(mean, sd)
+    highest = [math.ceil(limit) - 1 for limit in limits]  # the best answer that fails
+    fails = [answers.cdf(best + 0.5) if best >= MIN_SCORE else 0.0 for best in highest]
+    return float(1 - sum((1 - one) ** protocol.anchors for one in fails) / len(fails))
 
 
 def _anchor_words(anchors: list[dict[str, Any]], scales: Scales) -> Iterator[str]:
     for anchor in anchors:
         got = next(f"{scale.short} {anchor[scale.key]}" for scale in scales if scale.key in anchor)
-        yield f"anchor at {anchor['position']} got {got}; failed below {anchor['limit']:g}"
+        yield f"anchor at {anchor['position']} got {got}; failed below {anchor['limit']:.3g}"
 
 
 def unlike_duplicates(batch: Sequence[Presented], protocol: Protocol, scales: Scales) -> list[dict[str, Any]]:
@@ -156,6 +186,26 @@ RULES = [
 ]
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What the rules say of a batch: those that it fails, with the evidence."""
+
+    failed: list[tuple[Rule, Any]]
+    of_rater: bool  # whether all of its rater's batches fail with it
+
+    @property
+    def reason(self) -> str:
+        """Why it fails, in a sentence for each rule."""
+        return " ".join(rule.reason for rule, _ in self.failed)
+
+
+def judge(batch: Sequence[Presented], protocol: Protocol, scales: Scales) -> Verdict:
+    """Judge a batch by all rules."""
+    checked = [(rule, rule.check(batch, protocol, scales)) for rule in RULES]
+    failed = [(rule, evidence) for rule, evidence in checked if evidence]
+    return Verdict(failed, protocol.scope == "rater" and any(rule.follows_scope for rule, _ in failed))
+
+
 def words(evidence: Mapping[str, Any], scales: Scales) -> list[str]:
     """Return what the log holds of a failure, whichever rules it was of; nothing of an exclusion by hand."""
     return [line for rule in RULES if evidence.get(rule.figures) for line in rule.words(evidence[rule.figures], scales)]
@@ -167,9 +217,15 @@ def consequences(protocol: Protocol, scales: Scales, batches: int | None = None)
     `batches` is how many each rater will have; where it is not known, what is said is of the paper's 49.
     """
     highest_low, largest = protocol.anchor_fail_below, MAX_SCORE - MIN_SCORE
+    fixed, margin = protocol.anchor_rule == "fixed", protocol.anchor_margin
     finds_nothing = {
         "No anchor is hidden in a batch": protocol.anchors == 0,
-        f"No anchor can fail: no rating is below {highest_low:g}": protocol.anchors > 0 and highest_low <= MIN_SCORE,
+        f"No anchor can fail: no rating is below {highest_low:g}": (
+            protocol.anchors > 0 and fixed and highest_low <= MIN_SCORE
+        ),
+        f"No anchor can fail: no rating lies {margin:g} below a mean of ratings": (
+            protocol.anchors > 0 and not fixed and margin >= largest
+        ),
         "No clip comes twice": protocol.duplicates == 0,
         f"No clip that comes twice can fail: two ratings differ by {largest:g} at most": (
             protocol.duplicates > 0 and protocol.duplicate_tolerance >= largest
@@ -178,6 +234,8 @@ def consequences(protocol: Protocol, scales: Scales, batches: int | None = None)
     sentences = [f"{said}." for said, holds in finds_nothing.items() if holds]
     if len(sentences) > 1:
         sentences.append("So nobody is screened: a rater who answers at random counts.")
+    if protocol.anchors and not fixed and margin < largest:
+        sentences.append("Anchors are held against the rater's own mean: who gives everything a 1 passes them.")
     chance, count = false_alarms(protocol, scales)["either"], PAPER_BATCHES if batches is None else batches
     if protocol.scope == "rater" and chance > 0 and count > 0:
         sentences.append(
@@ -188,6 +246,12 @@ def consequences(protocol: Protocol, scales: Scales, batches: int | None = None)
     if protocol.training == 0:
         sentences.append("There is no practice: raters go from consent to clips that count.")
     return sentences
+
+
+def strict_alarm(protocol: Protocol, scales: Scales) -> float:
+    """Return the chance that the anchors fail a full batch of an honest rater who gives `STRICT` points less."""
+    sd = math.sqrt(ANCHOR_SD**2 - BIAS_SD**2)
+    return anchor_chance(protocol, scales, ANCHOR_MEAN - STRICT, sd, _CLIPS_MEAN - STRICT)
 
 
 def false_alarms(protocol: Protocol, scales: Scales) -> dict[str, float]:

@@ -33,11 +33,12 @@ from sqlalchemy.orm import Session
 
 from annotation.database import Database
 from annotation.plans import SimulationPlan
+from annotation.results.agreement import correlation
 from annotation.results.progress import progress
 from annotation.results.ratings import ratings_table
-from annotation.results.reliability import RaterReliability, correlation, reliability
+from annotation.results.reliability import RaterReliability, reliability
 from annotation.results.scores import mos_table
-from annotation.rules import false_alarms
+from annotation.rules import BIAS_SD, INCONSISTENCY_SD, false_alarms
 from annotation.schema import Batch, Clip, Prompt, Rater, Study, System
 from annotation.session import ledger, listening
 from annotation.session.answers import Reply
@@ -49,8 +50,6 @@ from core.scales import MUSICEVAL, Scales, keys
 Points = NDArray[np.float64]  # one number a scale, in the order of the study's
 Random = np.random.Generator
 
-BIAS_SD = 0.3
-INCONSISTENCY_SD = 0.45  # of one rater's answers to the same clip, before rounding
 THINKS_S = {"honest": 8.0, "quitting": 8.0, "straight-lining": 1.5, "careless": 0.5}  # median, after the clip
 
 _SYSTEM_QUALITY = (1.9, 4.4)

@@ -352,8 +352,9 @@ def write_release(
 ) -> None:
     """Write the layout above, with a file of the systems' MOS, ``system_mos/total_system_mos.csv``.
 
-    `clips` has columns ``wav`` (of `wav_names`), ``prompt`` and ``audio_path``; `ratings` has ``wav`` and
-    ``rater``; `systems` has ``system``; each has the scales. The lists have all of the scales, in order.
+    `clips` has columns ``wav`` (of `wav_names`), ``prompt`` and ``audio_path``, without which no audio is copied;
+    `ratings` has ``wav`` and ``rater``; `systems` has ``system``; each has the scales. The lists have all of the
+    scales, in order.
     """
     for name, table, subject in (
         (_list_name(TOTAL), clips, ["wav"]),
@@ -369,5 +370,6 @@ def write_release(
         text = "".join(f"{line}\n" for line in (HEADING, *lines))
         (folder / name).write_text(text, encoding="utf-8", newline="")
     (folder / "wav").mkdir()
-    for wav, audio in zip(clips["wav"], clips["audio_path"], strict=True):
-        shutil.copyfile(audio, folder / "wav" / wav)
+    if "audio_path" in clips:
+        for wav, audio in zip(clips["wav"], clips["audio_path"], strict=True):
+            shutil.copyfile(audio, folder / "wav" / wav)

@@ -1,34 +1,26 @@
 """The page *Studies*: for whoever runs listening tests. Figures first, controls below them.
 
-It stands behind the administrator's sign-in, as its downloads do. An export is packed into the data folder,
-which is not served otherwise, and its link works for `EXPORT_LIFE_S`. What is shown of a study is said by
-`annotation.results`; what somebody gave (names, comments, reasons) is escaped by the templates.
+It stands behind the administrator's sign-in, as its downloads do (`webapp.exports`). What is shown of a study is said
+by `annotation.results`; what somebody gave (names, comments, reasons) is escaped by the templates.
 """
 
+import dataclasses
 import json
-import re
-import shutil
-import tempfile
-import time
-import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pandas as pd
 from markupsafe import Markup
-from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from annotation.database import now
-from annotation.export import export
+from annotation.protocol import SCREENING, Protocol
 from annotation.results import Table
 from annotation.results.changes import Comparison, what_if
 from annotation.results.reliability import RATER_FIGURES_MEAN
+from annotation.results.rescreening import Rescreening, rescreen
 from annotation.results.scores import Results
 from annotation.results.status import FIGURES, Overview, overview
 from annotation.rules import words
@@ -36,87 +28,32 @@ from annotation.session.exclusions import Change, possible_changes
 from annotation.studies import find_study, invite, renew, shown_time, study_names
 from core.errors import StudyError
 from core.scales import Scale
+from webapp.exports import CLIPS, Packed, clips_route, export_route, pack_export
 from webapp.handlers import BY_ITSELF, PRIVATE, told
 from webapp.html import html_table, render
 from webapp.listening_api import StudyStore
 from webapp.system_plot import download, systems_plot
 
-EXPORTS = "/admin/export"
-EXPORT_LIFE_S = 3_600.0
-_EXPORT_NAME = re.compile(r"[a-z0-9-]+-\d{8}T\d{6}Z\.zip")
-_GONE = "There is no such export any more. Prepare it again on the page Studies."
-_MEGABYTE = 1_000_000
 _AUTHOR = "administrator"
 _UNDO_REASON = "The change before was undone at once."
 
 _INVITE = "Codes are shown once. Give each rater theirs, for the tab Listening test."
 _RENEW = "The rater’s old code ends, and so does every sign-in made with it. Ratings stay."
 _EXPORT = "All ratings, scores and logs as CSV files."
-_AUDIO = "With the clips, in the layout of the MusicEval release"
 _WITHOUT_PRACTICE = "Without practice"
 _TRAIN = (
     "Two small heads learn what the raters of this study said: minutes on a CPU. The tab Training shows the "
     "run, has other recipes, and makes the result the judge of this server."
 )
 _CHANGE = "Nothing changes until you confirm. Every change can be undone, and stays in the log."
+_RULES = (
+    "A study keeps its rules. Here its ratings are judged by others, so that you see whom they fall on: which batches "
+    "would count, and what would become of the scores. What was done by hand stays. Nothing is changed."
+)
 _IN_TURN: dict[str, Any] = {"concurrency_id": "changes", "concurrency_limit": 1}  # answered as they were clicked
 _VIEW = '<div class="me-desk">${value}</div>'  # what handlers return is HTML already
 
 Shown = dict[Any, Any]  # what changes, by the part of the page
-
-
-@dataclass(frozen=True)
-class Packed:
-    """An export that can be downloaded; the hash is that of its manifest."""
-
-    name: str
-    size_bytes: int
-    content_sha256: str
-    missing_audio: tuple[str, ...] = ()  # clips whose file is not there
-
-    @property
-    def size(self) -> str:
-        """The size in words."""
-        if self.size_bytes < _MEGABYTE:
-            return f"{self.size_bytes / 1000:.0f} kB"
-        return f"{self.size_bytes / _MEGABYTE:.1f} MB"
-
-
-def pack_export(store: StudyStore, study_name: str, at: datetime, audio: bool = False) -> Packed:
-    """Pack the export of a study for `export_route`; older ones than `EXPORT_LIFE_S` are deleted."""
-    folder = store.data / "exports"
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
-        if path.stat().st_mtime < time.time() - EXPORT_LIFE_S:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as work:
-        files = Path(work) / f"{study_name}-{at:%Y%m%dT%H%M%SZ}"
-        manifest = export(store.database, store.data, study_name, files, at, audio)
-        packed = Path(work) / f"{files.name}.zip"
-        with zipfile.ZipFile(packed, "w") as archive:
-            for path in sorted(path for path in files.rglob("*") if path.is_file()):
-                # Clips hardly shrink, so they are stored as they are.
-                method = zipfile.ZIP_STORED if path.suffix == ".wav" else zipfile.ZIP_DEFLATED
-                archive.write(path, path.relative_to(work), method)
-        size_bytes = packed.stat().st_size
-        packed.replace(folder / packed.name)
-    return Packed(packed.name, size_bytes, manifest.content_sha256, tuple(manifest.missing_audio))
-
-
-def export_route(data: Path) -> Route:
-    """Return what serves the packed exports; whoever asks is to have passed the sign-in."""
-
-    def serve(request: Request) -> Response:
-        path = data / "exports" / request.path_params["name"]
-        if (
-            not _EXPORT_NAME.fullmatch(path.name)
-            or not path.is_file()
-            or path.stat().st_mtime < time.time() - EXPORT_LIFE_S
-        ):
-            return PlainTextResponse(_GONE, 404)
-        return FileResponse(path, media_type="application/zip", filename=path.name)
-
-    return Route(f"{EXPORTS}/{{name}}", serve, methods=["GET"])
 
 
 def view(name: str, found: Overview) -> Markup:
@@ -139,6 +76,11 @@ def comparison(change: Change, compared: Comparison) -> Markup:
     scales = compared.before.scales
     tables = [(_table(compared.table(scale)), compared.moved(scale)) for scale in scales]
     return render("study_comparison.html", offer=_offer(change), ratings=compared.ratings, tables=tables)
+
+
+def rescreening(found: Rescreening) -> Markup:
+    """Show what other screening rules would make of the ratings."""
+    return render("study_rescreening.html", found=found, table=_table)
 
 
 def _table(table: Table) -> Markup:
@@ -174,7 +116,7 @@ def _offer(change: Change) -> str:
 
 
 def _note(sentence: str, packed: Packed | None = None) -> Markup:
-    return render("study_note.html", sentence=sentence, packed=packed)
+    return render("study_note.html", sentence=sentence, packed=packed, clips=CLIPS)
 
 
 def _codes(invited: Sequence[tuple[str, str]]) -> Markup:
@@ -198,7 +140,7 @@ def build_study_tab(app: gr.Blocks, store: StudyStore, train: Callable[[str], st
     """Lay the page out in the open `gr.Blocks`; return the routes of its downloads."""
     page = StudyPage(store, train)
     app.load(told(page.open), page.asked, page.opened, **BY_ITSELF)
-    return [export_route(store.data)]
+    return [export_route(store.data), clips_route(store)]
 
 
 class StudyPage:
@@ -228,11 +170,13 @@ class StudyPage:
                 with gr.Tab("Screening"):
                     self.views["screening"] = _html()
                     self._lay_out_changes()
+                    self._lay_out_rules()
                 with gr.Tab("Reliability"):
                     self.views["reliability"] = _html()
         self.asked = [self.study, self.shown]
         controls = [self.study, self.nothing, self.desk, self.clips, self.change, self.rater, self.shown]
-        left = [self.training_note, self.export_note, self.codes, *self.compared, self.made, self.done]
+        notes = [self.training_note, self.export_note, self.codes, self.rescreened]
+        left = [*notes, *self.compared, self.made, self.done, *self.rules]
         self.opened = [*controls, *self.views.values(), *left]
         self._on(refresh.click, self.open, self.asked, self.opened)
         self._on(self.invited, self.open, self.asked, self.opened)
@@ -269,15 +213,14 @@ class StudyPage:
         )
         with gr.Row(elem_classes="me-uses"):
             self.training_note = self._use("Train from this study", _TRAIN, "Train from this study", self.train)
-            self.export_note = self._use("Export", _EXPORT, "Prepare the export", self.export, _AUDIO)
+            self.export_note = self._use("Export", _EXPORT, "Prepare the export", self.export)
 
-    def _use(self, title: str, meaning: str, name: str, handler: Callable[..., Any], choice: str = "") -> gr.HTML:
+    def _use(self, title: str, meaning: str, name: str, handler: Callable[..., Any]) -> gr.HTML:
         with gr.Column(min_width=280):
             gr.HTML(render("study_use.html", title=title, meaning=meaning), apply_default_css=False)
-            chosen = [gr.Checkbox(False, label=choice)] if choice else []
             button = gr.Button(name)
             note = _html()
-        self._on(button.click, handler, [self.study, *chosen], [note])
+        self._on(button.click, handler, [self.study], [note])
         return note
 
     def _lay_out_changes(self) -> None:
@@ -305,6 +248,14 @@ class StudyPage:
         for event in (cancel.click, self.change.input):
             self._on(event, self.cancel, [], self.compared, **_IN_TURN)
 
+    def _lay_out_rules(self) -> None:
+        gr.HTML(render("study_use.html", title="Other rules", meaning=_RULES), apply_default_css=False)
+        with gr.Row(elem_classes="me-bar"):
+            self.rules = [_rule(rule) for rule in SCREENING]
+        judge = gr.Button("Show what these rules would do")
+        self.rescreened = _html()
+        self._on(judge.click, self.rescreen, [self.study, *self.rules], [self.rescreened])
+
     def open(self, current: str | None, before: str | None = None) -> Shown:
         """Show the study that was chosen; the newest where none was, or it is gone.
 
@@ -327,7 +278,7 @@ class StudyPage:
             **shown,
             **{part: view(part_name, found) for part_name, part in self.views.items()},
             self.study: gr.update(choices=names, value=name),
-            **({} if name == before else self.leave()),
+            **({} if name == before else {**self.leave(), **self._own_rules(found)}),
             self.shown: name,
             self.clips: _clips(found.results),
             self.change: gr.update(choices=[_offer(change) for change in found.changes], **unchosen),
@@ -344,6 +295,28 @@ class StudyPage:
             self.effect: gr.update(visible=True),
             self.confirmation: gr.update(value=_offer(change)),
         }
+
+    def rescreen(self, study: str | None, *values: Any) -> Markup:
+        """Show what other rules would make of the ratings."""
+        rules = {rule.name: value for rule, value in zip(SCREENING, values, strict=True)}
+        lacking = [rule.metadata["meaning"] for rule in SCREENING if rules[rule.name] is None]
+        if lacking:
+            raise StudyError(f"Fill in every rule. Empty is: {', '.join(lacking)}.")
+        return rescreening(rescreen(self._store.database, study or "", rules))
+
+    def _own_rules(self, found: Overview) -> Shown:
+        """Show the rules of a study, to be exchanged for others."""
+        rules, scales = found.status.protocol, [(scale.title, scale.key) for scale in found.results.scales]
+        shown: Shown = {}
+        for part, rule in zip(self.rules, SCREENING, strict=True):
+            value = getattr(rules, rule.name)
+            if rule.name == "anchor_scale":
+                # Without anchors it may be a scale that the study does not have, which a menu would refuse.
+                known = value if value in dict(scales).values() else scales[0][1]
+                shown[part] = gr.update(value=known, choices=scales)
+            else:
+                shown[part] = gr.update(value=value)
+        return shown
 
     def confirm(self, waiting: Change | None, reason: str, author: str) -> Shown:
         """Make the change that was shown."""
@@ -379,7 +352,7 @@ class StudyPage:
 
     def leave(self) -> Shown:
         """Take away what was said of another study."""
-        notes = dict.fromkeys((self.training_note, self.export_note, self.codes), "")
+        notes = dict.fromkeys((self.training_note, self.export_note, self.codes, self.rescreened), "")
         return {**self.cancel(), **notes, self.made: None, self.done: gr.update(visible=False)}
 
     def invite(self, study: str | None, count: float | None, without_practice: bool = False) -> Markup:
@@ -394,9 +367,9 @@ class StudyPage:
             found = find_study(session, study or "")
             return _codes([(str(rater), renew(session, found, rater or "", now(session)))])
 
-    def export(self, study: str | None, audio: bool = False) -> Markup:
-        """Pack an export; return the link to it."""
-        return _note("", pack_export(self._store, study or "", datetime.now(UTC), audio))
+    def export(self, study: str | None) -> Markup:
+        """Pack the tables; return the links to them and to the export with the clips."""
+        return _note("", pack_export(self._store, study or "", datetime.now(UTC)))
 
     def train(self, study: str | None) -> Markup:
         """Start a run on the ratings of the study."""
@@ -411,6 +384,13 @@ class StudyPage:
             if _offer(change) == offer:
                 return change
         raise StudyError(f"{offer}: this was done already, or in another study. Press Refresh.")
+
+
+def _rule(rule: "dataclasses.Field[Any]") -> gr.Dropdown | gr.Number:
+    name, value = rule.name.replace("_", " ").capitalize(), getattr(Protocol(), rule.name)
+    shown: dict[str, Any] = {"value": value, "label": name, "info": rule.metadata["meaning"], "min_width": 240}
+    choices = list(rule.metadata["choices"])
+    return gr.Dropdown(choices, **shown) if choices else gr.Number(**shown)
 
 
 def _html() -> gr.HTML:

@@ -37,6 +37,6 @@ class Table:
         return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
 
 
-def number(value: float | None, form: str = ".2f") -> str:
-    """Say a figure; what so few ratings cannot tell is a dash."""
+def number(value: float | None, form: str = "z.2f") -> str:
+    """Say a figure, without a minus before zero; what so few ratings cannot tell is a dash."""
     return "–" if value is None or math.isnan(value) else format(value, form)

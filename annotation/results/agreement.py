@@ -4,6 +4,7 @@ Conventions: a rating is one element of arrays of equal length; `clip` and `rate
 gaps; scores are points from 1 to 5; what so few ratings cannot tell is None.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,6 +18,7 @@ Codes = NDArray[np.intp]
 
 LEAST_PAIRS = 10  # of answers to the same clip, before it is told how they differ
 LEAST_DEGREES = 10  # of freedom, before a change over time is told
+ROUNDING = 1 / 12  # variance of answers in whole points, however much raters agree
 
 _MOST_STEPS = 1000
 
@@ -99,7 +101,7 @@ def trend(clip: Codes, rater: Codes, score: Numbers, step: Numbers) -> Trend | N
         return None
     slope = residual_step @ residual_score / spread
     rest = residual_score - slope * residual_step
-    reach = stats.t.ppf(0.975, free) * np.sqrt(rest @ rest / free / spread)
+    reach = stats.t.ppf(0.975, free) * np.sqrt(max(rest @ rest / free, ROUNDING) / spread)
     return Trend(float(slope), float(slope - reach), float(slope + reach))
 
 
@@ -141,3 +143,10 @@ def outlier_screen(clip: Codes, score: Numbers, threshold: float) -> OutlierScre
     outside = int((np.abs(residual[possible]) > threshold * sd[possible]).sum())
     fires = bool(possible.any())
     return OutlierScreen(threshold, needed, int((n >= needed).sum()), fires, outside if fires else None)
+
+
+def correlation(one: Sequence[float] | Numbers, other: Sequence[float] | Numbers) -> float | None:
+    """Pearson's correlation; None for fewer than three values, or for values that are all the same."""
+    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return None
+    return float(np.corrcoef(one, other)[0, 1])

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
+import pandas as pd
+
 from annotation.database import Database
 from annotation.results import Table
-from annotation.results.ratings import ratings_table
+from annotation.results.ratings import read_ratings, with_standing
 from annotation.results.scores import STANDING, Results, standing
+from annotation.session import exclusions
 from annotation.session.exclusions import Change
 from annotation.studies import find_study
-from core.scales import Scale
+from core.scales import Scale, Scales
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,11 @@ class Comparison:
 
     before: Results
     after: Results
+
+    @classmethod
+    def of(cls, before: pd.DataFrame, after: pd.DataFrame, scales: Scales) -> "Comparison":
+        """Compute both from tables of ratings."""
+        return cls(Results.of(before, scales), Results.of(after, scales))
 
     @property
     def ratings(self) -> str:
@@ -50,10 +58,12 @@ class Comparison:
 def what_if(database: Database, change: Change) -> Comparison:
     """Compare the results with those after a change, which is not made: raters need not wait for a preview.
 
-    A batch that was never screened, because it ended while it was left out, is taken as one that passes. Raises
-    as `Change.make` does.
+    Raises as `Change.make` does.
     """
     with database.read() as session:
         study = find_study(session, change.study)
-        before, after = ratings_table(session, study), ratings_table(session, study, change)
-    return Comparison(Results.of(before, study.scales), Results.of(after, study.scales))
+        out = exclusions.out_after(session, study, change)
+        both = exclusions.standing(session, study), exclusions.standing(session, study, out)
+        read = read_ratings(session, study)
+    before, after = (with_standing(read, study, batches) for batches in both)
+    return Comparison.of(before, after, study.scales)

@@ -8,18 +8,19 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import and_, select
+from sqlalchemy import String, and_, select, type_coerce
 from sqlalchemy.orm import Session, aliased
 
 from annotation.schema import Batch, Clip, Prompt, Rater, Rating, Response, Study, System, Trial
-from annotation.session.exclusions import Change, standing
+from annotation.session.exclusions import standing
 from core.scales import keys
 
+Standing = Mapping[int, tuple[str, str]]  # of batches by id, as `exclusions.standing` returns it
 STATUSES = ("valid", "surplus", "pending", "excluded", "check", "practice")
 
 
-def ratings_table(session: Session, study: Study, change: Change | None = None) -> pd.DataFrame:
-    """Read every rating ever given in a study, in the order of giving, with its standing now, or after a change.
+def ratings_table(session: Session, study: Study) -> pd.DataFrame:
+    """Read every rating ever given in a study, in the order of giving, with its standing now.
 
     The columns are ``clip`` (its opaque name), ``kind``, ``system``, ``prompt``, ``rater`` (pseudonym),
     ``batch`` (its number; 0 is practice), ``role``, ``position``, the scales, ``comment``, ``heard_s``,
@@ -28,6 +29,11 @@ def ratings_table(session: Session, study: Study, change: Change | None = None) 
     batch has ended; ``excluded``; ``check`` for anchors and second presentations of duplicates; or
     ``practice``. The reason is empty for valid ratings.
     """
+    return with_standing(read_ratings(session, study), study, standing(session, study))
+
+
+def read_ratings(session: Session, study: Study) -> pd.DataFrame:
+    """Read what `ratings_table` has, with ``batch_id`` in place of the standing."""
     on = {key: aliased(Rating) for key in keys(study.scales)}
     query = (
         select(
@@ -43,9 +49,9 @@ def ratings_table(session: Session, study: Study, change: Change | None = None) 
             Response.comment,
             Response.heard_s,
             Clip.duration_s,
-            Trial.shown_at,
-            Trial.served_at,
-            Response.given_at,
+            # As text: pandas reads a column of times at once, SQLAlchemy each by itself.
+            *(type_coerce(time, String).label(time.key) for time in (Trial.shown_at, Trial.served_at)),
+            type_coerce(Response.given_at, String).label("given_at"),
             Batch.id.label("batch_id"),
         )
         .select_from(Response)
@@ -62,25 +68,27 @@ def ratings_table(session: Session, study: Study, change: Change | None = None) 
         query = query.join(rating, and_(rating.trial_id == Trial.id, rating.scale == key))
     table = pd.DataFrame(session.execute(query).all(), columns=list(query.selected_columns.keys()))
     for time in ("shown_at", "served_at", "given_at"):
-        table[time] = pd.to_datetime(table[time], utc=True)
-    _add_standing(table, study.protocol.raters_per_clip, standing(session, study, change))
-    return table.drop(columns="batch_id")
+        table[time] = pd.to_datetime(table[time], utc=True, format="ISO8601")
+    return table
 
 
-def _add_standing(table: pd.DataFrame, raters_per_clip: int, batches: Mapping[int, tuple[str, str]]) -> None:
-    stimulus = table["role"] == "stimulus"
-    state = table["batch_id"].map({batch_id: state for batch_id, (state, _) in batches.items()})
+def with_standing(read: pd.DataFrame, study: Study, batches: Standing) -> pd.DataFrame:
+    """Add the standing to what `read_ratings` read."""
+    limit, stimulus = study.protocol.raters_per_clip, read["role"] == "stimulus"
+    state = read["batch_id"].map({batch_id: state for batch_id, (state, _) in batches.items()})
     reasons = {batch_id: reason for batch_id, (_, reason) in batches.items()}
     counting = stimulus & (state == "valid")
-    earlier = table[counting].groupby("clip").cumcount().reindex(table.index, fill_value=0)
-    check = table["role"].map({"anchor": "hidden anchor", "duplicate": "second presentation"})
+    earlier = read[counting].groupby("clip").cumcount().reindex(read.index, fill_value=0)
+    check = read["role"].map({"anchor": "hidden anchor", "duplicate": "second presentation"})
     cases = {
-        "practice": (table["role"] == "practice", "practice never counts"),
+        "practice": (read["role"] == "practice", "practice never counts"),
         "check": (~stimulus, check),
         "pending": (state == "open", "the batch has not ended"),
-        "excluded": (state == "excluded", table["batch_id"].map(reasons)),
-        "surplus": (earlier >= raters_per_clip, f"the clip has its {raters_per_clip} valid ratings"),
+        "excluded": (state == "excluded", read["batch_id"].map(reasons)),
+        "surplus": (earlier >= limit, f"the clip has its {limit} valid ratings"),
     }
     conditions = [condition for condition, _ in cases.values()]
-    table["status"] = np.select(conditions, list(cases), "valid")
-    table["reason"] = np.select(conditions, [reason for _, reason in cases.values()], "")
+    return read.drop(columns="batch_id").assign(
+        status=np.select(conditions, list(cases), "valid"),
+        reason=np.select(conditions, [reason for _, reason in cases.values()], ""),
+    )

@@ -9,7 +9,6 @@ repeats of the same clip, change with time and place. A rater: bias and inconsis
 beside their signs of not listening.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,11 +18,11 @@ import pandas as pd
 from annotation.results import Figure, Table, number
 from annotation.results.agreement import (
     LEAST_PAIRS,
-    Numbers,
     OutlierScreen,
     Repeats,
     Trend,
     alpha,
+    correlation,
     icc,
     outlier_screen,
     repeats,
@@ -108,16 +107,16 @@ def _change(scale: ScaleReliability, step: str) -> str:
     found = scale.change_per.get(step)
     if found is None:
         return "– (too few ratings to tell it from clips and raters)"
-    return f"{found.slope:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+    return f"{found.slope:+z.4f} [{found.low:+z.4f}, {found.high:+z.4f}]"
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
+    return "" if low is None or high is None else f" [{low:z.2f}, {high:z.2f}]"
 
 
 def _outliers(scale: ScaleReliability, index: int) -> str:
     if not scale.screens:
-        return "–"
+        return _say(scale, "mean", scale.mean)
     screen = scale.screens[index]
     if not screen.can_fire:
         return f"none is possible before a clip has {screen.ratings_needed} ratings"
@@ -125,17 +124,17 @@ def _outliers(scale: ScaleReliability, index: int) -> str:
 
 
 SCALE_FIGURES: tuple[Figure[ScaleReliability], ...] = (
-    Figure("Mean of all clips", lambda scale: number(scale.mean)),
+    Figure("Mean of all clips", lambda scale: _say(scale, "mean", scale.mean)),
     Figure("95 % interval of the middling clip: its MOS ±", lambda s: _say(s, "interval", s.interval_half_width)),
     Figure(
         "Krippendorff’s alpha, interval kind (agreement: 0 chance, 1 perfect)",
         lambda scale: _say(scale, "agreement", scale.alpha),
     ),
     Figure("Krippendorff’s alpha, ordinal kind", lambda scale: _say(scale, "agreement", scale.alpha_ordinal)),
-    Figure("Intraclass correlation of one rating", lambda scale: _say(scale, "agreement", scale.icc_one_rating)),
+    Figure("Intraclass correlation of one rating", lambda scale: _say(scale, "icc", scale.icc_one_rating)),
     Figure(
         "Intraclass correlation of a clip’s MOS (how well it would come again with other raters)",
-        lambda scale: _say(scale, "agreement", scale.icc_mos),
+        lambda scale: _say(scale, "icc", scale.icc_mos),
     ),
     Figure("Change from batch to batch, in points", lambda scale: _change(scale, "batch")),
     Figure("Change from place to place in a batch", lambda scale: _change(scale, "position")),
@@ -166,7 +165,7 @@ RATER_FIGURES: tuple[Figure[RaterFigures], ...] = (
 RATER_FIGURES_MEAN = (
     "Bias: points that a rater gives above the others; inconsistency: standard deviation of their own "
     "answers (both by ITU-T P.910, with 95 % intervals); r: correlation with the mean of the others. A dash: fewer "
-    f"than {LEAST_DEGREES} ratings that could tell."
+    f"than {LEAST_DEGREES} ratings that could tell, or answers so much alike that they cannot."
 )
 
 
@@ -255,6 +254,7 @@ def scale_reliability(ratings: pd.DataFrame, valid: pd.DataFrame, scale: str) ->
     again = repeats(both[scale].to_numpy(float), both[f"{scale}_again"].to_numpy(float))
     lacking = {} if len(both) >= LEAST_PAIRS else {"repeats": _needs(LEAST_PAIRS - len(both), "clips heard twice")}
     if valid.empty:
+        lacking |= dict.fromkeys(("mean", "interval", "agreement", "icc"), "no rating is valid yet")
         return ScaleReliability(None, None, again, lacking=lacking)
     mos = mos_table(valid, [scale])
     reach = ((mos[f"{scale}_high"] - mos[f"{scale}_low"]) / 2).median()
@@ -263,7 +263,11 @@ def scale_reliability(ratings: pd.DataFrame, valid: pd.DataFrame, scale: str) ->
     twice = int((mos["n_ratings"] > 1).sum())
     enough = twice >= LEAST_CLIPS
     if not enough:
-        lacking["agreement"] = _needs(LEAST_CLIPS - twice, "clips with two ratings")
+        lacking |= dict.fromkeys(("agreement", "icc"), _needs(LEAST_CLIPS - twice, "clips with two ratings"))
+    elif valid[scale].nunique() < 2:
+        lacking |= dict.fromkeys(("agreement", "icc"), "all ratings are the same")
+    elif mos[scale].nunique() < 2:
+        lacking["icc"] = "all clips have the same mean"
     clip, rater = pd.factorize(valid["clip"])[0], pd.factorize(valid["rater"])[0]
     score = valid[scale].to_numpy(float)
     single, mean = (icc(clip, score) if enough else None) or (None, None)
@@ -294,8 +298,7 @@ def _rater_figures(valid: pd.DataFrame, scale: str) -> dict[str, RaterFigures]:
     model = fit(clip, rater, score).raters.astype(object)
     untold = model["degrees"] < LEAST_DEGREES
     followed = untold | (model["inconsistency"] < LEAST_INCONSISTENCY)
-    model.loc[followed, ["inconsistency", "inconsistency_low", "inconsistency_high"]] = None
-    model.loc[untold, ["bias", "bias_low", "bias_high"]] = None
+    model.loc[followed, [f"{name}{end}" for name in ("bias", "inconsistency") for end in ("", "_low", "_high")]] = None
     model = model.drop(columns="degrees")
     n = np.bincount(clip)[clip]
     others = np.full(len(score), np.nan)
@@ -309,10 +312,3 @@ def _rater_figures(valid: pd.DataFrame, scale: str) -> dict[str, RaterFigures]:
             **row,
         )
     return figures
-
-
-def correlation(one: Sequence[float] | Numbers, other: Sequence[float] | Numbers) -> float | None:
-    """Pearson's correlation; None for fewer than three values, or for values that are all the same."""
-    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
-        return None
-    return float(np.corrcoef(one, other)[0, 1])

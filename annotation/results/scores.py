@@ -13,7 +13,7 @@ bootstrap", Annals of Applied Statistics 1(2), 2007. Which systems differ is tol
 S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6(2), 1979.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from annotation.results import Table
+from annotation.results.agreement import ROUNDING
 from core.errors import counted
 from core.scales import MAX_SCORE, MIN_SCORE, Scales, keys
 
@@ -31,7 +32,6 @@ Numbers = NDArray[np.float64]
 LEAST_RATINGS = 3  # of a clip, before it has an interval
 LEAST_DEGREES = 10  # of freedom, that the ratings of all clips give their common variance
 LEAST_CLIPS, LEAST_RATERS = 5, 3  # of a system, before it has an interval and a rank
-_ROUNDING = 1 / 12  # variance of answers in whole points, however much raters agree
 _LEVEL = 0.975
 _ALPHA = 0.05  # chance that any pair of equal systems is told apart
 _REPLICATES = 1000
@@ -74,10 +74,10 @@ def _needs(count: int, what: str) -> str:
 def _variance_within(valid: pd.DataFrame, scale: str) -> float:
     """Return the variance of ratings around the means of their clips."""
     if valid.empty:
-        return _ROUNDING
+        return ROUNDING
     groups = valid.groupby("clip")[scale]
     squares = float(((valid[scale] - groups.transform("mean")) ** 2).sum())
-    return float(max(squares / max(len(valid) - groups.ngroups, 1), _ROUNDING))
+    return float(max(squares / max(len(valid) - groups.ngroups, 1), ROUNDING))
 
 
 def _within_scale(mean: pd.Series, reach: pd.Series, enough: pd.Series) -> tuple[pd.Series, pd.Series]:
@@ -96,7 +96,8 @@ def system_table(
     The columns are ``system``, ``n_clips``, ``n_raters``, ``n_ratings`` and, for the key of each scale, the mean
     under the key, ``<key>_low``, ``<key>_high``, ``<key>_rank`` (1 is best; equals share a rank) and the ranks
     that are possible, ``<key>_rank_low`` to ``<key>_rank_high``: systems that do not differ share some. A system
-    without an interval has no rank; ``no_interval`` says why. `clips` is the table of `mos_table`.
+    without an interval has no rank, nor has one alone; ``no_interval`` says why there is no interval. `clips` is the
+    table of `mos_table`.
     """
     valid, scales = ratings[ratings["status"] == "valid"], list(scales)
     clips = mos_table(valid, scales) if clips is None else clips
@@ -106,9 +107,8 @@ def system_table(
     table = table.reindex(sorted(table.index))
     enough = (table["n_clips"] >= LEAST_CLIPS) & (table["n_raters"] >= LEAST_RATERS)
     degrees = table[["n_clips", "n_raters"]].min(axis=1) - 1
-    for key in scales:
+    for key, draws in zip(scales, _draw_systems(valid, scales, clips, np.random.default_rng(seed)), strict=True):
         table[key] = groups[key].mean()
-        draws = _draw_systems(valid, key, clips, np.random.default_rng(seed))
         floor = _variance_within(valid, key) / table["n_ratings"]
         spread = np.sqrt(np.maximum(pd.DataFrame(draws, table.index).var(axis=1), floor))
         reach = stats.t.ppf(_LEVEL, np.maximum(degrees, 1)) * spread
@@ -124,34 +124,37 @@ def _system_lacks(clips: int, raters: int) -> str:
     return _needs(LEAST_RATERS - raters, "rater") if raters < LEAST_RATERS else ""
 
 
-def _draw_systems(valid: pd.DataFrame, scale: str, clips: pd.DataFrame, random: np.random.Generator) -> Numbers:
-    """Return the bootstrap's means: systems, in the order of their names, by replicates."""
+def _draw_systems(
+    valid: pd.DataFrame, scales: Sequence[str], clips: pd.DataFrame, random: np.random.Generator
+) -> Numbers:
+    """Return the bootstrap's means: scales by systems, in the order of their names, by replicates."""
     # `scipy.stats.bootstrap` resamples along one axis; here clips and raters are drawn at once.
     if clips.empty:
-        return np.empty((0, _REPLICATES))
+        return np.empty((len(scales), 0, _REPLICATES))
     rater, raters = pd.factorize(valid["rater"])
     clip = pd.Index(clips["clip"]).get_indexer(valid["clip"])
-    sums, counts = np.zeros((2, len(clips), len(raters)))
-    np.add.at(sums, (clip, rater), valid[scale].to_numpy(float))
+    counts, sums = np.zeros((len(clips), len(raters))), np.zeros((len(scales), len(clips), len(raters)))
     np.add.at(counts, (clip, rater), 1.0)
+    for of_scale, scale in zip(sums, scales, strict=True):
+        np.add.at(of_scale, (clip, rater), valid[scale].to_numpy(float))
     drawn = random.multinomial(len(raters), np.full(len(raters), 1 / len(raters)), _REPLICATES).T
     weights = counts @ drawn
     known = weights > 0  # at least one of the clip's raters was drawn
-    means = np.divide(sums @ drawn, weights, out=np.zeros_like(weights), where=known)
+    means = np.divide(sums @ drawn, weights, out=np.zeros((len(scales), *weights.shape)), where=known)
     systems = []
     for _, rows in sorted(clips.groupby("system").indices.items()):
         times = random.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), _REPLICATES).T * known[rows]
-        total, n = (times * means[rows]).sum(axis=0), times.sum(axis=0)
-        systems.append(np.divide(total, n, out=np.full(_REPLICATES, np.nan), where=n > 0))
-    return np.array(systems)
+        total, n = (times * means[:, rows]).sum(axis=1), times.sum(axis=0)
+        systems.append(np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0))
+    return np.stack(systems, axis=1)
 
 
 def _add_ranks(table: pd.DataFrame, key: str, enough: pd.Series, draws: Numbers, degrees: pd.Series) -> None:
-    """Rank the systems that have an interval; two of them share possible ranks unless they surely differ."""
-    table[f"{key}_rank"] = table[key].where(enough).rank(ascending=False, method="min")
-    table[f"{key}_rank_low"] = table[f"{key}_rank_high"] = np.nan
-    if not enough.any():
+    """Rank the systems that have an interval, if any do; two share possible ranks unless they surely differ."""
+    table[f"{key}_rank"] = table[f"{key}_rank_low"] = table[f"{key}_rank_high"] = np.nan
+    if enough.sum() < 2:
         return
+    table[f"{key}_rank"] = table[key].where(enough).rank(ascending=False, method="min")
     ranked, means = draws[enough], table.loc[enough, key].to_numpy()
     above = means[:, None] - means[None, :]
     differ = _surely_differ(above, ranked[:, ~np.isnan(ranked).any(axis=0)], degrees[enough].to_numpy())
@@ -214,5 +217,7 @@ def standing(row: Mapping[str, Any], scale: str, suffix: str = "") -> str:
     score, low, high, rank, best, worst = (row[f"{scale}{part}{suffix}"] for part in parts)
     if np.isnan(low):
         return f"{score:.2f} – ({row[f'no_interval{suffix}']})"
+    if np.isnan(rank):
+        return f"{score:.2f} [{low:.2f}, {high:.2f}] – (a rank needs 1 more system)"
     ranks = f" ({best:.0f} to {worst:.0f})" if best < worst else ""
     return f"{score:.2f} [{low:.2f}, {high:.2f}] rank {rank:.0f}{ranks}"

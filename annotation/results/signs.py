@@ -6,9 +6,11 @@ it can never show says so (`silent_signs`).
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 
 from annotation.protocol import Protocol
+from core.scales import MAX_SCORE
 
 LEAST_RATINGS = 10  # in a batch, or of a rater, before a sign is read into them
 SAME_ANSWER_SHARE = 0.9  # honest raters of 20 clips give one answer to half of them at most
@@ -49,11 +51,13 @@ def listening_signs(ratings: pd.DataFrame, scales: Iterable[str]) -> pd.DataFram
 
 def _straight_lined(rated: pd.DataFrame, scales: Iterable[str]) -> pd.Series:
     """Tell of each rater's batches whether nearly all answers on one of the scales are the same."""
-    n = rated.groupby(["rater", "batch"]).size()
-    commonest = n * 0
+    batches = rated.groupby(["rater", "batch"])
+    n, batch = batches.size(), batches.ngroup()
+    commonest = np.zeros(len(n), int)
     for key in scales:
-        of_scale = rated.groupby(["rater", "batch", key]).size().groupby(["rater", "batch"]).max()
-        commonest = commonest.combine(of_scale, max)
+        counts = np.zeros((len(n), int(MAX_SCORE) + 1), int)
+        np.add.at(counts, (batch, rated[key]), 1)
+        commonest = np.maximum(commonest, counts.max(axis=1))
     return (n >= LEAST_RATINGS) & (commonest >= SAME_ANSWER_SHARE * n)
 
 

@@ -23,7 +23,7 @@ from annotation.results.reliability import Reliability, reliability
 from annotation.results.scores import Results
 from annotation.results.screening import Screening, screening
 from annotation.results.signs import listening_signs
-from annotation.rules import RULES, false_alarms
+from annotation.rules import RULES, STRICT, false_alarms, strict_alarm
 from annotation.schema import Batch, Clip, Problem, Rater, Response, Study, Trial, Visit
 from annotation.session.exclusions import (
     Change,
@@ -94,6 +94,7 @@ class Checks:
     """What the hidden checks did, and how often they would be wrong."""
 
     expected_false_alarms: dict[str, float]  # of one full batch: by rule, and ``either``
+    expected_of_strict: float  # by an anchor, of a rater who gives `STRICT` points less
     batches_ended: int
     batches_empty: int  # that ended without a rating that could count
     batches_excluded: int
@@ -112,7 +113,10 @@ class Checks:
         """How often an honest rater fails, in words."""
         chances = self.expected_false_alarms
         by_rule = (f"{chances[rule.name]:.1%} {rule.by}" for rule in RULES if rule.name in chances)
-        return f"By chance, a good rater fails {chances['either']:.1%} of batches: {', '.join(by_rule)}"
+        said = f"By chance, a good rater fails {chances['either']:.1%} of batches: {', '.join(by_rule)}"
+        if not self.expected_of_strict:
+            return said
+        return f"{said}; one who rates {STRICT:g} points lower fails {self.expected_of_strict:.1%} by an anchor"
 
 
 @dataclass(frozen=True)
@@ -198,6 +202,8 @@ FIGURES: tuple[Figure[Status], ...] = (
         lambda status: (
             f"{status.progress.anchors}; with {status.progress.anchors_needed} no rater would hear one twice, if all "
             "share what is missing evenly"
+            if status.protocol.anchors
+            else f"{status.progress.anchors}; the rules ask for none"
         ),
     ),
     Figure(
@@ -232,6 +238,7 @@ def _checks(session: Session, study: Study) -> Checks:
     states: dict[str, int] = dict(session.execute(query.group_by(Batch.state)).all())
     return Checks(
         false_alarms(study.protocol, study.scales),
+        strict_alarm(study.protocol, study.scales),
         states.get("valid", 0) + states.get("empty", 0) + by_rule.total(),
         states.get("empty", 0),
         by_rule.total(),

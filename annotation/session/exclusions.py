@@ -10,22 +10,25 @@ screened when it is put back.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import bindparam, exists, func, select, update
+from sqlalchemy import Executable, bindparam, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from annotation import rules
 from annotation.database import Database, now
+from annotation.protocol import Protocol
 from annotation.schema import Batch, Clip, Exclusion, Rater, Rating, Response, Study, Trial
 from annotation.session import ledger
 from annotation.studies import find_batch, find_rater, find_study
 from core.errors import StudyError
 
+Target = tuple[int, int | None]  # a rater, and one of their batches; None for all of them
 AUTHOR = "protocol"
 BY_HAND = "by hand"
 
@@ -51,12 +54,13 @@ _STALE = (
     .having(func.coalesce(func.max(Response.given_at), Batch.opened_at) <= bindparam("before"))
 )
 _PRESENTED = (
-    select(Trial.role, Trial.clip_id, Clip.name, Trial.position, Rating.scale, Rating.score)
+    select(Trial.batch_id, Trial.role, Trial.clip_id, Clip.name, Trial.position, Rating.scale, Rating.score)
     .join(Clip, Trial.clip_id == Clip.id)
     .outerjoin(Rating, Rating.trial_id == Trial.id)
-    .where(Trial.batch_id == bindparam("batch"))
     .order_by(Trial.position)
 )
+_OF_BATCH = _PRESENTED.where(Trial.batch_id == bindparam("batch"))
+_OF_STUDY = _PRESENTED.join(Batch, Trial.batch_id == Batch.id).where(Batch.study_id == bindparam("study"))
 _LATEST = (
     select(Exclusion.action)
     .where(Exclusion.rater_id == bindparam("rater"), Exclusion.batch_id.is_not_distinct_from(bindparam("batch")))
@@ -144,29 +148,23 @@ def _stale(session: Session, study: Study, at: datetime) -> Sequence[Batch]:
 
 def screen(session: Session, batch: Batch, at: datetime) -> None:
     """Judge a batch, just closed and no practice, by all rules; leave it out if it fails any."""
-    study, presented = batch.rater.study, _presented(session, batch)
-    checked = [(rule, rule.check(presented, study.protocol, study.scales)) for rule in rules.RULES]
-    failed = [(rule, evidence) for rule, evidence in checked if evidence]
-    if not failed:
+    study = batch.rater.study
+    verdict = rules.judge(_presented(session, _OF_BATCH, batch=batch.id)[batch.id], study.protocol, study.scales)
+    if not verdict.failed:
         return
-    of_rater = study.protocol.scope == "rater" and any(rule.follows_scope for rule, _ in failed)
-    ground = Ground(
-        " ".join(rule.reason for rule, _ in failed),
-        AUTHOR,
-        failed[0][0].name,
-        {"batch": batch.number, **{rule.figures: evidence for rule, evidence in failed}},
-    )
-    _exclude(session, batch.rater if of_rater else batch, ground, at)
+    evidence = {rule.figures: found for rule, found in verdict.failed}
+    ground = Ground(verdict.reason, AUTHOR, verdict.failed[0][0].name, {"batch": batch.number, **evidence})
+    _exclude(session, batch.rater if verdict.of_rater else batch, ground, at)
 
 
-def _presented(session: Session, batch: Batch) -> Sequence[rules.Presented]:
-    trials: dict[int, rules.Presented] = {}
-    rows = session.connection().execute(_PRESENTED, {"batch": batch.id}).all()
-    for role, clip_id, clip, position, scale, score in rows:
-        scores = trials.setdefault(position, rules.Presented(role, clip_id, clip, position, {})).scores
+def _presented(session: Session, query: Executable, **given: int) -> dict[int, list[rules.Presented]]:
+    """Return the trials of batches, in their order; a batch of which nothing was presented has none."""
+    batches: dict[int, dict[int, rules.Presented]] = defaultdict(dict)
+    for batch_id, role, clip_id, clip, position, scale, score in session.connection().execute(query, given).all():
+        trial = batches[batch_id].setdefault(position, rules.Presented(role, clip_id, clip, position, {}))
         if scale is not None:
-            scores[scale] = score
-    return list(trials.values())
+            trial.scores[scale] = score
+    return defaultdict(list, {batch_id: list(trials.values()) for batch_id, trials in batches.items()})
 
 
 def exclude(session: Session, target: Batch | Rater, reason: str, author: str, at: datetime) -> None:
@@ -252,17 +250,10 @@ def in_force(session: Session, study: Study) -> dict[int, Exclusion]:
     }
 
 
-def standing(session: Session, study: Study, change: "Change | None" = None) -> dict[int, tuple[str, str]]:
-    """Return the state of each batch, and why it is left out; with a change, as they would be after it."""
-    out = {key: entry.reason for key, entry in _excluded(session, study).items()}
-    if change is not None:
-        target = change.target(session)
-        _check(session, target, change.action)
-        key = (target.id, None) if isinstance(target, Rater) else (target.rater_id, target.id)
-        if change.action == "exclude":
-            out[key] = "this change"
-        else:
-            del out[key]
+def standing(session: Session, study: Study, out: Mapping[Target, str] | None = None) -> dict[int, tuple[str, str]]:
+    """Return the state of each batch, and why it is left out; `out` says what would be, in place of what is."""
+    if out is None:
+        out = {target: entry.reason for target, entry in _excluded(session, study).items()}
     found = {}
     query = select(Batch.id, Batch.rater_id, Batch.number, Batch.state, Batch.closed_at)
     for batch_id, rater_id, number, state, closed_at in session.execute(query.where(Batch.study_id == study.id)):
@@ -272,15 +263,63 @@ def standing(session: Session, study: Study, change: "Change | None" = None) -> 
     return found
 
 
-def _excluded(session: Session, of: Study | Rater) -> dict[tuple[int, int | None], Exclusion]:
-    """Return what no later row has put back, by rater and batch; None for the rater as a whole."""
+def out_after(session: Session, study: Study, change: "Change") -> dict[Target, str]:
+    """Return what would be left out after a change, and why; raises as `Change.make` does.
+
+    What ended while it was left out was never screened, and putting it back screens it: it is judged here, too.
+    """
+    out = {target: entry.reason for target, entry in _excluded(session, study).items()}
+    target = change.target(session)
+    _check(session, target, change.action)
+    rater = target if isinstance(target, Rater) else target.rater
+    key = (rater.id, target.id if isinstance(target, Batch) else None)
+    if change.action == "exclude":
+        out[key] = "this change"
+        return out
+    del out[key]
+    for batch in _batches(session, target):
+        if batch.closed_at is None or batch.screened_at is not None:
+            continue
+        if (rater.id, None) not in out and (rater.id, batch.id) not in out:
+            presented = _presented(session, _OF_BATCH, batch=batch.id)[batch.id]
+            verdict = rules.judge(presented, study.protocol, study.scales)
+            if verdict.failed:
+                out[rater.id, None if verdict.of_rater else batch.id] = verdict.reason
+    return out
+
+
+def out_under(session: Session, study: Study, protocol: Protocol) -> dict[Target, str]:
+    """Return what would be left out if all batches that have ended were judged by other rules, and why.
+
+    What was left out or put back by hand stays as it is.
+    """
+    latest, presented = _latest_entries(session, study), _presented(session, _OF_STUDY, study=study.id)
+    restored = {target for target, entry in latest.items() if entry.action == "restore"}
+    by_hand = (pair for pair in latest.items() if pair[1].action == "exclude" and pair[1].rule == BY_HAND)
+    out = {target: entry.reason for target, entry in by_hand}
+    ended = select(Batch.rater_id, Batch.id).where(
+        Batch.study_id == study.id, Batch.number > 0, Batch.closed_at.is_not(None)
+    )
+    for rater_id, batch_id in session.execute(ended.order_by(Batch.rater_id, Batch.number)).all():
+        verdict = rules.judge(presented[batch_id], protocol, study.scales)
+        target = (rater_id, None if verdict.of_rater else batch_id)
+        if verdict.failed and target not in restored:
+            out.setdefault(target, verdict.reason)
+    return out
+
+
+def _excluded(session: Session, of: Study | Rater) -> dict[Target, Exclusion]:
+    """Return what no later row has put back."""
+    return {target: entry for target, entry in _latest_entries(session, of).items() if entry.action == "exclude"}
+
+
+def _latest_entries(session: Session, of: Study | Rater) -> dict[Target, Exclusion]:
     query = select(Exclusion).order_by(Exclusion.id)
     if isinstance(of, Rater):
         query = query.where(Exclusion.rater_id == of.id)
     else:
         query = query.join(Rater).where(Rater.study_id == of.id)
-    latest = {(entry.rater_id, entry.batch_id): entry for entry in session.scalars(query)}
-    return {target: entry for target, entry in latest.items() if entry.action == "exclude"}
+    return {(entry.rater_id, entry.batch_id): entry for entry in session.scalars(query)}
 
 
 def _log(session: Session, target: Batch | Rater, action: str, ground: Ground, at: datetime) -> None:
@@ -361,7 +400,7 @@ def possible_changes(session: Session, study: Study) -> list[Change]:
         .where(Rater.study_id == study.id, Batch.number > 0)
         .order_by(Rater.id, Batch.number)
     )
-    changes: dict[tuple[int, int | None], Change] = {}
+    changes: dict[Target, Change] = {}
     for rater_id, rater, batch_id, number in session.execute(batches):
         for key, batch in (((rater_id, None), None), ((rater_id, batch_id), number)):
             changes[key] = Change(study.name, "restore" if key in excluded else "exclude", rater, batch)

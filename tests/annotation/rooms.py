@@ -1,5 +1,6 @@
 """A study in the database without any audio, and raters who walk through it in made-up time."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,40 @@ def deaf(role: str, clip_id: int) -> tuple[int, int]:
 def said(impression: object, alignment: object, played_s: float = DURATION_S) -> Reply:
     """Answer after listening from the start."""
     return Reply({"musical_impression": impression, "textual_alignment": alignment}, played=[[0.0, played_s]])
+
+
+# Studies so small, or of answers so much alike, that hardly a figure means anything.
+TINY: dict[str, dict[str, Any]] = {
+    "no ratings": {"clips": 3, "raters": 2, "answers": None},
+    "a batch begun": {"clips": 4, "raters": 2, "trials": 3},
+    "a clip and a rater": {"clips": 1, "systems": 1, "raters": 1, "batch_size": 1, "duplicate_distance": 0},
+    "a clip": {"clips": 1, "systems": 1, "raters": 5, "batch_size": 1, "duplicate_distance": 0},
+    "a rater": {"clips": 12, "raters": 1},
+    "two raters": {"clips": 12, "raters": 2},
+    "one system": {"clips": 12, "systems": 1, "raters": 3},
+    "all alike": {"clips": 24, "systems": 3, "raters": 5, "answers": lambda _role, _clip: (3, 3)},
+    "all of a rater alike": {"clips": 24, "raters": 3, "answers": lambda role, clip: fair(role, 3)},
+    "no anchors": {"clips": 12, "raters": 3, "anchors": 0},
+    "all excluded": {"clips": 12, "raters": 3, "answers": deaf},
+}
+
+
+def tiny(database: Database, name: str) -> "Room":
+    """Build a study of `TINY`, and have it rated."""
+    built = dict(TINY[name])
+    answers, trials = built.pop("answers", fair), built.pop("trials", 10_000)
+    limit = built["raters"]
+    room = Room.build(database, **{"raters_per_clip": limit, "batch_size": 12, **built})
+    if built.get("anchors") == 0:
+        with database.write() as session:
+            study = room.study(session)
+            study.protocol = dataclasses.replace(study.protocol, anchors=0)
+    for number in range(limit if answers else 0):
+        room.answers[number] = answers
+        room.rate_batch(number, trials)
+        if trials == 10_000:
+            room.rate_batch(number)
+    return room
 
 
 @dataclass

@@ -16,7 +16,7 @@ from annotation import studies as access
 from annotation.cli import app, main
 from annotation.database import Database
 from annotation.plans import StressPlan
-from annotation.protocol import Protocol
+from annotation.protocol import SCREENING, Protocol
 from annotation.schema import Clip, Study
 from annotation.session import listening
 from tests.annotation.rooms import NOW
@@ -182,6 +182,16 @@ def test_exclude_and_restore(run: Run, ready: list[list[str]], database: Databas
     assert json.loads(run("status", "one", "--json")[1])["progress"]["ratings_valid"] == 6
 
 
+def test_other_rules_are_tried(run: Run, ready: list[list[str]], database: Database) -> None:
+    rate(database, ready)
+    code, out, err = run("rescreen", "one", "--anchor-fail-below", "5.0", "--anchor-rule", "fixed")
+    assert (code, err) == (0, "Nothing was changed: a study keeps its rules.\n")
+    assert out.splitlines()[0] == "Judged by --anchor-fail-below 5 in place of 3."
+    assert "Batches left out: 0 of 4 now, 0 by these rules" in out
+    options = {option.name: option.default for option in app.commands["rescreen"].params if option.name != "study"}
+    assert options == {rule.name: None for rule in SCREENING}
+
+
 def test_studies_are_listed_shown_renamed_and_deleted(
     run: Run, ready: list[list[str]], database: Database, tmp_path: Path
 ) -> None:
@@ -298,6 +308,8 @@ def test_stress(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         (("exclude", "one", "--rater", "R01", "--batch", "9" * 30, "--reason", "x"), "R01 has no batch 9999"),
         (("exclude", "one", "--rater", "R01", "--batch", "7", "--reason", "x"), "R01 has no batch 7"),
         (("restore", "one", "--rater", "R01", "--reason", "x"), "R01 is not excluded"),
+        (("rescreen", "one", "--anchor-margin", "5"), "anchor_margin is 5.0; it must lie between 0 and 4"),
+        (("rescreen", "one", "--anchor-rule", "own"), "'own' is not one of 'fixed', 'relative'"),
         (("reliability", "two", "--json"), 'There is no study "two"'),
     ],
 )

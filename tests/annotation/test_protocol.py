@@ -12,12 +12,14 @@ from annotation.rules import consequences, false_alarms
 from core.errors import StudyError
 from core.scales import MUSICEVAL
 
+PASSES = "Anchors are held against the rater's own mean: who gives everything a 1 passes them."
+
 
 def test_defaults() -> None:
     protocol = Protocol()
     assert protocol.trials_in(1000) == 24
     published = {"raters_per_clip": 5, "batch_size": 20, "anchors": 3, "duplicates": 1, "scope": "batch"}
-    published |= {"anchor_fail_below": 3.0, "anchor_scale": "musical_impression"}
+    published |= {"anchor_fail_below": 3.0, "anchor_scale": "musical_impression", "anchor_rule": "fixed"}
     assert protocol.to_json() == {**protocol.to_json(), **published}
     assert all(rule.metadata["meaning"] for rule in dataclasses.fields(Protocol))
 
@@ -64,6 +66,12 @@ def test_a_short_batch_has_checks_in_proportion(clips: int, anchors: int, trials
         ({}, []),
         ({"anchors": 0}, ["No anchor is hidden in a batch."]),
         ({"anchor_fail_below": 1}, ["No anchor can fail: no rating is below 1."]),
+        ({"anchor_rule": "relative", "anchor_fail_below": 1}, [PASSES]),
+        (
+            {"anchor_rule": "relative", "anchor_margin": 4},
+            ["No anchor can fail: no rating lies 4 below a mean of ratings."],
+        ),
+        ({"anchor_rule": "relative", "anchors": 0}, ["No anchor is hidden in a batch."]),
         ({"duplicate_tolerance": 4}, ["No clip that comes twice can fail: two ratings differ by 4 at most."]),
         (
             {"anchors": 0, "duplicates": 0},

@@ -115,6 +115,21 @@ def app(scorer: Scorer, settings: Settings) -> FastAPI:
     return make_app(scorer, settings)
 
 
+@pytest.fixture(scope="module")
+def own_study(settings: Settings) -> str:
+    """The name of a study in the data folder of a module that has `settings` of its own."""
+    database = Database(settings.database_url)
+    name = make_study(database, settings.data).name
+    database.close()
+    return name
+
+
+@pytest.fixture(scope="module")
+def own_app(scorer: Scorer, settings: Settings, own_study: str) -> FastAPI:
+    """The app over that study."""
+    return make_app(scorer, settings)
+
+
 @pytest.fixture(scope="session")
 def address(app: FastAPI, settings: Settings) -> Iterator[str]:
     """Where the pages are served."""

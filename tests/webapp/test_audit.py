@@ -9,11 +9,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.routing import Mount
 
-from annotation.database import Database
-from core.scorer import Scorer
 from core.settings import Settings
-from tests.webapp.conftest import Clock, in_process, make_app, sign_in
-from tests.webapp.studies import make_study
+from tests.webapp.conftest import Clock, in_process, sign_in
 from webapp.audit import FILE, SHOWN, Audit
 from webapp.blocks import ACTIONS
 
@@ -26,23 +23,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def study(settings: Settings) -> str:
-    database = Database(settings.database_url)
-    name = make_study(database, settings.data).name
-    database.close()
-    return name
-
-
-@pytest.fixture(scope="module")
-def app(scorer: Scorer, settings: Settings, study: str) -> FastAPI:
-    return make_app(scorer, settings)
-
-
-@pytest.fixture(scope="module")
-def administrator(app: FastAPI) -> Iterator[TestClient]:
-    with in_process(app) as one:
+def administrator(own_app: FastAPI) -> Iterator[TestClient]:
+    with in_process(own_app) as one:
         one.get("/admin/?token=made-up")
-        sign_in(app, one)
+        sign_in(own_app, one)
         yield one
 
 
@@ -77,8 +61,8 @@ def call(client: TestClient, handler: int, *data: Any, event: Any = None) -> str
     return client.get("/admin/gradio_api/queue/data", params={"session_hash": "test"}).text
 
 
-def test_every_action_is_a_handler(app: FastAPI) -> None:
-    assert ACTIONS.keys() <= handlers(app).keys()
+def test_every_action_is_a_handler(own_app: FastAPI) -> None:
+    assert ACTIONS.keys() <= handlers(own_app).keys()
 
 
 def test_sign_ins_and_failures(administrator: TestClient, settings: Settings) -> None:
@@ -89,14 +73,14 @@ def test_sign_ins_and_failures(administrator: TestClient, settings: Settings) ->
 
 
 def test_actions_by_whom_and_what_was_refused(
-    app: FastAPI, administrator: TestClient, settings: Settings, study: str
+    own_app: FastAPI, administrator: TestClient, settings: Settings, own_study: str
 ) -> None:
-    load(app, administrator)
-    here = handlers(app)
-    assert "R03" in call(administrator, here["invite"], study, 2, True)
-    assert noted(settings)[0] == ("Invite raters", f"{study}, 2, True", f"session 1, {HERE}", True)
-    assert "R09" in call(administrator, here["renew"], study, "R09")
-    assert noted(settings)[0] == ("Give a rater a new code", f"{study}, R09", f"session 1, {HERE}", False)
+    load(own_app, administrator)
+    here = handlers(own_app)
+    assert "R03" in call(administrator, here["invite"], own_study, 2, True)
+    assert noted(settings)[0] == ("Invite raters", f"{own_study}, 2, True", f"session 1, {HERE}", True)
+    assert "R09" in call(administrator, here["renew"], own_study, "R09")
+    assert noted(settings)[0] == ("Give a rater a new code", f"{own_study}, R09", f"session 1, {HERE}", False)
     name = "a-20260301T120000Z.zip"
     assert administrator.get(f"/admin/export/{name}").status_code == 404
     assert noted(settings)[0][:2] == ("Download an export", name)
@@ -108,8 +92,8 @@ def test_actions_by_whom_and_what_was_refused(
     assert len(noted(settings)) == before
 
 
-def test_it_is_shown_to_the_administrator(app: FastAPI, administrator: TestClient) -> None:
-    shown = call(administrator, handlers(app)["table"])
+def test_it_is_shown_to_the_administrator(own_app: FastAPI, administrator: TestClient) -> None:
+    shown = call(administrator, handlers(own_app)["table"])
     assert "Sign in with a used or made-up link" in shown
     assert "refused" in shown
 

@@ -20,7 +20,7 @@ from core.scorer import Scorer
 from core.settings import Settings
 from tests.webapp.browsing import open_page, overflow
 from tests.webapp.conftest import Clock, free_port, in_process, make_app, running
-from tests.webapp.studies import CANARY, make_study, rows
+from tests.webapp.studies import CANARY, rows
 from webapp.auth import ADDRESS_GUESS_S, GUESS_S, SESSION_S, Administration
 
 PASSWORD = "correct horse battery"
@@ -152,20 +152,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory, random_checkpoint: Path) 
 
 
 @pytest.fixture(scope="module")
-def study(settings: Settings) -> Iterator[str]:
-    database = Database(settings.database_url)
-    yield make_study(database, settings.data).name
-    database.close()
-
-
-@pytest.fixture(scope="module")
-def app(scorer: Scorer, settings: Settings, study: str) -> FastAPI:
-    return make_app(scorer, settings)
-
-
-@pytest.fixture(scope="module")
-def served(app: FastAPI) -> Iterator[TestClient]:
-    with in_process(app) as one:
+def served(own_app: FastAPI) -> Iterator[TestClient]:
+    with in_process(own_app) as one:
         yield one
 
 
@@ -208,10 +196,10 @@ def call(client: TestClient, handler: int, data: list[Any]) -> str:
 
 
 @pytest.mark.parametrize("token", ["", "x" * 43, PASSWORD, "x" * 8000])
-def test_no_route_serves_a_stranger(app: FastAPI, settings: Settings, stranger: TestClient, token: str) -> None:
+def test_no_route_serves_a_stranger(own_app: FastAPI, settings: Settings, stranger: TestClient, token: str) -> None:
     database = Database(settings.database_url)
     before, files = rows(database), sorted(settings.data.rglob("*"))
-    asked = set(admin_routes(app))
+    asked = set(admin_routes(own_app))
     assert {("POST", "/admin/gradio_api/queue/join"), ("GET", "/admin/config")} <= asked
     assert any(path.startswith("/admin/export/") for _, path in asked)
     for method, path in asked:
@@ -222,19 +210,19 @@ def test_no_route_serves_a_stranger(app: FastAPI, settings: Settings, stranger: 
     database.close()
 
 
-def test_a_stranger_is_asked_for_the_password(stranger: TestClient, study: str) -> None:
+def test_a_stranger_is_asked_for_the_password(stranger: TestClient, own_study: str) -> None:
     assert stranger.get("/admin").headers["location"] == "admin/"
     page = stranger.get("/admin/")
     assert (page.status_code, page.headers["cache-control"]) == (200, "no-store")
     assert "Administrator’s password" in page.text
-    assert not any(word in page.text for word in (CANARY, PASSWORD, study, "gradio_config"))
+    assert not any(word in page.text for word in (CANARY, PASSWORD, own_study, "gradio_config"))
     refused = stranger.post("/admin/", data={"password": "<guess>"})
     assert (refused.status_code, "set-cookie" in refused.headers) == (403, False)
     assert "This is not the administrator&#39;s password." in refused.text
 
 
 def test_who_signs_in_sees_studies_and_models_until_the_sign_out(
-    app: FastAPI, stranger: TestClient, study: str
+    own_app: FastAPI, stranger: TestClient, own_study: str
 ) -> None:
     answer = stranger.post("/admin/", data={"password": PASSWORD})
     assert (answer.status_code, answer.headers["location"]) == (303, "./")
@@ -243,9 +231,9 @@ def test_who_signs_in_sees_studies_and_models_until_the_sign_out(
     page = stranger.get("/admin/")
     assert "gradio_config" in page.text
     assert (page.headers["cache-control"], page.headers["x-frame-options"]) == ("no-store", "DENY")
-    filling = {number: fn for number, fn in handlers(app).items() if fn.fn and fn.targets[0][1] == "load"}
+    filling = {number: fn for number, fn in handlers(own_app).items() if fn.fn and fn.targets[0][1] == "load"}
     said = "".join(call(stranger, number, [None] * len(fn.inputs)) for number, fn in filling.items())
-    assert study in said
+    assert own_study in said
     assert f"{CANARY}-model" in said
     assert stranger.post("/admin/sign-out").status_code == 303
     assert stranger.cookies == {}
@@ -281,16 +269,16 @@ def test_pages_elsewhere_cannot_act_for_the_administrator(
     assert (answer.status_code == 200) is answered
 
 
-def test_visitors_are_sent_nothing_of_administration(app: FastAPI, stranger: TestClient) -> None:
+def test_visitors_are_sent_nothing_of_administration(own_app: FastAPI, stranger: TestClient) -> None:
     for path in ("/", "/config", "/gradio_api/info"):
         text = stranger.get(path).text
         for word in (CANARY, PASSWORD, "Studies", "Start training", "sign-out"):
             assert word not in text, path
 
 
-def test_every_handler_of_the_administrator_is_private(app: FastAPI) -> None:
-    assert len(handlers(app)) >= 15
-    assert {fn.api_visibility for fn in handlers(app).values()} == {"private"}
+def test_every_handler_of_the_administrator_is_private(own_app: FastAPI) -> None:
+    assert len(handlers(own_app)) >= 15
+    assert {fn.api_visibility for fn in handlers(own_app).values()} == {"private"}
 
 
 BY_PROXY: list[dict[str, str]] = [
@@ -360,7 +348,7 @@ def test_a_password_is_short(stranger: TestClient) -> None:
 @pytest.mark.browser
 @pytest.mark.parametrize("look", [(1280, "light"), (390, "dark")], ids=str)
 def test_signing_in_and_out(
-    browser: Browser, scorer: Scorer, settings: Settings, study: str, look: tuple[int, str]
+    browser: Browser, scorer: Scorer, settings: Settings, own_study: str, look: tuple[int, str]
 ) -> None:
     with running(make_app(scorer, settings), settings) as address, open_page(browser, look) as page:
         page.goto(f"{address}#training")
@@ -372,7 +360,7 @@ def test_signing_in_and_out(
         assert overflow(page) == 0
         other = page.context.new_page()  # of the same browser
         other.goto(f"{address}admin/")
-        expect(other.get_by_label("Study", exact=True)).to_have_value(study)
+        expect(other.get_by_label("Study", exact=True)).to_have_value(own_study)
         other.get_by_role("button", name="Sign out").click()
         expect(other.get_by_role("heading", name="Sign in")).to_be_visible()
         other.go_back()
@@ -382,7 +370,7 @@ def test_signing_in_and_out(
 
 @pytest.mark.browser
 def test_who_is_signed_out_meanwhile_is_asked_again(
-    browser: Browser, scorer: Scorer, settings: Settings, study: str
+    browser: Browser, scorer: Scorer, settings: Settings, own_study: str
 ) -> None:
     page = browser.new_page()
     with running(make_app(scorer, settings), settings) as address:
@@ -392,7 +380,7 @@ def test_who_is_signed_out_meanwhile_is_asked_again(
         expect(page.get_by_role("alert")).to_have_text("This is not the administrator's password.")
         page.get_by_label("Administrator’s password").fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_label("Study", exact=True)).to_have_value(study)
+        expect(page.get_by_label("Study", exact=True)).to_have_value(own_study)
         page.context.clear_cookies()
         page.get_by_role("button", name="Refresh").click()
         expect(page.get_by_role("heading", name="Sign in")).to_be_visible()

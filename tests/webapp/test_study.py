@@ -22,18 +22,19 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from annotation.database import Database
-from annotation.protocol import Protocol
+from annotation.protocol import SCREENING, Protocol
 from annotation.results.changes import what_if
 from annotation.results.status import FIGURES, overview
 from annotation.schema import System
 from annotation.session.exclusions import Change
 from annotation.studies import create
 from core.errors import StudyError
-from core.scales import MUSICAL_IMPRESSION, MUSICEVAL, TEXTUAL_ALIGNMENT
-from tests.annotation.rooms import NOW, Room, deaf
+from core.scales import MUSICAL_IMPRESSION, MUSICEVAL, TEXTUAL_ALIGNMENT, Scale
+from tests.annotation.rooms import NOW, TINY, Room, deaf, tiny
 from tests.webapp.studies import SmallStudy, make_study
+from webapp.exports import EXPORT_LIFE_S, EXPORTS, clips_route, export_route, pack_export
 from webapp.listening_api import StudyStore
-from webapp.study import EXPORT_LIFE_S, EXPORTS, StudyPage, build_study_tab, comparison, export_route, pack_export, view
+from webapp.study import StudyPage, build_study_tab, comparison, view
 from webapp.system_plot import download, systems_plot
 
 HOSTILE = "<img src=x onerror=alert(1)> & \"quotes\" 'too' ${1} {{2}}"
@@ -139,6 +140,18 @@ def test_nothing_yet_is_said_in_words(database: Database) -> None:
     assert "No rating is valid yet" in views["results"]
     assert "Nothing was excluded so far." in views["screening"]
     assert "No rating is valid yet" in views["reliability"]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_tiny_study_shows_no_number_without_meaning(database: Database, name: str) -> None:
+    room = tiny(database, name)
+    for part, html in shown(room).items():
+        said = re.sub("<[^>]+>", " ", html)
+        assert re.search(r"\b(nan|inf|None|NaT)\b", said) is None, part
+    reliability = shown(room)["reliability"]
+    assert "No rating is valid yet" in reliability or not [
+        cell for cell in cells(reliability, "Mean of all clips") if cell == "–"
+    ]
 
 
 def systems(*names: str) -> pd.DataFrame:
@@ -265,12 +278,40 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(desk: Desk) -> None:
         (page.invite, None, 1),
         (page.renew, "room", None),
         (page.export, None),
+        (page.rescreen, "room", None, *[rule.default for rule in SCREENING[1:]]),
+        (page.rescreen, None, *[rule.default for rule in SCREENING]),
     ]
     for handler, *given in attempts:
         with pytest.raises(StudyError):
             handler(*given)
     assert desk.valid_ratings() == "8 of 8"
     assert "Nothing was excluded so far." in desk.screening()
+
+
+def test_other_rules_are_tried_and_nothing_changes(desk: Desk) -> None:
+    page = desk.page
+    shown = page.open("room")
+    own = [shown[part]["value"] for part in page.rules]
+    assert own == [getattr(Protocol(), rule.name) for rule in SCREENING]
+    names = [rule.name for rule in SCREENING]
+    others = dict(zip(names, own, strict=True)) | {"anchor_scale": "textual_alignment", "anchor_fail_below": 4.5}
+    said = page.rescreen("room", *others.values())
+    assert "--anchor-fail-below 4.5 in place of 3, --anchor-scale textual_alignment in place of" in said
+    assert cells(said, "batch 1 of R01") == ["counts", "An anchor was rated too low."]
+    assert cells(said, "R01") == ["0", "1", "4", "0"]
+    assert desk.valid_ratings() == "8 of 8"
+    again = page.open("room", shown[page.shown])
+    assert not {*page.rules, page.rescreened} & again.keys()
+
+
+def test_a_study_of_other_scales_has_them_in_the_menu(desk: Desk) -> None:
+    scale = Scale("clarity", "Clarity", "How clear is it?", ("a", "b", "c", "d", "e"))
+    with desk.database.write() as session:
+        create(session, "hall", Protocol(anchors=0), 1, NOW, scales=(scale,))
+    page = desk.page
+    (menu,) = (part for part, rule in zip(page.rules, SCREENING, strict=True) if rule.name == "anchor_scale")
+    shown = page.open("hall")[menu]
+    assert (shown["value"], shown["choices"]) == ("clarity", [("Clarity", "clarity")])
 
 
 def test_codes_are_shown_once(desk: Desk) -> None:
@@ -325,7 +366,7 @@ class Served:
 def served(database: Database, tmp_path: Path) -> Iterator[Served]:
     store = StudyStore(database, tmp_path)
     study = make_study(database, tmp_path, stimuli=2, raters=1)
-    with TestClient(Starlette(routes=[export_route(tmp_path)])) as client:
+    with TestClient(Starlette(routes=[export_route(tmp_path), clips_route(store)])) as client:
         yield Served(store, study, client)
 
 
@@ -366,6 +407,19 @@ def test_an_export_lives_for_an_hour(served: Served) -> None:
     assert served.client.get(f"{EXPORTS}/{new.name}").status_code == 200
 
 
+def test_an_export_with_clips_is_made_while_it_is_sent(served: Served) -> None:
+    address = f"{EXPORTS}/{served.study.name}/clips.zip"
+    answer = served.client.get(address)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+    (name,) = re.findall(r'attachment; filename="(.*)\.zip"', answer.headers["content-disposition"])
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        manifest = json.loads(archive.read(f"{name}/manifest.json"))
+        assert {entry.removeprefix(f"{name}/") for entry in archive.namelist()} == {"manifest.json", *manifest["files"]}
+    assert served.packed == []
+    assert served.client.head(address).content == b""
+    assert served.client.get(f"{EXPORTS}/nowhere/clips.zip").status_code == 404
+
+
 def test_what_cannot_be_exported_leaves_nothing(served: Served) -> None:
     with pytest.raises(StudyError):
         pack_export(served.store, "nowhere", NOW)
@@ -376,3 +430,4 @@ def test_the_page_links_to_the_export(served: Served) -> None:
     note = lay_out(served.store.database, served.store.data).page.export(served.study.name)
     (name,) = re.findall(r'<a href="export/([^"]+)" download="\1">\1</a> \(\d+ kB\)', note)
     assert served.client.get(f"{EXPORTS}/{name}").status_code == 200
+    assert f'<a href="export/{served.study.name}/clips.zip" download>' in note

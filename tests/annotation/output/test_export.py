@@ -3,9 +3,11 @@
 import contextlib
 import csv
 import hashlib
+import io
 import json
 import shutil
 import sqlite3
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +18,7 @@ import numpy as np
 import pytest
 
 from annotation.database import Database
-from annotation.export import export, rated_clips, write_training_data
+from annotation.export import export, export_as_zip, rated_clips, write_training_data
 from annotation.material.ingest import Entry, add_clip
 from annotation.material.sound import normalise
 from annotation.protocol import Protocol
@@ -26,6 +28,7 @@ from annotation.session.exclusions import Change
 from annotation.studies import clip_path, create, find_rater, find_study, invite
 from core.audio import read_clip
 from core.errors import StudyError
+from core.files import sha256_of
 from core.musiceval import read_source, wav_names
 from core.rated_clips import RatedClips
 from core.scales import MUSICEVAL, Scale, keys
@@ -169,6 +172,38 @@ def test_without_audio_the_table_leads_to_the_clips_of_the_study(done: Done, tmp
     assert not (tmp_path / "deep" / "out" / "musiceval").exists()
     table = RatedClips.from_csv(tmp_path / "deep" / "out" / "rated_clips.csv").table
     assert all(Path(row.audio_path).samefile(done.original(row.clip_id)) for row in table.itertuples())
+
+
+def test_a_zip_is_the_export_with_its_clips(
+    done: Done, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes in small pieces, copies no clip, and leaves nothing."""
+    monkeypatch.setattr("annotation.export._BLOCK_BYTES", 1000)
+    work = tmp_path / "work"
+    work.mkdir()
+    name, content = export_as_zip(done.database, done.data, "one", work, done.ended)
+    pieces = [next(content)]
+    assert list(work.rglob("*.csv"))
+    pieces.extend(content)
+    assert list(work.rglob("*")) == []
+    assert max(map(len, pieces)) < done.original(done.clips[0].name).stat().st_size < sum(map(len, pieces))
+    with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
+        archive.extractall(tmp_path)
+    folder = tmp_path / name.removesuffix(".zip")
+    ours, theirs = (json.loads((one / "manifest.json").read_text()) for one in (folder, out))
+    assert ours == theirs
+    assert {place: sha256_of(folder / place) for place in ours["files"]} == ours["files"]
+    assert len(read_source(folder)) == len(read_source(folder / "musiceval")) == 7
+
+
+def test_a_zip_that_nobody_reads_to_its_end_leaves_nothing(done: Done, tmp_path: Path) -> None:
+    _, content = export_as_zip(done.database, done.data, "one", tmp_path, done.ended)
+    next(content)
+    assert list(tmp_path.iterdir())
+    del content
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(StudyError):
+        export_as_zip(done.database, done.data, "nowhere", tmp_path, done.ended)
 
 
 def test_missing_audio_stops_no_table(done: Done, copy: Database, tmp_path: Path) -> None:

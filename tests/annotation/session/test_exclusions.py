@@ -46,6 +46,11 @@ def repeats(impression: int, alignment: int) -> Answer:
     return lambda role, _: (5, 5) if role == "anchor" else (impression, alignment) if role == "duplicate" else (3, 3)
 
 
+def strict(anchor: int) -> Answer:
+    """Rate low: five clips in a row have a mean of 1.6."""
+    return lambda role, clip_id: (anchor, 5) if role == "anchor" else ((1, 1, 2, 2, 2)[clip_id % 5], 3)
+
+
 # The rules
 
 
@@ -58,6 +63,11 @@ def repeats(impression: int, alignment: int) -> Answer:
         (anchors_at(5, 1), {}, None),
         (anchors_at(5, 1), {"anchor_scale": "textual_alignment"}, "anchor"),
         (anchors_at(3), {"anchor_fail_below": 3.5}, "anchor"),
+        (strict(anchor=2), {}, "anchor"),
+        (strict(anchor=2), {"anchor_rule": "relative"}, "anchor"),  # of 4 clips no mean is taken
+        (strict(anchor=2), {"anchor_rule": "relative", "batch_size": 5}, None),
+        (strict(anchor=1), {"anchor_rule": "relative", "batch_size": 5}, "anchor"),
+        (strict(anchor=1), {"anchor_rule": "relative", "anchor_margin": 0.6, "batch_size": 5}, None),
         (repeats(4, 2), {}, None),
         (repeats(5, 3), {}, "duplicate"),
         (repeats(3, 1), {}, "duplicate"),
@@ -67,7 +77,7 @@ def repeats(impression: int, alignment: int) -> Answer:
     ],
 )
 def test_the_rules(database: Database, answer: Answer, protocol: dict[str, Any], rule: str | None) -> None:
-    room = Room.build(database, clips=4, raters=1, **protocol)
+    room = Room.build(database, clips=protocol.get("batch_size", 4), raters=1, **protocol)
     room.answers[0] = answer
     room.rate_batch(0)
     assert states(room) == ["valid" if rule is None else "excluded"]
