@@ -120,6 +120,33 @@ def test_files_behind_one_another_are_read_whole(suffix: str) -> None:
     assert loudness == pytest.approx(np.sqrt(np.mean(pluck(3.5) ** 2)), rel=0.2)
 
 
+OTHERS = {"wav": 2.0, "aiff": 2.0, "au": 2.0, "caf": 2.0, "w64": 2.0, "flac": 2.0, "ogg": 2.0}
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "au", "caf", "w64", "flac", "mp3", "ogg"])
+def test_a_file_of_another_kind_behind_one_is_read_too(suffix: str) -> None:
+    for other, seconds in OTHERS.items():
+        clip = read_clip(made(suffix) + b"\0" * 5 + made(other, seconds))
+        assert lengths(clip) == (pytest.approx(4.0 + seconds, abs=0.15), 0.0)
+
+
+@pytest.mark.parametrize("outer", [0, 1_000, 0xFFFF_FFFF])
+def test_a_wav_behind_another_that_does_not_tell_its_size(outer: int) -> None:
+    first = bytearray(made("wav"))
+    struct.pack_into("<I", first, 4, outer)
+    chunks = chunk(b"LIST", b"INFO")
+    assert lengths(read_clip(bytes(first) + chunks + made("wav", 2.0))) == (6.0, 0.0)
+    struct.pack_into("<I", first, 40, outer if outer != 1_000 else 0)
+    assert lengths(read_clip(bytes(first) + made("wav", 2.0))) == (6.0, 0.0)
+
+
+def test_a_head_of_a_wav_that_a_flac_keeps_is_no_second_file() -> None:
+    data = made("flac")
+    kept = b"riffRIFF\x00\x01\x02\x03WAVE"  # as `flac --keep-foreign-metadata` stores it
+    block = b"\x02" + len(kept).to_bytes(3) + kept
+    assert lengths(read_clip(data[:42] + block + data[42:])) == (4.0, 0.0)
+
+
 def test_files_of_two_rates_behind_one_another_are_refused(tmp_path: Path) -> None:
     other = write_clip(tmp_path / "other.flac", pluck(4.0, 44_100), 44_100).read_bytes()
     with pytest.raises(AudioError, match="2 recordings of different sample rates"):
@@ -200,10 +227,27 @@ def test_a_wav_whose_sizes_were_never_filled_in(size: int, outer: int) -> None:
     np.testing.assert_allclose(read_clip(bytes(data)).samples, pluck(), atol=1e-4)
 
 
-@pytest.mark.parametrize("tail", [b"\0" * 4, b"LIST\x04\0\0\0INFO", b"TAG" + bytes(125), b"ID3\x03" + bytes(9_000)])
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"\0" * 4,
+        b"LIST\x04\0\0\0INFO",
+        b"TAG" + bytes(125),
+        b"ID3\x03" + bytes(9_000),
+        b"LIST\x10\x27\0\0INFO" + bytes(9_996) + b"\0" * 9,
+    ],
+)
 def test_what_stands_behind_the_samples_is_no_sound(tail: bytes) -> None:
     clip = read_clip(made("wav") + tail)
     assert lengths(clip) == (4.0, 0.0)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "au", "caf", "w64"])
+@pytest.mark.parametrize("tail", [b"Dear listener, " * 400, bytes(range(255)) * 40])
+def test_what_is_neither_sound_nor_known_is_told(suffix: str, tail: bytes) -> None:
+    clip = read_clip(made(suffix) + tail)
+    assert (*lengths(clip), clip.unread_bytes) == (4.0, 0.0, len(tail))
+    assert clip.incomplete == f"goes on after 4.0 s with {len(tail):,} bytes that could not be read as sound"
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
@@ -239,14 +283,16 @@ def test_a_large_wav_that_tells_too_little(told: int) -> None:
 @needs_ffmpeg
 def test_several_sound_tracks_are_refused(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "clip.wav")
-    data = encode(source, tmp_path / "two.m4a", "-i", str(source), "-map", "0", "-map", "1")
-    with pytest.raises(AudioError, match="holds 2 sound tracks"):
-        read_clip(data)
+    for name in ("two.m4a", "two.ogg", "two.opus", "two.oga"):
+        data = encode(source, tmp_path / name, "-i", str(source), "-map", "0", "-map", "1")
+        with pytest.raises(AudioError, match="holds 2 sound tracks"):
+            read_clip(made("ogg") * (name != "two.m4a") + data)
 
 
-def test_an_empty_wav_has_no_samples() -> None:
-    with pytest.raises(AudioError, match="has no samples"):
-        read_clip(made("wav", 0.0))
+def test_a_wav_of_its_head_alone_has_no_samples() -> None:
+    for data in (made("wav", 0.0), made("wav")[:44]):
+        with pytest.raises(AudioError, match="has no samples"):
+            read_clip(data)
 
 
 # Less than the header says
@@ -261,7 +307,7 @@ def test_a_file_that_breaks_off_tells_both_lengths(suffix: str) -> None:
     assert 7.0 < clip.duration_s < 13.0
     assert clip.missing_s is not None
     assert clip.duration_s + clip.missing_s == pytest.approx(20.0, abs=0.1)
-    assert clip.breaks_off == f"breaks off: {clip.duration_s:.1f} s of 20.0 s are there"
+    assert clip.incomplete == f"breaks off: {clip.duration_s:.1f} s of 20.0 s are there"
 
 
 @pytest.mark.parametrize("suffix", ["ogg", "opus"])
@@ -270,7 +316,7 @@ def test_an_ogg_without_its_last_page_breaks_off(suffix: str, share: float) -> N
     whole = made(suffix, 20.0)
     clip = read_clip(whole[: int(len(whole) * share)])
     assert clip.missing_s is None
-    assert clip.breaks_off.startswith(f"breaks off after {clip.duration_s:.1f} s")
+    assert clip.incomplete.startswith(f"breaks off after {clip.duration_s:.1f} s")
     assert read_clip(whole[: int(len(whole) * share)] + made(suffix)).missing_s is None
 
 
@@ -291,7 +337,7 @@ def test_an_mp3_without_a_count_that_ends_within_a_frame_breaks_off() -> None:
     frames = data[data.find(data[:2], 4) :]  # behind the one that counts
     assert read_clip(frames).missing_s == 0.0
     clip = read_clip(frames[:-40])
-    assert (clip.missing_s, clip.breaks_off[:17]) == (None, "breaks off after ")
+    assert (clip.missing_s, clip.incomplete[:17]) == (None, "breaks off after ")
 
 
 @needs_ffmpeg
