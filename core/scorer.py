@@ -229,6 +229,7 @@ class _Known:
     facts: ClipFacts
     faults: tuple[ScoreWarning, ...]
     times: tuple[tuple[float, float], ...]  # of its windows
+    kept_as: str  # in the cache; what was not read whole has a name that training does not ask for
 
 
 class Scorer:
@@ -363,13 +364,13 @@ class Scorer:
         heard, rows = self._hear(items, progress)
         prompts = [_writable(item.prompt) for item in items]
         known = [(clip, prompt) for clip, prompt in zip(heard, prompts, strict=True) if not isinstance(clip, Unscored)]
-        scores = self._judge(known, [rows[clip.facts.sha256] for clip, _ in known]) if known else iter(())
+        scores = self._judge(known, [rows[clip.kept_as] for clip, _ in known]) if known else iter(())
         return (clip if isinstance(clip, Unscored) else next(scores) for clip in heard)
 
     def _hear(
         self, items: Sequence[Item], progress: Progress | None
     ) -> tuple[list[_Known | Unscored], dict[str, Tensor]]:
-        """What is known of each clip, and the clips' embeddings by SHA-256."""
+        """What is known of each clip, and the clips' embeddings by what they are kept as."""
         heard: list[_Known | Unscored] = []
         rows: dict[str, Tensor] = {}
 
@@ -382,12 +383,11 @@ class Scorer:
                         continue
                     clip, sound = result
                     heard.append(clip)
-                    sha256 = clip.facts.sha256
                     if isinstance(sound, Tensor):
-                        rows[sha256] = sound
-                    elif sha256 not in asked:
-                        asked.add(sha256)
-                        yield sha256, sound
+                        rows[clip.kept_as] = sound
+                    elif clip.kept_as not in asked:
+                        asked.add(clip.kept_as)
+                        yield clip.kept_as, sound
 
         computed = dict(self._cache.stream(new_clips(), progress))
         return heard, rows | computed
@@ -399,8 +399,10 @@ class Scorer:
             clip = given if isinstance(given, Clip) else read_clip(given, self.limits)
             facts = ClipFacts(clip.sha256, clip.duration_s, clip.sample_rate_hz, clip.channels)
             heard = hear(clip, self.checkpoint.policy)
-            known = _Known(facts, tuple(find_faults(clip, heard)), tuple(heard.window_times(clip.duration_s)))
-            kept = self._cache.find(clip.sha256)
+            kept_as = f"{clip.sha256} incomplete" if clip.incomplete else clip.sha256
+            times = tuple(heard.window_times(clip.duration_s))
+            known = _Known(facts, tuple(find_faults(clip, heard)), times, kept_as)
+            kept = self._cache.find(kept_as)
             return known, heard.at_48k() if kept is None else kept
         except AudioError as error:
             return Unscored(str(error), error)
