@@ -209,13 +209,26 @@ def test_prompts_that_say_nothing_are_none(random_checkpoint: Path, database: Da
     ]
 
 
-@pytest.mark.parametrize("encoding", ["gb18030", "big5", "shift_jis", "utf-8"])
-def test_a_zip_with_names_in_the_encoding_of_a_country(judge: Scorer, tmp_path: Path, encoding: str) -> None:
-    names = ["曲/一.wav", "曲/二.wav"]
-    (tmp_path / "clips.zip").write_bytes(packed({name: made("wav", 0.6 + n) for n, name in enumerate(names)}, encoding))
-    (tmp_path / "clips.csv").write_text("file,prompt\n" + "".join(f"{name},calm\n" for name in names))
-    records = on_the_page(judge, tmp_path / "clips.csv", [tmp_path / "clips.zip"])
-    assert [(record["status"], float(record["duration_s"])) for record in records] == [("ok", 0.6), ("ok", 1.6)]
+NAMES = {
+    "gb18030": "慢的歌/钢琴曲一.flac",
+    "big5": "慢歌/鋼琴.flac",
+    "shift_jis": "曲/ピアノ能.flac",  # with a backslash among its bytes
+    "euc_kr": "노래/피아노.flac",
+    "cp1252": "Müller/Œuvre.flac",
+    "cp866": "Песня/Ночь.flac",
+    "utf-8": "Müller/钢琴.flac",  # as macOS writes it, without the flag
+}
+
+
+@pytest.mark.parametrize(("encoding", "name"), NAMES.items())
+def test_a_zip_with_names_in_the_encoding_of_a_country(judge: Scorer, tmp_path: Path, encoding: str, name: str) -> None:
+    (tmp_path / "clips.zip").write_bytes(packed({name: made("wav", 0.6), "b.wav": made("wav", 1.6)}, encoding))
+    for asked in ([name, "b.wav"], [name.split("/")[1], "b.wav", "c.wav"]):
+        (tmp_path / "clips.csv").write_text("file,prompt\n" + "".join(f"{file},calm\n" for file in asked))
+        *found, last = on_the_page(judge, tmp_path / "clips.csv", [tmp_path / "clips.zip"])
+        seconds = [float(record["duration_s"]) for record in (*found, last) if record["status"] == "ok"]
+        assert seconds == [0.6, 1.6]
+    assert "is not among the files" in last["reason"]
 
 
 def test_a_folder_is_taken_whole_or_says_what_it_leaves_out(random_checkpoint: Path, tmp_path: Path) -> None:
