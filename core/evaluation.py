@@ -420,7 +420,8 @@ def error_estimate(
     for key in keys(predictions.scales):
         is_known = table[predicted(key)].notna().to_numpy()
         of_scale = table[is_known]
-        if why_no_range(len(of_scale), count_systems(of_scale)):
+        if why := why_no_range(len(of_scale), count_systems(of_scale)):
+            estimate["no_range"] = why
             continue
         systems, scores = of_scale["system_id"].to_numpy(dtype=str), of_scale[key].to_numpy(dtype=float)
         errors = np.abs(scores - of_scale[predicted(key)].to_numpy(dtype=float))
@@ -429,7 +430,9 @@ def error_estimate(
             errors = errors / bounded((spread[key][named] if named.any() else spread[key])[is_known])
             estimate["spread_quantile"][key] = held_error(errors, systems)
         estimate["coverage"][key] = coverage(errors, systems, scores)
-    return estimate
+    if not estimate["absolute_error_quantile"]:
+        return {**nothing_estimated(len(table), count_systems(table), data, which), "no_range": estimate["no_range"]}
+    return {**estimate, "no_range": ""}
 
 
 # By source, level and scale; in the order of `METRICS`.

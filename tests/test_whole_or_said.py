@@ -119,14 +119,11 @@ def verdicts(
     rated = [f"{n},{name},{PROMPT} {n % 3},S{n % 4},{1 + n % 4},{1 + n % 3}" for n, name in enumerate(paths)]
     (folder / "rated.csv").write_text("\n".join([RATED, *rated]))
     found = [*judge.score_many([Item(path, PROMPT, name) for name, path in paths.items()])]
-    alone = {
-        name: of.reason if isinstance(of, Unscored) else ";".join(warning.code for warning in of.warnings)
-        for name, of in zip(paths, found, strict=True)
-    }
-    seconds = {
-        name: "" if isinstance(of, Unscored) else str(of.provenance.audio.duration_s)
-        for name, of in zip(paths, found, strict=True)
-    }
+    alone, seconds = Verdicts(), Verdicts()
+    for name, of in zip(paths, found, strict=True):
+        is_score = not isinstance(of, Unscored)
+        alone[name] = ";".join(warning.code for warning in of.warnings) if is_score else of.reason
+        seconds[name] = str(of.provenance.audio.duration_s) if is_score else ""
     said, failed = in_a_study(database, folder / "clips.csv", "sounds")
     silent = re.findall(r"^! Silent: (.*)\.$", said, re.MULTILINE)[0].split(", ")
     judged = {
@@ -286,6 +283,7 @@ def trained(data: Path, output: Path, *options: object) -> tuple[int, str]:
 
 def test_rated_clips_are_learned_and_measured_or_it_is_said(random_checkpoint: Path, tmp_path: Path) -> None:
     path = write_rated(tmp_path / "clips", 24)
+    path.write_text(path.read_text("utf-8-sig").replace('"c00.wav"', '".\\c00.wav"').replace(",", ";"), "utf-16")
     judge = ("--model", random_checkpoint, *OPTIONS)
     code, out, _ = run("evaluate", "--data", path, *judge, "--json")
     found = json.loads(out)
@@ -318,7 +316,7 @@ def test_alignment_with_prompts_that_are_not_read_is_neither_learned_nor_measure
     if n_unread == 24:
         assert "predicted_textual_alignment" not in measured
         assert all(
-            "Textual alignment is not learned: 0 clips with a prompt that it can read" in of for of in (said, out)
+            "Textual alignment is not learned: the model can read the prompts of 0 of" in of for of in (said, out)
         )
         return
     of_unread = [int(clip[1:]) < n_unread for clip in measured["clip_id"]]

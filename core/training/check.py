@@ -58,9 +58,14 @@ def learnable(clips: RatedClips, least: int = LEAST_TRAIN) -> RatedClips:
     n_read = np.sum(~np.isnan(clips.mos[train]), axis=0)
     for scale, n in zip(clips.scales, n_read, strict=True):
         if scale.needs_prompt and n < min(least, len(train)) and len(clips.scales) > 1:
-            why = f"{shortage(int(n), 'clips with a prompt that it can read', least)}."
-            clips = replace(clips.without(scale), notes=(*clips.notes, f"{scale.title} is not learned: {why}"))
+            said = f"{scale.title} is not learned: {too_few_read(int(n), len(train), least)}"
+            clips = replace(clips.without(scale), notes=(*clips.notes, said))
     return clips
+
+
+def too_few_read(n: int, n_clips: int, least: int) -> str:
+    """Say that a model can read the prompts of too few clips."""
+    return f"the model can read the prompts of {n} of {n_clips} clips, and needs {least}."
 
 
 def check_data(clips: RatedClips, recipe: Recipe) -> DataCheck:
@@ -87,8 +92,7 @@ def _refusals(clips: RatedClips) -> list[str]:
     refusals = []
     for scale, scores in zip(clips.scales, map(_known, clips.mos[train].T), strict=True):
         if len(scores) < LEAST_TRAIN:
-            few = shortage(len(scores), "training clips with a prompt that it can read", LEAST_TRAIN)
-            refusals.append(f"{scale.title}: {few}.")
+            refusals.append(f"{scale.title}: {too_few_read(len(scores), len(train), LEAST_TRAIN)}")
         elif np.ptp(scores) == 0:
             refusals.append(f"{scale.title}: all training clips have the same score, so there is nothing to learn.")
     return refusals

@@ -28,6 +28,7 @@ from core.metrics import Interval, bootstrap_intervals, mse, shortage, srcc
 from core.rated_clips import RatedClips
 from core.scales import Scales, keys
 from core.splits import Split, split_clips
+from core.training.check import too_few_read
 from core.training.examples import EmbeddedExamples, HeadsAlone
 from core.training.loop import Fit, FitState
 from core.training.objective import Target
@@ -63,9 +64,9 @@ def refusals(clips: RatedClips, scales: Scales) -> list[str]:
         return [f"{said}: they have no scale in common."]
     if len(clips) < LEAST_CLIPS:
         return [f"{shortage(len(clips), 'rated clips', LEAST_CLIPS)}: fewer cannot tell a judge from another."]
-    n_read = min(int((~np.isnan(clips.mos[:, clips.scales.index(scale)])).sum()) for scale in common)
-    if n_read < LEAST_CLIPS:
-        return [f"{shortage(n_read, 'rated clips with a prompt that the judge can read', LEAST_CLIPS)}."]
+    read = {scale: int((~np.isnan(clips.mos[:, clips.scales.index(scale)])).sum()) for scale in common}
+    if few := [scale for scale, n in read.items() if n < LEAST_CLIPS]:
+        return [f"{scale.title}: {too_few_read(read[scale], len(clips), LEAST_CLIPS)}" for scale in few]
     flat = [scale.title for scale in common if np.ptp(clips.table[scale.key].to_numpy(dtype=float)) == 0]
     return [f"{title}: all clips have the same score, so there is nothing to learn." for title in flat]
 
