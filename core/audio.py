@@ -155,6 +155,8 @@ class Clip:
     missing_s : float or None
         Audio that the file promises but that is not there (a broken download); None where the file breaks
         off and nothing tells how long it was.
+    unread_bytes : int
+        What stands behind the sound in the file and is neither sound nor known.
     """
 
     samples: Samples = field(repr=False)
@@ -164,6 +166,7 @@ class Clip:
     peaks: Samples = field(repr=False)
     level: float
     missing_s: float | None = 0.0
+    unread_bytes: int = 0
 
     @property
     def duration_s(self) -> float:
@@ -171,11 +174,13 @@ class Clip:
         return self.samples.size / self.sample_rate_hz
 
     @property
-    def breaks_off(self) -> str:
-        """Where the file breaks off, in words; empty where it is whole."""
+    def incomplete(self) -> str:
+        """What of the file was not read, in words; empty where it was read whole."""
+        read = f"{self.duration_s:.1f} s"
+        if self.missing_s == 0.0 and self.unread_bytes:
+            return f"goes on after {read} with {self.unread_bytes:,} bytes that could not be read as sound"
         if self.missing_s == 0.0:
             return ""
-        read = f"{self.duration_s:.1f} s"
         if self.missing_s is None:
             return f"breaks off after {read}; how long it was, it does not tell"
         return f"breaks off: {read} of {self.duration_s + self.missing_s:.1f} s are there"
@@ -242,7 +247,7 @@ def read_clip(source: ClipSource, limits: AudioLimits | None = None) -> Clip:
         sound = decode(data, name, limits.max_duration_s)
         sha256 = hashlib.sha256(data).hexdigest()
         rate_hz, channels, peaks = sound.sample_rate_hz, sound.channels, sound.peaks
-        clip = Clip(sound.samples, rate_hz, channels, sha256, peaks, sound.level, sound.missing_s)
+        clip = Clip(sound.samples, rate_hz, channels, sha256, peaks, sound.level, sound.missing_s, sound.unread_bytes)
     else:
         raise AudioError("No clip was given. Choose an audio file to score.")
     _check_samples(clip, name, limits)
@@ -250,10 +255,10 @@ def read_clip(source: ClipSource, limits: AudioLimits | None = None) -> Clip:
 
 
 def read_whole_clip(path: Path, limits: AudioLimits | None = None) -> Clip:
-    """Read a clip of a listening test or of training data: AudioError also where its file breaks off."""
+    """Read a clip of a listening test or of training data: AudioError also where its file was not read whole."""
     clip = read_clip(path, limits)
-    if clip.breaks_off:
-        raise AudioError(f"{shown_name(path.name)} {clip.breaks_off}. Export or download it again.")
+    if clip.incomplete:
+        raise AudioError(f"{shown_name(path.name)} {clip.incomplete}. Export or download it again.")
     return clip
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from core.cli_options import (
     cache_option,
@@ -25,8 +24,7 @@ from core.cli_options import (
     tower_option,
 )
 from core.command import Command, as_json, at_most_one, path_option, print_json
-from core.errors import DataError, MetricError, counted, shown_name
-from core.files import first_of
+from core.errors import DataError, MetricError, shown_name
 from core.splits import Split
 from core.training.recipe import changed_recipe
 
@@ -203,35 +201,25 @@ def _judge_with(model: Path, clips: "RatedClips", **how: Any) -> _Judged:
     from core.embeddings import Asked, clip_values, embed_clips
     from core.evaluation import judged
     from core.measured_part import ALL, choose_clips
-    from core.scorer import is_readable
+    from core.prompts import as_read_by
 
     checkpoint = load_checkpoint(model)
+    clips = as_read_by(clips, checkpoint.tower)
     chosen = choose_clips(clips, model, how["split"], how["part"])
     asked = Asked.by(checkpoint.heads)
     cache = open_cache(how["cache"], how["device"], checkpoint.tower, checkpoint.policy, asked=asked)
     with share_bar() as progress:
         embedded = embed_clips(chosen.clips, cache, progress)
-    values, cosine = clip_values(checkpoint.heads, embedded), cosines(embedded)
-    unread = [row for row, of in enumerate(chosen.clips.table["prompt"]) if not is_readable(of, checkpoint.tower)]
-    values[np.ix_(unread, [scale.needs_prompt for scale in checkpoint.scales])] = cosine[unread] = np.nan
-    said = judged(chosen.clips, values, checkpoint.scales)
+    said = judged(chosen.clips, clip_values(checkpoint.heads, embedded), checkpoint.scales)
     read_as = clips.opinions.read_as if clips.opinions else ()
     notes = [*chosen.notes, *read_as, *clips.notes, *clips.same_audio(), *_of_one_side(clips, checkpoint.scales)]
-    notes += _about_unread(list(chosen.clips.table["clip_id"].iloc[unread]), said.scales)
+    notes += chosen.clips.about_unread(said.scales)
     if checkpoint.caveat:
         notes.append(f"About this model: {checkpoint.caveat}.")
     rows = [*range(len(clips))] if chosen.part == ALL else chosen.parted.rows(chosen.part)
     is_held_out = chosen.part != "train"
-    controls = measure_controls(chosen.parted, rows, cosine) if is_held_out else Controls()
+    controls = measure_controls(chosen.parted, rows, cosines(embedded)) if is_held_out else Controls()
     return _Judged(said, clips, tuple(notes), chosen.part, controls)
-
-
-def _about_unread(clip_ids: Sequence[str], scales: "Scales") -> Iterator[str]:
-    """Say which clips have prompts that the model cannot read."""
-    for scale in scales if clip_ids else ():
-        if scale.needs_prompt:
-            what = f"{counted(len(clip_ids), 'clip')} with a prompt that the model cannot read"
-            yield f"{scale.title} leaves out {what}: {first_of(clip_ids)}."
 
 
 def _of_one_side(clips: "RatedClips", predicted: "Scales") -> Iterator[str]:
@@ -300,10 +288,13 @@ def baselines(
 
     from core.embeddings import Asked, embed_clips
     from core.musiceval import is_simulated, read_source
+    from core.prompts import as_read_by
     from core.towers import load_tower
     from core.training.baselines import compare
+    from core.training.check import learnable
 
     clips, start = read_source(data, reading), load_tower(tower)
+    clips = learnable(as_read_by(clips, start.tower))
     kept = open_cache(cache, device, start.tower, start.policy, chosen.precision, Asked(**chosen.asks()))
     with share_bar() as progress:
         measured = compare(clips, embed_clips(clips, kept, progress), split, chosen, progress)
@@ -315,7 +306,12 @@ def baselines(
     print(f"{dataclasses.replace(split, folds=0, fold=0).in_words().capitalize()}; {folds}.")
     if split.folds:
         print(FOLDED)
-    for sentence in [*measured["recipe"].why_not(), *_about_controls(clips, split, chosen.sequence, measured)]:
+    for sentence in [
+        *clips.notes,
+        *clips.about_unread(clips.scales),
+        *measured["recipe"].why_not(),
+        *_about_controls(clips, split, chosen.sequence, measured),
+    ]:
         print(sentence)
     if is_simulated(data):
         print(SIMULATED)
@@ -397,6 +393,7 @@ def ablation(
     from core.training.ablation import Taught, ablate
 
     taught, start = Taught.read(sources.data, sources.pairs, sources.weights), load_tower(tower)
+    taught = taught.read_by(start.tower)
     if split.kind != "official" and not split.folds:
         split = dataclasses.replace(split, folds=5)
     kept = open_cache(cache, device, start.tower, start.policy, recipe.precision, Asked(frames=True, tokens=True))
@@ -405,7 +402,7 @@ def ablation(
     if as_json:
         print_json(found.to_json())
         return
-    print("\n".join(found.as_table()))
+    print("\n".join([*found.as_table(), *taught.notes()]))
     folds = f"{split.folds} folds" if split.folds else "the test part"
     kind = dataclasses.replace(split, folds=0, fold=0).in_words().capitalize()
     print(f"{kind}; {folds}, {repeats} times; figures are means, gains are the whole recipe's, in brackets 95 %.")

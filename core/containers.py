@@ -5,7 +5,7 @@ behind another, a count of frames that is too small, sizes that a killed recorde
 download that broke off). So the container is walked before anything is decoded:
 
     WAV, RF64, W64, AIFF, CAF, AU    the size of the chunk of samples against what is there
-    FLAC                         one stream behind another
+    these, FLAC, MP3             one file behind another, of whatever kind
     Ogg (RFC 3533)               links of a chain; a stream's last page carries the end flag
     MP3, AAC                     frames are counted, tags and counts of frames between them left out
     MP4, Matroska (RFC 9559)     one file behind another; the last box, or the segment, against what is there
@@ -17,9 +17,18 @@ end. Nothing here decodes, and nothing fails: what is not understood is one part
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
-_FLAC_STARTS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # with the head of the block that comes first
+_STARTS = {  # of files that may stand behind another; what is there 4 or 8 bytes on, chance does not make
+    **dict.fromkeys((b"RIFF", b"RF64", b"BW64", b"RIFX"), (8, (b"WAVE",))),
+    b"FORM": (8, (b"AIFF", b"AIFC")),
+    b"fLaC": (4, (b"\x00\x00\x00\x22", b"\x80\x00\x00\x22")),  # the head of the block that comes first
+    b".snd": (4, (b"\x00\x00\x00\x18", b"\x00\x00\x00\x20")),
+    b"riff": (4, (b"\x2e\x91\xcf\x11",)),
+    b"caff": (4, (b"\x00\x01\x00\x00",)),
+    b"OggS": (4, (b"\x00\x02\x00\x00",)),
+}
 _EBML = b"\x1aE\xdf\xa3"
 _SEGMENT = b"\x18S\x80g"
 _OGG_CODECS = {
@@ -37,7 +46,7 @@ _BEGINNINGS = (  # of kinds that are only named
     (b"wvpk", "WavPack"),
 )
 _BOX_HEADS = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
-_JUNK_BYTES = 4_096  # behind the end of a WAV: tags of some kind; more than that is taken for sound
+_JUNK_BYTES = 4_096  # behind the end of a WAV: tags of some kind
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,8 @@ class Part:
 
     Attributes
     ----------
+    kind : str
+        In words; empty where nobody knows.
     data : bytes
         With a header that a decoder may trust, as far as the container can be mended.
     there : float or None
@@ -53,47 +64,67 @@ class Part:
         recording breaks off and nothing tells how long it was.
     counts : bool
         Whether the length that a decoder reads from the header tells what should be there.
+    tracks : int
+        How many sound tracks play at once, as far as the container tells.
+    unread_bytes : int
+        What stands behind the recording and is neither sound nor known.
     """
 
+    kind: str
     data: bytes
     there: float | None = 1.0
     counts: bool = True
+    tracks: int = 1
+    unread_bytes: int = 0
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What a file is, in words (empty where nobody knows), and its recordings in order."""
-
-    kind: str
-    parts: tuple[Part, ...]
-
-
-def split(data: bytes) -> Contents:
+def split(data: bytes) -> list[Part]:
     """Find the recordings of a file."""
-    body = data[_id3_end(data) :][:12] if data[:3] == b"ID3" else data[:12]
-    if body[:4] == b"fLaC":
-        return Contents("FLAC", tuple(Part(part) for part in _cut(data, _flac_starts(data))))
     if data[:4] == b"OggS":
-        return _ogg(data)
-    if data[:4] in _RIFF_KINDS and data[8:12] == b"WAVE":
-        return Contents("WAV", tuple(_wav_parts(data)))
-    if data[:4] == b".snd":
-        return Contents("AU", (_au(data),))
-    if layout := _CHUNK_LAYOUTS.get(data[:4]):
-        return Contents(layout.kind, (_mend(data, layout),))
+        return list(_ogg_parts(data))
     if data[4:8] in _BOX_HEADS:
-        return Contents("MP4 or M4A", tuple(_mp4_parts(data)))
+        return list(_mp4_parts(data))
     if data[:4] == _EBML:
         kind = "WebM" if b"webm" in data[:64] else "Matroska"
-        return Contents(kind, tuple(Part(part, _segment_share(part), False) for part in _cut(data, _ebml_starts(data))))
+        return [Part(kind, part, _segment_share(part), False) for part in _cut(data, _ebml_starts(data))]
+    parts: list[Part] = []
+    while (end := _next_start(data)) is not None and data[:4] != b"OggS":
+        parts.append(_part(data[:end]))
+        data = data[end:]
+    return [*parts, *([_part(data)] if data[:4] != b"OggS" else _ogg_parts(data))]
+
+
+def _part(data: bytes) -> Part:
+    """Return the one recording of a file that is in no container of several."""
+    body = data[_id3_end(data) :][:12] if data[:3] == b"ID3" else data[:12]
+    if body[:4] == b"fLaC":
+        return Part("FLAC", data)
+    if data[:4] == b".snd":
+        return _au(data)
+    if layout := _layout(data):
+        return _mend(data, layout)
     if _aac_frame(body):
-        return Contents("AAC", (Part(data, _aac_share(data), counts=False),))
+        return Part("AAC", data, _aac_share(data), counts=False)
     frames = _Mp3Frames(data)
     if frames.runs:
         breaks_off = frames.is_cut and frames.n_promised < frames.n_frames
-        return Contents("MP3", (Part(frames.mended(), None if breaks_off else 1.0),))
-    kind = next((kind for beginning, kind in _BEGINNINGS if data.startswith(beginning)), "")
-    return Contents(kind, (Part(data),))
+        return Part("MP3", frames.mended(), None if breaks_off else 1.0)
+    return Part(next((kind for beginning, kind in _BEGINNINGS if data.startswith(beginning)), ""), data)
+
+
+def _next_start(data: bytes) -> int | None:
+    """Return where another file begins behind the samples that the first one's header counts."""
+    layout = _layout(data)
+    samples = layout and _samples_of(data, layout)
+    counted = samples and samples.size > 0 and samples.end <= len(data)
+    first = samples.end if samples and counted else _head_end(data)
+    found = (next(filter(partial(_is_start, data), _find_all(data, kind, first)), None) for kind in _STARTS)
+    return min((at for at in found if at is not None), default=None)
+
+
+def _is_start(data: bytes, at: int) -> bool:
+    offset, wanted = _STARTS.get(data[at : at + 4], (0, ()))
+    return data[at + offset : at + offset + 4] in wanted
 
 
 def _cut(data: bytes, starts: list[int]) -> list[bytes]:
@@ -102,20 +133,26 @@ def _cut(data: bytes, starts: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *starts[1:]], [*starts[1:], len(data)], strict=True)]
 
 
-def _find_all(data: bytes, wanted: bytes) -> Iterator[int]:
-    at = data.find(wanted)
+def _find_all(data: bytes, wanted: bytes, start: int = 0) -> Iterator[int]:
+    at = data.find(wanted, start)
     while at >= 0:
         yield at
         at = data.find(wanted, at + 1)
 
 
-def _flac_starts(data: bytes) -> list[int]:
-    return sorted(at for start in _FLAC_STARTS for at in _find_all(data, start))
-
-
 def _ebml_starts(data: bytes) -> list[int]:
     """Where files begin; four bytes alone may stand in the sound by chance, with a document type they do not."""
     return [at for at in _find_all(data, _EBML) if b"B\x82" in data[at : at + 64]]
+
+
+def _head_end(data: bytes) -> int:
+    """Where tags end, and the blocks of a FLAC's head: they may hold the head of another file."""
+    at = _id3_end(data) + 4
+    is_last = data[at - 4 : at] != b"fLaC"
+    while not is_last and at + 4 <= len(data):
+        is_last = bool(data[at] & 0x80)  # RFC 9639, section 8.1
+        at += 4 + int.from_bytes(data[at + 1 : at + 4])
+    return at
 
 
 def _segment_share(data: bytes) -> float | None:
@@ -178,51 +215,52 @@ def _size(data: bytes, layout: _Layout, at: int) -> int:
     return int.from_bytes(data[at : at + layout.size_bytes], layout.order, signed=layout.size_bytes == 8)
 
 
-def _wav_parts(data: bytes) -> Iterator[Part]:
-    """One WAV, or several behind another: a file tells its size, and another may begin there."""
-    starts = [0]
-    while (end := _wav_end(data, starts[-1])) and data[end : end + 4] in _RIFF_KINDS:
-        starts.append(end)
-    for part in _cut(data, starts):
-        yield _mend(part, _RIFF_KINDS[part[:4]])
+def _layout(data: bytes) -> _Layout | None:
+    return _CHUNK_LAYOUTS.get(data[:4]) or (_RIFF_KINDS.get(data[:4]) if data[8:12] == b"WAVE" else None)
 
 
-def _wav_end(data: bytes, start: int) -> int | None:
-    size = _size(data, _RIFF_KINDS[data[start : start + 4]], start + 4)
-    end = start + 8 + size + size % 2
-    return end if start + 12 < end < len(data) - 12 else None
+def _samples_of(data: bytes, layout: _Layout) -> _Chunk | None:
+    """Return the first chunk of samples, with the size that is told elsewhere where it is too large for its own."""
+    told = None
+    for chunk in _chunks(data, layout, 0):
+        if chunk.id == b"ds64" and data[:4] in _LARGE_KINDS:
+            told = int.from_bytes(data[chunk.body + 8 : chunk.body + 16], "little")
+        if chunk.id.startswith(layout.samples):
+            return _sized(chunk, told) if told is not None and chunk.size == 0xFFFF_FFFF else chunk
+    return None
 
 
 def _mend(data: bytes, layout: _Layout) -> Part:
     """Make the size of the samples true, and tell how much of what it was is there."""
-    chunks = _chunks(data, layout, 0)
-    found = next((chunk for chunk in chunks if chunk.id.startswith(layout.samples)), None)
+    kind, found = layout.kind, _samples_of(data, layout)
     if found is None:
-        return Part(data)
+        return Part(kind, data)
+    said = found.end if kind == "CAF" else _said_end(data, layout)  # a CAF tells the size of its chunks alone
     if data[:4] in _LARGE_KINDS:
-        data, found = _as_small(data, found)
-    more = [chunk for chunk in itertools.takewhile(_is_named, chunks) if chunk.id == found.id]
-    if more and layout.kind == "WAV":
-        pieces = [data[chunk.body : chunk.body + chunk.size] for chunk in (found, *more)]
-        data = data[: found.body] + b"".join(pieces)
-        found = _sized(found, sum(chunk.size for chunk in (found, *more)))
+        data = b"RIFF" + data[4:]
+    behind = [*itertools.takewhile(_is_named, _chunks(data, layout, found.end - layout.first))]
+    end = max([found.end, *(chunk.end for chunk in behind if chunk.end <= len(data))])
+    if kind == "WAV" and (more := [chunk for chunk in behind if chunk.id == found.id]):
+        sound = b"".join(data[chunk.body : chunk.body + chunk.size] for chunk in (found, *more))
+        data, found = data[: found.body] + sound, _sized(found, len(sound))
+        end = found.end
     size, there = found.size, len(data) - found.body
     never_filled_in = size <= 0 or (size > there and size >= 0x7FFF_0000)
-    if never_filled_in and there and not _is_tail(data[found.body :], layout):
-        return Part(_with_size(data, layout, found, _samples_end(data, layout, found) - found.body))
+    unread = len(data) - end if len(data) - end > _JUNK_BYTES and not _is_tail(data[end:], layout) else 0
+    tells_too_little = unread and not found.end - 1 <= said <= end + 1  # the file says that it is longer
+    if tells_too_little or (never_filled_in and there and not _is_tail(data[found.body :], layout)):
+        return Part(kind, _with_size(data, layout, found, _samples_end(data, layout, found) - found.body))
     if size > there:
-        return Part(_with_size(data, layout, found, there), there / size, counts=False)
-    if len(data) - found.end > _JUNK_BYTES and not _is_tail(data[found.end :], layout):
-        size = _samples_end(data, layout, found) - found.body
-    return Part(_with_size(data, layout, found, size))
+        return Part(kind, _with_size(data, layout, found, there), there / size, counts=False)
+    end = found.end if kind == "W64" else end  # libsndfile takes its chunks behind the samples for more of them
+    return Part(kind, _with_size(data[:end], layout, found, size), unread_bytes=unread)
 
 
-def _as_small(data: bytes, samples: _Chunk) -> tuple[bytes, _Chunk]:
-    """Return an RF64 or BW64 as a plain WAV: what it says of its size stands in a chunk of its own."""
-    told = next((chunk for chunk in _chunks(data, _RIFF, 0) if chunk.id == b"ds64"), None)
-    if told and samples.size == 0xFFFF_FFFF:
-        samples = _sized(samples, int.from_bytes(data[told.body + 8 : told.body + 16], "little"))
-    return b"RIFF" + data[4:], samples
+def _said_end(data: bytes, layout: _Layout) -> int:
+    """Return where a file ends by its own head."""
+    if data[:4] in _LARGE_KINDS and data[12:16] == b"ds64":
+        return 8 + int.from_bytes(data[20:28], "little")
+    return _size(data, layout, layout.first - layout.id_bytes - layout.size_bytes) + 8 * (not layout.counts_head)
 
 
 def _sized(chunk: _Chunk, size: int) -> _Chunk:
@@ -241,8 +279,9 @@ def _samples_end(data: bytes, layout: _Layout, samples: _Chunk) -> int:
 
 def _au(data: bytes) -> Part:
     head, size = int.from_bytes(data[4:8]), int.from_bytes(data[8:12])
-    there = len(data) - head
-    return Part(data, there / size if 0 < there < size < 0x7FFF_0000 else 1.0)
+    there, is_counted = len(data) - head, 0 < size < 0x7FFF_0000
+    unread = there - size if is_counted and there - size > _JUNK_BYTES else 0
+    return Part("AU", data, there / size if is_counted and 0 < there < size else 1.0, unread_bytes=unread)
 
 
 def flac_without_count(data: bytes) -> bytes:
@@ -271,27 +310,37 @@ def _with_size(data: bytes, layout: _Layout, chunk: _Chunk, size: int) -> bytes:
 # Ogg
 
 
-def _ogg(data: bytes) -> Contents:
-    starts, ends, open_streams, has_sound, at = [0], [], set[bytes](), False, 0
+@dataclass
+class _Link:
+    start: int
+    open_streams: set[bytes]
+    kinds: list[str]  # of its sound tracks
+
+
+def _ogg_parts(data: bytes) -> Iterator[Part]:
+    """Links of a chain; then what stands behind the last page, where that is another file."""
+    links, has_sound, at = [_Link(0, set(), [])], False, 0
     while (page := data.find(b"OggS", at)) >= 0 and page + 27 <= len(data):
         flags, serial = data[page + 5], data[page + 14 : page + 18]
         n_segments = data[page + 26]
         length = 27 + n_segments + sum(data[page + 27 : page + 27 + n_segments])
         if flags & 2 and has_sound:  # a stream begins where others have sounded: another link
-            starts.append(page)
-            ends.append(not open_streams)
-            open_streams, has_sound = set(), False
+            links.append(_Link(page, set(), []))
+            has_sound = False
         has_sound |= not flags & 2
-        open_streams.add(serial)
+        links[-1].open_streams.add(serial)
+        packet = data[page + 27 + n_segments : page + 35 + n_segments] if flags & 2 else b""
+        links[-1].kinds += [kind for head, kind in _OGG_CODECS.items() if packet.startswith(head)]
         inside = data.find(b"OggS\0", page + 4, page + length)
         at = inside if inside >= 0 else page + length  # another page inside: this one is cut
         if flags & 4 and inside < 0 and at <= len(data):
-            open_streams.discard(serial)
-    ends.append(not open_streams)
-    first_packet = data[28:] if len(data) > 28 else b""
-    kind = next((kind for head, kind in _OGG_CODECS.items() if first_packet.startswith(head)), "Ogg")
-    parts = zip(_cut(data, starts), ends, strict=True)
-    return Contents(kind, tuple(Part(part, 1.0 if is_whole else None) for part, is_whole in parts))
+            links[-1].open_streams.discard(serial)
+    at = len(data) - len(data[at:].lstrip(b"\0"))
+    at = at if _is_start(data, at) else len(data)
+    for link, part in zip(links, _cut(data[:at], [link.start for link in links]), strict=True):
+        kind = link.kinds[0] if link.kinds else "Ogg"
+        yield Part(kind, part, None if link.open_streams else 1.0, tracks=len(link.kinds))
+    yield from split(data[at:]) if at < len(data) else ()
 
 
 # MP4
@@ -310,8 +359,8 @@ def _mp4_parts(data: bytes) -> Iterator[Part]:
         at = len(data) if size == 0 else at + max(size, 8)
     is_whole = at <= len(data) or not kinds <= {*_BOX_HEADS, b"moof", b"mfra", b"sidx", b"styp", b"uuid", b"meta"}
     *before, last = _cut(data, starts)
-    yield from (Part(part, counts=False) for part in before)
-    yield Part(last, 1.0 if is_whole else None, counts=False)
+    yield from (Part("MP4 or M4A", part, counts=False) for part in before)
+    yield Part("MP4 or M4A", last, 1.0 if is_whole else None, counts=False)
 
 
 # AAC

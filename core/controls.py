@@ -71,8 +71,8 @@ class Controls:
 def control_values(clips: RatedClips) -> dict[str, NDArray[np.float64]]:
     """Return what the means say of clips with parts, (n, n_scales), having seen their train part."""
     train = clips.rows("train")
-    mean = np.tile(clips.mos[train].mean(axis=0), (len(clips), 1))
     names = keys(clips.scales)
+    mean = np.tile(clips.table[names].iloc[train].to_numpy(dtype=float).mean(axis=0), (len(clips), 1))
     of_systems = clips.take(train).table.groupby("system_id")[names].mean()
     known = clips.table["system_id"].isin(of_systems.index).to_numpy() & (clips.table["system_id"] != "").to_numpy()
     system = mean.copy()
@@ -95,8 +95,7 @@ def knows_systems(clips: RatedClips, rows: Sequence[int]) -> bool:
 def measure_controls(clips: RatedClips, rows: Sequence[int], cosine: NDArray[np.float64] | None = None) -> Controls:
     """Measure the controls on some of the clips, without intervals.
 
-    `cosine`, (len(rows),), is what `cosines` says of these rows, None where that is not at hand; NaN where the judge
-    cannot read the prompt.
+    `cosine`, (len(rows),), is what `cosines` says of these rows, None where that is not at hand.
     """
     tested, measured, missing = clips.take(rows), dict[str, Measured](), dict[str, str]()
     if not clips.rows("train"):
@@ -104,11 +103,8 @@ def measure_controls(clips: RatedClips, rows: Sequence[int], cosine: NDArray[np.
     else:
         there = [MEAN, SYSTEM] if knows_systems(clips, rows) else [MEAN]
         values = control_values(clips)
-        unread = np.zeros(len(tested), bool) if cosine is None else np.isnan(cosine)
         for name in there:
-            of_rows = values[name][list(rows)]
-            of_rows[np.outer(unread, [scale.needs_prompt for scale in clips.scales])] = np.nan  # as the judge has none
-            said = Predictions.of(tested, of_rows, clips.scales)
+            said = Predictions.of(tested, values[name][list(rows)], clips.scales)
             measured[name] = measure(said, resamples=0)
         missing |= {} if SYSTEM in there else {SYSTEM: NOT_IN_TRAIN if clips.n_systems else NO_SYSTEMS}
     prompted = tuple(scale for scale in clips.scales if scale.needs_prompt)

@@ -14,14 +14,14 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from core.containers import Contents, Part, flac_without_count, split
+from core.containers import Part, flac_without_count, split
 from core.errors import AudioError, shown_beyond
 
 MAX_CHANNELS = 16
@@ -53,6 +53,8 @@ class Decoded:
         Root mean square of the loudest channel without its constant part.
     missing_s : float or None
         What the file promises and does not hold; None where it breaks off and nothing tells how long it was.
+    unread_bytes : int
+        What stands behind the sound and is neither sound nor known.
     """
 
     samples: Samples
@@ -61,17 +63,17 @@ class Decoded:
     channels: int
     level: float
     missing_s: float | None
+    unread_bytes: int = 0
 
 
 def decode(data: bytes, name: str, max_duration_s: float) -> Decoded:
     """Decode a file; one that is too long is refused from its header, or as soon as it passes the limit."""
-    contents = split(data)
     decoded: list[Decoded] = []
     left_s = max_duration_s
-    for part in contents.parts:
-        one = _decode_part(part, contents, name, left_s, max_duration_s)
+    for part in split(data):
+        one = _decode_part(part, name, left_s, max_duration_s)
         left_s -= one.samples.size / one.sample_rate_hz
-        decoded.append(one)
+        decoded.append(replace(one, unread_bytes=part.unread_bytes))
     return decoded[0] if len(decoded) == 1 else _joined(decoded, name)
 
 
@@ -117,22 +119,27 @@ def _joined(parts: list[Decoded], name: str) -> Decoded:
         first.channels,
         max(one.level for one in parts),
         None if None in missing_s else sum(seconds for seconds in missing_s if seconds),
+        sum(one.unread_bytes for one in parts),
     )
 
 
-def _decode_part(part: Part, contents: Contents, name: str, left_s: float, max_duration_s: float) -> Decoded:
+def _decode_part(part: Part, name: str, left_s: float, max_duration_s: float) -> Decoded:
+    if part.tracks > 1:
+        raise _several_tracks(name, part.tracks)
     source = io.BytesIO(part.data)
     try:
         decoded = _read_sound(part, source, name, left_s, max_duration_s)
-        if contents.kind == "FLAC" and len(part.data) - source.tell() > _MOST_UNREAD_BYTES:
-            longer = Part(flac_without_count(part.data))  # its head may count fewer samples than there are
+        if part.kind == "FLAC" and len(part.data) - source.tell() > _MOST_UNREAD_BYTES:
+            longer = replace(
+                part, data=flac_without_count(part.data)
+            )  # its head may count fewer samples than there are
             other = _read_sound(longer, io.BytesIO(longer.data), name, left_s, max_duration_s)
             return other if other.samples.size > decoded.samples.size else decoded
         return decoded
     except soundfile.LibsndfileError as error:
         if shutil.which("ffmpeg") is None:
-            raise _unreadable(name, contents.kind, has_ffmpeg=False) from error
-        return _decode_by_ffmpeg(part, contents.kind, name, left_s, max_duration_s)
+            raise _unreadable(name, part.kind, has_ffmpeg=False) from error
+        return _decode_by_ffmpeg(part, name, left_s, max_duration_s)
 
 
 class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
@@ -189,33 +196,33 @@ def _blocks(sound: _Stream) -> Iterator[Samples | None]:
 
 
 def _missing_s(part: Part, promised_s: float, read_s: float, breaks_off: bool) -> float | None:
-    if part.there is None or (breaks_off and not promised_s):
+    if not part.there or (breaks_off and not promised_s):
         return None
     missing_s = read_s / part.there - read_s if part.there < 1.0 else promised_s - read_s
     return missing_s if missing_s > LENGTH_TOLERANCE_S else 0.0
 
 
-def _decode_by_ffmpeg(part: Part, kind: str, name: str, left_s: float, max_duration_s: float) -> Decoded:
+def _decode_by_ffmpeg(part: Part, name: str, left_s: float, max_duration_s: float) -> Decoded:
     with tempfile.TemporaryDirectory(prefix="musiceval-") as folder:
         source, target = Path(folder, "source"), Path(folder, "decoded.wav")
         source.write_bytes(part.data)
         n_tracks, promised_s = _told(source)
         if n_tracks > 1:
-            raise AudioError(f"{name} holds {n_tracks} sound tracks. Save the one to be scored as a file of its own.")
+            raise _several_tracks(name, n_tracks)
         command = [
             *("ffmpeg", "-nostdin", "-v", "error", *_FFMPEG_LIMITS, "-i", str(source)),
             *("-map", "0:a:0", "-t", f"{left_s + 1:f}", "-c:a", "pcm_f32le", str(target)),
         ]
         try:
             faults = subprocess.run(command, check=True, timeout=_FFMPEG_TIMEOUT_S, capture_output=True).stderr
-            decoded = _read_sound(Part(b"", counts=False), target, name, left_s + 2, max_duration_s)
+            decoded = _read_sound(Part("WAV", b"", counts=False), target, name, left_s + 2, max_duration_s)
         except subprocess.TimeoutExpired as error:
             raise AudioError(
                 f"{name} took longer than {_FFMPEG_TIMEOUT_S:g} s to decode. Convert it to WAV or FLAC."
             ) from error
         except (subprocess.CalledProcessError, soundfile.LibsndfileError) as error:
-            raise _unreadable(name, kind, has_ffmpeg=True) from error
-    if kind == "AAC" or not (part.there is None or faults):
+            raise _unreadable(name, part.kind, has_ffmpeg=True) from error
+    if part.kind == "AAC" or not (part.there is None or faults):
         promised_s = 0.0  # a guess, or what a whole file pads
     read_s = decoded.samples.size / decoded.sample_rate_hz
     if read_s > left_s + LENGTH_TOLERANCE_S:
@@ -224,7 +231,7 @@ def _decode_by_ffmpeg(part: Part, kind: str, name: str, left_s: float, max_durat
         missing_s: float | None = promised_s - read_s
     else:
         missing_s = _missing_s(part, promised_s, read_s, breaks_off=False)
-    return Decoded(decoded.samples, decoded.peaks, decoded.sample_rate_hz, decoded.channels, decoded.level, missing_s)
+    return replace(decoded, missing_s=missing_s)
 
 
 def _told(source: Path) -> tuple[int, float]:
@@ -238,6 +245,10 @@ def _told(source: Path) -> tuple[int, float]:
         return len(told["streams"]), next((float(duration) for duration in durations if duration), 0.0)
     except (OSError, subprocess.SubprocessError, ValueError, KeyError):
         return 0, 0.0
+
+
+def _several_tracks(name: str, n_tracks: int) -> AudioError:
+    return AudioError(f"{name} holds {n_tracks} sound tracks. Save the one to be scored as a file of its own.")
 
 
 def _unreadable(name: str, kind: str, has_ffmpeg: bool) -> AudioError:

@@ -154,7 +154,8 @@ class EmbeddingCache:
     ) -> Iterator[tuple[str, Tensor]]:
         """Embed clips as they come and yield them in that order; no more are held than a batch needs.
 
-        A clip is the SHA-256 of its file and its conditioned samples, (n,).
+        A clip is what it is kept as (the SHA-256 of its file where that was read whole) and its conditioned samples,
+        (n,).
         """
         rows: list[Tensor] = []
         for batch, embedded in self._embed_windows(_windows(clips, self._policy, progress)):

@@ -77,7 +77,8 @@ class Predictions:
     def of(cls, clips: RatedClips, values: NDArray[np.float64], scales: Scales) -> Self:
         """Put predictions, (n_clips, n_scales) with the columns of `scales`, beside the ratings.
 
-        What both have counts; a DataError where that is nothing.
+        What both have counts, a DataError where that is nothing; but where a prompt is not read (`RatedClips.unread`),
+        there is no prediction of what needs one.
         """
         common = tuple(scale for scale in clips.scales if scale.key in keys(scales))
         if not common:
@@ -85,7 +86,10 @@ class Predictions:
                 f"The clips are rated on {', '.join(keys(clips.scales))}, and what is predicted is "
                 f"{', '.join(keys(scales))}: they have no scale in common."
             )
-        said = {predicted(key): values[:, keys(scales).index(key)] for key in keys(common)}
+        said = {predicted(key): np.array(values[:, keys(scales).index(key)], dtype=float) for key in keys(common)}
+        for scale in common:
+            if scale.needs_prompt:
+                said[predicted(scale.key)][clips.unread_rows()] = np.nan
         names = ["clip_id", "system_id", *(["prompt_id"] if clips.has_prompts else []), *keys(common)]
         return cls(clips.table[names].assign(**said), common)
 
@@ -317,7 +321,7 @@ def measure(
     no_intervals: dict[str, str] = {}
     for level in levels:
         for scale in scales:
-            table = _points(predictions, scale, level)
+            table = compared(predictions, scale, level)
             groups = drawn(level, table)
             short = next((shortage(n, of, LEAST_GROUPS) for of, n in _counts(groups).items() if n < LEAST_GROUPS), "")
             truth, said = (table[of].to_numpy(dtype=float) for of in (scale.key, predicted(scale.key)))
@@ -336,8 +340,8 @@ def measure(
     return Measured(scales, found, reasons, no_intervals)
 
 
-def _points(predictions: Predictions, scale: Scale, level: str) -> pd.DataFrame:
-    """What a level compares on a scale: the clips with a prediction, or the means over each system's."""
+def compared(predictions: Predictions, scale: Scale, level: str) -> pd.DataFrame:
+    """Return what a level compares on a scale: the clips with a prediction, or the means over each system's."""
     rows = predictions.on(scale)
     return rows if level == LEVELS[0] else rows.groupby("system_id")[columns_of([scale])].mean()
 
@@ -407,20 +411,28 @@ def error_estimate(
     spread : mapping of scale to array, optional
         How far the heads themselves expect to be wrong, (n_clips,), in points.
     """
-    named, of_scales = (predictions.table["system_id"] != "").to_numpy(), keys(predictions.scales)
+    named = (predictions.table["system_id"] != "").to_numpy()
     table = predictions.table[named] if named.any() else predictions.table
     estimate = nothing_estimated(len(table), count_systems(table), data, which)
     if estimate["no_range"]:
         return estimate
-    systems = table["system_id"].to_numpy(dtype=str)
-    scores = {key: table[key].to_numpy(dtype=float) for key in of_scales}
-    errors = {key: np.abs(scores[key] - table[predicted(key)].to_numpy(dtype=float)) for key in of_scales}
-    estimate["absolute_error_quantile"] = {key: held_error(errors[key], systems) for key in of_scales}
-    if spread is not None:
-        errors = {key: errors[key] / bounded(spread[key][named]) for key in of_scales}
-        estimate["spread_quantile"] = {key: held_error(errors[key], systems) for key in of_scales}
-    estimate["coverage"] = {key: coverage(errors[key], systems, scores[key]) for key in of_scales}
-    return estimate
+    estimate |= {"absolute_error_quantile": {}, "coverage": {}, **({} if spread is None else {"spread_quantile": {}})}
+    for key in keys(predictions.scales):
+        is_known = table[predicted(key)].notna().to_numpy()
+        of_scale = table[is_known]
+        if why := why_no_range(len(of_scale), count_systems(of_scale)):
+            estimate["no_range"] = why
+            continue
+        systems, scores = of_scale["system_id"].to_numpy(dtype=str), of_scale[key].to_numpy(dtype=float)
+        errors = np.abs(scores - of_scale[predicted(key)].to_numpy(dtype=float))
+        estimate["absolute_error_quantile"][key] = held_error(errors, systems)
+        if spread is not None:
+            errors = errors / bounded((spread[key][named] if named.any() else spread[key])[is_known])
+            estimate["spread_quantile"][key] = held_error(errors, systems)
+        estimate["coverage"][key] = coverage(errors, systems, scores)
+    if not estimate["absolute_error_quantile"]:
+        return {**nothing_estimated(len(table), count_systems(table), data, which), "no_range": estimate["no_range"]}
+    return {**estimate, "no_range": ""}
 
 
 # By source, level and scale; in the order of `METRICS`.

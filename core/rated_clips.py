@@ -28,7 +28,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from core.errors import DataError, ScaleError, shown_name
+from core.errors import DataError, ScaleError, counted, shown_name
 from core.feed import clip_sha256, read_all, stop_if_any
 from core.files import Problems, find_file, first_of, json_text, line_place, write_atomically
 from core.scales import MAX_SCORE, MIN_SCORE, MUSICEVAL, Scale, Scales, keys
@@ -91,6 +91,9 @@ class RatedClips:
         What is special about the data, a sentence each.
     opinions : Opinions or None
         None for the release of MusicEval and the export of a study.
+    unread : frozenset of str
+        Clips whose prompts the judge in question cannot read (`core.prompts.as_read_by`): on scales that need a
+        prompt they teach nothing, and nothing is measured.
 
     Raises
     ------
@@ -103,6 +106,7 @@ class RatedClips:
     scales: Scales = MUSICEVAL
     notes: tuple[str, ...] = ()
     opinions: Opinions | None = None
+    unread: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         scales = _scales_in(list(self.table.columns), self.scales, _TEXTS)
@@ -122,8 +126,10 @@ class RatedClips:
 
     @property
     def mos(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """The scores, (n_clips, n_scales)."""
-        return np.asarray(self.table[keys(self.scales)].to_numpy(dtype=np.float64))
+        """The scores, (n_clips, n_scales); NaN where a prompt is not read."""
+        scores = np.array(self.table[keys(self.scales)].to_numpy(dtype=np.float64))
+        scores[np.ix_(self.unread_rows(), [scale.needs_prompt for scale in self.scales])] = np.nan
+        return scores
 
     @property
     def has_prompts(self) -> bool:
@@ -138,6 +144,21 @@ class RatedClips:
     def rows(self, part: str) -> list[int]:
         """Return the rows of a part of the split."""
         return [row for row, of in enumerate(self.table["split"]) if of == part]
+
+    def unread_rows(self) -> list[int]:
+        """Return the rows whose prompts are not read."""
+        return [row for row, of in enumerate(self.table["clip_id"]) if of in self.unread]
+
+    def about_unread(self, scales: Scales) -> list[str]:
+        """Say which clips have prompts that are not read, a sentence for each of the scales that needs them."""
+        clip_ids = list(self.table["clip_id"].iloc[self.unread_rows()])
+        what = f"{counted(len(clip_ids), 'clip')} with a prompt that the model cannot read: {first_of(clip_ids)}."
+        return [f"{scale.title} leaves out {what}" for scale in scales if scale.needs_prompt and clip_ids]
+
+    def without(self, scale: Scale) -> Self:
+        """Return the clips without what they were rated on a scale."""
+        table = self.table.drop(columns=[scale.key, _sd(scale.key)])
+        return dataclasses.replace(self, table=table, scales=tuple(of for of in self.scales if of != scale))
 
     def audio_ids(self) -> list[str]:
         """Return a name for each clip's audio, equal where the files are: a SHA-256, or what else is unique.

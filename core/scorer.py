@@ -15,7 +15,6 @@ import functools
 import itertools
 import logging
 import platform
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -33,18 +32,15 @@ from core.embeddings import Asked, EmbeddingCache
 from core.errors import AudioError, shown_name
 from core.feed import Progress, in_order
 from core.heads import EmbeddedClips
+from core.prompts import UNREADABLE, prompt_warnings
 from core.ranges import bounded
 from core.scales import Scales, clamp, keys
-from core.towers import PromptReading, Tower
 from core.warnings import ScoreWarning, find_faults
 
 if TYPE_CHECKING:
     from core.preference import Preference
 
 EMBEDDED_JUDGE = Path(__file__).parent / "embedded_judge"
-# Warnings without an alignment.
-UNREADABLE = ("prompt_empty", "prompt_not_english", "prompt_unknown", "prompt_without_music")
-_SHOWN_WORDS = 3
 MAX_KEPT_PROMPT_CHARACTERS = 1_000  # of a prompt in the provenance
 AT_ONCE = 32  # clips whose embeddings are held together: memory stays flat however many there are
 
@@ -233,6 +229,7 @@ class _Known:
     facts: ClipFacts
     faults: tuple[ScoreWarning, ...]
     times: tuple[tuple[float, float], ...]  # of its windows
+    kept_as: str  # in the cache; what was not read whole has a name that training does not ask for
 
 
 class Scorer:
@@ -351,7 +348,7 @@ class Scorer:
             known = checkpoint.error_estimate.absolute_error
             for scale in checkpoint.scales:
                 if scale.key not in known:
-                    message = f"{scale.title} has no range: no clip that was held out was rated on it."
+                    message = f"{scale.title} has no range: none, or too few, of the clips held out have a score on it."
                     warnings.append(ScoreWarning("no_range", message))
         if self.preference and self.preference.why_none:
             warnings.append(ScoreWarning("no_references", self.preference.why_none))
@@ -367,13 +364,13 @@ class Scorer:
         heard, rows = self._hear(items, progress)
         prompts = [_writable(item.prompt) for item in items]
         known = [(clip, prompt) for clip, prompt in zip(heard, prompts, strict=True) if not isinstance(clip, Unscored)]
-        scores = self._judge(known, [rows[clip.facts.sha256] for clip, _ in known]) if known else iter(())
+        scores = self._judge(known, [rows[clip.kept_as] for clip, _ in known]) if known else iter(())
         return (clip if isinstance(clip, Unscored) else next(scores) for clip in heard)
 
     def _hear(
         self, items: Sequence[Item], progress: Progress | None
     ) -> tuple[list[_Known | Unscored], dict[str, Tensor]]:
-        """What is known of each clip, and the clips' embeddings by SHA-256."""
+        """What is known of each clip, and the clips' embeddings by what they are kept as."""
         heard: list[_Known | Unscored] = []
         rows: dict[str, Tensor] = {}
 
@@ -386,12 +383,11 @@ class Scorer:
                         continue
                     clip, sound = result
                     heard.append(clip)
-                    sha256 = clip.facts.sha256
                     if isinstance(sound, Tensor):
-                        rows[sha256] = sound
-                    elif sha256 not in asked:
-                        asked.add(sha256)
-                        yield sha256, sound
+                        rows[clip.kept_as] = sound
+                    elif clip.kept_as not in asked:
+                        asked.add(clip.kept_as)
+                        yield clip.kept_as, sound
 
         computed = dict(self._cache.stream(new_clips(), progress))
         return heard, rows | computed
@@ -403,8 +399,10 @@ class Scorer:
             clip = given if isinstance(given, Clip) else read_clip(given, self.limits)
             facts = ClipFacts(clip.sha256, clip.duration_s, clip.sample_rate_hz, clip.channels)
             heard = hear(clip, self.checkpoint.policy)
-            known = _Known(facts, tuple(find_faults(clip, heard)), tuple(heard.window_times(clip.duration_s)))
-            kept = self._cache.find(clip.sha256)
+            kept_as = f"{clip.sha256} incomplete" if clip.incomplete else clip.sha256
+            times = tuple(heard.window_times(clip.duration_s))
+            known = _Known(facts, tuple(find_faults(clip, heard)), times, kept_as)
+            kept = self._cache.find(kept_as)
             return known, heard.at_48k() if kept is None else kept
         except AudioError as error:
             return Unscored(str(error), error)
@@ -485,26 +483,6 @@ class Scorer:
         return {scale: None if scale in missing else value for scale, value in by_scale}
 
 
-def prompt_warnings(prompt: str, tower: Tower) -> list[ScoreWarning]:
-    """Return what to know of a prompt; one that cannot be read has a warning of `UNREADABLE` first."""
-    if not prompt.strip():
-        return [ScoreWarning("prompt_empty", "There is no prompt, so nothing can be said of the alignment with it.")]
-    if not _is_english_script(prompt):
-        message = "The model reads English, and most of this prompt is in other signs: no alignment can be told."
-        return [ScoreWarning("prompt_not_english", message)]
-    reading = tower.read(prompt)
-    warnings = _word_warnings(prompt, reading)
-    if reading.is_cut:
-        message = "The prompt is longer than the model reads; only its beginning counts."
-        warnings.append(ScoreWarning("prompt_cut", message))
-    return warnings
-
-
-def is_readable(prompt: str, tower: Tower) -> bool:
-    """Return whether an alignment with a prompt means anything."""
-    return not any(warning.code in UNREADABLE for warning in prompt_warnings(prompt, tower))
-
-
 def facts_of(checkpoint: Checkpoint) -> CheckpointFacts:
     """Return what names a checkpoint beside its scores."""
     return CheckpointFacts(checkpoint.id, checkpoint.sha256, checkpoint.demo, checkpoint.caveat)
@@ -515,23 +493,6 @@ def _strangeness(resembled: str) -> list[ScoreWarning]:
         return []
     what = f"This clip sounds more like {resembled} than like any music that the model knows"
     return [ScoreWarning("no_music", f"{what}, so its scores may mean nothing.")]
-
-
-def _word_warnings(prompt: str, reading: PromptReading) -> list[ScoreWarning]:
-    named = ", ".join(shown_name(word) for word in list(dict.fromkeys(reading.unknown))[:_SHOWN_WORDS])
-    if 2 * len(reading.unknown) > len(prompt.split()):
-        message = f"The model does not know most words of this prompt ({named}): no alignment can be told."
-        return [ScoreWarning("prompt_unknown", message)]
-    if reading.of_music == "nothing":
-        message = "No word of this prompt says anything of music that the model can hear: no alignment can be told."
-        return [ScoreWarning("prompt_without_music", message)]
-    warnings = []
-    if reading.of_music == "little":
-        message = "This prompt says little of music that the model can hear, so its alignment may mean little."
-        warnings.append(ScoreWarning("prompt_little_music", message))
-    if reading.unknown:
-        warnings.append(ScoreWarning("prompt_words_unknown", f"The model does not know, and did not read: {named}."))
-    return warnings
 
 
 def _intervals(
@@ -547,12 +508,6 @@ def _intervals(
         f"({known.n_systems} systems; {known.data}), the raters' mean was at most this far away{wider}"
     )
     return Intervals(known.level, source, bounds)
-
-
-def _is_english_script(prompt: str) -> bool:
-    """Whether at least half of a prompt's letters and pictures are letters of English."""
-    signs = [sign for sign in prompt if sign.isalpha() or unicodedata.category(sign) == "So"]
-    return 2 * sum(sign.isascii() and sign.isalpha() for sign in signs) >= len(signs) > 0
 
 
 def _writable(prompt: str) -> str:

@@ -1,4 +1,4 @@
-"""Faults that can be seen in the samples: silence, clipping, too little music, a file that breaks off.
+"""Faults that can be seen in the samples: silence, clipping, too little music, a file that was not read whole.
 
 Each becomes a :class:`ScoreWarning`: the clip is scored all the same, and the warning stands beside the
 scores. A clip of which nothing can be heard is refused before (`core.audio.hear`). Silence and level are
@@ -66,8 +66,8 @@ def show_time(seconds: float) -> str:
 
 
 def _faults(clip: Clip, heard: Heard) -> Iterator[ScoreWarning]:
-    if clip.breaks_off:
-        yield ScoreWarning("incomplete", f"The file {clip.breaks_off}. What is there is scored.")
+    if clip.incomplete:
+        yield ScoreWarning("incomplete", f"The file {clip.incomplete}. What was read is scored.")
     if clip.duration_s < SHORT_CLIP_S:
         length = f"This clip is only {shown_beyond(clip.duration_s, SHORT_CLIP_S, 1)} s long"
         yield ScoreWarning("very_short", f"{length}; below {SHORT_CLIP_S:g} s there is little to judge.")

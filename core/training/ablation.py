@@ -22,12 +22,16 @@ from core.feed import Progress
 from core.heads import EmbeddedClips
 from core.metrics import Interval, bootstrap_intervals, srcc
 from core.musiceval import read_source
+from core.prompts import as_read_by
 from core.rated_clips import RatedClips
 from core.scales import Scales, keys
 from core.splits import Split, split_clips
+from core.towers import Tower
+from core.training.check import learnable
 from core.training.lessons import Lessons
 from core.training.loop import fit_heads
 from core.training.pairs import Answer, Pair, PairTable, read_pairs
+from core.training.pairs import as_read_by as pairs_as_read_by
 from core.training.recipe import RECIPES, Recipe
 
 WHOLE, ALL_OFF, FROZEN = "the whole recipe", "everything off", "the recipe frozen"
@@ -105,6 +109,23 @@ class Taught:
         """Read tables; a DataError says what cannot be used."""
         reference, *others = [(path.absolute().name, read_source(path)) for path in data]
         return cls(reference[1], others, [read_pairs(path) for path in pairs], weights)
+
+    def read_by(self, tower: Tower) -> Self:
+        """Return what a tower can learn of it: where it cannot read a prompt there is no alignment."""
+        return dataclasses.replace(
+            self,
+            clips=learnable(as_read_by(self.clips, tower)),
+            others=[(name, as_read_by(of, tower)) for name, of in self.others],
+            tables=[pairs_as_read_by(table, tower) for table in self.tables],
+        )
+
+    def notes(self) -> list[str]:
+        """Say what is left out."""
+        return [
+            note
+            for clips in (self.clips, *(of for _, of in self.others))
+            for note in (*clips.notes, *clips.about_unread(clips.scales))
+        ]
 
     def lessons(self, clips: RatedClips, tables: Sequence[PairTable]) -> Lessons:
         """Return what the clips, in these parts, and these pairs teach."""
@@ -205,7 +226,7 @@ def _gains(
     for place, key in enumerate(keys(clips.scales)):
         column = keys(scales).index(key)
         by_kind = {title: of[:, column] for title, of in said.items()}
-        tested = ~np.isnan(by_kind[WHOLE]).any(axis=1)
+        tested = ~np.isnan(by_kind[WHOLE]).any(axis=1) & ~np.isnan(clips.mos[:, place])
         yield (
             key,
             _compared(

@@ -23,12 +23,11 @@ from torch import Tensor
 
 from core.controls import COSINE, MEAN, SYSTEM, control_values, cosines, knows_systems, measure_cosine, said_by_cosine
 from core.embeddings import clip_values
-from core.evaluation import LEVELS, Measured, Predictions, judged, measure, predicted
+from core.evaluation import LEVELS, Measured, Predictions, compared, judged, measure, predicted
 from core.feed import Progress
 from core.heads import EmbeddedClips
 from core.metrics import Agreement, mse
 from core.rated_clips import RatedClips, count_systems
-from core.scales import keys
 from core.splits import Split, split_clips
 from core.training.loop import fit_heads
 from core.training.objective import Target
@@ -92,7 +91,11 @@ def _predictions(
     if clips.has_prompts and not recipe.sequence:
         prompts_alone = EmbeddedClips(embedded.text, torch.arange(len(clips)), embedded.text)
         yield BLIND, fitted(prompts_alone, mos)
-    yield SHUFFLED, fitted(embedded, _dealt_anew(mos, [train, dev], seed))
+    unread = {*clips.unread_rows()}
+    groups = [
+        [row for row in part if (row in unread) is is_unread] for part in (train, dev) for is_unread in (False, True)
+    ]
+    yield SHUFFLED, fitted(embedded, _dealt_anew(mos, groups, seed))
 
 
 def _dealt_anew(mos: Tensor, parts: list[list[int]], seed: int) -> Tensor:
@@ -104,13 +107,11 @@ def _dealt_anew(mos: Tensor, parts: list[list[int]], seed: int) -> Tensor:
 
 
 def _errors(predictions: Predictions) -> Measured:
-    table = predictions.table
-    levels = {LEVELS[0]: table}
-    if count_systems(table):
-        levels[LEVELS[1]] = table.groupby("system_id").mean(numeric_only=True)
-    errors = {
-        (level, key): Agreement(len(rows), {"mse": mse(rows[key].to_numpy(), rows[predicted(key)].to_numpy())})
-        for level, rows in levels.items()
-        for key in keys(predictions.scales)
-    }
+    errors = {}
+    for level in LEVELS if count_systems(predictions.table) else LEVELS[:1]:
+        for scale in predictions.scales:
+            rows, key = compared(predictions, scale, level), scale.key
+            if len(rows):
+                figures = {"mse": mse(rows[key].to_numpy(), rows[predicted(key)].to_numpy())}
+                errors[level, key] = Agreement(len(rows), figures)
     return Measured(predictions.scales, errors)

@@ -5,7 +5,7 @@ refused, what will lack something is a *doubt*. `doubts_of_learning` looks at wh
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,22 @@ def check_plan(plan: TrainingPlan) -> DataCheck:
     return found
 
 
+def learnable(clips: RatedClips, least: int = LEAST_TRAIN) -> RatedClips:
+    """Return clips without a scale on which too few can teach, because their prompts are not read; with a note."""
+    train = clips.rows("train") or range(len(clips))
+    n_read = np.sum(~np.isnan(clips.mos[train]), axis=0)
+    for scale, n in zip(clips.scales, n_read, strict=True):
+        if scale.needs_prompt and n < min(least, len(train)) and len(clips.scales) > 1:
+            said = f"{scale.title} is not learned: {too_few_read(int(n), len(train), least)}"
+            clips = replace(clips.without(scale), notes=(*clips.notes, said))
+    return clips
+
+
+def too_few_read(n: int, n_clips: int, least: int) -> str:
+    """Say that a model can read the prompts of too few clips."""
+    return f"the model can read the prompts of {n} of {n_clips} clips, and needs {least}."
+
+
 def check_data(clips: RatedClips, recipe: Recipe) -> DataCheck:
     """Check clips with their parts."""
     doubts = [
@@ -60,7 +76,8 @@ def check_data(clips: RatedClips, recipe: Recipe) -> DataCheck:
         *_doubts_of_measuring(clips),
         *_doubts_of_ranges(clips, recipe),
     ]
-    return DataCheck(tuple(_refusals(clips)), (*clips.notes, *clips.same_audio(), *doubts))
+    about = (*clips.notes, *clips.about_unread(clips.scales), *clips.same_audio())
+    return DataCheck(tuple(_refusals(clips)), (*about, *doubts))
 
 
 def measured_part(clips: RatedClips) -> str:
@@ -72,8 +89,17 @@ def _refusals(clips: RatedClips) -> list[str]:
     train = clips.rows("train")
     if len(train) < LEAST_TRAIN:
         return [f"{shortage(len(train), 'training clips', LEAST_TRAIN)}."]
-    flat = [scale.title for scale, scores in zip(clips.scales, clips.mos[train].T, strict=True) if np.ptp(scores) == 0]
-    return [f"{title}: all training clips have the same score, so there is nothing to learn." for title in flat]
+    refusals = []
+    for scale, scores in zip(clips.scales, map(_known, clips.mos[train].T), strict=True):
+        if len(scores) < LEAST_TRAIN:
+            refusals.append(f"{scale.title}: {too_few_read(len(scores), len(train), LEAST_TRAIN)}")
+        elif np.ptp(scores) == 0:
+            refusals.append(f"{scale.title}: all training clips have the same score, so there is nothing to learn.")
+    return refusals
+
+
+def _known(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    return scores[~np.isnan(scores)]
 
 
 def _doubts_of_train(clips: RatedClips) -> list[str]:
@@ -130,7 +156,7 @@ def _doubts_of_ranges(clips: RatedClips, recipe: Recipe) -> list[str]:
 
 def has_learned(state: FitState, mos: NDArray[np.float64], train: Sequence[int]) -> bool:
     """Return whether training brought the error of the training clips below that of the best constant."""
-    constant = _constant_errors(mos, train, train).mean()
+    constant = np.nanmean(_constant_errors(mos, train, train))
     least = min(row["train_l1"] for row in state.log)
     return bool(least <= (1 - LEAST_FALL) * constant)
 
@@ -150,15 +176,21 @@ def doubts_of_learning(state: FitState, mos: NDArray[np.float64], parts: RatedCl
         f"{scale.title}: it never beat predicting the mean on the dev part (L1 {row[f'dev_l1_{scale.key}']:.3f} "
         f"against {constant:.3f})."
         for scale, constant in zip(parts.scales, constants, strict=True)
-        if row[f"dev_l1_{scale.key}"] >= constant
+        if row.get(f"dev_l1_{scale.key}", -np.inf) >= constant
     ]
 
 
 def _constant_errors(mos: NDArray[np.float64], train: Sequence[int], rows: Sequence[int]) -> NDArray[np.float64]:
-    """By scale: the L1 of rows of the better of two constants, the training clips' mean and median."""
-    learned, asked = mos[list(train)], mos[list(rows)]
-    errors = [np.abs(asked - constant).mean(axis=0) for constant in (learned.mean(axis=0), np.median(learned, axis=0))]
-    return np.asarray(np.minimum(*errors))
+    """By scale: the L1 of rows of the better of two constants, the training clips' mean and median; NaN of none."""
+    sides = zip(map(_known, mos[list(train)].T), map(_known, mos[list(rows)].T), strict=True)
+    return np.array(
+        [
+            min(np.abs(asked - constant).mean() for constant in (learned.mean(), np.median(learned)))
+            if len(learned) and len(asked)
+            else np.nan
+            for learned, asked in sides
+        ]
+    )
 
 
 def which_clips(clips: RatedClips, rows: Sequence[int], part: str) -> str:

@@ -57,6 +57,7 @@ class Lessons:
             kept = _pairs_without(table, held_out)
             pairs += kept
             notes += _left_out(len(table.pairs) - len(kept), f"pairs of {table.name}")
+            notes += _left_out(table.n_unread, f"pairs of {table.name}", "the model cannot read their prompts")
         scales = _union([*(source.scales for source in sources), scales_of(pairs)])
         rows = [asked for source in sources for asked in _asked(source)]
         places = {asked: row for row, asked in reversed([*enumerate(rows)])}
@@ -111,8 +112,8 @@ def _pairs_without(table: PairTable, held_out: frozenset[str]) -> list[Pair]:
     return [pair for pair in table.pairs if not {audio.get(pair.better.file), audio.get(pair.worse.file)} & held_out]
 
 
-def _left_out(n: int, what: str) -> list[str]:
-    return [f"{n:,} {what} are not learned from: their audio is held out."] if n else []
+def _left_out(n: int, what: str, why: str = "their audio is held out") -> list[str]:
+    return [f"{n:,} {what} are not learned from: {why}."] if n else []
 
 
 def _target(

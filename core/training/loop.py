@@ -282,8 +282,9 @@ class Fit:
         if len(rows) >= LEAST_POINTS:
             scores = self.objective.mos[rows].double().cpu().numpy()
             pairs = zip(self._keys, scores.T, values.double().numpy().T, strict=True)
-            orders = [srcc(truth, said) for key, truth, said in pairs if key in by_scale]
-            found |= {"dev_srcc": sum(orders) / len(orders)} if np.isfinite(orders).all() else {}
+            known = [(truth, said, ~np.isnan(truth)) for key, truth, said in pairs if key in by_scale]
+            orders = [srcc(truth[of], said[of]) for truth, said, of in known if of.sum() >= LEAST_POINTS]
+            found |= {"dev_srcc": sum(orders) / len(orders)} if orders and np.isfinite(orders).all() else {}
         return found
 
     def _learning_rate(self) -> float:

@@ -18,16 +18,26 @@ from core.controls import Controls, measure_controls
 from core.evaluation import comparison, error_estimate, judged, measure
 from core.heads import Heads
 from core.musiceval import is_published, is_simulated, read_source
+from core.prompts import as_read_by
 from core.rated_clips import RatedClips, audio_sha256, data_sha256, write_csv
 from core.scales import keys
 from core.splits import SPLITS, split_clips
 from core.towers import StartingTower, load_tower, tower_sha256
-from core.training.check import DataCheck, check_data, doubts_of_learning, has_learned, measured_part, which_clips
+from core.training.check import (
+    DataCheck,
+    check_data,
+    doubts_of_learning,
+    has_learned,
+    learnable,
+    measured_part,
+    which_clips,
+)
 from core.training.folder import RunFolder
 from core.training.lessons import Lessons
 from core.training.loop import FitState
-from core.training.moving import Change, as_json, can_carry, in_words, recipe_of, refusals
+from core.training.moving import LEAST_CLIPS, Change, as_json, can_carry, in_words, recipe_of, refusals
 from core.training.pairs import PairTable, read_pairs
+from core.training.pairs import as_read_by as pairs_as_read_by
 from core.training.recipe import CROSS_VALIDATED, TrainingPlan
 from core.training.report import draw_curves, draw_scatter, model_card
 
@@ -56,16 +66,21 @@ class Material:
         if plan.judge:
             return cls._of_judge(plan, source, load_checkpoint(plan.judge))
         clips = split_clips(source, plan.split)
-        others = tuple((path.absolute().name, read_source(path)) for path in plan.more_data)
-        pairs = tuple(read_pairs(path) for path in plan.pairs)
-        lessons = Lessons.of(clips, others, pairs, plan.weights)
+        more = [(path.absolute().name, read_source(path)) for path in plan.more_data]
+        tables = [read_pairs(path) for path in plan.pairs]
         simulated = any(map(is_simulated, (plan.data, *plan.more_data)))
-        return cls(plan, source, clips, load_tower(plan.tower), simulated, others, pairs, lessons)
+        starting = load_tower(plan.tower)
+        clips = learnable(as_read_by(clips, starting.tower))
+        others = tuple((name, as_read_by(of, starting.tower)) for name, of in more)
+        pairs = tuple(pairs_as_read_by(table, starting.tower) for table in tables)
+        lessons = Lessons.of(clips, others, pairs, plan.weights)
+        return cls(plan, source, clips, starting, simulated, others, pairs, lessons)
 
     @classmethod
     def _of_judge(cls, plan: TrainingPlan, source: RatedClips, judge: Checkpoint) -> Self:
         """What moves a judge: all clips teach, and its own heads say how."""
         clips, tower = source.with_parts(["train"] * len(source)), judge.tower
+        clips = learnable(as_read_by(clips, tower), LEAST_CLIPS)
         plan = replace(plan, recipe=recipe_of(judge.heads), tower=tower.name)
         starting = StartingTower(tower.name, tower, judge.policy, tower_sha256(tower), judge.caveat)
         return cls(plan, source, clips, starting, is_simulated(plan.data), (), (), Lessons.of(clips), judge)
@@ -90,13 +105,17 @@ class Material:
     def check(self) -> DataCheck:
         """Say what stands against training on it; a DataError for what forbids it."""
         if self.judge:
-            scales, about = self.judge.scales, [*self.clips.notes, *self.clips.same_audio()]
-            of_judge = DataCheck(tuple(refusals(self.clips, scales)), (*can_carry(self.clips, scales), *about))
-            of_judge.stop_if_refused()
-            return of_judge
+            scales = self.judge.scales
+            about = [*self.clips.notes, *self.clips.about_unread(self.clips.scales), *self.clips.same_audio()]
+            DataCheck(tuple(refusals(self.clips, scales)), ()).stop_if_refused()
+            return DataCheck((), (*can_carry(self.clips, scales), *about))
         found = check_data(self.clips, self.plan.recipe)
         found.stop_if_refused()
-        notes = [note for name, clips in self.others for note in (*clips.notes, *clips.same_audio())]
+        notes = [
+            note
+            for _, clips in self.others
+            for note in (*clips.notes, *clips.about_unread(clips.scales), *clips.same_audio())
+        ]
         return replace(found, doubts=(*found.doubts, *notes, *self.lessons.notes))
 
     def lessons_of(self, clips: RatedClips) -> Lessons:

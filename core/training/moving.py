@@ -28,6 +28,7 @@ from core.metrics import Interval, bootstrap_intervals, mse, shortage, srcc
 from core.rated_clips import RatedClips
 from core.scales import Scales, keys
 from core.splits import Split, split_clips
+from core.training.check import too_few_read
 from core.training.examples import EmbeddedExamples, HeadsAlone
 from core.training.loop import Fit, FitState
 from core.training.objective import Target
@@ -63,22 +64,26 @@ def refusals(clips: RatedClips, scales: Scales) -> list[str]:
         return [f"{said}: they have no scale in common."]
     if len(clips) < LEAST_CLIPS:
         return [f"{shortage(len(clips), 'rated clips', LEAST_CLIPS)}: fewer cannot tell a judge from another."]
+    read = {scale: int((~np.isnan(clips.mos[:, clips.scales.index(scale)])).sum()) for scale in common}
+    if few := [scale for scale, n in read.items() if n < LEAST_CLIPS]:
+        return [f"{scale.title}: {too_few_read(read[scale], len(clips), LEAST_CLIPS)}" for scale in few]
     flat = [scale.title for scale in common if np.ptp(clips.table[scale.key].to_numpy(dtype=float)) == 0]
     return [f"{title}: all clips have the same score, so there is nothing to learn." for title in flat]
 
 
 def can_carry(clips: RatedClips, scales: Scales) -> list[str]:
     """Say what the clips can tell of a judge, before it is moved."""
-    n, said = len(clips), []
-    target = Target.of(clips)
+    said, target = [], Target.of(clips)
     for place, scale in enumerate(clips.scales):
         if scale.key not in keys(scales):
             said.append(f"{scale.title}: the judge does not predict it, so its ratings are not used.")
             continue
         known = "how sure the raters' means are is not known."
-        error, spread = target.error, float(np.var(clips.mos[:, place], ddof=1))
-        if error is not None and bool((error[:, place] > 0).all()):
-            reliability = max(1 - float(error[:, place].square().mean()) / spread, 0.0)
+        is_there = ~np.isnan(clips.mos[:, place])
+        n = int(is_there.sum())
+        error, spread = target.error, float(np.var(clips.mos[is_there, place], ddof=1))
+        if error is not None and bool((error[is_there, place] > 0).all()):
+            reliability = max(1 - float(error[is_there, place].square().mean()) / spread, 0.0)
             most = f"no judge can reach more than {reliability**0.5:.2f}."
             known = f"the raters' means are reliable to {reliability:.2f}, so {most}"
         width = _WIDTH_OF_SRCC / (n - 3) ** 0.5
@@ -148,12 +153,14 @@ def move(heads: Heads, clips: RatedClips, embedded: EmbeddedClips, seed: int) ->
 def changes(clips: RatedClips, scales: Scales, moved: Moved, resamples: int = _RESAMPLES) -> dict[str, Change]:
     """Compare before and after, by the key of each scale that the clips were rated on."""
     systems = clips.table["system_id"]
-    groups = [list(systems if systems.nunique() >= FOLDS else clips.table["clip_id"])]
+    names = systems if systems.nunique() >= FOLDS else clips.table["clip_id"]
     found = {}
     for key in keys(clips.scales):
         if key in keys(scales):
-            column, truth = keys(scales).index(key), clips.table[key].to_numpy(dtype=float)
-            both = np.clip(np.stack([moved.before[:, column], moved.after[:, column]], axis=1), 1.0, 5.0)
+            column, truth = keys(scales).index(key), clips.mos[:, keys(clips.scales).index(key)]
+            known = ~np.isnan(truth)
+            both = np.clip(np.stack([moved.before[:, column], moved.after[:, column]], axis=1), 1.0, 5.0)[known]
+            truth, groups = truth[known], [list(np.array(names)[known])]
             gains = {
                 "srcc": lambda t, v: srcc(t, v[:, 1]) - srcc(t, v[:, 0]),
                 "mse": lambda t, v: mse(t, v[:, 0]) - mse(t, v[:, 1]),
@@ -169,7 +176,7 @@ def _target(heads: Heads, clips: RatedClips) -> Target:
     mos = torch.full((len(clips), len(heads.scales)), float("nan"), dtype=torch.float64)
     for place, key in enumerate(keys(heads.scales)):
         if key in keys(clips.scales):
-            mos[:, place] = torch.tensor(clips.table[key].to_numpy(dtype=float))
+            mos[:, place] = torch.tensor(clips.mos[:, keys(clips.scales).index(key)])
     return Target(heads.scales, mos, [], [])
 
 

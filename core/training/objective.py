@@ -90,7 +90,10 @@ class Target:
     @classmethod
     def of(cls, clips: RatedClips) -> Self:
         """Return what clips with parts are to teach."""
-        return cls(clips.scales, torch.tensor(clips.mos), clips.rows("train"), clips.rows("dev"), _errors(clips))
+        mos = torch.tensor(clips.mos)
+        has_score = (~mos.isnan()).any(dim=1).tolist()
+        train, dev = ([row for row in clips.rows(part) if has_score[row]] for part in ("train", "dev"))
+        return cls(clips.scales, mos, train, dev, _errors(clips))
 
     def sources(self) -> Tensor:
         """Return the place of each clip's source, (n_clips,)."""

@@ -12,15 +12,17 @@ alike; it says how many times a row counts. Paths are relative to the table. Sca
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.errors import DataError, shown_name
 from core.feed import clip_sha256, read_all, stop_if_any
 from core.files import Problems, find_file, line_place
+from core.prompts import is_readable
 from core.rated_clips import scales_beside
 from core.scales import Scale, Scales
 from core.tables import Line, open_table, parse_number
+from core.towers import Tower
 
 _TEXTS = ("scale", "better_file", "better_prompt", "worse_file", "worse_prompt")
 _WEIGHT = "weight"
@@ -51,10 +53,23 @@ class PairTable:
     name: str
     pairs: tuple[Pair, ...]
     sha256: str
+    n_unread: int = 0  # that are left out, because the judge in question cannot read their prompts
 
     def files(self) -> list[Path]:
         """Return the files of all pairs, each once."""
         return _files(self.pairs)
+
+
+def as_read_by(table: PairTable, tower: Tower) -> PairTable:
+    """Return a table without the pairs that need a prompt which a tower cannot read."""
+    asked = {of.prompt for pair in table.pairs if pair.scale.needs_prompt for of in (pair.better, pair.worse)}
+    unread = {prompt for prompt in asked if not is_readable(prompt, tower)}
+    kept = [
+        pair
+        for pair in table.pairs
+        if not (pair.scale.needs_prompt and {pair.better.prompt, pair.worse.prompt} & unread)
+    ]
+    return replace(table, pairs=tuple(kept), n_unread=len(table.pairs) - len(kept))
 
 
 def read_pairs(path: Path) -> PairTable:

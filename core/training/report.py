@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from core.controls import Controls
-from core.evaluation import LEVELS, Measured, Predictions, columns_of, predicted
+from core.evaluation import LEVELS, Measured, Predictions, predicted
 from core.metrics import METRICS
 from core.scales import MAX_SCORE, MIN_SCORE, Scales
 from core.training.recipe import RECIPES
@@ -49,16 +49,17 @@ def draw_curves(log: Sequence[Mapping[str, float]], scales: Scales, kept: int) -
 
 def draw_scatter(predictions: Predictions) -> str:
     """Draw predicted against rated scores, a point for each clip and a ring for each system's mean."""
-    table, scales = predictions.table, predictions.scales
+    scales = predictions.scales
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(3.6 * len(scales), 3.8), layout="constrained")
-        systems = table[table["system_id"] != ""].groupby("system_id")[columns_of(scales)].mean()
         ends = (MIN_SCORE - 0.1, MAX_SCORE + 0.1)
         for n, scale in enumerate(scales):
             axes = figure.add_subplot(1, len(scales), n + 1, title=scale.title)
             axes.set(xlabel="rated", ylabel="predicted", xlim=ends, ylim=ends, aspect="equal")
             axes.plot(ends, ends, color="#9ca3af", linewidth=0.8)
             x, y = scale.key, predicted(scale.key)
+            table = predictions.on(scale)
+            systems = table[table["system_id"] != ""].groupby("system_id")[[x, y]].mean()
             axes.scatter(table[x], table[y], s=6, alpha=0.4, color=_colour(n))
             axes.scatter(systems[x], systems[y], s=36, facecolors="none", edgecolors="#111827")
         return _svg(figure)

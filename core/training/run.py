@@ -185,7 +185,7 @@ class _Run:
 
     def _begin(self, material: Material) -> None:
         first = self.accelerator.is_main_process
-        sha256 = self._agreed(data_sha256(material.clips) if first else "")
+        sha256 = self._agreed(data_sha256(material.source) if first else "")
         if first:
             self.folder.begin(
                 {

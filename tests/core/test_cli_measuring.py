@@ -273,17 +273,6 @@ def test_a_model_on_too_few_systems(random_checkpoint: Path, tmp_path: Path, cap
     assert refusal(capfd, *options).startswith("Musical impression, utterance level, is not measured: 2 clips are too")
 
 
-def test_a_table_of_two_systems_is_measured_as_far_as_it_can_be(table: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    table.write_text(TABLE.replace("S2", "S1").replace("S3", "S0"))
-    levels = json.loads(run(capfd, "--table", table, "--json"))
-    assert levels["utterance"]["musical_impression"]["n"] == 20
-    assert levels["system"] == {}
-    assert levels["not_measured"] == {
-        "system": {"musical_impression": "2 systems are too few; it needs 2 more systems."}
-    }
-    assert "Musical impression, system level, is not measured: 2 systems are too few" in run(capfd, "--table", table)
-
-
 def test_mistakes(table: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert refusal(capfd, "--answer", table).startswith("An answer has no ratings in it.")
     assert refusal(capfd, "--model", table).startswith("A model has no ratings in it. Give the rated clips")

@@ -391,19 +391,6 @@ def test_pooling_by_weight() -> None:
     assert pooled.tolist() == [[1.75], [2.0]]
 
 
-def test_what_breaks_off_or_is_silent_is_not_learned_from(tower: Tower, tmp_path: Path) -> None:
-    whole = write_clip(tmp_path / "whole.wav").read_bytes()
-    (tmp_path / "half.wav").write_bytes(whole[: len(whole) // 2])
-    write_clip(tmp_path / "silent.wav", np.zeros(64_000, np.float32))
-    cache = EmbeddingCache(None, tower, InputPolicy())
-    with pytest.raises(DataError) as stopped:
-        cache.audio([tmp_path / "half.wav", tmp_path / "silent.wav"])
-    lines = str(stopped.value).splitlines()
-    assert lines[0] == "2 clips cannot be read:"
-    assert lines[1] == '  "half.wav" breaks off: 2.0 s of 4.0 s are there. Export or download it again.'
-    assert lines[2].startswith('  "silent.wav" is silent for the judge')
-
-
 def test_several_heads_hear_the_same(scorer: Scorer) -> None:
     clips = EmbeddedClips(torch.randn(3, 256), torch.tensor([0, 0, 1]), torch.randn(2, 256))
     values = clip_values(scorer.checkpoint.heads, clips)

@@ -277,6 +277,18 @@ def test_of_too_few_clips_or_systems_there_is_no_range(clips: int, systems: int,
     assert "coverage" not in estimate
 
 
+def test_a_scale_with_too_few_predictions_has_no_range() -> None:
+    table = off_by(40, 10).table
+    table.loc[:0, "predicted_textual_alignment"] = np.nan
+    spread = {key: np.full(40, 0.5) for key in (MI, TA)}
+    estimate = error_estimate(Predictions(table, MUSICEVAL), "", spread=spread)
+    for name in ("absolute_error_quantile", "spread_quantile", "coverage"):
+        assert estimate[name].keys() == {MI}
+    assert estimate["no_range"] == ""
+    alone = error_estimate(Predictions(table, MUSICEVAL[1:]), "")
+    assert (alone["absolute_error_quantile"], alone["no_range"][:11]) == (None, "39 clips of")
+
+
 def test_of_systems_that_are_not_known_there_is_no_range() -> None:
     table = off_by(60, 20).table.assign(system_id="")
     said = error_estimate(Predictions(table, MUSICEVAL), "")["no_range"]

@@ -95,9 +95,14 @@ def test_a_score_of_unknown_error_has_no_ranges(score: Score, clip: Clip) -> Non
     assert "similar clips" not in shown
     assert "me-band" not in html
     assert "Ranges none: nothing is known of the error" in shown
-    few = replace(score.provenance.held_out, absolute_error={}, no_range="2 held-out clips are too few.")
-    shown = text(done(replace(unknown, provenance=replace(score.provenance, held_out=few)), clip, PATH, PROMPT))
-    assert "No ranges: 2 held-out clips are too few." in shown
+    why = "2 held-out clips are too few."
+    few = replace(score.provenance.held_out, absolute_error={}, no_range=why)
+    told = (ScoreWarning("no_range", f"These scores have no range: {why}"), ScoreWarning("very_quiet", "It is quiet."))
+    scored = replace(unknown, provenance=replace(score.provenance, held_out=few), warnings=told)
+    shown, _, details = text(done(scored, clip, PATH, PROMPT)).partition("Details")
+    assert (shown.count(why), details.count(why)) == (1, 1)
+    assert f"No ranges: {why} It is quiet." in shown
+    assert "no_range" in json.dumps(scored.to_json())
 
 
 def test_all_scores_are_said_in_one_sentence(score: Score, clip: Clip) -> None:

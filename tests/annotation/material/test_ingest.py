@@ -283,15 +283,6 @@ def test_a_recording_has_one_role(database: Database, study: Study, tmp_path: Pa
     assert run(database, tmp_path, [ONE | {"kind": "practice"}]).failed[0].reason.startswith('"a.wav" is a clip to')
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".ogg", ".flac"])
-def test_a_file_that_breaks_off_is_refused(database: Database, study: Study, tmp_path: Path, suffix: str) -> None:
-    whole = write(tmp_path / f"whole{suffix}", 8.0).read_bytes()
-    (tmp_path / f"half{suffix}").write_bytes(whole[: len(whole) // 2])
-    report = run(database, tmp_path, [ONE | {"file": f"{name}{suffix}"} for name in ("whole", "half")])
-    assert report.added["stimulus"] == 1
-    assert report.failed[0].reason.startswith(f'"half{suffix}" breaks off')
-
-
 def test_no_row_without_its_file(
     database: Database, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -394,17 +394,6 @@ def test_a_score_that_someone_has_changed_to_a_text_is_refused(run: Run, songs: 
         run(songs, "scores.csv")
 
 
-def test_what_a_list_leaves_open_is_said(run: Run, songs: Path, tmp_path: Path) -> None:
-    rows = read(songs)
-    write_manifest(songs, [rows[0] | {"prompt": "NaN"}, rows[1] | {"prompt": "None", "system": "n/a"}, *rows[2:]])
-    (systems, prompts) = reversed(run(songs).notes)
-    assert prompts.startswith("Taken as empty: 2 cells of prompt with what means that there is none (")
-    assert systems.startswith("Taken as empty: 1 cell of system with")
-    first, second, *_ = read(tmp_path / "scores.jsonl")
-    assert (first["prompt"], second["prompt"], second["system"]) == ("", "", "")
-    assert "prompt_empty" in first["warnings"]
-
-
 def test_a_begun_output_is_of_one_run(run: Run, clip_list: Path, tmp_path: Path) -> None:
     def stop(counts: Counts) -> None:
         raise KeyboardInterrupt

@@ -45,30 +45,6 @@ def test_files_are_found_by_the_end_of_their_path(tmp_path: Path) -> None:
     assert list(found([archive, alone], asked).values()) == [b"1", b"2", b"3", alone]
 
 
-NAMES = {
-    "gb18030": "慢的歌/钢琴曲一.flac",
-    "big5": "慢歌/鋼琴.flac",
-    "shift_jis": "曲/ピアノ能.flac",  # with a backslash among its bytes
-    "euc_kr": "노래/피아노.flac",
-    "cp1252": "Müller/Œuvre.flac",
-    "cp866": "Песня/Ночь.flac",
-    "utf-8": "Müller/钢琴.flac",  # as macOS writes it, without the flag
-}
-
-
-@pytest.mark.parametrize(("encoding", "name"), NAMES.items())
-def test_names_in_the_encoding_of_a_country(tmp_path: Path, encoding: str, name: str) -> None:
-    written = name.encode(encoding)
-    stand_in = "x" * len(written)
-    data = pack(tmp_path / "a.zip", {stand_in: b"1", "b.flac": b"2"}).read_bytes()
-    (tmp_path / "a.zip").write_bytes(data.replace(stand_in.encode(), written))
-    asked = [name, name.split("/")[1], "b.flac", "c.flac"]
-    said = found([tmp_path / "a.zip"], asked[1:])
-    assert list(said.values())[:2] == [b"1", b"2"]
-    assert "is not among the files" in str(said["c.flac"])
-    assert found([tmp_path / "a.zip"], [name]) == {name: b"1"}
-
-
 def test_what_is_ambiguous_is_nobodys_clip(tmp_path: Path) -> None:
     archive = pack(tmp_path / "a.zip", {"S1/a.wav": b"1", "S2/a.wav": b"2", "b.wav": b"3"})
     said = found([archive], ["a.wav", "S1/b.wav", "S2/b.wav", "S3/a.wav", ""])

@@ -207,10 +207,10 @@ def test_the_command_moves_a_judge(judge_folder: Path, tmp_path: Path, capsys: p
 
 
 def test_the_command_refuses(judge_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = write_rated(tmp_path / "rated", clips=8)
+    data = write_rated(tmp_path / "rated", clips=3)
     options = ["train", "--from", str(judge_folder), "--data", str(data), "--output", str(tmp_path / "moved")]
     assert main(options) == 2
-    assert "8 rated clips are too few; it needs 12 more rated clips" in capsys.readouterr().err
+    assert "3 rated clips are too few; it needs 17 more rated clips" in capsys.readouterr().err
     assert not (tmp_path / "moved").exists()
     assert main([*options, "--epochs", "3"]) == 2
     assert "--from takes the recipe of the judge" in capsys.readouterr().err
