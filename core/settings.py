@@ -123,6 +123,9 @@ class Settings(BaseModel):
         "proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses or networks, with commas",
         "none",
     )
+    reserve_mb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _setting(
+        2000.0, "megabytes of disk that uploads leave free, for ratings", "2000"
+    )
     reference_data: _Folder | None = _setting(None, "(tests only) folder of reference clips", "none")
     chromium: _Folder = _setting(Path("/usr/bin/chromium"), "(tests only) browser to use")
 
@@ -171,7 +174,17 @@ class Settings(BaseModel):
         """What a clip may be."""
         from core.audio import AudioLimits  # takes seconds to import, and most commands read no audio
 
-        return AudioLimits(self.min_duration_s, self.max_duration_s, int(self.max_file_mb * _MEGABYTE))
+        return AudioLimits(self.min_duration_s, self.max_duration_s, self.max_bytes)
+
+    @property
+    def max_bytes(self) -> int:
+        """Size of the largest file that is read."""
+        return int(self.max_file_mb * _MEGABYTE)
+
+    @property
+    def reserve_bytes(self) -> int:
+        """What uploads leave free of the disk."""
+        return int(self.reserve_mb * _MEGABYTE)
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,10 @@
 - `shut_environment` takes away the ``GRADIO_*`` variables, some of which win over the arguments that Gradio
   is given. Uploads get a private folder; Gradio shares one among all apps on a machine.
 - `GuardedBlocks` takes a clip as an upload only: an address is not fetched, a path not opened.
-- `drop_old_uploads` deletes what a killed server left behind; a running one deletes its uploads by itself.
 - `AuditedBlocks` notes each of `ACTIONS` in the audit log.
 """
 
-import atexit
 import logging
-import os
-import shutil
-import tempfile
-import time
 from collections.abc import MutableMapping
 from functools import cache
 from pathlib import Path
@@ -23,9 +17,9 @@ from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, travers
 
 from webapp.audit import Audit
 from webapp.guard import WHO
+from webapp.temporary import own_folder
 
 KEPT_S = 86_400  # uploads live for a day
-_UPLOADS_PREFIX = "musiceval-uploads-"
 _MOST_SIGNS = 80
 _MISFIT = (
     "This call does not fit. Give the clip as an uploaded file (with gradio_client: clip=handle_file(path)) "
@@ -52,23 +46,12 @@ def shut_environment(environ: MutableMapping[str, str]) -> None:
     """Take away what could reopen the server, every ``GRADIO_*`` variable; name the folder for uploads."""
     for name in [name for name in environ if name.startswith("GRADIO_")]:
         del environ[name]
-    environ["GRADIO_TEMP_DIR"] = _uploads_folder()
+    environ["GRADIO_TEMP_DIR"] = str(_uploads_folder())
 
 
 @cache
-def _uploads_folder() -> str:
-    """Make this process's folder; it goes when the process ends."""
-    folder = tempfile.mkdtemp(prefix=_UPLOADS_PREFIX)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-def drop_old_uploads() -> None:
-    """Delete the folders of earlier servers that have taken no upload for a day; other users' stay."""
-    oldest_s = time.time() - KEPT_S
-    for folder in Path(tempfile.gettempdir()).glob(f"{_UPLOADS_PREFIX}*"):
-        if folder.stat().st_mtime < oldest_s and os.access(folder, os.W_OK):
-            shutil.rmtree(folder, ignore_errors=True)
+def _uploads_folder() -> Path:
+    return own_folder("uploads")
 
 
 class GuardedBlocks(gr.Blocks):
@@ -91,7 +74,7 @@ def _check_file(file: dict[str, Any]) -> None:
     """Refuse what is not an upload; Gradio does too, but only once it takes itself for launched."""
     if is_http_url_like(file["path"]):
         raise gr.Error(_ADDRESS, print_exception=False)
-    if not Path(file["path"]).resolve().is_relative_to(Path(_uploads_folder()).resolve()):
+    if not Path(file["path"]).resolve().is_relative_to(_uploads_folder().resolve()):
         raise gr.Error(_MISFIT, print_exception=False)
 
 

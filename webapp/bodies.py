@@ -6,9 +6,12 @@
 - Every further megabyte must arrive within `EACH_MEGABYTE_S` (408).
 - What is under way in all is bounded (503): large JSON in memory, uploads on the disk. Small bodies, as raters
   send them, are never refused for it.
+- Uploads leave a reserve of the disk free (507), so that ratings always have room.
 """
 
 import asyncio
+import shutil
+import tempfile
 from collections import Counter
 
 from starlette.datastructures import Headers
@@ -29,14 +32,20 @@ _FILES_AT_ONCE = 5  # that an upload may hold of the largest size
 _MEGABYTE = 1_000_000
 _AGAIN = {"Retry-After": "5"}
 _LARGE = "The request is larger than what can be scored at once."
+_FULL = "The disk of this server is full. Nothing can be uploaded until whoever runs it makes room."
 _PARTS = "The request has more parts than the pages send."
 
 
 class Bodies:
-    """ASGI middleware that bounds the body of each request; the largest clip has `max_bytes`."""
+    """ASGI middleware that bounds the body of each request; the largest clip has `max_bytes`.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    Uploads leave `reserve_bytes` free of the disk that has the temporary folder.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, reserve_bytes: int) -> None:
         self.app = app
+        self._reserve_bytes = reserve_bytes
+        self._announced = 0  # bytes of the uploads under way
         self._largest = {
             UPLOAD: _FILES_AT_ONCE * max_bytes + MOST_BYTES,
             TOOL: TOOL_CLIP_BYTES * 4 // 3 + MOST_BYTES,
@@ -55,7 +64,7 @@ class Bodies:
         body = _Body(receive, self._in_flight, kind)
         try:
             if kind == "upload":
-                await self._pass_on(scope, body, send)
+                await self._upload(scope, body, send)
             else:
                 await self._read_first(scope, body, send)
         finally:
@@ -69,9 +78,19 @@ class Bodies:
         if n_bytes > self._largest.get(scope["path"], MOST_BYTES):
             return PlainTextResponse(_LARGE, 413)
         kind = "upload" if scope["path"] == UPLOAD else "json"
+        if kind == "upload" and _free_bytes() - self._announced - n_bytes < self._reserve_bytes:
+            return PlainTextResponse(_FULL, 507)
         if n_bytes > SMALL_BYTES and self._in_flight[kind] + n_bytes > self._most[kind]:
             return PlainTextResponse("Too much is being sent to this server. Try again in a moment.", 503, _AGAIN)
         return None
+
+    async def _upload(self, scope: Scope, body: "_Body", send: Send) -> None:
+        n_bytes = int(Headers(scope=scope).get("content-length", 0))
+        self._announced += n_bytes
+        try:
+            await self._pass_on(scope, body, send)
+        finally:
+            self._announced -= n_bytes
 
     async def _pass_on(self, scope: Scope, body: "_Body", send: Send) -> None:
         started = False
@@ -149,6 +168,10 @@ class _Body:
         self._in_flight[self._kind] += n_bytes
         if self.received // _MEGABYTE > before // _MEGABYTE:
             self._until = asyncio.get_running_loop().time() + EACH_MEGABYTE_S
+
+
+def _free_bytes() -> int:
+    return shutil.disk_usage(tempfile.gettempdir()).free
 
 
 async def _too_slow(scope: Scope, receive: Receive, send: Send) -> None:

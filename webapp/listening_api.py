@@ -11,11 +11,8 @@ same headers; none a validator, a range or a file name, because a clip that come
 Source: RFC 9110, sections 8.8 and 14; RFC 9111, section 5.2.2.5.
 """
 
-import atexit
 import logging
 import math
-import shutil
-import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -44,6 +41,7 @@ from core.errors import AccessError, BusyError, MusicEvalError, RatingError, Stu
 from core.settings import Settings
 from webapp.guard import RateLimit
 from webapp.listening import rating_page
+from webapp.temporary import own_folder
 
 T = TypeVar("T")
 
@@ -109,9 +107,7 @@ class StudyStores:
 
         with self._opening:
             if self._demo is None:
-                folder = tempfile.mkdtemp(prefix="musiceval-demo-study-")
-                atexit.register(shutil.rmtree, folder, ignore_errors=True)
-                self._demo = StudyStore(*open_demo(Path(folder)), _DEMO_SIGN)
+                self._demo = StudyStore(*open_demo(own_folder("demo")), _DEMO_SIGN)
             return self._demo
 
     def of(self, visit: str) -> StudyStore | None:

@@ -20,7 +20,7 @@ from annotation.database import Database
 from core.settings import Settings
 from core.training.manager import RunManager
 from webapp.audit import Audit
-from webapp.blocks import KEPT_S, AuditedBlocks, GuardedBlocks, drop_old_uploads, shut_environment
+from webapp.blocks import KEPT_S, AuditedBlocks, GuardedBlocks, shut_environment
 from webapp.guard import ADMIN
 from webapp.handlers import BY_ITSELF, PRIVATE, told
 from webapp.html import render
@@ -51,7 +51,6 @@ def build_pages(judge: Judge, settings: Settings) -> FastAPI:
     os.umask(0o077)  # folders and files are made for the server's user alone
     store = StudyStore(Database(settings.database_url, waits_s=WAITS_S), settings.data)
     shut_environment(os.environ)
-    drop_old_uploads()
     tool = ScoreTool(judge)
     visitors = _visitors_page(judge)
     administrators, exports = _admin_page(judge, settings, store)

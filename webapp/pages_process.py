@@ -8,11 +8,9 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -31,6 +29,7 @@ from core.errors import MusicEvalError
 from core.settings import ADMIN_PASSWORD
 from webapp.connections import QuietServer
 from webapp.guard import OWN
+from webapp.temporary import own_folder
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -51,8 +50,7 @@ class PagesProcess:
     def __init__(self, module: str = "webapp.pages") -> None:
         self.refused = False
         self._module = module
-        self._folder = tempfile.mkdtemp(prefix="musiceval-pages-")
-        self._socket = f"{self._folder}/socket"
+        self._socket = str(own_folder("pages") / "socket")
 
     def app(self) -> Starlette:
         """Return the application that starts the process, hands every request on, and ends the process."""
@@ -69,7 +67,6 @@ class PagesProcess:
             finally:
                 keeping.cancel()
                 await asyncio.wait([keeping])
-                shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _keep(self, listener: socket.socket) -> None:
         """Start the process, and again whenever it ends, until cancelled."""

@@ -4,8 +4,6 @@ import os
 import re
 import shutil
 import socket
-import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,7 @@ from core.settings import Settings
 from tests.bad_inputs import BAD_MODELS, BadModel
 from tests.webapp.conftest import free_port, in_process, make_app, sign_in
 from webapp.app import serve
-from webapp.blocks import KEPT_S, drop_old_uploads, shut_environment
+from webapp.blocks import shut_environment
 from webapp.judge import Judge
 from webapp.score import EXAMPLES, load_examples
 
@@ -199,13 +197,3 @@ def test_examples_are_given_wherever_the_app_was_started(
         first = load_examples()[0]
         assert one.get(f"/gradio_api/file={uploaded}").content == first.path.read_bytes()
         assert first.prompt in said
-
-
-def test_what_killed_servers_left_is_deleted_after_a_day() -> None:
-    old, new = (Path(tempfile.mkdtemp(prefix="musiceval-uploads-")) for _ in range(2))
-    for folder in (old, new):
-        (folder / "clip.wav").touch()
-    os.utime(old, (0, time.time() - KEPT_S - 60))
-    drop_old_uploads()
-    assert [path.name for path in (old, new) if path.exists()] == [new.name]
-    shutil.rmtree(new)

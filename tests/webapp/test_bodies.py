@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from core.settings import Settings
 from webapp import bodies
 from webapp.bodies import MOST_BYTES, MOST_PARTS, TOOL, UPLOAD
 
@@ -112,3 +113,20 @@ def test_what_is_under_way_is_bounded_and_small_bodies_pass(address: str) -> Non
     connection = begin(address, path, n_bytes, "application/json")
     connection.send(b" " * n_bytes)
     assert connection.getresponse().status == 422
+
+
+def test_uploads_leave_room(
+    address: str, http: httpx.Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = settings.reserve_bytes + 50_000_000
+    monkeypatch.setattr("webapp.bodies._free_bytes", lambda: free)
+    files = {"files": ("a.wav", b"x" * 1_000)}
+    assert http.post("/gradio_api/upload", files=files).status_code == 200
+    large = begin(address, UPLOAD, 40_000_000)  # under way, and nothing of it there yet
+    deadline_s = time.monotonic() + 20
+    while (answer := http.post("/gradio_api/upload", files={"files": ("a.wav", b"x" * 20_000_000)})).status_code == 200:
+        assert time.monotonic() < deadline_s
+    assert (answer.status_code, "disk of this server is full" in answer.text) == (507, True)
+    assert http.post("/gradio_api/upload", files=files).status_code == 200
+    large.close()
+    assert http.get("/listening/place").status_code == 401

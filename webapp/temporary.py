@@ -1,0 +1,37 @@
+"""Temporary folders that end with their process, however it ends: what a killed one left, the next one deletes.
+
+Each has a file that its process keeps locked; the system lets go of a lock when a process dies.
+"""
+
+import atexit
+import contextlib
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_PREFIX = "musiceval-"
+_LOCK = ".in-use"
+_YOUNG_S = 60  # a folder may have been made and not locked yet
+_locks: list[FileLock] = []
+
+
+def own_folder(kind: str) -> Path:
+    """Make a folder that this process alone can read; it goes when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{kind}-"))
+    lock = FileLock(folder / _LOCK)
+    lock.acquire()
+    _locks.append(lock)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def drop_folders_of_the_dead() -> None:
+    """Delete what killed processes left behind; other users' folders stay."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
+        with contextlib.suppress(OSError, Timeout):
+            if lock.stat().st_mtime < time.time() - _YOUNG_S:
+                with FileLock(lock, blocking=False):
+                    shutil.rmtree(lock.parent)
