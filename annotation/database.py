@@ -15,6 +15,7 @@ import fcntl
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -144,6 +145,7 @@ class _Turn:
 
     def __init__(self, file: Path) -> None:
         self._file = file.open("wb")
+        weakref.finalize(self, self._file.close)
         self._threads = threading.Lock()
         self._changed = threading.Condition()
         self._waiting = False  # the thread is

@@ -56,6 +56,7 @@ def all_commands() -> dict[str, click.Command]:
     import core.cli
     import tools.bench
     import tools.judge.__main__ as judge
+    import tools.load
     import tools.same_score
 
     entries = {
@@ -63,6 +64,7 @@ def all_commands() -> dict[str, click.Command]:
         "python -m annotation": annotation.cli.app,
         "python -m tools.judge": judge.app,
         "python -m tools.bench": tools.bench.bench,
+        "python -m tools.load": tools.load.load,
         "python -m tools.same_score": tools.same_score.same_score,
     }
     return dict(found for name, group in entries.items() for found in commands(group, name))

@@ -7,7 +7,6 @@ of the first cycle; each fetches a clip, waits, and submits. Printed is the time
 trial, and whether the database holds what was acknowledged, no more and no less.
 """
 
-import argparse
 import asyncio
 import base64
 import contextlib
@@ -19,12 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx
 import numpy as np
 from sqlalchemy import func, select
@@ -35,6 +35,7 @@ from annotation.material.sound import Normalised
 from annotation.protocol import Protocol
 from annotation.schema import Response
 from annotation.studies import create, invite
+from core.command import CONTEXT, EXIT_MISTAKE, EXIT_OK, Command, run_command
 
 ROOT = Path(__file__).parent.parent
 _RATE_HZ = 24_000
@@ -53,15 +54,19 @@ class Seen:
     errors: list[str] = field(default_factory=list)
 
 
-def main() -> None:
-    """Run the load and print what was seen."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--raters", type=int, default=20)
-    parser.add_argument("--cycle", type=float, default=18.0, help="seconds from one rating to the next")
-    parser.add_argument("--clip", type=float, default=10.0, help="seconds that a clip lasts")
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--beside", choices=sorted(BESIDE), default="nothing")
-    given = parser.parse_args()
+@dataclass(frozen=True)
+class Load:
+    """What the raters do; times are in seconds."""
+
+    raters: int
+    cycle: float
+    clip: float
+    seconds: float
+    beside: str
+
+
+def put(given: Load) -> int:
+    """Run the load and print what was seen; return the exit code."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         codes = _fill(data, given.raters, given.clip)
@@ -73,7 +78,7 @@ def main() -> None:
     for name, times in (("submit to next", seen.submitted_s), ("clip", seen.fetched_s)):
         p50, p95, p100 = np.percentile(np.multiply(times, 1000), [50, 95, 100])
         print(f"{name:<15} median {p50:.0f} ms, 95 % {p95:.0f} ms, longest {p100:.0f} ms")
-    sys.exit(bool(seen.errors) or stored != seen.saved)
+    return EXIT_OK if stored == seen.saved and not seen.errors else EXIT_MISTAKE
 
 
 def _fill(data: Path, raters: int, clip_s: float) -> list[str]:
@@ -112,7 +117,7 @@ def _app(data: Path) -> Iterator[str]:
             process.terminate()
 
 
-async def _load(address: str, codes: list[str], given: argparse.Namespace) -> Seen:
+async def _load(address: str, codes: list[str], given: Load) -> Seen:
     seen, end_s = Seen(), time.monotonic() + given.seconds + given.cycle
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
@@ -122,7 +127,7 @@ async def _load(address: str, codes: list[str], given: argparse.Namespace) -> Se
     return seen
 
 
-async def _rater(client: httpx.AsyncClient, code: str, seen: Seen, given: argparse.Namespace, end_s: float) -> None:
+async def _rater(client: httpx.AsyncClient, code: str, seen: Seen, given: Load, end_s: float) -> None:
     try:
         await asyncio.sleep(random.uniform(0, given.cycle))
         await _rate_on(client, code, seen, given, end_s)
@@ -130,7 +135,7 @@ async def _rater(client: httpx.AsyncClient, code: str, seen: Seen, given: argpar
         seen.errors.append(repr(error))
 
 
-async def _rate_on(client: httpx.AsyncClient, code: str, seen: Seen, given: argparse.Namespace, end_s: float) -> None:
+async def _rate_on(client: httpx.AsyncClient, code: str, seen: Seen, given: Load, end_s: float) -> None:
     entered = await client.post("/listening/enter", json={"code": code})
     headers = {"Authorization": f"Bearer {entered.json()['visit']}"}
 
@@ -232,5 +237,21 @@ def _stored(data: Path) -> int:
     return stored
 
 
+@click.command(cls=Command, context_settings=CONTEXT)
+@click.option("--raters", metavar="N", type=click.IntRange(1), default=20, help="who rate at once")
+@click.option("--cycle", metavar="S", type=float, default=18.0, help="seconds from one rating to the next")
+@click.option("--clip", metavar="S", type=float, default=10.0, help="seconds that a clip lasts")
+@click.option("--seconds", metavar="S", type=float, default=60.0, help="how long it goes on")
+@click.option("--beside", type=click.Choice(sorted(BESIDE)), default="nothing", help="what else is asked meanwhile")
+def load(**given: Any) -> None:
+    """Time a listening test in the real app: raters at a steady pace, and what else is asked meanwhile."""
+    sys.exit(put(Load(**given)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``python -m tools.load`` and return its exit code."""
+    return run_command("python -m tools.load", load, argv)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -50,7 +50,7 @@ class PagesProcess:
     def __init__(self, module: str = "webapp.pages") -> None:
         self.refused = False
         self._module = module
-        self._socket = str(own_folder("pages") / "socket")
+        self._socket = str(own_folder("pages", short=True) / "socket")
 
     def app(self) -> Starlette:
         """Return the application that starts the process, hands every request on, and ends the process."""

@@ -14,13 +14,19 @@ from filelock import FileLock, Timeout
 
 _PREFIX = "musiceval-"
 _LOCK = ".in-use"
+_SHORT = "/tmp"
+_MOST_CHARACTERS = 40
 _YOUNG_S = 60  # a folder may have been made and not locked yet
 _locks: list[FileLock] = []
 
 
-def own_folder(kind: str) -> Path:
-    """Make a folder that this process alone can read; it goes when the process ends."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{kind}-"))
+def own_folder(kind: str, short: bool = False) -> Path:
+    """Make a folder that this process alone can read; it goes when the process ends.
+
+    A `short` one has a path of less than 60 characters: systems allow about 100 for a socket's.
+    """
+    within = _SHORT if short and len(tempfile.gettempdir()) > _MOST_CHARACTERS else None
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{kind}-", dir=within))
     lock = FileLock(folder / _LOCK)
     lock.acquire()
     _locks.append(lock)
@@ -30,7 +36,8 @@ def own_folder(kind: str) -> Path:
 
 def drop_folders_of_the_dead() -> None:
     """Delete what killed processes left behind; other users' folders stay."""
-    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
+    places = {Path(tempfile.gettempdir()), Path(_SHORT)}
+    for lock in (lock for place in places for lock in place.glob(f"{_PREFIX}*/{_LOCK}")):
         with contextlib.suppress(OSError, Timeout):
             if lock.stat().st_mtime < time.time() - _YOUNG_S:
                 with FileLock(lock, blocking=False):

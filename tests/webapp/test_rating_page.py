@@ -288,7 +288,7 @@ def test_the_picture_shows_nothing_before_the_clip_was_played(trial: Page) -> No
 def test_a_prompt_is_shown_as_it_was_written(trial: Page, rater: RemoteRater) -> None:
     assert trial.locator(".me-prompt p").text_content() == rater.place()["task"]["prompt"]
     assert HTML in (trial.locator(".me-prompt p").text_content() or "")
-    assert trial.title() == "MusicEval"
+    assert trial.title() == "MusicEval listening test"
     expect(trial.locator("#rater img")).to_have_count(0)
 
 
@@ -339,7 +339,7 @@ def test_a_batch_that_was_taken_out_meanwhile(trial: Page, rater: RemoteRater, d
 
 def test_a_server_that_is_away_when_the_page_opens(trial: Page) -> None:
     away = [True]
-    trial.route("**/listening/**", lambda route: route.abort() if away[0] else route.continue_())
+    trial.route("**/listening/place", lambda route: route.abort() if away[0] else route.continue_())
     trial.reload()
     expect(trial.get_by_text("The server cannot be reached.")).to_be_visible()
     away[0] = False

@@ -25,6 +25,7 @@ def test_folders_of_the_dead_are_deleted_and_those_in_use_stay(tmp_path: Path, m
     foreign = tmp_path / "musiceval-of-somebody"
     foreign.mkdir()
     (tmp_path / "other").mkdir()
+    assert len(str(own_folder("test", short=True))) < 60 < len(str(tmp_path))
     mine = own_folder("test")
     assert mine.stat().st_mode & 0o077 == 0
     assert not made_by("").exists()  # it ended by itself
