@@ -98,7 +98,7 @@ def status_of(url: str, server: subprocess.Popen[bytes]) -> int | None:
     deadline_s = time.monotonic() + STARTUP_S
     while server.poll() is None and time.monotonic() < deadline_s:
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=STARTUP_S) as answer:
                 return int(answer.status)
         except urllib.error.URLError:
             time.sleep(0.3)

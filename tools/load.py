@@ -4,7 +4,7 @@
 
 Starts the app on a port of its own with an empty data folder and a study of noise. Raters come at random times
 of the first cycle; each fetches a clip, waits, and submits. Printed is the time from a submission to the next
-trial, and whether the database holds what was acknowledged, no more and no less.
+trial from the third cycle on, and whether the database holds what was acknowledged, no more and no less.
 """
 
 import asyncio
@@ -48,10 +48,15 @@ _PROMPT = "Fast, energetic acoustic music with driving drums and strummed guitar
 class Seen:
     """What the raters saw."""
 
+    warm_s: float  # before that everybody starts at once, which is not measured
     submitted_s: list[float] = field(default_factory=list)
     fetched_s: list[float] = field(default_factory=list)
     saved: int = 0
     errors: list[str] = field(default_factory=list)
+
+    def note(self, times_s: list[float], since_s: float) -> None:
+        if since_s > self.warm_s:
+            times_s.append(time.monotonic() - since_s)
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def put(given: Load) -> int:
             seen = asyncio.run(_load(address, codes, given))
         stored = _stored(data)
     print(f"{given.raters} raters, a rating every {given.cycle:g} s each, beside {given.beside}")
-    print(f"submitted {len(seen.submitted_s)}, saved {seen.saved}, stored {stored}, errors {len(seen.errors)}")
+    print(f"measured {len(seen.submitted_s)}, saved {seen.saved}, stored {stored}, errors {len(seen.errors)}")
     for name, times in (("submit to next", seen.submitted_s), ("clip", seen.fetched_s)):
         p50, p95, p100 = np.percentile(np.multiply(times, 1000), [50, 95, 100])
         print(f"{name:<15} median {p50:.0f} ms, 95 % {p95:.0f} ms, longest {p100:.0f} ms")
@@ -118,7 +123,8 @@ def _app(data: Path) -> Iterator[str]:
 
 
 async def _load(address: str, codes: list[str], given: Load) -> Seen:
-    seen, end_s = Seen(), time.monotonic() + given.seconds + given.cycle
+    seen = Seen(time.monotonic() + 2 * given.cycle)
+    end_s = seen.warm_s + given.seconds
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
         beside = asyncio.create_task(_again(BESIDE[given.beside], address, end_s))
@@ -149,12 +155,12 @@ async def _rate_on(client: httpx.AsyncClient, code: str, seen: Seen, given: Load
             place = await post("start")
         task, begun_s = place["task"], time.monotonic()
         (await client.get(f"/listening/clip/{task['token']}", headers=headers)).raise_for_status()
-        seen.fetched_s.append(time.monotonic() - begun_s)
+        seen.note(seen.fetched_s, begun_s)
         await asyncio.sleep(max(given.cycle, task["duration_s"] + 0.1) - (time.monotonic() - begun_s))
         scores = {"musical_impression": random.choice((3, 4)), "textual_alignment": random.choice((3, 4))}
         submitted_s = time.monotonic()
         said = await post("rate", token=task["token"], comment="", played=[[0, task["duration_s"]]], **scores)
-        seen.submitted_s.append(time.monotonic() - submitted_s)
+        seen.note(seen.submitted_s, submitted_s)
         seen.saved += said["outcome"] == "saved"
         place = said["place"]
 
