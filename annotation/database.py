@@ -61,7 +61,9 @@ class Database:
         except DatabaseError as error:
             self._engine.dispose()
             raise StudyError(f"The database cannot be used: {error.orig}. Check MUSICEVAL_DATABASE_URL.") from error
-        self._turn = _Turn(Path(f"{self._engine.url.database}-queue"))
+        file = Path(str(self._engine.url.database))
+        self.folder = file.absolute().parent
+        self._turn = _Turn(Path(f"{file}-queue"))
 
     @contextmanager
     def write(self) -> Iterator[Session]:

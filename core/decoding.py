@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -34,6 +35,7 @@ _MOST_UNREAD_BYTES = 8_192  # behind what a FLAC's head counts: tags
 _UNKNOWN_FRAMES = 2**62  # libsndfile's count for a stream that does not tell
 _FFMPEG_CONTAINERS = "mov,aac,matroska,webm,mp3,ogg,flac,wav,w64,aiff,caf"  # none of them is a playlist
 _FFMPEG_LIMITS = ("-format_whitelist", _FFMPEG_CONTAINERS, "-protocol_whitelist", "file")
+_QUIETLY: Any = {"capture_output": True, "stdin": subprocess.DEVNULL}
 _FFMPEG_TIMEOUT_S = 60.0
 
 Samples = NDArray[np.float32]
@@ -214,7 +216,7 @@ def _decode_by_ffmpeg(part: Part, name: str, left_s: float, max_duration_s: floa
             *("-map", "0:a:0", "-t", f"{left_s + 1:f}", "-c:a", "pcm_f32le", str(target)),
         ]
         try:
-            faults = subprocess.run(command, check=True, timeout=_FFMPEG_TIMEOUT_S, capture_output=True).stderr
+            faults = subprocess.run(command, check=True, timeout=_FFMPEG_TIMEOUT_S, **_QUIETLY).stderr
             decoded = _read_sound(Part("WAV", b"", counts=False), target, name, left_s + 2, max_duration_s)
         except subprocess.TimeoutExpired as error:
             raise AudioError(
@@ -239,7 +241,7 @@ def _told(source: Path) -> tuple[int, float]:
     command = ["ffprobe", "-v", "error", *_FFMPEG_LIMITS, "-of", "json", "-show_entries", "format=duration"]
     command += ["-show_entries", "stream=duration", "-select_streams", "a", str(source)]
     try:
-        found = subprocess.run(command, check=True, timeout=_FFMPEG_TIMEOUT_S, capture_output=True).stdout
+        found = subprocess.run(command, check=True, timeout=_FFMPEG_TIMEOUT_S, **_QUIETLY).stdout
         told = json.loads(found)
         durations = [*(stream.get("duration") for stream in told["streams"][:1]), told["format"].get("duration")]
         return len(told["streams"]), next((float(duration) for duration in durations if duration), 0.0)

@@ -124,7 +124,7 @@ class Settings(BaseModel):
         "none",
     )
     reserve_mb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _setting(
-        2000.0, "megabytes of disk that uploads leave free, for ratings", "2000"
+        2000.0, "megabytes of the database's disk that uploads leave free, for ratings", "2000"
     )
     reference_data: _Folder | None = _setting(None, "(tests only) folder of reference clips", "none")
     chromium: _Folder = _setting(Path("/usr/bin/chromium"), "(tests only) browser to use")

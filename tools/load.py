@@ -83,6 +83,7 @@ def put(given: Load) -> int:
     for name, times in (("submit to next", seen.submitted_s), ("clip", seen.fetched_s)):
         p50, p95, p100 = np.percentile(np.multiply(times, 1000), [50, 95, 100])
         print(f"{name:<15} median {p50:.0f} ms, 95 % {p95:.0f} ms, longest {p100:.0f} ms")
+    print(*sorted(set(seen.errors)), sep="\n")
     return EXIT_OK if stored == seen.saved and not seen.errors else EXIT_MISTAKE
 
 

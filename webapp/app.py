@@ -22,13 +22,12 @@ from core.errors import SettingsError, shown_name
 from core.settings import Settings
 from webapp.audit import Audit
 from webapp.auth import Administration, Login
-from webapp.bodies import Bodies
+from webapp.bodies import Bodies, shares_disk
 from webapp.connections import BoundedConnection, QuietServer, most_connections
 from webapp.guard import ADMIN, Guard
 from webapp.headers import SecurityHeaders
 from webapp.listening_api import PREFIX, StudyStores, listening_app
 from webapp.pages_process import PagesProcess
-from webapp.temporary import drop_folders_of_the_dead
 
 _END_S = 1  # for what is under way when the server ends
 
@@ -42,7 +41,6 @@ def build_app(pages: Starlette, settings: Settings) -> FastAPI:
         If the database cannot be used.
     """
     os.umask(0o077)  # folders and files are made for the server's user alone
-    drop_folders_of_the_dead()
     stores = StudyStores(settings)
     _name_open_folder(settings.data)
 
@@ -52,6 +50,7 @@ def build_app(pages: Starlette, settings: Settings) -> FastAPI:
             yield
         stores.close()
 
+    reserve_bytes = settings.reserve_bytes if shares_disk(stores.real.database.folder) else 0
     app = FastAPI(lifespan=lifespan, openapi_url=None)
     app.state.administration = Administration(settings.admin_password, _admin_address(settings), _say)
     app.state.pages = pages
@@ -60,7 +59,7 @@ def build_app(pages: Starlette, settings: Settings) -> FastAPI:
     app.mount("/", pages)
     app.add_middleware(Login, administration=app.state.administration, audit=Audit(settings.data))
     app.add_middleware(Guard)
-    app.add_middleware(Bodies, max_bytes=settings.max_bytes, reserve_bytes=settings.reserve_bytes)
+    app.add_middleware(Bodies, max_bytes=settings.max_bytes, reserve_bytes=reserve_bytes)
     app.add_middleware(SecurityHeaders, framed_by_spaces=_on_space())
     return app
 

@@ -13,6 +13,7 @@ import asyncio
 import shutil
 import tempfile
 from collections import Counter
+from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -172,6 +173,11 @@ class _Body:
 
 def _free_bytes() -> int:
     return shutil.disk_usage(tempfile.gettempdir()).free
+
+
+def shares_disk(data: Path) -> bool:
+    """Return whether uploads lie on the disk of a data folder."""
+    return data.stat().st_dev == Path(tempfile.gettempdir()).stat().st_dev
 
 
 async def _too_slow(scope: Scope, receive: Receive, send: Send) -> None:

@@ -24,7 +24,7 @@ def most_connections() -> int:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft = wanted
-    return max(64, min(soft if soft > 0 else _WANTED, _WANTED) - _KEPT)
+    return max(64, (min(soft if soft > 0 else _WANTED, _WANTED) - _KEPT) // 2)  # each may have one to the pages
 
 
 class BoundedConnection(H11Protocol):

@@ -319,8 +319,8 @@ def _clip(visitor: _Signed, token: str) -> Response:
         path = studies.clip_path(visitor.store.data, rater.study, sound.name)
     try:
         wav = path.read_bytes()
-    except OSError as error:
-        _LOG.error("the file of clip %s cannot be read: %s", sound.name, error.strerror)
+    except FileNotFoundError as error:
+        _LOG.error("the file of clip %s is missing", sound.name)
         with visitor.write() as (session, rater, at):
             listening.lose(session, rater, token, at)
         raise AccessError(_MISSING) from error

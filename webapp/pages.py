@@ -31,6 +31,7 @@ from webapp.pages_process import serve_pages
 from webapp.palette import STYLE, palette_css
 from webapp.score import EXAMPLES, build_score_tab, load_examples
 from webapp.study import build_study_tab
+from webapp.temporary import drop_folders_of_the_dead
 from webapp.theme import banner, build_theme
 from webapp.training import build_training_tab, train_from_study
 
@@ -50,6 +51,7 @@ def build_pages(judge: Judge, settings: Settings) -> FastAPI:
     """
     os.umask(0o077)  # folders and files are made for the server's user alone
     store = StudyStore(Database(settings.database_url, waits_s=WAITS_S), settings.data)
+    drop_folders_of_the_dead()
     shut_environment(os.environ)
     tool = ScoreTool(judge)
     visitors = _visitors_page(judge)

@@ -8,37 +8,35 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
-import threading
+import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
-import uvicorn
+import h11
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 import core
-from core.command import EXIT_MISTAKE, EXIT_OK
-from core.errors import MusicEvalError
+from core.command import EXIT_MISTAKE
 from core.settings import ADMIN_PASSWORD
-from webapp.connections import QuietServer
 from webapp.guard import OWN
 from webapp.temporary import own_folder
 
 Headers = list[tuple[bytes, bytes]]
 
-_CLIENT, _SCHEME = f"{OWN}client".encode(), f"{OWN}scheme".encode()
+_CLIENT, _SCHEME = _OWN = (f"{OWN}client".encode(), f"{OWN}scheme".encode())
 # Headers of one connection, which are not handed on. Source: RFC 9110, sections 7.6.1 and 10.1.1.
 _OF_CONNECTION = (b"connection", b"expect", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade")
 _CHUNK_BYTES = 65_536
 _END_S = 5.0  # that the pages have to end in
 _YIELDS = 10  # of the 19 steps by which a process lets others go first: raters before models
+_STABLE_S = 300.0  # pages that lived as long are not taken for such as die again and again
 _LONGEST_PAUSE_S = 30.0  # between two starts of pages that die again and again
 _AWAY = "The pages are being started again. Reload in a moment; the listening test goes on meanwhile."
 _logger = logging.getLogger(__name__)
@@ -72,15 +70,14 @@ class PagesProcess:
         """Start the process, and again whenever it ends, until cancelled."""
         pause_s, first = 1.0, True
         while True:
-            process = await _start(self._module, listener)
-            try:
-                code = await process.wait()
-            finally:
-                await _end(process)
+            started_s = time.monotonic()
+            code = await _run_once(self._module, listener)
             if first and code == EXIT_MISTAKE:
                 self.refused = True
                 return
-            _logger.error("the pages' process ended with exit code %d and is started again", code)
+            _logger.error("the pages' process ended (exit code %s) and is started again", code)
+            if time.monotonic() - started_s > _STABLE_S:
+                pause_s = 1.0
             await asyncio.sleep(pause_s)
             pause_s, first = min(2 * pause_s, _LONGEST_PAUSE_S), False
 
@@ -98,27 +95,17 @@ class PagesProcess:
             task.result()
 
     async def _hand_on(self, scope: Scope, body: "_Body", send: Send) -> None:
-        try:
-            reader, writer = await asyncio.open_unix_connection(self._socket)
-        except ConnectionError:
-            await _away(scope, body.receive, send)
-            return
         begun = False
         try:
-            await _ask(writer, scope, body)
-            head = await reader.readuntil(b"\r\n\r\n")
-            begun = True
-            await send(_begin(head))
-            while chunk := await reader.read(_CHUNK_BYTES):
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body"})
+            async for message in _ask(self._socket, scope, body):
+                begun = True
+                await send(message)
         except ClientDisconnect:
-            pass
-        except (ConnectionError, asyncio.IncompleteReadError):
+            return
+        except (OSError, h11.RemoteProtocolError):
             if not begun:  # else the connection breaks off, as that to the pages did
-                await _away(scope, body.receive, send)
-        finally:
-            writer.close()
+                answer = PlainTextResponse(_AWAY, 503, {"Retry-After": "5"})
+                await answer(scope, body.receive, send)
 
 
 class _Body:
@@ -129,97 +116,78 @@ class _Body:
         self._whole = asyncio.Event()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        more = True
-        while more:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
+        more, taking = True, asyncio.Lock()  # some applications wait for the caller's leaving while they send
+
+        async def take() -> Message:
+            nonlocal more
+            message = await receive()
             more = message.get("more_body", False)
-            yield message.get("body", b"")
-        self._whole.set()
+            return message
 
-    async def left(self) -> None:
-        """Wait until the caller is gone."""
-        await self._whole.wait()
-        while (await self.receive())["type"] != "http.disconnect":
-            pass
+        async def receiving() -> Message:
+            async with taking:
+                return await take()
+
+        async def sending(message: Message) -> None:
+            if more:
+                async with taking:
+                    while more:
+                        await take()
+            await send(message)
+
+        scope = {**scope, "headers": headers, "scheme": told[_SCHEME], "client": (told[_CLIENT], 0)}
+        await self.app(scope, receiving, sending)
 
 
-def serve_pages(open_pages: Callable[[], ASGIApp], arguments: Sequence[str]) -> int:
-    """Serve an application at the open socket whose number is given, until the server that gave it ends.
-
-    Returns the exit code: `EXIT_MISTAKE`, and a line on stderr, where the application cannot be opened.
-    """
-    threading.Thread(target=_end_with_server, daemon=True).start()
-    os.nice(_YIELDS)
+# With h11, which the server has anyway, and a connection for each request: a whole client library takes milliseconds
+# of each request from the raters, for pools, proxies and redirections that two processes of one program do not need.
+async def _ask(path: str, scope: Scope, body: _Body) -> AsyncIterator[Message]:
+    """Hand a request on to the pages; yield their answer as it comes."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    connection = h11.Connection(h11.CLIENT)
     try:
-        app = open_pages()
-    except MusicEvalError as error:
-        sys.stderr.write(f"app.py: {error}\n")
-        return EXIT_MISTAKE
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as after Ctrl+C: uploads go
-    config = uvicorn.Config(
-        _AsAsked(app),
-        log_level="warning",
-        timeout_graceful_shutdown=1,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        ws="none",
-    )
-    with socket.socket(fileno=int(arguments[0])) as listener, contextlib.suppress(KeyboardInterrupt):
-        QuietServer(config).run(sockets=[listener])
-    return EXIT_OK
+        writer.write(connection.send(_request(scope)) or b"")
+        async for chunk in body:
+            if chunk:
+                writer.write(connection.send(h11.Data(data=chunk)) or b"")
+                await writer.drain()
+        writer.write(connection.send(h11.EndOfMessage()) or b"")
+        while (event := connection.next_event()) is not h11.PAUSED:
+            if event is h11.NEED_DATA:
+                connection.receive_data(await reader.read(_CHUNK_BYTES))
+            elif isinstance(event, h11.Response):
+                headers = _kept(event.headers.raw_items())
+                yield {"type": "http.response.start", "status": event.status_code, "headers": headers}
+            elif isinstance(event, h11.Data):
+                yield {"type": "http.response.body", "body": bytes(event.data), "more_body": True}
+            elif isinstance(event, h11.EndOfMessage):
+                yield {"type": "http.response.body"}
+                break
+    finally:
+        writer.transport.abort()  # what was not taken is not waited for
 
 
-def _end_with_server() -> None:
-    """Wait for the end of what the server never writes."""
-    os.read(sys.stdin.fileno(), 1)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-class _AsAsked:
-    """ASGI middleware: a request looks as it came to the server."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            told = {name: value.decode() for name, value in scope["headers"] if name in (_CLIENT, _SCHEME)}
-            headers = [one for one in scope["headers"] if one[0] not in (_CLIENT, _SCHEME)]
-            scope = {**scope, "headers": headers, "scheme": told[_SCHEME], "client": (told[_CLIENT], 0)}
-        await self.app(scope, receive, send)
-
-
-# Each request has a connection of its own, in HTTP/1.0: an answer ends where the connection does. A client library
-# takes some ms of each request's time from the raters, for what two processes of one program do not need.
-
-
-async def _ask(writer: asyncio.StreamWriter, scope: Scope, body: _Body) -> None:
+def _request(scope: Scope) -> h11.Request:
     target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
     client = scope["client"][0] if scope.get("client") else ""
-    own = [(_CLIENT, client.encode()), (_SCHEME, scope["scheme"].encode())]
-    lines = [b"%s %s HTTP/1.0" % (scope["method"].encode(), target)]
-    lines += [b"%s: %s" % one for one in [*_kept(scope["headers"]), *own]]
-    writer.write(b"\r\n".join(lines) + b"\r\n\r\n")
-    async for chunk in body:
-        writer.write(chunk)
-        await writer.drain()
-
-
-def _begin(head: bytes) -> Message:
-    first, *lines = head[:-4].split(b"\r\n")
-    headers = [(name.lower(), value) for name, _, value in (line.partition(b": ") for line in lines)]
-    return {"type": "http.response.start", "status": int(first.split(b" ")[1]), "headers": _kept(headers)}
-
-
-async def _away(scope: Scope, receive: Receive, send: Send) -> None:
-    await PlainTextResponse(_AWAY, 503, {"Retry-After": "5"})(scope, receive, send)
+    own = [(_CLIENT, client.encode()), (_SCHEME, scope["scheme"].encode()), (b"connection", b"close")]
+    return h11.Request(method=scope["method"], target=target, headers=[*_kept(scope["headers"]), *own])
 
 
 def _kept(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return [one for one in headers if one[0].lower() not in _OF_CONNECTION]
+
+
+async def _run_once(module: str, listener: socket.socket) -> int | str:
+    """Start the process and wait for its end; return its exit code, or why it cannot be started."""
+    try:
+        process = await _start(module, listener)
+    except OSError as error:
+        return error.strerror or "no process"
+    try:
+        return await process.wait()
+    finally:
+        await _end(process)
 
 
 async def _start(module: str, listener: socket.socket) -> Process:
@@ -227,6 +195,7 @@ async def _start(module: str, listener: socket.socket) -> Process:
     environment = {name: value for name, value in os.environ.items() if name != ADMIN_PASSWORD}
     return await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",  # nothing is imported from where the server was started
         "-m",
         module,
         str(listener.fileno()),

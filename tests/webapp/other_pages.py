@@ -53,13 +53,26 @@ async def block(_: Request) -> Response:
     return Response("done")
 
 
+async def cut(_: Request) -> Response:
+    async def parts() -> AsyncIterator[str]:
+        yield "x" * 100
+        await asyncio.sleep(0.2)
+        raise ConnectionError
+
+    return StreamingResponse(parts())
+
+
+async def refuse(_: Request) -> Response:
+    return Response("no", 413)
+
+
 async def die(_: Request) -> Response:
     os._exit(1)
 
 
 def pages() -> Starlette:
     every = ["GET", "POST", "DELETE"]
-    named = [Route(f"/{function.__name__}", function) for function in (events, block, die)]
+    named = [Route(f"/{function.__name__}", function, methods=every) for function in (events, block, cut, refuse, die)]
     return Starlette(routes=[*named, Route("/{path:path}", echo, methods=every)])
 
 

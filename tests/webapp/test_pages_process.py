@@ -79,6 +79,17 @@ def test_events_come_one_by_one_until_the_caller_leaves(http: httpx.Client) -> N
         time.sleep(0.05)
 
 
+def test_an_answer_that_breaks_off_does_so_for_the_caller(http: httpx.Client) -> None:
+    with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
+        http.get("/cut")
+
+
+def test_a_refusal_comes_before_the_end_of_a_body(http: httpx.Client) -> None:
+    for _ in range(10):
+        answer = http.post("/refuse", content=b"x" * 900_000)
+        assert (answer.status_code, answer.text) == (413, "no")
+
+
 def test_raters_do_not_wait_for_the_pages(http: httpx.Client) -> None:
     http.get("/")
     busy = threading.Thread(target=http.get, args=("/block",))
