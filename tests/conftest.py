@@ -1,5 +1,6 @@
 """What tests share: a checkpoint with random weights, a scorer with it, reference data where there is any."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from core.heads import Heads
 from core.scorer import Scorer
 from core.towers.clap import ClapTower
 from tests.clips import write_clip
+from tests.towers import random_tower
 
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # they share the cores, and so do their children
     torch.set_num_threads(max(1, torch.get_num_threads() // int(workers)))
@@ -67,6 +69,13 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scorer(random_checkpoint: Path) -> Scorer:
     """A scorer with the random checkpoint."""
     return Scorer(load_checkpoint(random_checkpoint))
+
+
+@pytest.fixture
+def _quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is trained or embedded by default starts from the small random tower, which is quicker than the ears."""
+    for module in ("core.towers", "core.training.material"):
+        monkeypatch.setattr(f"{module}.load_tower", lambda _: dataclasses.replace(random_tower(), caveat=""))
 
 
 @pytest.fixture
