@@ -1,7 +1,10 @@
 """What tests share: a checkpoint with random weights, a scorer with it, reference data where there is any."""
 
 import dataclasses
+import functools
+import importlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +39,16 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test sees no setting of the one who runs it."""
     for name in [name for name in os.environ if name.startswith("MUSICEVAL_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_fourier_matrix() -> Iterator[None]:
+    """Every CLAP that is built computes the same matrix, for a third of a second; in tests the first one does."""
+    kind = importlib.import_module("torchlibrosa.stft").DFTBase
+    compute = functools.cache(kind().dft_matrix)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "dft_matrix", lambda _, n: compute(n))
+        yield
 
 
 @pytest.fixture(scope="session")
