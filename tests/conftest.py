@@ -88,7 +88,9 @@ def scorer(random_checkpoint: Path) -> Scorer:
 def _quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is trained or embedded by default starts from the small random tower, which is quicker than the ears."""
     for module in ("core.towers", "core.training.material"):
-        monkeypatch.setattr(f"{module}.load_tower", lambda _: dataclasses.replace(random_tower(), caveat=""))
+        monkeypatch.setattr(
+            f"{module}.load_tower", {"ears": dataclasses.replace(random_tower(), caveat="")}.__getitem__
+        )
 
 
 @pytest.fixture
