@@ -1,6 +1,10 @@
 """What tests share: a checkpoint with random weights, a scorer with it, reference data where there is any."""
 
+import dataclasses
+import functools
+import importlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from core.heads import Heads
 from core.scorer import Scorer
 from core.towers.clap import ClapTower
 from tests.clips import write_clip
+from tests.towers import random_tower
 
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # they share the cores, and so do their children
     torch.set_num_threads(max(1, torch.get_num_threads() // int(workers)))
@@ -34,6 +39,16 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test sees no setting of the one who runs it."""
     for name in [name for name in os.environ if name.startswith("MUSICEVAL_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_fourier_matrix() -> Iterator[None]:
+    """Every CLAP that is built computes the same matrix, for a third of a second; in tests the first one does."""
+    kind = importlib.import_module("torchlibrosa.stft").DFTBase
+    compute = functools.cache(kind().dft_matrix)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "dft_matrix", lambda _, n: compute(n))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +82,15 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scorer(random_checkpoint: Path) -> Scorer:
     """A scorer with the random checkpoint."""
     return Scorer(load_checkpoint(random_checkpoint))
+
+
+@pytest.fixture
+def _quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is trained or embedded by default starts from the small random tower, which is quicker than the ears."""
+    for module in ("core.towers", "core.training.material"):
+        monkeypatch.setattr(
+            f"{module}.load_tower", {"ears": dataclasses.replace(random_tower(), caveat="")}.__getitem__
+        )
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from webapp.score import details
 from webapp.theme import banner
 from webapp.training import act, train_from_study
 
-SYSTEMS, CLIPS_EACH, RATERS, SEED = 4, 8, 2, 5
+SYSTEMS, CLIPS_EACH, RATERS, SEED = 4, 4, 2, 5
 CLIP_S = 1.0
 RULES = Protocol(raters_per_clip=2, batch_size=8, anchors=1, duplicates=0, training=0)
 BEGINS = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -323,6 +323,7 @@ def test_options_are_a_split() -> None:
 # baselines
 
 
+@pytest.mark.usefixtures("_quick_start")
 def test_tables_and_json_of_the_controls(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data = write_rated(tmp_path / "data", 12)
     (data.parent / "SIMULATED").touch()
@@ -360,6 +361,7 @@ def test_tables_and_json_of_the_controls(tmp_path: Path, capfd: pytest.CaptureFi
 # train
 
 
+@pytest.mark.usefixtures("_quick_start")
 def test_a_finished_run_prints_its_table_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -386,6 +388,7 @@ def test_a_finished_run_prints_its_table_again(
     assert "recipe.epochs is 3, was 2" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("_quick_start")
 def test_what_was_not_measured_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_rated(tmp_path / "data", clips=12)
     rows = data.read_text().splitlines()

@@ -15,6 +15,7 @@ def figures(out: str) -> list[str]:
     return lines[start : start + 16]
 
 
+@pytest.mark.usefixtures("_quick_start")
 def test_train_and_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("core.evaluation.RESAMPLES", 20)
     monkeypatch.setenv("MUSICEVAL_DATA", str(tmp_path / "own"))

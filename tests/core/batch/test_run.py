@@ -288,7 +288,7 @@ def test_ended_when_the_output_was_written_already(
     assert {*scored.values()} == {1}
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_failed_rows_are_scored_again_when_asked(
     run: Run, clip_list: Path, tmp_path: Path, scored: Counter, suffix: str
 ) -> None:

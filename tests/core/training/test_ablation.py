@@ -101,6 +101,7 @@ def test_figures_as_text() -> None:
     assert Gain(math.nan, math.nan).cells() == ("–", "")
 
 
+@pytest.mark.usefixtures("_quick_start")
 def test_the_command_prints_a_table(
     taught: Taught, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -92,6 +92,7 @@ def test_the_same_audio_counts_once(tmp_path: Path) -> None:
     assert clips.one_of_each_audio() == [0, 1, 2, *range(4, 12)]
 
 
+@pytest.mark.usefixtures("_quick_start")
 def test_a_trained_judge_scores_with_ranges_as_wide_as_a_clip_asks(tmp_path: Path) -> None:
     clips = RatedClips.from_csv(write_rated(tmp_path / "data", 40))
     by_number = [f"S{row % 10:02d}" for row in range(len(clips))]

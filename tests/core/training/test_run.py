@@ -1,6 +1,5 @@
 """Whole runs: what they leave, and that stopping, killing and processes make no difference to it."""
 
-import copy
 import dataclasses
 import json
 import os
@@ -77,11 +76,11 @@ def starting() -> StartingTower:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _fast(starting: StartingTower) -> Iterator[None]:
+def _fast() -> Iterator[None]:
     """The tower is read from the disk once, and intervals are made of few resamples."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("core.evaluation.RESAMPLES", 20)
-        patch.setattr("core.training.material.load_tower", lambda _: copy.deepcopy(starting))
+        patch.setattr("core.training.material.load_tower", lambda _: random_tower())
         yield
 
 
