@@ -8,23 +8,28 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 
 import h11
+import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import core
-from core.command import EXIT_MISTAKE
+from core.command import EXIT_MISTAKE, EXIT_OK
+from core.errors import MusicEvalError
 from core.settings import ADMIN_PASSWORD
+from webapp.connections import QuietServer
 from webapp.guard import OWN
 from webapp.temporary import own_folder
 
@@ -97,9 +102,10 @@ class PagesProcess:
     async def _hand_on(self, scope: Scope, body: "_Body", send: Send) -> None:
         begun = False
         try:
-            async for message in _ask(self._socket, scope, body):
-                begun = True
-                await send(message)
+            async with contextlib.aclosing(_ask(self._socket, scope, body)) as messages:
+                async for message in messages:
+                    begun = True
+                    await send(message)
         except ClientDisconnect:
             return
         except (OSError, h11.RemoteProtocolError):
@@ -116,6 +122,71 @@ class _Body:
         self._whole = asyncio.Event()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        more = True
+        while more:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            more = message.get("more_body", False)
+            yield message.get("body", b"")
+        self._whole.set()
+
+    async def left(self) -> None:
+        """Wait until the caller is gone."""
+        await self._whole.wait()
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+
+def serve_pages(open_pages: Callable[[], ASGIApp], arguments: Sequence[str]) -> int:
+    """Serve an application at the open socket whose number is given, until the server that gave it ends.
+
+    Returns the exit code: `EXIT_MISTAKE`, and a line on stderr, where the application cannot be opened.
+    """
+    threading.Thread(target=_end_with_server, daemon=True).start()
+    os.nice(_YIELDS)
+    try:
+        app = open_pages()
+    except MusicEvalError as error:
+        sys.stderr.write(f"app.py: {error}\n")
+        return EXIT_MISTAKE
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as after Ctrl+C: uploads go
+    config = uvicorn.Config(
+        _AsAsked(app),
+        log_level="warning",
+        timeout_graceful_shutdown=1,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        http="h11",  # as the server: the two must read a path alike
+        ws="none",
+    )
+    with socket.socket(fileno=int(arguments[0])) as listener, contextlib.suppress(KeyboardInterrupt):
+        QuietServer(config).run(sockets=[listener])
+    return EXIT_OK
+
+
+def _end_with_server() -> None:
+    """Wait for the end of what the server never writes."""
+    os.read(sys.stdin.fileno(), 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _AsAsked:
+    """ASGI middleware: a request looks as it came to the server, and its body is read before it is answered.
+
+    What is refused earlier would break the connection, and the server would get no answer.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        told = {name: value.decode() for name, value in scope["headers"] if name in _OWN}
+        headers = [one for one in scope["headers"] if one[0] not in (*_OWN, b"connection")]
         more, taking = True, asyncio.Lock()  # some applications wait for the caller's leaving while they send
 
         async def take() -> Message:
@@ -141,7 +212,7 @@ class _Body:
 
 # With h11, which the server has anyway, and a connection for each request: a whole client library takes milliseconds
 # of each request from the raters, for pools, proxies and redirections that two processes of one program do not need.
-async def _ask(path: str, scope: Scope, body: _Body) -> AsyncIterator[Message]:
+async def _ask(path: str, scope: Scope, body: _Body) -> AsyncGenerator[Message, None]:
     """Hand a request on to the pages; yield their answer as it comes."""
     reader, writer = await asyncio.open_unix_connection(path)
     connection = h11.Connection(h11.CLIENT)
