@@ -46,7 +46,8 @@ _BEGINNINGS = (  # of kinds that are only named
     (b"wvpk", "WavPack"),
 )
 _BOX_HEADS = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
-_JUNK_BYTES = 4_096  # behind the end of a WAV: tags of some kind
+_JUNK_BYTES = 4_096  # behind the end of the sound: tags of some kind
+_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 
 
 @dataclass(frozen=True)
@@ -98,17 +99,19 @@ def _part(data: bytes) -> Part:
     """Return the one recording of a file that is in no container of several."""
     body = data[_id3_end(data) :][:12] if data[:3] == b"ID3" else data[:12]
     if body[:4] == b"fLaC":
-        return Part("FLAC", data)
+        return Part("FLAC", data, unread_bytes=_behind_flac(data))
     if data[:4] == b".snd":
         return _au(data)
     if layout := _layout(data):
         return _mend(data, layout)
     if _aac_frame(body):
-        return Part("AAC", data, _aac_share(data), counts=False)
+        end = _aac_end(data)
+        return Part("AAC", data, None if end > len(data) else 1.0, counts=False, unread_bytes=_unknown_bytes(data, end))
     frames = _Mp3Frames(data)
     if frames.runs:
         breaks_off = frames.is_cut and frames.n_promised < frames.n_frames
-        return Part("MP3", frames.mended(), None if breaks_off else 1.0)
+        unread = 0 if frames.is_cut else _unknown_bytes(data, frames.runs[-1][1])
+        return Part("MP3", frames.mended(), None if breaks_off else 1.0, unread_bytes=unread)
     return Part(next((kind for beginning, kind in _BEGINNINGS if data.startswith(beginning)), ""), data)
 
 
@@ -290,6 +293,39 @@ def flac_without_count(data: bytes) -> bytes:
     return data[:at] + bytes([data[at] & 0xF0, 0, 0, 0, 0]) + data[at + 5 :]
 
 
+def _behind_flac(data: bytes) -> int:
+    """Return how many bytes at least stand behind the last frame and are no tags (RFC 9639, sections 8.2 and 9.1)."""
+    start = data.find(b"fLaC")
+    longest = int.from_bytes(data[start + 15 : start + 18])  # frame, where the encoder told it
+    last, head = len(data), _head_end(data)
+    while (last := max(data.rfind(sync, head, last) for sync in (b"\xff\xf8", b"\xff\xf9"))) >= 0:
+        if _is_flac_frame(data[last : last + 16]):
+            break
+    is_told = longest and last >= 0 and not any(tag in data[last : last + longest] for tag in _TAGS)
+    return _unknown_bytes(data, last + longest) if is_told else 0
+
+
+def _unknown_bytes(data: bytes, end: int) -> int:
+    """Return how many bytes stand behind the end of the sound, where they are neither few, nor zeros, nor tags."""
+    behind = data[end:].strip(b"\0")
+    return 0 if len(behind) <= _JUNK_BYTES or any(tag in behind for tag in _TAGS) else len(behind)
+
+
+def _is_flac_frame(head: bytes) -> bool:
+    """Whether the head of a frame is what its checksum says."""
+    if len(head) < 16 or head[3] & 1:
+        return False
+    coded = max(8 - (head[4] ^ 0xFF).bit_length(), 1)  # bytes of the frame's number
+    block, rate = head[2] >> 4, head[2] & 15
+    length = 4 + coded + {6: 1, 7: 2}.get(block, 0) + {12: 1, 13: 2, 14: 2}.get(rate, 0)
+    check = 0
+    for byte in head[:length]:
+        check ^= byte
+        for _ in range(8):
+            check = (check << 1 ^ 0x07 * (check >> 7)) & 0xFF
+    return length < 16 and check == head[length]
+
+
 def _is_tail(rest: bytes, layout: _Layout) -> bool:
     """Whether bytes behind the samples are chunks, a tag or zeros, and no more samples."""
     if not rest.strip(b"\0") or rest.lstrip(b"\0")[:3] in (b"TAG", b"ID3", b"APE"):
@@ -336,10 +372,12 @@ def _ogg_parts(data: bytes) -> Iterator[Part]:
         if flags & 4 and inside < 0 and at <= len(data):
             links[-1].open_streams.discard(serial)
     at = len(data) - len(data[at:].lstrip(b"\0"))
+    unread = 0 if _is_start(data, at) else _unknown_bytes(data, at)
     at = at if _is_start(data, at) else len(data)
     for link, part in zip(links, _cut(data[:at], [link.start for link in links]), strict=True):
         kind = link.kinds[0] if link.kinds else "Ogg"
-        yield Part(kind, part, None if link.open_streams else 1.0, tracks=len(link.kinds))
+        behind = unread if link is links[-1] else 0
+        yield Part(kind, part, None if link.open_streams else 1.0, tracks=len(link.kinds), unread_bytes=behind)
     yield from split(data[at:]) if at < len(data) else ()
 
 
@@ -375,12 +413,12 @@ def _aac_frame(data: bytes, at: int = 0) -> int:
     return length if length > 7 else 0
 
 
-def _aac_share(data: bytes) -> float | None:
-    """None where the last frame is cut."""
+def _aac_end(data: bytes) -> int:
+    """Return where the frames end: behind the file's end where the last is cut."""
     at = _id3_end(data)
     while length := _aac_frame(data, at):
         at += length
-    return 1.0 if at <= len(data) else None
+    return at
 
 
 # MP3

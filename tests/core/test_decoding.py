@@ -226,6 +226,26 @@ def test_what_is_neither_sound_nor_known_is_told(suffix: str, tail: bytes) -> No
     assert clip.incomplete == f"goes on after 4.0 s with {len(tail):,} bytes that could not be read as sound"
 
 
+@pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3"])
+@pytest.mark.parametrize("tail", [b"Dear listener, " * 2_000, bytes(range(255)) * 120])
+def test_what_stands_behind_the_last_frame_is_told(suffix: str, tail: bytes) -> None:
+    whole = made(suffix)
+    assert read_clip(whole).incomplete == ""
+    clip = read_clip(whole + tail)
+    assert clip.duration_s == read_clip(whole).duration_s
+    assert len(tail) / 2 < clip.unread_bytes <= len(tail)  # a FLAC tells how long its frames are at most
+    assert "could not be read as sound" in clip.incomplete
+
+
+@pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3"])
+@pytest.mark.parametrize(
+    "tail", [b"", bytes(30_000), b"TAG" + bytes(125), b"ID3\x03" + bytes(9) + b"x" * 9_000, b"x" * 9_000 + b"APETAGEX"]
+)
+def test_tags_and_zeros_behind_the_last_frame_are_no_sound(suffix: str, tail: bytes) -> None:
+    clip = read_clip(made(suffix) + tail)
+    assert (clip.unread_bytes, clip.incomplete) == (0, "")
+
+
 def chunk(name: bytes, content: bytes) -> bytes:
     return name + struct.pack("<I", len(content)) + content
 
