@@ -25,7 +25,7 @@ from webapp.listening_api import StudyStore
 EXPORTS = "/admin/export"
 CLIPS = "clips.zip"
 EXPORT_LIFE_S = 3_600.0
-_DAY_S = 86_400.0  # what a download of gigabytes may take
+DAY_S = 86_400.0  # what a download of gigabytes may take
 _EXPORT_NAME = re.compile(r"[a-z0-9-]+-\d{8}T\d{6}Z\.zip")
 _GONE = "There is no such export any more. Prepare it again on the page Studies."
 _MEGABYTE = 1_000_000
@@ -55,7 +55,7 @@ def pack_export(store: StudyStore, study_name: str, at: datetime) -> Packed:
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):  # it is packed, and so moved, at this moment
-            if path.stat().st_mtime < time.time() - (_DAY_S if path.is_dir() else EXPORT_LIFE_S):
+            if path.stat().st_mtime < time.time() - (DAY_S if path.is_dir() else EXPORT_LIFE_S):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     with tempfile.TemporaryDirectory(dir=folder) as work:
         files = Path(work) / f"{study_name}-{at:%Y%m%dT%H%M%SZ}"

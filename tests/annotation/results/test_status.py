@@ -14,11 +14,11 @@ from annotation.protocol import Protocol
 from annotation.results.changes import what_if
 from annotation.results.progress import Progress, progress
 from annotation.results.rescreening import rescreen
-from annotation.results.status import FIGURES, RaterStatus, Status, overview, status, study_names
+from annotation.results.status import FIGURES, RaterStatus, Status, overview, status
 from annotation.schema import Batch, Rater, Study, Trial
 from annotation.session import listening
 from annotation.session.exclusions import Change
-from annotation.studies import create, open_visit
+from annotation.studies import create, open_visit, study_names
 from core.errors import StudyError
 from tests.annotation.rooms import NOW, Room, deaf
 
