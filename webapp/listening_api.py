@@ -261,9 +261,9 @@ def _enter(request: Request, body: _Code) -> Response:
 def _try(request: Request) -> Response:
     """Sign in to the demo study as someone new."""
     _take(request.app.state.visitors, request)
-    store = request.app.state.stores.demo()
     from annotation.material.demo_study import new_visitor
 
+    store = request.app.state.stores.demo()
     with store.database.write() as session:
         at = now(session)
         visit = studies.open_visit(session, new_visitor(session, at), at)
@@ -333,7 +333,7 @@ def _clip(visitor: _Signed, token: str) -> Response:
 @_routes.get("/sound-check")
 def _sound_check(visitor: _Signed) -> Response:
     """Send the music by which raters set their volume."""
-    from annotation.material.demo_study import sound_check
+    from annotation.material.demo_study import sound_check  # as above
 
     with visitor.store.database.read() as session:
         protocol = visitor.rater(session).study.protocol

@@ -47,7 +47,7 @@ async def events(_: Request) -> Response:
 
 
 async def block(_: Request) -> Response:
-    end_s = time.monotonic() + 2
+    end_s = time.monotonic() + 4
     while time.monotonic() < end_s:
         pass
     return Response("done")

@@ -73,7 +73,7 @@ def test_events_come_one_by_one_until_the_caller_leaves(http: httpx.Client) -> N
         lines = answer.iter_lines()
         assert [next(lines) for _ in range(5)] == ["data: 0", "", "data: 1", "", "data: 2"]
         assert time.monotonic() - started_s > 0.3
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + 60
     while "events" not in http.get("/").json()["left"]:
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
@@ -99,7 +99,7 @@ def test_raters_do_not_wait_for_the_pages(http: httpx.Client) -> None:
         asked_s = time.monotonic()
         assert http.get("/listening/place").status_code == 401
         longest_s = max(longest_s, time.monotonic() - asked_s)
-    assert longest_s < 1  # the pages were away for 2
+    assert longest_s < 2  # the pages were away for 4
 
 
 def test_pages_that_die_come_again(http: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
@@ -122,7 +122,7 @@ def test_the_pages_end_when_the_server_was_killed() -> None:
             assert (said["client"], said["scheme"]) == ("10.0.0.1", "https")
             assert process.stdin is not None
             process.stdin.close()
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
 
 
 def test_the_pages_end_with_the_server(tmp_path: Path) -> None:
