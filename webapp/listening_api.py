@@ -333,7 +333,7 @@ def _clip(visitor: _Signed, token: str) -> Response:
 @_routes.get("/sound-check")
 def _sound_check(visitor: _Signed) -> Response:
     """Send the music by which raters set their volume."""
-    from annotation.material.demo_study import sound_check  # as above
+    from annotation.material.demo_study import sound_check  # late, as in `StudyStores.demo`
 
     with visitor.store.database.read() as session:
         protocol = visitor.rater(session).study.protocol
