@@ -47,7 +47,8 @@ _BEGINNINGS = (  # of kinds that are only named
 )
 _BOX_HEADS = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
 _JUNK_BYTES = 4_096  # behind the end of the sound: tags of some kind
-_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
+_APE = b"APETAGEX"
+_TAGS = (b"ID3", b"TAG", _APE, b"LYRICSBEGIN")
 
 
 @dataclass(frozen=True)
@@ -301,14 +302,23 @@ def _behind_flac(data: bytes) -> int:
     while (last := max(data.rfind(sync, head, last) for sync in (b"\xff\xf8", b"\xff\xf9"))) >= 0:
         if _is_flac_frame(data[last : last + 16]):
             break
-    is_told = longest and last >= 0 and not any(tag in data[last : last + longest] for tag in _TAGS)
-    return _unknown_bytes(data, last + longest) if is_told else 0
+    if not longest or last < 0:
+        return 0
+    end = last + longest
+    tags = [at for tag in _TAGS if (at := data.find(tag, last, end)) >= 0]
+    return _unknown_bytes(data, min([end, *tags]))
 
 
 def _unknown_bytes(data: bytes, end: int) -> int:
     """Return how many bytes stand behind the end of the sound, where they are neither few, nor zeros, nor tags."""
-    behind = data[end:].strip(b"\0")
-    return 0 if len(behind) <= _JUNK_BYTES or any(tag in behind for tag in _TAGS) else len(behind)
+    behind = data[end:].lstrip(b"\0")
+    behind = behind[_id3_end(behind) :]
+    if behind[-128:-125] == b"TAG":
+        behind = behind[:-128]
+    if behind[-32:-24] == _APE:  # the size is that of what stands before its foot, and of the foot
+        behind = behind[: -32 - int.from_bytes(behind[-20:-16], "little")]
+    behind = behind.strip(b"\0")
+    return 0 if len(behind) <= _JUNK_BYTES or behind.startswith(_TAGS) else len(behind)
 
 
 def _is_flac_frame(head: bytes) -> bool:

@@ -59,19 +59,21 @@ def _shifted(samples: Samples, rate_hz: int) -> Iterator[Samples]:
 
 def _scores(scorer: Scorer, prompt: str, rate_hz: int, sounds: list[Samples]) -> list[NDArray[np.float64]]:
     results = list(scorer.score_many([Item((sound, rate_hz), prompt) for sound in sounds]))
-    return [np.array([*result.values.values()]) for result in results if isinstance(result, Score)]
+    return [np.array([*result.values.values()], float) for result in results if isinstance(result, Score)]
 
 
 def _figures(changes: list[NDArray[np.float64]], scales: list[str]) -> dict[str, dict[str, float]]:
-    """Median, 95 % and greatest change by scale."""
-    of_scales = np.array(changes).T
+    """Median, 95 % and greatest change by scale, over the clips that have a score on it; their number in shifts."""
+    told = {scale: of[~np.isnan(of)] for scale, of in zip(scales, np.array(changes).T, strict=True)}
     return {
         scale: {
             "median": round(float(np.median(of_scale)), 3),
             "95 %": round(float(np.quantile(of_scale, 0.95)), 3),
             "most": round(float(of_scale.max()), 3),
+            "n": of_scale.size,
         }
-        for scale, of_scale in zip(scales, of_scales, strict=True)
+        for scale, of_scale in told.items()
+        if of_scale.size
     }
 
 

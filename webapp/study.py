@@ -37,7 +37,7 @@ from webapp.system_plot import download, systems_plot
 _AUTHOR = "administrator"
 _UNDO_REASON = "The change before was undone at once."
 
-_INVITE = "Codes are shown once. Give each rater theirs, for the tab Listening test."
+_INVITE = "Codes are shown once. Give each rater theirs, and the address of this server with /listening/ behind it."
 _RENEW = "The rater’s old code ends, and so does every sign-in made with it. Ratings stay."
 _EXPORT = "All ratings, scores and logs as CSV files."
 _WITHOUT_PRACTICE = "Without practice"

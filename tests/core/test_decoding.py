@@ -227,7 +227,14 @@ def test_what_is_neither_sound_nor_known_is_told(suffix: str, tail: bytes) -> No
 
 
 @pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3"])
-@pytest.mark.parametrize("tail", [b"Dear listener, " * 2_000, bytes(range(255)) * 120])
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"Dear listener, " * 2_000,
+        bytes(range(255)) * 120,
+        b"ID3\x03\0\0\0\0\0\x64" + bytes(100) + b"A tag TAG before it, " * 1_500,
+    ],
+)
 def test_what_stands_behind_the_last_frame_is_told(suffix: str, tail: bytes) -> None:
     whole = made(suffix)
     assert read_clip(whole).incomplete == ""
@@ -239,7 +246,14 @@ def test_what_stands_behind_the_last_frame_is_told(suffix: str, tail: bytes) -> 
 
 @pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3"])
 @pytest.mark.parametrize(
-    "tail", [b"", bytes(30_000), b"TAG" + bytes(125), b"ID3\x03" + bytes(9) + b"x" * 9_000, b"x" * 9_000 + b"APETAGEX"]
+    "tail",
+    [
+        b"",
+        bytes(30_000),
+        b"TAG" + bytes(125),
+        b"ID3\x03\0\0\0\0\x46\x28" + b"x" * 9_000,
+        b"x" * 9_000 + b"APETAGEX" + struct.pack("<4I", 2000, 9_032, 1, 0) + bytes(8) + b"TAG" + bytes(125),
+    ],
 )
 def test_tags_and_zeros_behind_the_last_frame_are_no_sound(suffix: str, tail: bytes) -> None:
     clip = read_clip(made(suffix) + tail)
