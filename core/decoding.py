@@ -4,19 +4,23 @@
 (Vorbis, Opus), MP3, AIFF, CAF, W64 and their kin, in blocks, so that no file can take more memory or time than
 the limits allow. What it cannot open goes to ffmpeg, where that is installed: M4A, MP4, AAC, WebM, Matroska,
 FLAC in Ogg. ffmpeg gets a private copy, a list of containers that cannot name other files, and no protocol
-but ``file``, so that a playlist dressed up as a clip opens nothing else.
+but ``file``, so that a playlist dressed up as a clip opens nothing else; it answers through a pipe, which is
+read no further than the limit.
 """
 
+import contextlib
 import io
 import json
 import math
 import shutil
+import signal
+import struct
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 import soundfile
@@ -35,7 +39,6 @@ _MOST_UNREAD_BYTES = 8_192  # behind what a FLAC's head counts: tags
 _UNKNOWN_FRAMES = 2**62  # libsndfile's count for a stream that does not tell
 _FFMPEG_CONTAINERS = "mov,aac,matroska,webm,mp3,ogg,flac,wav,w64,aiff,caf"  # none of them is a playlist
 _FFMPEG_LIMITS = ("-format_whitelist", _FFMPEG_CONTAINERS, "-protocol_whitelist", "file")
-_QUIETLY: Any = {"capture_output": True, "stdin": subprocess.DEVNULL}
 _FFMPEG_TIMEOUT_S = 60.0
 
 Samples = NDArray[np.float32]
@@ -151,30 +154,38 @@ class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no ty
         return False
 
 
-def _read_sound(part: Part, source: io.BytesIO | Path, name: str, left_s: float, max_duration_s: float) -> Decoded:
+def _read_sound(part: Part, source: io.BytesIO, name: str, left_s: float, max_duration_s: float) -> Decoded:
     with _Stream(source) as sound:
         rate, channels = sound.samplerate, sound.channels
         check_layout(rate, channels, name)
         promised_s = sound.frames / rate if part.counts and sound.frames < _UNKNOWN_FRAMES else 0.0
         if promised_s > left_s + LENGTH_TOLERANCE_S:
             raise too_long(name, max_duration_s, promised_s + max_duration_s - left_s)
-        mono, peaks, sums = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)], np.zeros((2, channels))
-        n_most, n_read, breaks_off = (left_s + LENGTH_TOLERANCE_S) * rate, 0, False
-        for block in _blocks(sound):
-            if block is None:
-                breaks_off = True
-                break
-            n_read += block.shape[1]
-            if n_read > n_most:
-                raise too_long(name, max_duration_s)
-            mono.append(block.mean(axis=0, dtype=np.float64).astype(np.float32))
-            peaks.append(np.abs(block).max(axis=0))
-            sums += block.sum(axis=1, dtype=np.float64), np.square(block, dtype=np.float64).sum(axis=1)
+        decoded, breaks_off = _gather(_blocks(sound), rate, channels, left_s, too_long(name, max_duration_s))
+    read_s = decoded.samples.size / rate
+    return replace(decoded, missing_s=_missing_s(part, promised_s, read_s, breaks_off))
+
+
+def _gather(
+    blocks: Iterable[Samples | None], rate: int, channels: int, left_s: float, longer: AudioError
+) -> tuple[Decoded, bool]:
+    """Put blocks of (channels, n) together; also return whether they broke off. Raises `longer` where they are."""
+    mono, peaks, sums = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)], np.zeros((2, channels))
+    n_most, n_read, breaks_off = (left_s + LENGTH_TOLERANCE_S) * rate, 0, False
+    for block in blocks:
+        if block is None:
+            breaks_off = True
+            break
+        n_read += block.shape[1]
+        if n_read > n_most:
+            raise longer
+        mono.append(block.mean(axis=0, dtype=np.float64).astype(np.float32))
+        peaks.append(np.abs(block).max(axis=0))
+        sums += block.sum(axis=1, dtype=np.float64), np.square(block, dtype=np.float64).sum(axis=1)
     with np.errstate(invalid="ignore"):  # samples that are infinite are refused later, with their own sentence
         mean, mean_square = sums / max(n_read, 1)
         level = math.sqrt(max(0.0, float((mean_square - mean**2).max())))
-    missing_s = _missing_s(part, promised_s, n_read / rate, breaks_off)
-    return Decoded(np.concatenate(mono), np.concatenate(peaks), rate, channels, level, missing_s)
+    return Decoded(np.concatenate(mono), np.concatenate(peaks), rate, channels, level, 0.0), breaks_off
 
 
 def _blocks(sound: _Stream) -> Iterator[Samples | None]:
@@ -205,43 +216,98 @@ def _missing_s(part: Part, promised_s: float, read_s: float, breaks_off: bool) -
 
 
 def _decode_by_ffmpeg(part: Part, name: str, left_s: float, max_duration_s: float) -> Decoded:
-    with tempfile.TemporaryDirectory(prefix="musiceval-") as folder:
-        source, target = Path(folder, "source"), Path(folder, "decoded.wav")
-        source.write_bytes(part.data)
+    with tempfile.TemporaryFile() as source:  # has no name: nothing is left of it, however this process ends
+        source.write(part.data)
+        source.flush()
         n_tracks, promised_s = _told(source)
         if n_tracks > 1:
             raise _several_tracks(name, n_tracks)
-        command = [
-            *("ffmpeg", "-nostdin", "-v", "error", *_FFMPEG_LIMITS, "-i", str(source)),
-            *("-map", "0:a:0", "-t", f"{left_s + 1:f}", "-c:a", "pcm_f32le", str(target)),
-        ]
-        try:
-            faults = subprocess.run(command, check=True, timeout=_FFMPEG_TIMEOUT_S, **_QUIETLY).stderr
-            decoded = _read_sound(Part("WAV", b"", counts=False), target, name, left_s + 2, max_duration_s)
-        except subprocess.TimeoutExpired as error:
-            raise AudioError(
-                f"{name} took longer than {_FFMPEG_TIMEOUT_S:g} s to decode. Convert it to WAV or FLAC."
-            ) from error
-        except (subprocess.CalledProcessError, soundfile.LibsndfileError) as error:
-            raise _unreadable(name, part.kind, has_ffmpeg=True) from error
-    if part.kind == "AAC" or not (part.there is None or faults):
+        decoded, has_faults = _run_ffmpeg(part, source, name, left_s, max_duration_s)
+    if part.kind == "AAC" or not (part.there is None or has_faults):
         promised_s = 0.0  # a guess, or what a whole file pads
     read_s = decoded.samples.size / decoded.sample_rate_hz
-    if read_s > left_s + LENGTH_TOLERANCE_S:
-        raise too_long(name, max_duration_s)
     if part.there is None and promised_s > read_s:
-        missing_s: float | None = promised_s - read_s
-    else:
-        missing_s = _missing_s(part, promised_s, read_s, breaks_off=False)
-    return replace(decoded, missing_s=missing_s)
+        return replace(decoded, missing_s=promised_s - read_s)
+    return replace(decoded, missing_s=_missing_s(part, promised_s, read_s, breaks_off=False))
 
 
-def _told(source: Path) -> tuple[int, float]:
+def _run_ffmpeg(part: Part, source: IO[bytes], name: str, left_s: float, max_duration_s: float) -> tuple[Decoded, bool]:
+    """Decode through a pipe, no further than the limit; also return whether ffmpeg found faults."""
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-timelimit", f"{_FFMPEG_TIMEOUT_S:g}", *_FFMPEG_LIMITS]
+    command += ["-i", _path(source), "-map", "0:a:0", "-f", "au", "-c:a", "pcm_f32be", "pipe:1"]
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, pass_fds=[source.fileno()]
+        )
+        with process, _killed_late(process) as late:
+            assert process.stdout is not None
+            try:
+                rate, channels = _au_head(process.stdout)
+                check_layout(rate, channels, name)
+                blocks = _au_blocks(process.stdout, channels)
+                decoded, _ = _gather(blocks, rate, channels, left_s, too_long(name, max_duration_s))
+            except struct.error as error:
+                raise _unreadable(name, part.kind, has_ffmpeg=True) from error
+            finally:
+                process.stdout.close()  # ffmpeg ends where nobody reads
+        if late.is_set() or process.returncode == -signal.SIGXCPU:
+            why = f"took longer than {_FFMPEG_TIMEOUT_S:g} s to decode"
+            raise AudioError(f"{name} {why}. Convert it to WAV or FLAC.")
+        if process.returncode:
+            raise _unreadable(name, part.kind, has_ffmpeg=True)
+        return decoded, said.tell() > 0
+
+
+@contextlib.contextmanager
+def _killed_late(process: subprocess.Popen[bytes]) -> Iterator[threading.Event]:
+    """Kill a process that takes longer than it may; the event says that it did."""
+    late = threading.Event()
+
+    def kill() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(_FFMPEG_TIMEOUT_S, kill)
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
+
+
+def _au_head(stream: IO[bytes]) -> tuple[int, int]:
+    """Read to the samples of an AU stream; return its rate and its channels."""
+    head = struct.Struct(">4s5I")
+    _, offset, _, _, rate, channels = head.unpack(stream.read(head.size))
+    stream.read(offset - head.size)
+    return rate, channels
+
+
+def _au_blocks(stream: IO[bytes], channels: int) -> Iterator[Samples]:
+    while data := stream.read(4 * channels * _BLOCK_FRAMES):
+        whole = len(data) - len(data) % (4 * channels)
+        frames = np.frombuffer(data[:whole], ">f4").reshape(-1, channels)
+        yield np.ascontiguousarray(frames.T, np.float32)
+
+
+def _path(source: IO[bytes]) -> str:
+    """Where a process that gets an open file finds it."""
+    return f"/dev/fd/{source.fileno()}"
+
+
+def _told(source: IO[bytes]) -> tuple[int, float]:
     """Return how many sound tracks a file says that it holds, and how long the first is; 0 where nobody knows."""
     command = ["ffprobe", "-v", "error", *_FFMPEG_LIMITS, "-of", "json", "-show_entries", "format=duration"]
-    command += ["-show_entries", "stream=duration", "-select_streams", "a", str(source)]
+    command += ["-show_entries", "stream=duration", "-select_streams", "a", _path(source)]
     try:
-        found = subprocess.run(command, check=True, timeout=_FFMPEG_TIMEOUT_S, **_QUIETLY).stdout
+        found = subprocess.run(
+            command,
+            check=True,
+            timeout=_FFMPEG_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            pass_fds=[source.fileno()],
+        ).stdout
         told = json.loads(found)
         durations = [*(stream.get("duration") for stream in told["streams"][:1]), told["format"].get("duration")]
         return len(told["streams"]), next((float(duration) for duration in durations if duration), 0.0)

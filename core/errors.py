@@ -8,6 +8,7 @@
     ├── DataError         a table of rated clips cannot be read or used
     ├── DeviceError       a device that this machine does not have
     ├── MetricError       scores that cannot be compared
+    ├── ReadingError      a file took too much memory or time to read, or ended the process that read it
     ├── ScaleError        a rating scale that cannot be
     ├── SettingsError     an environment variable is unknown or has a bad value
     ├── StudyError        a listening test cannot be set up, changed or exported as asked
@@ -56,6 +57,10 @@ class DeviceError(MusicEvalError):
 
 class MetricError(MusicEvalError):
     """Scores that cannot be compared."""
+
+
+class ReadingError(MusicEvalError):
+    """A file took too much memory or time to read, or ended the process that read it."""
 
 
 class ScaleError(MusicEvalError):

@@ -12,30 +12,32 @@ company, within 1e-6 in float32.
 """
 
 import functools
-import itertools
 import logging
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import core
-from core.audio import AudioLimits, Clip, ClipSource, InputPolicy, Samples, hear, read_clip
+from core.audio import AudioLimits, Clip, ClipSource, InputPolicy, Samples
 from core.checkpoint import Checkpoint, ErrorEstimate, load_checkpoint
 from core.embeddings import Asked, EmbeddingCache
 from core.errors import AudioError, shown_name
 from core.feed import Progress, in_order
 from core.heads import EmbeddedClips
+from core.prepared import ClipFacts, Prepared, prepare_in
 from core.prompts import UNREADABLE, prompt_warnings
 from core.ranges import bounded
+from core.readers import Readers
 from core.scales import Scales, clamp, keys
-from core.warnings import ScoreWarning, find_faults
+from core.warnings import ScoreWarning
 
 if TYPE_CHECKING:
     from core.preference import Preference
@@ -44,6 +46,7 @@ EMBEDDED_JUDGE = Path(__file__).parent / "embedded_judge"
 MAX_KEPT_PROMPT_CHARACTERS = 1_000  # of a prompt in the provenance
 AT_ONCE = 32  # clips whose embeddings are held together: memory stays flat however many there are
 
+_MOST_ITEMS = 1_000  # that ask for them
 _READERS, _GPU_READERS = 2, 8  # threads that read beside a tower on the same cores, and beside a GPU
 _AHEAD = 2  # clips that are read ahead, for each thread
 _PACKAGES = ("torch", "laion_clap", "librosa", "soxr", "numpy")
@@ -51,6 +54,8 @@ _ZERO_SHOT = (
     "These scores are zero-shot: CLAP's own similarities, put on the scale of 1 to 5 and calibrated by no "
     "rating. Use them to put clips in a rough order, not as the scores of experts."
 )
+
+_NO_SAMPLES, _NO_ROWS = np.zeros(0, np.float32), torch.zeros(0)
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +67,8 @@ class Item:
     Attributes
     ----------
     clip : Clip, or whatever `core.audio.read_clip` takes, or a function that returns that
-        A function is called when the clip's turn comes, in a thread; it may raise AudioError.
+        A function is called when the clip's turn comes, in a thread; it may raise AudioError. What is equal is
+        read once.
     prompt : str
         What the music was asked to be; may be empty.
     name : str
@@ -72,6 +78,12 @@ class Item:
     clip: "Clip | ClipSource | Callable[[], ClipSource]"
     prompt: str
     name: str = "The clip"
+
+    @property
+    def key(self) -> Hashable:
+        """What items have in common that ask for one clip."""
+        is_known = isinstance(self.clip, str | Path | bytes) or callable(self.clip)
+        return self.clip if is_known else id(self.clip)
 
 
 @dataclass(frozen=True)
@@ -110,16 +122,6 @@ class CheckpointFacts:
     sha256: str
     demo: bool
     caveat: str
-
-
-@dataclass(frozen=True)
-class ClipFacts:
-    """Which clip was scored, as it was given."""
-
-    sha256: str
-    duration_s: float
-    sample_rate_hz: int
-    channels: int
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ class Score:
         The course of the values over the clip.
     warnings : tuple of ScoreWarning
     provenance : Provenance
+    outline : ndarray of shape (n,)
+        The clip's peaks in at most 400 stretches, for a drawing.
     preference : PreferenceRank or None
         The musical impression of a judge that knows of two clips which is preferred, and no more.
     """
@@ -190,6 +194,7 @@ class Score:
     windows: tuple[WindowScore, ...]
     warnings: tuple[ScoreWarning, ...]
     provenance: Provenance
+    outline: Samples = field(repr=False)
     preference: PreferenceRank | None = None
 
     def __getitem__(self, scale: str) -> float | None:
@@ -222,16 +227,6 @@ class Unscored:
     error: Exception
 
 
-@dataclass(frozen=True)
-class _Known:
-    """What is known of a clip beside its embeddings."""
-
-    facts: ClipFacts
-    faults: tuple[ScoreWarning, ...]
-    times: tuple[tuple[float, float], ...]  # of its windows
-    kept_as: str  # in the cache; what was not read whole has a name that training does not ask for
-
-
 class Scorer:
     """Scores clips with one checkpoint.
 
@@ -248,6 +243,8 @@ class Scorer:
         Of the tower: ``float32``, or ``bfloat16``, which is faster and moves scores by up to 0.02.
     preference : Preference, optional
         What ranks clips among reference clips, beside the checkpoint's scores.
+    readers : Readers, optional
+        Processes in which clips are read; without them they are read here, in threads.
 
     Raises
     ------
@@ -263,14 +260,16 @@ class Scorer:
         cache: Path | None = None,
         precision: str = "float32",
         preference: "Preference | None" = None,
+        readers: Readers | None = None,
     ) -> None:
-        self.preference = preference
+        self.preference, self.readers = preference, readers
         self.checkpoint, self.limits, self.precision = checkpoint, limits or AudioLimits(), precision
         if device is not None:
             checkpoint.tower.to(device)
         tower, policy, heads = checkpoint.tower, checkpoint.policy, checkpoint.heads
         self._cache = EmbeddingCache(cache, tower, policy, precision, self.limits, Asked.by(heads))
-        self._readers = _READERS if checkpoint.tower.device.type == "cpu" else _GPU_READERS
+        on_cpu = checkpoint.tower.device.type == "cpu"
+        self._n_reading = readers.count if readers else _READERS if on_cpu else _GPU_READERS
 
     @classmethod
     def load(
@@ -280,6 +279,7 @@ class Scorer:
         device: torch.device | str | None = None,
         cache: Path | None = None,
         precision: str = "float32",
+        readers: Readers | None = None,
     ) -> "Scorer":
         """Make a scorer from a checkpoint folder; without one, from the embedded judge.
 
@@ -291,7 +291,7 @@ class Scorer:
             There is no such precision.
         """
         checkpoint = load_checkpoint(EMBEDDED_JUDGE if folder is None else Path(folder))
-        return cls(checkpoint, limits, device, cache, precision)
+        return cls(checkpoint, limits, device, cache, precision, readers=readers)
 
     def score(self, clip: Clip | ClipSource, prompt: str, progress: Progress | None = None) -> Score:
         """Score a clip against its prompt.
@@ -333,8 +333,7 @@ class Scorer:
         Score or Unscored
             A clip that cannot be scored ends nothing: the reason stands in its place.
         """
-        rest = iter(items)
-        while some := list(itertools.islice(rest, AT_ONCE)):
+        for some in _portions(items):
             yield from self._score(some, progress)
 
     def model_warnings(self) -> list[ScoreWarning]:
@@ -369,41 +368,35 @@ class Scorer:
 
     def _hear(
         self, items: Sequence[Item], progress: Progress | None
-    ) -> tuple[list[_Known | Unscored], dict[str, Tensor]]:
-        """What is known of each clip, and the clips' embeddings by what they are kept as."""
-        heard: list[_Known | Unscored] = []
+    ) -> tuple[list[Prepared | Unscored], dict[str, Tensor]]:
+        """The clip of each item, without its samples, and the clips' embeddings by what they are kept as."""
+        clips: dict[Hashable, Prepared | Unscored] = {}
         rows: dict[str, Tensor] = {}
+        asked = {item.key: item for item in items}
 
         def new_clips() -> Iterator[tuple[str, Samples]]:
-            asked = set()
-            with ThreadPoolExecutor(self._readers) as threads:
-                for result in in_order(threads, self._read, items, _AHEAD * self._readers):
+            with ThreadPoolExecutor(self._n_reading) as threads:
+                results = in_order(threads, self._read, asked.values(), _AHEAD * self._n_reading)
+                for key, result in zip(asked, results, strict=True):
                     if isinstance(result, Unscored):
-                        heard.append(result)
+                        clips[key] = result
                         continue
-                    clip, sound = result
-                    heard.append(clip)
-                    if isinstance(sound, Tensor):
-                        rows[clip.kept_as] = sound
-                    elif clip.kept_as not in asked:
-                        asked.add(clip.kept_as)
-                        yield clip.kept_as, sound
+                    clips[key] = replace(result, samples=_NO_SAMPLES)
+                    if result.kept_as in rows:
+                        continue
+                    kept = self._cache.find(result.kept_as)
+                    rows[result.kept_as] = _NO_ROWS if kept is None else kept
+                    if kept is None:
+                        yield result.kept_as, result.samples
 
-        computed = dict(self._cache.stream(new_clips(), progress))
-        return heard, rows | computed
+        rows |= dict(self._cache.stream(new_clips(), progress))
+        return [clips[item.key] for item in items], rows
 
-    def _read(self, item: Item) -> tuple[_Known, Tensor | Samples] | Unscored:
-        """Read a clip, to its kept embeddings or its conditioned samples; runs in a thread."""
+    def _read(self, item: Item) -> Prepared | Unscored:
+        """Read a clip, in a thread or, from there, in a process of its own."""
         try:
             given = item.clip() if callable(item.clip) else item.clip
-            clip = given if isinstance(given, Clip) else read_clip(given, self.limits)
-            facts = ClipFacts(clip.sha256, clip.duration_s, clip.sample_rate_hz, clip.channels)
-            heard = hear(clip, self.checkpoint.policy)
-            kept_as = f"{clip.sha256} incomplete" if clip.incomplete else clip.sha256
-            times = tuple(heard.window_times(clip.duration_s))
-            known = _Known(facts, tuple(find_faults(clip, heard)), times, kept_as)
-            kept = self._cache.find(kept_as)
-            return known, heard.at_48k() if kept is None else kept
+            return prepare_in(self.readers, given, self.checkpoint.policy, self.limits)
         except AudioError as error:
             return Unscored(str(error), error)
         except Exception as error:  # a fault of ours in one clip of a million must not end the run
@@ -411,7 +404,7 @@ class Scorer:
             what = f"{type(error).__name__}, a fault of this program"
             return Unscored(f"{shown_name(item.name)} cannot be scored: {what}.", error)
 
-    def _judge(self, known: Sequence[tuple[_Known, str]], rows: Sequence[Tensor]) -> Iterator[Score]:
+    def _judge(self, known: Sequence[tuple[Prepared, str]], rows: Sequence[Tensor]) -> Iterator[Score]:
         clips = self._cache.together(rows, [prompt for _, prompt in known])
         with torch.inference_mode():
             of_clips = self.checkpoint.heads.judge(clips)
@@ -443,7 +436,7 @@ class Scorer:
 
     def _assemble(
         self,
-        clip: _Known,
+        clip: Prepared,
         prompt: str,
         of_clip: Tensor,
         errors: Mapping[str, float],
@@ -475,12 +468,27 @@ class Scorer:
                 checkpoint.error_estimate,
                 dict(_versions()),
             ),
+            clip.outline,
             rank,
         )
 
     def _by_scale(self, values: Tensor, missing: Mapping[str, str]) -> dict[str, float | None]:
         by_scale = zip(keys(self.checkpoint.scales), map(clamp, values.tolist()), strict=True)
         return {scale: None if scale in missing else value for scale, value in by_scale}
+
+
+def _portions(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Items that ask for at most `AT_ONCE` clips."""
+    some: list[Item] = []
+    keys: set[Hashable] = set()
+    for item in items:
+        some.append(item)
+        keys.add(item.key)
+        if len(keys) == AT_ONCE or len(some) == _MOST_ITEMS:
+            yield some
+            some, keys = [], set()
+    if some:
+        yield some
 
 
 def facts_of(checkpoint: Checkpoint) -> CheckpointFacts:

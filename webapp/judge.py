@@ -18,6 +18,7 @@ import torch
 
 from core.audio import AudioLimits
 from core.errors import CheckpointError
+from core.readers import Readers
 from core.scorer import EMBEDDED_JUDGE, Scorer
 from core.settings import Settings, pick_device
 from core.towers.official import OFFICIAL, find_official
@@ -26,6 +27,7 @@ from core.zero_shot import load_scorer
 from webapp.html import render
 
 JUDGE, ZERO_SHOT = "judge", "zero-shot"
+_READERS = 2  # as many as read beside a model on two cores
 _NOTE = (
     "Nobody’s ratings calibrated it: alignment comes from CLAP’s own similarity of clip and prompt, and "
     "impression from comparing the clip with descriptions of good and bad music, or is a rank among reference "
@@ -48,7 +50,9 @@ class Judge:
     def open(cls, settings: Settings) -> "Judge":
         """Begin with the model of the settings, else with the one that judged last, else the embedded one."""
         first = settings.model or EMBEDDED_JUDGE
-        scorer = Scorer.load(first, settings.limits, pick_device(settings.device))
+        readers = Readers(_READERS)
+        readers.begin()
+        scorer = Scorer.load(first, settings.limits, pick_device(settings.device), readers=readers)
         judge = cls(scorer, ModelRegistry(settings.models), first)
         try:
             last = judge.registry.active()
@@ -76,6 +80,11 @@ class Judge:
         return self._first.limits
 
     @property
+    def readers(self) -> Readers | None:
+        """Processes in which what visitors send is read, whichever judges."""
+        return self._first.readers
+
+    @property
     def device(self) -> torch.device:
         """Where the models run, whichever judges."""
         return self._first.checkpoint.tower.device
@@ -98,7 +107,7 @@ class Judge:
     def _load(self, name: str | None) -> Scorer:
         if name is None:
             return self._first
-        return Scorer.load(self.registry.model(name).folder, self.limits, self.device)
+        return Scorer.load(self.registry.model(name).folder, self.limits, self.device, readers=self.readers)
 
 
 class ModelMenu:
@@ -133,5 +142,6 @@ class ModelMenu:
             return self._judge.scorer
         with self._loading:
             if self._zero_shot is None:
-                self._zero_shot = load_scorer(None, OFFICIAL.tower, self._judge.limits, self._judge.device)
+                limits, device, readers = self._judge.limits, self._judge.device, self._judge.readers
+                self._zero_shot = load_scorer(None, OFFICIAL.tower, limits, device, readers=readers)
             return self._zero_shot

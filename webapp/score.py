@@ -23,9 +23,8 @@ import gradio as gr
 import numpy as np
 from gradio.processing_utils import save_file_to_cache
 from markupsafe import Markup
-from numpy.typing import NDArray
 
-from core.audio import Clip, read_clip
+from core.audio import Samples
 from core.errors import AudioError, shown_beyond, shown_name
 from core.scales import Scales
 from core.scorer import Score, Scorer, WindowScore
@@ -109,9 +108,10 @@ def failed(message: str) -> Markup:
     return render("score_failed.html", message=message)
 
 
-def done(score: Score, clip: Clip, path: str, prompt: str, model: str = "") -> Markup:
+def done(score: Score, path: str, prompt: str, model: str = "") -> Markup:
     """Show a score; `path` is the upload's, which ends in the visitor's file name, and `model` was chosen."""
     cut = prompt if len(prompt) <= _SHOWN_PROMPT_CHARACTERS else f"{prompt[:_SHOWN_PROMPT_CHARACTERS]}…"
+    duration_s = score.provenance.audio.duration_s
     whole = json.dumps(score.to_json(), indent=2, ensure_ascii=False)
     return render(
         "score_done.html",
@@ -124,8 +124,8 @@ def done(score: Score, clip: Clip, path: str, prompt: str, model: str = "") -> M
         shown_prompt=cut,
         model=model,
         quiet_warnings=QUIET_WARNINGS,
-        timeline=timeline(clip.samples, clip.duration_s, score.windows, score.scales),
-        whole=show_time(clip.duration_s),
+        timeline=timeline(score.outline, duration_s, score.windows, score.scales),
+        whole=show_time(duration_s),
         json=base64.b64encode(whole.encode()).decode(),
         details=details(score),
     )
@@ -156,13 +156,13 @@ def _no_range(score: Score) -> str:
     return held_out.no_range if held_out else "nothing is known of the error"
 
 
-def timeline(samples: NDArray[np.float32], duration_s: float, windows: Sequence[WindowScore], scales: Scales) -> Markup:
+def timeline(outline: Samples, duration_s: float, windows: Sequence[WindowScore], scales: Scales) -> Markup:
     """Draw the waveform with the course of each score, as a slider whose hand the page's script moves."""
     return render(
         "score_timeline.html",
         duration_s=duration_s,
         bins=_WAVEFORM_BINS,
-        waveform=_waveform(samples),
+        waveform=_waveform(outline),
         courses=[
             "" if windows[0].values[scale.key] is None else _course(windows, scale.key, duration_s) for scale in scales
         ],
@@ -171,10 +171,8 @@ def timeline(samples: NDArray[np.float32], duration_s: float, windows: Sequence[
     )
 
 
-def _waveform(samples: NDArray[np.float32]) -> str:
-    """Outline the clip's peaks, relative to its loudest, as an SVG path of one closed shape."""
-    edges = np.linspace(0, samples.size, min(_WAVEFORM_BINS, samples.size) + 1).astype(int)[:-1]
-    peaks = np.maximum.reduceat(np.abs(samples), edges)
+def _waveform(peaks: Samples) -> str:
+    """Draw a clip's peaks, relative to its loudest, as an SVG path of one closed shape."""
     peaks = np.maximum(peaks / max(float(peaks.max()), 1e-9), 0.01)
     x = (np.arange(peaks.size) + 0.5) * _WAVEFORM_BINS / peaks.size
     upper = [f"{at:.1f} {-peak:.3f}" for at, peak in zip(x, peaks, strict=True)]
@@ -248,8 +246,8 @@ def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) ->
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> list[str]:
         try:
-            score, heard = _score(lambda: menu.scorer(model), clip, prompt, progress)
-            said = done(score, heard, str(clip), prompt or "", model or JUDGE)
+            score = _score(lambda: menu.scorer(model), clip, prompt, progress)
+            said = done(score, str(clip), prompt or "", model or JUDGE)
         except gr.Error as error:
             said = failed(error.message)
         return [said, banner(judge.scorer.checkpoint)]
@@ -260,7 +258,7 @@ def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) ->
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> dict[str, Any]:
         """Score a clip against its prompt: musical impression and textual alignment, each from 1 to 5."""
-        return _score(lambda: judge.scorer, clip, prompt, progress)[0].to_json()
+        return _score(lambda: judge.scorer, clip, prompt, progress).to_json()
 
     def refuse(file: gr.EventData) -> str:
         name, size = getattr(file, "name", ""), getattr(file, "bytes", None)
@@ -330,14 +328,11 @@ def _example_cards(examples: Sequence[Example], clip: gr.Audio, prompt: gr.Textb
     ).select(fill_in, None, [clip, prompt], **QUIETLY)
 
 
-def _score(
-    judging: Callable[[], Scorer], path: str | None, prompt: str | None, progress: gr.Progress
-) -> tuple[Score, Clip]:
+def _score(judging: Callable[[], Scorer], path: str | None, prompt: str | None, progress: gr.Progress) -> Score:
     """Score an upload; every error becomes a `gr.Error` with a plain sentence."""
     with plain_errors():
         if path is None:
             raise AudioError("There is no clip. Drop a file, record one, or choose an example.")
         progress(0.0, desc="Waiting for the model")
         scorer = judging()  # this score's, whichever takes its place meanwhile
-        clip = read_clip(path, scorer.limits)
-        return scorer.score(clip, prompt or "", lambda share, doing: progress(share, desc=doing)), clip
+        return scorer.score(path, prompt or "", lambda share, doing: progress(share, desc=doing))

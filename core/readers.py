@@ -1,0 +1,316 @@
+"""Files of others, read in processes with limits: what breaks a decoder, or fills the memory, costs one file.
+
+    readers = Readers(2)
+    clip = readers.call(prepare, path, policy, limits, name="a.wav")
+
+A process that only imports what reading needs is forked for each reader. A reader takes a function with its
+arguments, and answers what it returns or raises, as pickles through a socket; arrays go beside them as they are
+(PEP 574), so no shared memory can run out or be left behind. A reader that dies or is late is replaced at the next
+call. All of them end with the process that asks, however it ends: their sockets close.
+"""
+
+import contextlib
+import importlib
+import math
+import os
+import pickle
+import queue
+import resource
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, Self, TypeVar
+
+import core
+from core.errors import MusicEvalError, ReadingError
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+_MEGABYTE = 1_000_000
+_LENGTH = struct.Struct("<Q")
+_NURSERY = "import sys; from core import readers; readers.fork_readers(*map(int, sys.argv[1:]))"
+_IMPORTED = ("core.prepared",)  # what readers are asked for, once for all of them
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_CGROUP_CORES = Path("/sys/fs/cgroup/cpu.max")
+
+
+@dataclass(frozen=True)
+class ReadLimits:
+    """What reading one file may take."""
+
+    memory_bytes: int = 3_000 * _MEGABYTE
+    time_s: float = 60.0
+    written_bytes: int = 1_000 * _MEGABYTE  # to any one file
+
+
+def cores() -> int:
+    """Return how many cores this process may use: of its container, and not of the whole machine."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = _CGROUP_CORES.read_text().split()
+        return max(1, min(allowed, math.ceil(int(quota) / int(period))))  # the quota may be "max"
+    return allowed
+
+
+class Readers:
+    """A number of reading processes, each begun when it is first needed; calls wait for a free one."""
+
+    def __init__(self, count: int, limits: ReadLimits | None = None) -> None:
+        self.count = count
+        self._nursery = _Nursery(limits or ReadLimits())
+        self._readers = [_Reader(self._nursery) for _ in range(count)]
+        self._free: queue.LifoQueue[_Reader] = queue.LifoQueue()  # where one is enough, one is begun
+        for reader in self._readers:
+            self._free.put(reader)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call(self, function: Callable[..., Result], *given: object, name: str = "The file", **named: object) -> Result:
+        """Call a function of a module in a reader; it, what it takes and what it returns can be pickled.
+
+        Raises
+        ------
+        ReadingError
+            The reader died, or went over its limits; the message begins with `name`.
+        MusicEvalError
+            As the function does.
+        RuntimeError
+            The function raised something else; the message is its traceback.
+        """
+        reader = self._free.get()
+        try:
+            return reader.call(function, given, named, name)
+        finally:
+            self._free.put(reader)
+
+    def begin(self) -> None:
+        """Begin the first reader now, so that the first call does not wait for its imports."""
+        reader = self._free.get()
+        try:
+            reader.begin()
+        finally:
+            self._free.put(reader)
+
+    def close(self) -> None:
+        """End all readers; calls under way raise ReadingError, and later ones begin new readers."""
+        for reader in self._readers:
+            reader.end()
+        self._nursery.end()
+
+
+class _Nursery:
+    """The process from which readers are forked; begun again where it died."""
+
+    def __init__(self, limits: ReadLimits) -> None:
+        self.limits = limits
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._asked: socket.socket | None = None
+
+    def reader(self) -> socket.socket:
+        """Fork a reader; return the socket to it."""
+        ours, its = socket.socketpair()
+        with its, self._lock:
+            for _ in range(2):
+                if self._asked is None:
+                    self._begin()
+                assert self._asked is not None
+                try:
+                    socket.send_fds(self._asked, [b"."], [its.fileno()])
+                    return ours
+                except OSError:
+                    self._end()
+        ours.close()
+        raise ReadingError("No process for reading files can be begun; the memory may have run out.")
+
+    def end(self) -> None:
+        """End the process; those that it forked end with their sockets."""
+        with self._lock:
+            self._end()
+
+    def _end(self) -> None:
+        if self._asked is not None and self._process is not None:
+            self._asked.close()
+            self._process.wait()
+            self._asked = None
+
+    def _begin(self) -> None:
+        limits = self.limits
+        self._asked, its = socket.socketpair()
+        paths = [str(Path(core.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        environment = {**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        numbers = map(str, (its.fileno(), limits.memory_bytes, limits.written_bytes))
+        with its:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _NURSERY, *numbers],  # nothing is imported from the current folder
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # decoders write notes on odd files
+                env=environment,
+                pass_fds=[its.fileno()],
+                start_new_session=True,  # Ctrl+C is for the process that asks
+            )
+
+
+class _Reader:
+    def __init__(self, nursery: _Nursery) -> None:
+        self._nursery = nursery
+        self._socket: socket.socket | None = None
+
+    def begin(self) -> socket.socket:
+        if self._socket is None:
+            self._socket = self._nursery.reader()
+        return self._socket
+
+    def end(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)  # wakes a call that waits
+            self._socket.close()
+            self._socket = None
+
+    def call(self, function: Callable[..., Result], given: Any, named: Any, name: str) -> Result:
+        limits, connection = self._nursery.limits, self.begin()
+        try:
+            answer = self._ask(connection, (function, given, named))
+        except BaseException as error:
+            self.end()  # what it would still answer belongs to no call
+            if isinstance(error, TimeoutError):
+                why = f"takes longer than {limits.time_s:g} s to read"
+            elif isinstance(error, OSError | EOFError):
+                why = "ended the process that read it"
+            else:
+                raise
+            raise ReadingError(f"{name} {why}. Convert it to WAV or FLAC, or cut it.") from error
+        if isinstance(answer, _Returned):
+            return answer.result  # type: ignore[no-any-return]  # by the function's own type
+        if isinstance(answer, MusicEvalError):
+            raise answer
+        if answer is None:
+            self.end()
+            allowed = limits.memory_bytes // _MEGABYTE
+            raise ReadingError(f"{name} takes more than {allowed:,} MB of memory to read. Convert or cut it.")
+        raise RuntimeError(answer)
+
+    def _ask(self, connection: socket.socket, call: Any) -> Any:
+        until_s = time.monotonic() + self._nursery.limits.time_s
+        connection.settimeout(self._nursery.limits.time_s)
+        _send(connection, call)
+        return _receive(connection, until_s)
+
+
+@dataclass(frozen=True)
+class _Returned:
+    result: Any
+
+
+def _send(connection: socket.socket, message: object) -> None:
+    arrays: list[pickle.PickleBuffer] = []
+    content = pickle.dumps(message, protocol=5, buffer_callback=arrays.append)
+    pieces = [memoryview(content), *(array.raw() for array in arrays)]
+    connection.sendall(b"".join(_LENGTH.pack(length) for length in (len(pieces), *map(len, pieces))))
+    for piece in pieces:
+        connection.sendall(piece)
+
+
+def _receive(connection: socket.socket, until_s: float | None = None) -> Any:
+    """Return the next message; EOFError where there is none, TimeoutError where it is late."""
+
+    def take(n_bytes: int) -> bytearray:
+        taken = bytearray(n_bytes)
+        left = memoryview(taken)
+        while left:
+            if until_s is not None:
+                connection.settimeout(max(until_s - time.monotonic(), 1e-3))
+            n_new = connection.recv_into(left)
+            if not n_new:
+                raise EOFError
+            left = left[n_new:]
+        return taken
+
+    (n_pieces,) = _LENGTH.unpack(take(_LENGTH.size))
+    lengths = [length for (length,) in _LENGTH.iter_unpack(take(n_pieces * _LENGTH.size))]
+    content, *arrays = [take(length) for length in lengths]
+    return pickle.loads(content, buffers=arrays)  # of a process of ours
+
+
+# In the nursery, and in the readers that are forked from it
+
+
+def fork_readers(number: int, memory_bytes: int, written_bytes: int) -> None:
+    """Fork a reader for every socket that comes through the socket `number`, until its other end is closed."""
+    asked = socket.socket(fileno=number)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # readers leave nothing behind
+    for module in _IMPORTED:
+        importlib.import_module(module)
+    while True:
+        message, sockets, _, _ = socket.recv_fds(asked, 1, 1)
+        if not message:
+            return
+        if os.fork() == 0:
+            asked.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ffmpeg is waited for
+            _limit(memory_bytes, written_bytes)
+            _serve(socket.socket(fileno=sockets[0]))
+            os._exit(0)
+        os.close(sockets[0])
+
+
+def _limit(memory_bytes: int, written_bytes: int) -> None:
+    """Bound this process and what it starts; where the system does not know a limit, there is none."""
+    has_bytes = 0
+    with contextlib.suppress(OSError):
+        has_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    bounds = {
+        resource.RLIMIT_AS: has_bytes + memory_bytes,
+        resource.RLIMIT_FSIZE: written_bytes,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, most in bounds.items():
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(kind, (most, most))
+
+
+def _serve(connection: socket.socket) -> None:
+    """Answer calls until the other end is closed."""
+    threading.Thread(target=_end_with, args=[connection.fileno()], daemon=True).start()
+    with contextlib.suppress(OSError, EOFError):
+        while True:
+            answer = _answer(*_receive(connection))
+            _send(connection, answer)
+            if answer is None:
+                return
+
+
+def _answer(function: Callable[..., Any], given: Any, named: Any) -> _Returned | MusicEvalError | str | None:
+    """What a function returns or raises; None where the memory did not suffice."""
+    try:
+        return _Returned(function(*given, **named))
+    except MusicEvalError as error:
+        return error
+    except MemoryError:
+        return None
+    except Exception:  # noqa: BLE001  # told to whoever asks
+        return traceback.format_exc()
+
+
+def _end_with(number: int) -> None:
+    """End this process, whatever it does, when the other end of its socket closes."""
+    poll = select.poll()
+    poll.register(number, select.POLLHUP)
+    poll.poll()
+    os._exit(1)
