@@ -34,21 +34,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.audio import (
-    AudioLimits,
-    InputPolicy,
-    Samples,
-    cut_window,
-    hear,
-    read_whole_clip,
-    window_starts,
-    window_weights,
-)
+from core.audio import AudioLimits, InputPolicy, Samples, cut_window, window_starts, window_weights
 from core.errors import DataError, shown_name
-from core.feed import Progress, clip_sha256, read_all, stop_if_any
+from core.feed import READERS, Progress, clip_sha256, read_all, stop_if_any
 from core.files import write_atomically
 from core.heads import EmbeddedClips, Heads
+from core.prepared import Prepared, prepare_whole
 from core.rated_clips import RatedClips
+from core.readers import Readers, readers_for
 from core.settings import PRECISIONS
 from core.towers import Tower, tower_sha256
 from core.towers.compiled import CompiledAudio, heard
@@ -116,11 +109,11 @@ class EmbeddingCache:
         kept = {sha256: rows for sha256 in {*digests.values()} if (rows := self.find(sha256)) is not None}
         self.found += len(kept)
         new = [path for path, sha256 in digests.items() if sha256 not in kept]
-        clips = (clip for _, clip in read_all(self._hear, new, unreadable))
-        for done, (sha256, rows) in enumerate(self.stream(clips), 1):
-            kept[sha256] = rows
-            if progress:
-                progress(done / len(new), f"Embedding clip {done} of {len(new)}")
+        with readers_for(len(new)) as readers:
+            for done, (sha256, rows) in enumerate(self.stream(self._clips(new, readers, unreadable)), 1):
+                kept[sha256] = rows
+                if progress:
+                    progress(done / len(new), f"Embedding clip {done} of {len(new)}")
         stop_if_any(unreadable)
         return [kept[digests[path]] for path in paths]
 
@@ -182,9 +175,14 @@ class EmbeddingCache:
                 yield behind.pop(0)
         yield from behind
 
-    def _hear(self, path: Path) -> tuple[str, Samples]:
-        clip = read_whole_clip(path, self._limits)
-        return clip.sha256, hear(clip, self._policy, shown_name(path.name)).at_48k()
+    def _clips(
+        self, paths: Iterable[Path], readers: Readers | None, unreadable: list[str]
+    ) -> Iterator[tuple[str, Samples]]:
+        def read(path: Path) -> Prepared:
+            return prepare_whole(path, self._policy, self._limits, readers)
+
+        count = readers.count if readers else READERS
+        return ((clip.facts.sha256, clip.samples) for _, clip in read_all(read, paths, unreadable, count))
 
     @functools.cached_property
     def _network(self) -> Callable[[Tensor], Tensor]:

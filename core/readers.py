@@ -25,7 +25,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
@@ -41,6 +41,8 @@ _LENGTH = struct.Struct("<Q")
 _NURSERY = "import sys; from core import readers; readers.fork_readers(*map(int, sys.argv[1:]))"
 _IMPORTED = ("core.prepared",)  # what readers are asked for, once for all of them
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_START_S = 60.0
+_LEAST_FILES = 16  # take as long here as the beginning of readers
 _CGROUP_CORES = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -60,6 +62,16 @@ def cores() -> int:
         quota, period = _CGROUP_CORES.read_text().split()
         return max(1, min(allowed, math.ceil(int(quota) / int(period))))  # the quota may be "max"
     return allowed
+
+
+@contextlib.contextmanager
+def readers_for(n_files: int, processes: int = 1) -> Iterator["Readers | None"]:
+    """Yield a reader for each core that one of several processes has; none where few files are not worth a start."""
+    if n_files < _LEAST_FILES:
+        yield None
+        return
+    with Readers(max(1, cores() // processes)) as readers:
+        yield readers
 
 
 class Readers:
@@ -98,12 +110,8 @@ class Readers:
             self._free.put(reader)
 
     def begin(self) -> None:
-        """Begin the first reader now, so that the first call does not wait for its imports."""
-        reader = self._free.get()
-        try:
-            reader.begin()
-        finally:
-            self._free.put(reader)
+        """Begin to import what reading needs, so that the first call waits less."""
+        self._nursery.begin()
 
     def close(self) -> None:
         """End all readers; calls under way raise ReadingError, and later ones begin new readers."""
@@ -122,48 +130,48 @@ class _Nursery:
         self._asked: socket.socket | None = None
 
     def reader(self) -> socket.socket:
-        """Fork a reader; return the socket to it."""
-        ours, its = socket.socketpair()
-        with its, self._lock:
-            for _ in range(2):
-                if self._asked is None:
-                    self._begin()
-                assert self._asked is not None
-                try:
-                    socket.send_fds(self._asked, [b"."], [its.fileno()])
-                    return ours
-                except OSError:
-                    self._end()
-        ours.close()
+        """Fork a reader; return the socket to it when it waits for calls."""
+        for _ in range(2):
+            ours, its = socket.socketpair()
+            try:
+                with its, self._lock:
+                    socket.send_fds(self.begin(), [b"."], [its.fileno()])
+                _receive(ours, time.monotonic() + _START_S)
+                return ours
+            except (OSError, EOFError):  # the nursery was killed
+                ours.close()
+                self.end()
         raise ReadingError("No process for reading files can be begun; the memory may have run out.")
+
+    def begin(self) -> socket.socket:
+        if self._asked is None:
+            self._asked, its = socket.socketpair()
+            with its:
+                self._process = self._start(its.fileno())
+        return self._asked
 
     def end(self) -> None:
         """End the process; those that it forked end with their sockets."""
         with self._lock:
-            self._end()
+            if self._asked is not None and self._process is not None:
+                self._asked.close()
+                self._process.wait()
+                self._asked = None
 
-    def _end(self) -> None:
-        if self._asked is not None and self._process is not None:
-            self._asked.close()
-            self._process.wait()
-            self._asked = None
-
-    def _begin(self) -> None:
+    def _start(self, number: int) -> subprocess.Popen[bytes]:
         limits = self.limits
-        self._asked, its = socket.socketpair()
         paths = [str(Path(core.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-        numbers = map(str, (its.fileno(), limits.memory_bytes, limits.written_bytes))
-        with its:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _NURSERY, *numbers],  # nothing is imported from the current folder
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # decoders write notes on odd files
-                env=environment,
-                pass_fds=[its.fileno()],
-                start_new_session=True,  # Ctrl+C is for the process that asks
-            )
+        numbers = map(str, (number, limits.memory_bytes, limits.written_bytes))
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", _NURSERY, *numbers],  # nothing is imported from the current folder
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,  # decoders write notes on odd files
+            env=environment,
+            pass_fds=[number],
+            start_new_session=True,  # Ctrl+C is for the process that asks
+        )
 
 
 class _Reader:
@@ -171,20 +179,16 @@ class _Reader:
         self._nursery = nursery
         self._socket: socket.socket | None = None
 
-    def begin(self) -> socket.socket:
-        if self._socket is None:
-            self._socket = self._nursery.reader()
-        return self._socket
-
     def end(self) -> None:
-        if self._socket is not None:
+        connection, self._socket = self._socket, None
+        if connection is not None:
             with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)  # wakes a call that waits
-            self._socket.close()
-            self._socket = None
+                connection.shutdown(socket.SHUT_RDWR)  # wakes a call that waits
+            connection.close()
 
     def call(self, function: Callable[..., Result], given: Any, named: Any, name: str) -> Result:
-        limits, connection = self._nursery.limits, self.begin()
+        limits = self._nursery.limits
+        connection = self._socket = self._socket or self._nursery.reader()
         try:
             answer = self._ask(connection, (function, given, named))
         except BaseException as error:
@@ -289,6 +293,7 @@ def _serve(connection: socket.socket) -> None:
     """Answer calls until the other end is closed."""
     threading.Thread(target=_end_with, args=[connection.fileno()], daemon=True).start()
     with contextlib.suppress(OSError, EOFError):
+        _send(connection, "ready")
         while True:
             answer = _answer(*_receive(connection))
             _send(connection, answer)

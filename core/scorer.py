@@ -268,8 +268,13 @@ class Scorer:
             checkpoint.tower.to(device)
         tower, policy, heads = checkpoint.tower, checkpoint.policy, checkpoint.heads
         self._cache = EmbeddingCache(cache, tower, policy, precision, self.limits, Asked.by(heads))
-        on_cpu = checkpoint.tower.device.type == "cpu"
-        self._n_reading = readers.count if readers else _READERS if on_cpu else _GPU_READERS
+
+    @property
+    def _n_reading(self) -> int:
+        """How many clips are read at once."""
+        if self.readers:
+            return self.readers.count
+        return _READERS if self.checkpoint.tower.device.type == "cpu" else _GPU_READERS
 
     @classmethod
     def load(

@@ -98,7 +98,7 @@ def scored(path: Path, checkpoint: Path) -> tuple[str, list[dict[str, str]]]:
 
 def on_the_page(scorer: Scorer, path: Path, files: list[Path]) -> list[dict[str, str]]:
     runs = ListRuns(Judge(scorer, ModelRegistry(path.parent / "models")))
-    *_, end = runs.run("visitor", str(path), [*map(str, files)])
+    *_, end = runs.run("visitor", "192.0.2.1", str(path), [*map(str, files)])
     return end.records
 
 

@@ -5,11 +5,13 @@ the page is closed. What it needs lies with the visitor's uploads, which are del
 makes is three tables among them. Numbers are rounded where they are shown and nowhere before.
 """
 
+import itertools
 import json
 import math
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -20,11 +22,12 @@ import gradio as gr
 import pandas as pd
 from markupsafe import Markup
 
+from core.audio import ClipSource
 from core.batch.leaderboard import LEAST_CLIPS, LEAST_SHARE, leaderboard
-from core.batch.manifest import FORMATS, OK, Cells, score_columns, table_columns, write_records
+from core.batch.manifest import FORMATS, OK, Cells, Row, score_columns, table_columns, write_records
 from core.batch.run import score_rows
-from core.batch.uploads import ClipFiles, ListLimits, read_list
-from core.errors import BatchError
+from core.batch.uploads import ClipFiles, ListLimits, UploadedList, read_list
+from core.errors import AudioError, BatchError, shown_name
 from core.scales import MAX_SCORE, MIN_SCORE, Scales, keys
 from core.scorer import Scorer, facts_of
 from core.warnings import show_time
@@ -32,14 +35,16 @@ from webapp.handlers import PRIVATE, QUIETLY, plain_errors
 from webapp.html import html_table, render
 from webapp.judge import Judge
 from webapp.system_plot import download, systems_plot
+from webapp.turns import Turns, address_of, caller_left
 
-ROWS_AT_ONCE = 8  # are scored together: progress is shown, and a stop heard, between them
+CLIPS_AT_ONCE = 8  # are scored together: progress is shown, a stop heard, and others have a turn between them
+_MOST_LISTS = 3  # of one address at a time
 QUIET_WARNINGS = ("demo_model", "no_range")  # the page says it already: told, but not as an alarm
 
 _NO_LIST = "There is no clip list. Give a CSV, JSON Lines or Parquet file with the columns file and prompt."
 _ANY_NUMBER: dict[str, Any] = {**QUIETLY, "concurrency_limit": None}
-# Two lists at a time on the machine, others wait in line; single clips do not wait for lists.
-_TWO_AT_A_TIME: dict[str, Any] = {"concurrency_id": "batch", "concurrency_limit": 2}
+# Lists take turns, some clips each; others wait in line; single clips do not wait for lists.
+_SOME_AT_A_TIME: dict[str, Any] = {"concurrency_id": "batch", "concurrency_limit": 8}
 _TITLES = {".csv": "Download CSV", ".jsonl": "Download JSON Lines", ".parquet": "Download Parquet"}
 _TO_THE_STATE = """(...given) => {
   const state = document.querySelector("#batch-state");
@@ -98,49 +103,82 @@ class ListRun:
 
 
 class ListRuns:
-    """The clip lists that a server is scoring, one for each visitor."""
+    """The clip lists that a server is scoring, one for each visitor and few for each address; they take turns."""
 
-    def __init__(self, judge: Judge) -> None:
-        self._judge = judge
-        self._running: dict[str, threading.Event] = {}
+    def __init__(self, judge: Judge, limits: ListLimits | None = None) -> None:
+        self._judge, self._limits = judge, limits or ListLimits()
+        self._running: dict[str, tuple[str, threading.Event]] = {}
         self._lock = threading.Lock()
+        self._turns = Turns()
 
-    def run(self, visitor: str, clip_list: str | None, files: Sequence[str] | None) -> Iterator[ListRun]:
+    def run(self, visitor: str, address: str, clip_list: str | None, files: Sequence[str] | None) -> Iterator[ListRun]:
         """Score an uploaded list; yields at the beginning, whenever rows are finished, and at the end."""
         if clip_list is None:
             raise BatchError(_NO_LIST)
         if not files:
             raise BatchError("There are no clips. Give the audio files, or a ZIP of them.")
-        scorer, records = self._judge.scorer, list[Cells]()
-        with self._one_a_visitor(visitor) as stopped:
-            given = read_list(Path(clip_list), score_columns(scorer.checkpoint.scales))
+        scorer = self._judge.scorer
+        with self._one_a_visitor(visitor, address) as stopped:
+            given = self._read(Path(clip_list), scorer)
             rows = given.rows
             others = tuple(dict.fromkeys(column for row in rows for column in row.others))
             asked = [row.file for row in rows]
             with ClipFiles([Path(file) for file in files], asked, scorer.limits) as clips:
                 start_s = time.monotonic()
-                begun = ListRun(len(rows), others, scorer, clips.n_unused, records, notes=given.notes)
+                begun = ListRun(len(rows), others, scorer, clips.n_unused, [], notes=given.notes)
                 yield begun
-                for first in range(0, len(rows), ROWS_AT_ONCE):
-                    some = rows[first : first + ROWS_AT_ONCE]
-                    records += score_rows(scorer, some, lambda row: clips.find(row.file))
-                    ended = stopped.is_set() or len(records) == len(rows)
-                    yield replace(begun, took_s=time.monotonic() - start_s, ended=ended)
+                done: dict[int, Cells] = {}
+                for finished in self._score(scorer, rows, clips, address):
+                    done |= finished
+                    ended = stopped.is_set() or caller_left() or len(done) == len(rows)
+                    records = [done[number] for number in sorted(done)]
+                    yield replace(begun, records=records, took_s=time.monotonic() - start_s, ended=ended)
                     if ended:
                         return
+
+    def _read(self, path: Path, scorer: Scorer) -> UploadedList:
+        taken = [*score_columns(scorer.checkpoint.scales)]
+        if scorer.readers is None:
+            return read_list(path, taken, self._limits)
+        return scorer.readers.call(read_list, path, taken, self._limits, name=shown_name(path.name))
+
+    def _score(self, scorer: Scorer, rows: Sequence[Row], clips: ClipFiles, address: str) -> Iterator[dict[int, Cells]]:
+        """Score rows, those of one file together, and yield them by their places in the list, some clips at a time."""
+        heard_s = worked_s = 0.0
+
+        def find(row: Row) -> ClipSource:
+            if heard_s > self._limits.max_audio_s or worked_s > self._limits.max_work_s:
+                hours = self._limits.max_audio_s / 3600
+                raise AudioError(f"The list has more than {hours:g} hours of audio, or takes too long. Split it.")
+            return clips.find(row.file)
+
+        of_file: dict[str, list[int]] = defaultdict(list)
+        for number, row in enumerate(rows):
+            of_file[row.file].append(number)
+        files = iter(of_file.values())
+        while some := list(itertools.chain.from_iterable(itertools.islice(files, CLIPS_AT_ONCE))):
+            with self._turns.turn(address):
+                start_s = time.monotonic()
+                finished = dict(zip(some, score_rows(scorer, [rows[number] for number in some], find), strict=True))
+                worked_s += time.monotonic() - start_s
+            heard_s += sum({record["file"]: record["duration_s"] or 0.0 for record in finished.values()}.values())
+            yield finished
 
     def stop(self, visitor: str) -> None:
         """End a visitor's list after the rows that are being scored, if there is one."""
         with self._lock:
             if visitor in self._running:
-                self._running[visitor].set()
+                self._running[visitor][1].set()
 
     @contextmanager
-    def _one_a_visitor(self, visitor: str) -> Iterator[threading.Event]:
+    def _one_a_visitor(self, visitor: str, address: str) -> Iterator[threading.Event]:
+        stopped = threading.Event()
         with self._lock:
             if visitor in self._running:
                 raise BatchError("A clip list of yours is being scored already. Wait for it, or stop it.")
-            stopped = self._running[visitor] = threading.Event()
+            if sum(other == address for other, _ in self._running.values()) >= _MOST_LISTS:
+                raise BatchError(f"{_MOST_LISTS} clip lists of your address are being scored. Wait for one of them.")
+            self._running[visitor] = address, stopped
         try:
             yield stopped
         finally:
@@ -266,7 +304,7 @@ def build_clip_list_tab(app: gr.Blocks, judge: Judge) -> None:
         nothing = [gr.skip()] * (3 + len(FORMATS))
         try:
             with plain_errors():
-                for run in runs.run(str(request.session_hash), clip_list, files):
+                for run in runs.run(str(request.session_hash), address_of(request), clip_list, files):
                     if not run.ended:
                         yield [state("scoring", run), gr.skip(), visible, *nothing]
                         continue
@@ -285,7 +323,7 @@ def build_clip_list_tab(app: gr.Blocks, judge: Judge) -> None:
         runs.stop(str(request.session_hash))
 
     start.click(begin, None, outputs, js=_TO_THE_STATE, **_ANY_NUMBER).then(
-        run_batch, given, outputs, **QUIETLY, **_TWO_AT_A_TIME
+        run_batch, given, outputs, **QUIETLY, **_SOME_AT_A_TIME
     )
     stop.click(stop_batch, None, stop, **_ANY_NUMBER)
     app.unload(leave)
@@ -327,7 +365,7 @@ def _add_endpoint(runs: ListRuns, given: Sequence[gr.File]) -> None:
     ) -> dict[str, Any]:
         """Score the clips of a clip list: a row for each of its rows, and the means of the systems."""
         with plain_errors():
-            for run in runs.run(str(request.session_hash), manifest, files):
+            for run in runs.run(str(request.session_hash), address_of(request), manifest, files):
                 progress((len(run.records), run.n_rows), unit="rows")
             systems = run.systems
             return {
@@ -339,4 +377,4 @@ def _add_endpoint(runs: ListRuns, given: Sequence[gr.File]) -> None:
             }
 
     output = gr.JSON(label="Scores", visible=False)
-    gr.Button(visible=False).click(score_batch, given, output, api_name="score_batch", **_TWO_AT_A_TIME)
+    gr.Button(visible=False).click(score_batch, given, output, api_name="score_batch", **_SOME_AT_A_TIME)

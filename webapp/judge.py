@@ -18,7 +18,7 @@ import torch
 
 from core.audio import AudioLimits
 from core.errors import CheckpointError
-from core.readers import Readers
+from core.readers import Readers, ReadLimits
 from core.scorer import EMBEDDED_JUDGE, Scorer
 from core.settings import Settings, pick_device
 from core.towers.official import OFFICIAL, find_official
@@ -28,6 +28,7 @@ from webapp.html import render
 
 JUDGE, ZERO_SHOT = "judge", "zero-shot"
 _READERS = 2  # as many as read beside a model on two cores
+_MOST_READING_S = 20.0  # of one file; the longest clip takes a few
 _NOTE = (
     "Nobody’s ratings calibrated it: alignment comes from CLAP’s own similarity of clip and prompt, and "
     "impression from comparing the clip with descriptions of good and bad music, or is a rank among reference "
@@ -50,7 +51,7 @@ class Judge:
     def open(cls, settings: Settings) -> "Judge":
         """Begin with the model of the settings, else with the one that judged last, else the embedded one."""
         first = settings.model or EMBEDDED_JUDGE
-        readers = Readers(_READERS)
+        readers = Readers(_READERS, ReadLimits(time_s=_MOST_READING_S))
         readers.begin()
         scorer = Scorer.load(first, settings.limits, pick_device(settings.device), readers=readers)
         judge = cls(scorer, ModelRegistry(settings.models), first)

@@ -34,9 +34,11 @@ from webapp.study import build_study_tab
 from webapp.temporary import drop_folders_of_the_dead
 from webapp.theme import banner, build_theme
 from webapp.training import build_training_tab, train_from_study
+from webapp.turns import FairQueue
 
 _HERE = Path(__file__).parent / "static"
 _HOUR_S = 3_600
+_MOST_WAITING = 64  # events of a page
 _OPEN_NAMED_TAB = "() => musicEvalOpen()"
 _Blocks = TypeVar("_Blocks", bound=GuardedBlocks)
 
@@ -62,6 +64,8 @@ def build_pages(judge: Judge, settings: Settings) -> FastAPI:
         async with tool.lifespan(app):
             yield
         store.database.close()
+        if judge.readers:
+            judge.readers.close()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
     app.router.routes.extend([*tool.routes, *exports])
@@ -74,7 +78,8 @@ def build_pages(judge: Judge, settings: Settings) -> FastAPI:
 
 def _page(kind: type[_Blocks], title: str) -> _Blocks:
     page = kind(title=title, analytics_enabled=False, delete_cache=(_HOUR_S, KEPT_S))
-    page.queue(api_open=False, max_size=64)
+    page.queue(api_open=False)
+    page._queue = FairQueue(True, page.max_threads, 1, _MOST_WAITING, page, "not_set")
     return page
 
 

@@ -24,7 +24,6 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +49,7 @@ from core.batch.manifest import (
 from core.errors import AudioError, BatchError, DataError, shown_name
 from core.feed import READERS, clip_sha256, in_order
 from core.files import Problems, find_file
+from core.readers import Readers, cores, readers_for
 from core.scorer import Item, Score, Scorer, Unscored
 from core.zero_shot import load_scorer
 
@@ -143,7 +143,10 @@ def score_manifest(
     }
     earlier = enumerate(_read_scores(output, clip_list, scorer)) if output.exists() else ()
     kept = (numbered for numbered in earlier if numbered[1]["status"] == OK or not retry_failed)
-    with _open_workers(scorer, judging, devices) as score, open_finished_rows(part, about, kept) as finished:
+    with (
+        _open_workers(scorer, judging, devices, clip_list.n_rows) as score,
+        open_finished_rows(part, about, kept) as finished,
+    ):
         n_again = finished.remove(_outdated(clip_list, finished, scorer))
         counts = Counts(clip_list.n_rows, finished.n_rows, finished.n_ok, n_again, clip_list.notes)
         report(counts)
@@ -202,9 +205,29 @@ def local_file(row: Row) -> Path:
 def score_rows(scorer: Scorer, rows: Iterable[Row], fetch: Callable[[Row], ClipSource] = local_file) -> Iterator[Cells]:
     """Score rows, in order; `fetch` returns a row's clip, may raise AudioError, and runs in a thread."""
     kept, given = itertools.tee(rows)
-    items = (Item(partial(fetch, row), row.prompt, Path(row.file).name) for row in given)
+    items = (Item(_Fetched(fetch, row), row.prompt, Path(row.file).name) for row in given)
     for result in scorer.score_many(items):
         yield _record(next(kept), result, scorer)
+
+
+class _Fetched:
+    """A row's clip, to be fetched; equal to that of another row of the same file."""
+
+    def __init__(self, fetch: Callable[[Row], ClipSource], row: Row) -> None:
+        self._fetch, self._row = fetch, row
+
+    def __call__(self) -> ClipSource:
+        return self._fetch(self._row)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Fetched) and self._what == other._what
+
+    def __hash__(self) -> int:
+        return hash(self._what)
+
+    @property
+    def _what(self) -> tuple[object, ...]:
+        return self._fetch, self._row.file, self._row.path, self._row.fault
 
 
 def _record(row: Row, result: Score | Unscored, scorer: Scorer) -> Cells:
@@ -394,17 +417,19 @@ _scorer: Scorer | None = None  # of a worker process: a pool has no other place 
 
 @contextmanager
 def _open_workers(
-    scorer: Scorer, judging: Judging, devices: Sequence[str]
+    scorer: Scorer, judging: Judging, devices: Sequence[str], n_rows: int
 ) -> Iterator[Callable[[Iterable[Chunk]], Iterator[Finished]]]:
     """Yield a function that scores chunks in order: here, or in a process for each of several devices."""
     if len(devices) == 1:
-        yield lambda chunks: (_score_chunk(scorer, chunk) for chunk in chunks)
+        with readers_for(n_rows) as scorer.readers:
+            yield lambda chunks: (_score_chunk(scorer, chunk) for chunk in chunks)
         return
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     free = context.SimpleQueue()
     for device in devices:
         free.put(device)
-    with ProcessPoolExecutor(len(devices), context, _begin_worker, (judging, free)) as processes:
+    n_reading = max(1, cores() // len(devices))
+    with ProcessPoolExecutor(len(devices), context, _begin_worker, (judging, free, n_reading)) as processes:
         try:
             yield lambda chunks: in_order(processes, _score_there, chunks, _CHUNKS_AHEAD * len(devices))
         except BrokenProcessPool as error:
@@ -416,11 +441,12 @@ def _open_workers(
             processes.shutdown(cancel_futures=True)
 
 
-def _begin_worker(judging: Judging, free: "SimpleQueue[str]") -> None:
+def _begin_worker(judging: Judging, free: "SimpleQueue[str]", n_reading: int) -> None:
     global _scorer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the parent, which then ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _scorer = judging.scorer(free.get())
+    _scorer.readers = Readers(n_reading)
 
 
 def _end_with_parent() -> None:

@@ -48,6 +48,8 @@ class ListLimits:
 
     max_rows: int = 1_000  # A few minutes of work for the small model on two cores
     max_bytes: int = 5 * _MEGABYTE  # A thousand rows with the longest prompts that are read
+    max_audio_s: float = 36_000.0  # of its clips together: some five minutes for the small model on two cores
+    max_work_s: float = 1_800.0  # that it may take, others' turns left out
     max_text: int = 10_000_000  # characters of all cells: a Parquet file may hold far more text than it has bytes
 
 

@@ -120,18 +120,18 @@ def test_a_path_of_the_server_is_no_upload(address: str, folder: Path) -> None:
 def test_a_visitor_has_one_list_at_a_time(scorer: Scorer, folder: Path, tmp_path: Path) -> None:
     own = runs(scorer, tmp_path)
     given = (str(folder / "clips.csv"), [str(folder / "clips.zip")])
-    first = own.run("one", *given)
+    first = own.run("one", "192.0.2.1", *given)
     next(first)
     with pytest.raises(BatchError, match="A clip list of yours is being scored already"):
-        next(own.run("one", *given))
-    assert next(own.run("another", *given)).records == []
+        next(own.run("one", "192.0.2.1", *given))
+    assert next(own.run("another", "192.0.2.1", *given)).records == []
     first.close()
-    assert next(own.run("one", *given)).records == []
+    assert next(own.run("one", "192.0.2.1", *given)).records == []
 
 
 def test_a_stopped_list_keeps_what_is_finished(scorer: Scorer, folder: Path, tmp_path: Path) -> None:
     own = runs(scorer, tmp_path)
-    steps = own.run("one", str(folder / "clips.csv"), [str(folder / "clips.zip")])
+    steps = own.run("one", "192.0.2.1", str(folder / "clips.csv"), [str(folder / "clips.zip")])
     next(steps)
     own.stop("one")
     own.stop("nobody")
@@ -144,7 +144,7 @@ def test_a_stopped_list_keeps_what_is_finished(scorer: Scorer, folder: Path, tmp
 
 
 def test_the_tables_go_when_they_were_given(scorer: Scorer, folder: Path, tmp_path: Path) -> None:
-    *_, last = runs(scorer, tmp_path).run("one", str(folder / "clips.csv"), [str(folder / "clips.zip")])
+    *_, last = runs(scorer, tmp_path).run("one", "192.0.2.1", str(folder / "clips.csv"), [str(folder / "clips.zip")])
     with tables(last) as paths:
         assert {path.suffix for path in paths.values()} == {".csv", ".jsonl", ".parquet"}
         assert all(path.stat().st_size > 1000 for path in paths.values())
