@@ -31,6 +31,8 @@ from core.errors import AudioError, shown_beyond
 
 MAX_CHANNELS = 16
 MIN_SAMPLE_RATE_HZ, MAX_SAMPLE_RATE_HZ = 4_000, 192_000
+MAX_FRAMES = 60_000_000  # ten minutes at 96 kHz: some 1.5 GB of memory while they are conditioned
+MAX_SAMPLES = 200_000_000  # of all channels: ten minutes of six at 48 kHz
 LENGTH_TOLERANCE_S = 0.1  # encoders pad: a header may promise a few frames that never come, and bring a few more
 
 _READABLE_FORMATS = "WAV, FLAC, OGG, Opus or MP3 (M4A/AAC, MP4 and WebM where ffmpeg is installed)"
@@ -100,6 +102,14 @@ def check_layout(sample_rate_hz: int, channels: int, name: str) -> None:
         raise AudioError(f"{name} has {channels} channels; 1 to {MAX_CHANNELS} can be scored. Mix it to stereo.")
 
 
+def _check_count(frames: int, channels: int, name: str) -> None:
+    if frames > MAX_FRAMES or frames * channels > MAX_SAMPLES:
+        raise AudioError(
+            f"{name} has more than {MAX_FRAMES:,} samples, or {MAX_SAMPLES:,} in all channels. "
+            "Resample it to 48 kHz, and mix it to stereo."
+        )
+
+
 def too_long(name: str, max_duration_s: float, duration_s: float | None = None) -> AudioError:
     """Make the error for a clip that is too long; its length may not be known."""
     if duration_s is None:
@@ -161,15 +171,16 @@ def _read_sound(part: Part, source: io.BytesIO, name: str, left_s: float, max_du
         promised_s = sound.frames / rate if part.counts and sound.frames < _UNKNOWN_FRAMES else 0.0
         if promised_s > left_s + LENGTH_TOLERANCE_S:
             raise too_long(name, max_duration_s, promised_s + max_duration_s - left_s)
-        decoded, breaks_off = _gather(_blocks(sound), rate, channels, left_s, too_long(name, max_duration_s))
+        _check_count(int(promised_s * rate), channels, name)
+        decoded, breaks_off = _gather(_blocks(sound), rate, channels, left_s, name, max_duration_s)
     read_s = decoded.samples.size / rate
     return replace(decoded, missing_s=_missing_s(part, promised_s, read_s, breaks_off))
 
 
 def _gather(
-    blocks: Iterable[Samples | None], rate: int, channels: int, left_s: float, longer: AudioError
+    blocks: Iterable[Samples | None], rate: int, channels: int, left_s: float, name: str, max_duration_s: float
 ) -> tuple[Decoded, bool]:
-    """Put blocks of (channels, n) together; also return whether they broke off. Raises `longer` where they are."""
+    """Put blocks of (channels, n) together; also return whether they broke off. AudioError where they are too many."""
     mono, peaks, sums = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)], np.zeros((2, channels))
     n_most, n_read, breaks_off = (left_s + LENGTH_TOLERANCE_S) * rate, 0, False
     for block in blocks:
@@ -178,7 +189,8 @@ def _gather(
             break
         n_read += block.shape[1]
         if n_read > n_most:
-            raise longer
+            raise too_long(name, max_duration_s)
+        _check_count(n_read, channels, name)
         mono.append(block.mean(axis=0, dtype=np.float64).astype(np.float32))
         peaks.append(np.abs(block).max(axis=0))
         sums += block.sum(axis=1, dtype=np.float64), np.square(block, dtype=np.float64).sum(axis=1)
@@ -245,7 +257,7 @@ def _run_ffmpeg(part: Part, source: IO[bytes], name: str, left_s: float, max_dur
                 rate, channels = _au_head(process.stdout)
                 check_layout(rate, channels, name)
                 blocks = _au_blocks(process.stdout, channels)
-                decoded, _ = _gather(blocks, rate, channels, left_s, too_long(name, max_duration_s))
+                decoded, _ = _gather(blocks, rate, channels, left_s, name, max_duration_s)
             except struct.error as error:
                 raise _unreadable(name, part.kind, has_ffmpeg=True) from error
             finally:

@@ -50,7 +50,7 @@ _CGROUP_CORES = Path("/sys/fs/cgroup/cpu.max")
 class ReadLimits:
     """What reading one file may take."""
 
-    memory_bytes: int = 3_000 * _MEGABYTE
+    memory_bytes: int = 2_000 * _MEGABYTE
     time_s: float = 60.0
     written_bytes: int = 1_000 * _MEGABYTE  # to any one file
 

@@ -28,7 +28,7 @@ from webapp.html import render
 
 JUDGE, ZERO_SHOT = "judge", "zero-shot"
 _READERS = 2  # as many as read beside a model on two cores
-_MOST_READING_S = 20.0  # of one file; the longest clip takes a few
+_MOST_READING_S = 30.0  # of one file; the longest clip takes a few
 _NOTE = (
     "Nobody’s ratings calibrated it: alignment comes from CLAP’s own similarity of clip and prompt, and "
     "impression from comparing the clip with descriptions of good and bad music, or is a rank among reference "

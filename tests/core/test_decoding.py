@@ -244,6 +244,39 @@ def test_what_stands_behind_the_last_frame_is_told(suffix: str, tail: bytes) -> 
     assert "could not be read as sound" in clip.incomplete
 
 
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        ("m4a", ()),
+        ("mp4", ("-movflags", "+frag_keyframe+empty_moov")),
+        ("webm", ("-c:a", "libopus")),
+        ("webm", ("-c:a", "libopus", "-live", "1")),
+        ("mkv", ("-c:a", "libvorbis")),
+    ],
+)
+def test_what_stands_behind_the_last_box_is_told(suffix: str, options: tuple[str, ...], tmp_path: Path) -> None:
+    data = encode(write_clip(tmp_path / "source.wav"), tmp_path / f"clip.{suffix}", *options)
+    whole, tail = read_clip(data), b"Dear listener, " * 2_000
+    assert (whole.unread_bytes, whole.incomplete) == (0, "")
+    clip = read_clip(data + tail)
+    assert clip.duration_s == pytest.approx(whole.duration_s, abs=0.03)
+    assert clip.unread_bytes == pytest.approx(len(tail), abs=8)
+    zeros = read_clip(data + bytes(30_000))
+    assert (zeros.unread_bytes, zeros.incomplete) == (0, "")
+
+
+@pytest.mark.parametrize(("rate_hz", "channels", "seconds"), [(192_000, 1, 313), (48_000, 8, 522)])
+def test_a_clip_of_too_many_samples_is_refused(rate_hz: int, channels: int, seconds: int) -> None:
+    """By its head alone, which counts samples that are not there."""
+    data = bytearray(made("flac", samples=np.zeros((4_096, channels), np.float32), hz=rate_hz))
+    at = data.find(b"fLaC") + 21
+    data[at : at + 5] = (data[at] >> 4 << 36 | seconds * rate_hz).to_bytes(5)
+    whole = bytes(data)
+    with pytest.raises(AudioError, match=r"has more than 60,000,000 samples, or 200,000,000 in all channels"):
+        read_clip(whole)
+
+
 @pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3"])
 @pytest.mark.parametrize(
     "tail",

@@ -15,7 +15,9 @@ from gradio_client import Client, handle_file
 
 from core.batch.leaderboard import LEAST_CLIPS
 from core.batch.manifest import table_columns
+from core.batch.uploads import ClipFiles, ListLimits
 from core.errors import BatchError
+from core.readers import Readers
 from core.scales import Scale, keys
 from core.scorer import Scorer
 from core.training.manager import ModelRegistry
@@ -129,7 +131,10 @@ def test_a_visitor_has_one_list_at_a_time(scorer: Scorer, folder: Path, tmp_path
     assert next(own.run("one", "192.0.2.1", *given)).records == []
 
 
-def test_a_stopped_list_keeps_what_is_finished(scorer: Scorer, folder: Path, tmp_path: Path) -> None:
+def test_a_stopped_list_keeps_what_is_finished(
+    scorer: Scorer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.batch.CLIPS_AT_ONCE", 2)
     own = runs(scorer, tmp_path)
     steps = own.run("one", "192.0.2.1", str(folder / "clips.csv"), [str(folder / "clips.zip")])
     next(steps)
@@ -141,6 +146,54 @@ def test_a_stopped_list_keeps_what_is_finished(scorer: Scorer, folder: Path, tmp
     said = text(state("ended", last))
     assert f"{N_ROWS - len(last.records)} rows were not begun." in said
     assert f"of {N_ROWS} rows scored" in said
+
+
+def test_an_address_has_few_lists_at_a_time(scorer: Scorer, folder: Path, tmp_path: Path) -> None:
+    own = runs(scorer, tmp_path)
+    given = (str(folder / "clips.csv"), [str(folder / "clips.zip")])
+    running = [own.run(f"invented {number}", "192.0.2.1", *given) for number in range(3)]
+    for one in running:
+        next(one)
+    with pytest.raises(BatchError, match="3 clip lists of your address are being scored"):
+        next(own.run("invented again", "192.0.2.1", *given))
+    assert next(own.run("another", "192.0.2.2", *given)).records == []
+
+
+def many_rows(folder: Path, tmp_path: Path) -> tuple[str, list[str]]:
+    """A list that names two clips in turn, forty times."""
+    path = tmp_path / "many.csv"
+    path.write_text("file,prompt\n" + "clip0.wav,A calm piano\nclip1.wav,Loud drums\n" * 40)
+    return str(path), [str(folder / "clips.zip")]
+
+
+def test_a_clip_of_many_rows_is_read_once(
+    scorer: Scorer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, find = list[str](), ClipFiles.find
+    monkeypatch.setattr(ClipFiles, "find", lambda clips, file: (found.append(file), find(clips, file))[1])
+    *_, last = runs(scorer, tmp_path).run("one", "192.0.2.1", *many_rows(folder, tmp_path))
+    assert sorted(found) == ["clip0.wav", "clip1.wav"]
+    assert [record["file"] for record in last.records] == ["clip0.wav", "clip1.wav"] * 40
+    assert all(record["status"] == "ok" for record in last.records)
+
+
+def test_a_list_is_bounded_in_audio(
+    scorer: Scorer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.batch.CLIPS_AT_ONCE", 1)
+    own = ListRuns(Judge(scorer, ModelRegistry(tmp_path / "models")), ListLimits(max_audio_s=0.5))
+    *_, last = own.run("one", "192.0.2.1", *many_rows(folder, tmp_path))
+    assert [record["status"] for record in last.records] == ["ok", "failed"] * 40
+    assert "Split it." in last.records[1]["reason"]
+
+
+def test_lists_and_clips_are_read_in_readers(scorer: Scorer, folder: Path, tmp_path: Path) -> None:
+    given = many_rows(folder, tmp_path)
+    with Readers(1) as readers:
+        apart = Scorer(scorer.checkpoint, readers=readers)
+        *_, last = runs(apart, tmp_path).run("one", "192.0.2.1", *given)
+    *_, here = runs(scorer, tmp_path).run("one", "192.0.2.1", *given)
+    assert last.records == nearly(here.records)
 
 
 def test_the_tables_go_when_they_were_given(scorer: Scorer, folder: Path, tmp_path: Path) -> None:
