@@ -163,7 +163,7 @@ class _Nursery:
         paths = [str(Path(core.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         numbers = map(str, (number, limits.memory_bytes, limits.written_bytes))
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", "-c", _NURSERY, *numbers],  # nothing is imported from the current folder
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -172,6 +172,8 @@ class _Nursery:
             pass_fds=[number],
             start_new_session=True,  # Ctrl+C is for the process that asks
         )
+        threading.Thread(target=process.wait, daemon=True).start()  # whoever starts a process buries it
+        return process
 
 
 class _Reader:

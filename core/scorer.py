@@ -194,7 +194,7 @@ class Score:
     windows: tuple[WindowScore, ...]
     warnings: tuple[ScoreWarning, ...]
     provenance: Provenance
-    outline: Samples = field(repr=False)
+    outline: Samples = field(repr=False, compare=False)
     preference: PreferenceRank | None = None
 
     def __getitem__(self, scale: str) -> float | None:

@@ -10,6 +10,8 @@ trial from the third cycle on, and whether the database holds what was acknowled
 import asyncio
 import base64
 import contextlib
+import functools
+import io
 import json
 import os
 import random
@@ -18,7 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+import zipfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +30,7 @@ from typing import Any
 import click
 import httpx
 import numpy as np
+import soundfile
 from sqlalchemy import func, select
 
 from annotation.database import Database
@@ -75,7 +79,7 @@ def put(given: Load) -> int:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         codes = _fill(data, given.raters, given.clip)
-        with _app(data) as address:
+        with _app(data, is_full=given.beside == "disk") as address:
             seen = asyncio.run(_load(address, codes, given))
         stored = _stored(data)
     print(f"{given.raters} raters, a rating every {given.cycle:g} s each, beside {given.beside}")
@@ -103,11 +107,13 @@ def _fill(data: Path, raters: int, clip_s: float) -> list[str]:
 
 
 @contextlib.contextmanager
-def _app(data: Path) -> Iterator[str]:
+def _app(data: Path, is_full: bool) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = os.environ | {"MUSICEVAL_DATA": str(data), "MUSICEVAL_PORT": str(port)}
+    if is_full:
+        environment["MUSICEVAL_RESERVE_MB"] = str(10**9)
     started_s, address = time.monotonic(), f"http://127.0.0.1:{port}"
     with subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
         try:
@@ -226,6 +232,79 @@ async def _connections(client: httpx.AsyncClient) -> None:
         writer.close()
 
 
+async def _lists(client: httpx.AsyncClient) -> None:
+    """Two lists of two hundred clips each."""
+    rows, clips = await asyncio.to_thread(_two_hundred)
+    await asyncio.gather(*(_score_list(client, rows, clips) for _ in range(2)))
+
+
+@functools.cache
+def _two_hundred() -> tuple[list[str], bytes]:
+    names = [f"{number}.flac" for number in range(200)]
+    clips = _zipped({name: _CLIP.read_bytes() + name.encode() for name in names})
+    return [f"{name},Fast music" for name in names], clips
+
+
+async def _bombs(client: httpx.AsyncClient) -> None:
+    """A list of small files that take as much memory and time as is let through."""
+    await _score_list(client, *await asyncio.to_thread(_small_files))
+
+
+@functools.cache
+def _small_files() -> tuple[list[str], bytes]:
+    large = io.BytesIO()
+    soundfile.write(large, np.zeros((60_000_000, 1), np.int16), 192_000, format="FLAC")
+    names = [f"{number}.flac" for number in range(8)]
+    return [f"{name},bomb" for name in names], _zipped({name: large.getvalue() + name.encode() for name in names})
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return content.getvalue()
+
+
+async def _score_list(client: httpx.AsyncClient, rows: Sequence[str], clips: bytes) -> None:
+    table = "\n".join(["file,prompt", *rows]).encode()
+    files = [("files", ("list.csv", table)), ("files", ("clips.zip", clips))]
+    manifest, archive = (await client.post("/gradio_api/upload", files=files)).raise_for_status().json()
+    given = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in (manifest, archive)]
+    asked = await client.post("/gradio_api/call/score_batch", json={"data": [given[0], [given[1]]]})
+    number = asked.raise_for_status().json()["event_id"]
+    answer = await client.get(f"/gradio_api/call/score_batch/{number}", timeout=None)
+    assert "event: complete" in answer.text, answer.text[:500]
+
+
+async def _training(_client: httpx.AsyncClient) -> None:
+    """A training of a judge, as the page starts it: a process that yields to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        await asyncio.to_thread(_rated, Path(folder))
+        command = ["nice", sys.executable, "-m", "core", "train", "--data=rated.csv", "--output=judge", "--cache=kept"]
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        _, said = await process.communicate()
+        assert process.returncode == 0, said[-500:]
+
+
+def _rated(folder: Path) -> None:
+    """Write a table of sixty rated clips of noise."""
+    draws = np.random.default_rng(1)
+    lines = ["clip_id,audio_path,prompt,prompt_id,system_id,musical_impression,textual_alignment,split"]
+    for number in range(60):
+        path = folder / f"{number}.wav"
+        soundfile.write(path, draws.standard_normal(16_000 * 10) / 20, 16_000)
+        impression, alignment = draws.integers(1, 6, 2)
+        lines.append(f"{number},{path},Calm piano {number},{number},S{number % 12},{impression},{alignment},")
+    (folder / "rated.csv").write_text("\n".join(lines) + "\n")
+
+
 BESIDE: dict[str, Callable[[httpx.AsyncClient], Awaitable[None]]] = {
     "nothing": _nothing,
     "scoring": _scoring,
@@ -233,6 +312,10 @@ BESIDE: dict[str, Callable[[httpx.AsyncClient], Awaitable[None]]] = {
     "bodies": _bodies,
     "uploads": _uploads,
     "connections": _connections,
+    "lists": _lists,
+    "bombs": _bombs,
+    "training": _training,
+    "disk": _uploads,
 }
 
 

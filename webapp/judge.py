@@ -52,7 +52,6 @@ class Judge:
         """Begin with the model of the settings, else with the one that judged last, else the embedded one."""
         first = settings.model or EMBEDDED_JUDGE
         readers = Readers(_READERS, ReadLimits(time_s=_MOST_READING_S))
-        readers.begin()
         scorer = Scorer.load(first, settings.limits, pick_device(settings.device), readers=readers)
         judge = cls(scorer, ModelRegistry(settings.models), first)
         try:

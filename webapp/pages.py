@@ -147,7 +147,10 @@ def _mounting(settings: Settings, theme: gr.themes.Base, path: str) -> dict[str,
 
 def _open() -> FastAPI:
     settings = Settings.from_environment(os.environ)
-    return build_pages(Judge.open(settings), settings)
+    judge = Judge.open(settings)
+    if judge.readers:
+        judge.readers.begin()
+    return build_pages(judge, settings)
 
 
 if __name__ == "__main__":

@@ -256,7 +256,7 @@ def test_however_many_there_are_few_are_held(scorer: Scorer) -> None:
         nonlocal taken
         while True:
             taken += 1
-            yield Item(CLIP, PROMPT)
+            yield Item(lambda: CLIP, PROMPT)  # each asks for a clip of its own
 
     results = scorer.score_many(endless())
     assert isinstance(next(results), Score)

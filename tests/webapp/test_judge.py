@@ -4,13 +4,13 @@ import dataclasses
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 import pytest
 import torch
 
 import webapp.judge
-from core.audio import AudioLimits
 from core.errors import CheckpointError, DeviceError
 from core.scorer import Scorer
 from core.settings import Settings
@@ -146,9 +146,9 @@ def test_what_is_missing_is_told_with_its_size(judge: Judge) -> None:
 def test_the_official_clap_is_loaded_once(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def load(model: None, zero_shot: str, limits: AudioLimits, device: torch.device) -> Scorer:
+    def load(model: None, zero_shot: str, *given: Any, **named: Any) -> Scorer:
         asked.append(zero_shot)
-        return load_scorer(model, "ears", limits, device)
+        return load_scorer(model, "ears", *given, **named)
 
     monkeypatch.setattr(webapp.judge, "load_scorer", load)
     monkeypatch.setattr(webapp.judge, "find_official", lambda settings: Path("clap.pt"))
