@@ -136,7 +136,9 @@ async def _load(address: str, codes: list[str], given: Load) -> Seen:
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
         beside = asyncio.create_task(_again(BESIDE[given.beside], address, end_s))
         await asyncio.gather(*(_rater(client, code, seen, given, end_s) for code in codes))
-        await beside
+        beside.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await beside
     return seen
 
 
@@ -289,7 +291,12 @@ async def _training(_client: httpx.AsyncClient) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        _, said = await process.communicate()
+        try:
+            _, said = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         assert process.returncode == 0, said[-500:]
 
 

@@ -4,7 +4,6 @@
 `SoundExamples` the paper's.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from core.audio import AudioLimits, Heard, InputPolicy, hear, read_whole_clip, split_windows, window_weights
-from core.errors import shown_name
-from core.feed import in_order, read_all
+from core.audio import AudioLimits, InputPolicy, split_windows, window_weights
+from core.feed import READERS, in_order, read_all
 from core.heads import EmbeddedClips, Heads
+from core.prepared import Prepared, prepare_whole
 from core.rated_clips import RatedClips
+from core.readers import Readers
 from core.towers import Tower
-
-_MAX_READERS = 8  # threads that decode; more only hold more clips in memory
 
 
 class HeadsAlone(nn.Module):
@@ -81,7 +79,7 @@ _Windows = tuple[NDArray[np.float32], list[float]]  # of a clip, and how much ea
 
 
 class SoundExamples:
-    """Clips decoded as they are needed, by threads that read ahead while the towers work.
+    """Clips decoded as they are needed, ahead of the towers: by readers, or by threads where there are none.
 
     A chunk, and each piece of a longer clip, has at most `chunk_windows` windows.
     """
@@ -93,12 +91,13 @@ class SoundExamples:
         policy: InputPolicy,
         chunk_windows: int,
         limits: AudioLimits | None = None,
+        readers: Readers | None = None,
     ) -> None:
         self._paths = [Path(path) for path in clips.table["audio_path"]]
         self._prompts = list(clips.table["prompt"])
         self._tower, self._policy, self._chunk_windows = tower, policy, chunk_windows
-        self._limits = limits or AudioLimits()
-        self._readers = min(_MAX_READERS, os.cpu_count() or 1)
+        self._limits, self._readers = limits or AudioLimits(), readers
+        self._n_reading = readers.count if readers else READERS
 
     def chunks(self, rows: Sequence[int]) -> Iterator[Chunk]:
         """Whole clips, a few at a time."""
@@ -120,14 +119,14 @@ class SoundExamples:
     def unreadable(self, rows: Sequence[int]) -> list[str]:
         """Return what is wrong with the clips that cannot be read."""
         problems: list[str] = []
-        for _ in read_all(self._check, [self._paths[row] for row in rows], problems):
+        for _ in read_all(self._prepare, [self._paths[row] for row in rows], problems, self._n_reading):
             pass
         return problems
 
     def _read_ahead(self, rows: Sequence[int]) -> Iterator[tuple[int, _Windows]]:
-        """Windows of each clip; at most two clips a thread wait in memory."""
-        with ThreadPoolExecutor(self._readers) as readers:
-            yield from zip(rows, in_order(readers, self._windows, rows, 2 * self._readers), strict=True)
+        """Windows of each clip; at most two clips a reader wait in memory."""
+        with ThreadPoolExecutor(self._n_reading) as threads:
+            yield from zip(rows, in_order(threads, self._windows, rows, 2 * self._n_reading), strict=True)
 
     def _pieces(self, row: int, heard: _Windows) -> Iterator[tuple[tuple[Any, ...], float]]:
         windows, weights = heard
@@ -143,11 +142,11 @@ class SoundExamples:
         return log_mel, owner.to(device), [self._prompts[row] for row in chunk], weight.to(device)
 
     def _windows(self, row: int) -> _Windows:
-        samples = self._check(self._paths[row]).at_48k()
+        samples = self._prepare(self._paths[row]).samples
         return split_windows(samples, self._policy.passes), window_weights(samples.size, self._policy)
 
-    def _check(self, path: Path) -> Heard:
-        return hear(read_whole_clip(path, self._limits), self._policy, shown_name(path.name))
+    def _prepare(self, path: Path) -> Prepared:
+        return prepare_whole(path, self._policy, self._limits, self._readers)
 
 
 class Examples(Protocol):

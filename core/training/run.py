@@ -28,6 +28,7 @@ from core.errors import MusicEvalError
 from core.feed import stop_if_any
 from core.heads import EmbeddedClips
 from core.rated_clips import data_sha256
+from core.readers import Readers, readers_for
 from core.scales import Scales
 from core.settings import pick_device
 from core.training.check import has_learned
@@ -174,8 +175,12 @@ class _Run:
                 for sentence in doubts:
                     self._doubt(sentence)
             if not self._agreed(self.folder.is_finished):
-                make = self._move_judge if material.judge else self._make_model
-                make(material, cache, limits)
+                if material.judge:
+                    self._move_judge(material, cache, limits)
+                    return
+                n_heard = len(material.clips) if self.plan.recipe.fine_tune else 0
+                with readers_for(n_heard, self.accelerator.num_processes) as readers:
+                    self._make_model(material, cache, limits, readers)
         except StopAsked:
             self._report_end("stopped", "Stopped; the same command goes on from here")
             raise
@@ -197,14 +202,14 @@ class _Run:
             self._is_ours = not self.folder.is_finished
         self.accelerator.wait_for_everyone()
 
-    def _make_model(self, material: Material, cache: Path | None, limits: AudioLimits) -> None:
+    def _make_model(self, material: Material, cache: Path | None, limits: AudioLimits, readers: Readers | None) -> None:
         target, tower, seed = material.lessons.target, material.starting.tower, self.plan.split.seed
         judge: nn.Module
         examples: SoundExamples | EmbeddedExamples
         cosine, estimate = None, None
         if self.plan.recipe.fine_tune:
             heads = new_heads(tower.dim, target, seed, self.plan.recipe)
-            judge, examples = WholeJudge(tower, heads), self._sound(material, limits)
+            judge, examples = WholeJudge(tower, heads), self._sound(material, limits, readers)
         else:
             everything = material.everything
             of_everything = self._embedded(everything, material, cache, limits)
@@ -265,11 +270,11 @@ class _Run:
             self.accelerator.wait_for_everyone()
         return lessons.embed(cache, report)
 
-    def _sound(self, material: Material, limits: AudioLimits) -> SoundExamples:
+    def _sound(self, material: Material, limits: AudioLimits, readers: Readers | None) -> SoundExamples:
         """The clips; those that cannot be read are named before training begins."""
         self._report(RunProgress("embedding", "Looking through the clips"))
         chunk, starting = self.plan.recipe.micro_batch, material.starting
-        sound = SoundExamples(material.clips, starting.tower, starting.policy, chunk, limits)
+        sound = SoundExamples(material.clips, starting.tower, starting.policy, chunk, limits, readers)
         stop_if_any(gather_object(sound.unreadable(self._mine(len(material.clips)))))
         return sound
 
