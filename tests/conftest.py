@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from annotation.database import Database
 from core.audio import InputPolicy
 from core.checkpoint import load_checkpoint, save_checkpoint
 from core.heads import Heads
@@ -82,6 +83,14 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scorer(random_checkpoint: Path) -> Scorer:
     """A scorer with the random checkpoint."""
     return Scorer(load_checkpoint(random_checkpoint))
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a database without a row: a copy is there sooner than one made by the migrations."""
+    file = tmp_path_factory.mktemp("database") / "empty.sqlite"
+    Database(f"sqlite:///{file}").close()
+    return file
 
 
 @pytest.fixture
