@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from core.training.loop import FitState, fit_heads
 from core.training.objective import Target
 from core.training.recipe import RECIPES, RunProgress, TrainingPlan
 from core.training.run import StopAsked, StopSignals, train
+from tests.core.training import on_random_tower
 from tests.rated import write_rated
 from tests.towers import random_tower
 
@@ -619,13 +622,23 @@ def test_other_threads_leave_signals_alone() -> None:
     assert seen == [signal.getsignal(signal.SIGTERM)]
 
 
-def run_command(*arguments: str, timeout_s: float = 900) -> None:
-    subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True, timeout=timeout_s)
+def arguments(case: Case) -> list[str]:
+    return ["train", *case.plan.arguments(), f"--output={case.output}", f"--cache={case.cache}", "--device=cpu"]
 
 
-def command(case: Case) -> list[str]:
-    places = [f"--output={case.output}", f"--cache={case.cache}", "--device=cpu"]
-    return ["-m", "core", "train", *case.plan.arguments(), *places]
+def started(case: Case) -> BaseProcess:
+    """A process of the command, forked from one that has imported all of it."""
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([on_random_tower.__name__])
+    process = processes.Process(target=on_random_tower.run, args=(arguments(case),))
+    process.start()
+    return process
+
+
+def ended(case: Case) -> None:
+    process = started(case)
+    process.join(900)
+    assert process.exitcode == 0
 
 
 @pytest.mark.slow
@@ -634,8 +647,10 @@ def command(case: Case) -> list[str]:
 def test_two_processes_end_where_one_does(name: str, case: Case) -> None:
     recipe = dataclasses.replace(RECIPES[name], epochs=2)
     one, two = (case.at(folder, recipe=recipe, tower="ears") for folder in ("one", "two"))
-    run_command(*command(one))
-    run_command(*("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"), *command(two))
+    ended(one)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, *launch, "-m", on_random_tower.__name__, *arguments(two)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=900)
     assert RunFolder(two.output).run()["processes"] == 2
     mine, theirs = (RunFolder(of.output).measured()[0].agreement for of in (one, two))
     for at, agreement in mine.items():
@@ -648,21 +663,19 @@ def test_two_processes_end_where_one_does(name: str, case: Case) -> None:
 @pytest.mark.parametrize("name", ["frozen", "paper"])
 @pytest.mark.timeout(1800)
 def test_killing_makes_no_difference(name: str, case: Case) -> None:
-    epochs = {"frozen": 200, "paper": 3}[name]
+    epochs = {"frozen": 30, "paper": 3}[name]
     recipe = dataclasses.replace(RECIPES[name], epochs=epochs, batch_size=4)
     whole, killed = (case.at(folder, recipe=recipe, tower="ears") for folder in ("whole", "killed"))
-    run_command(*command(whole))
+    ended(whole)
     state = killed.output / "state.pt"
     for _ in range(2):
         before = state.stat().st_mtime_ns if state.exists() else 0
-        process = subprocess.Popen(
-            [sys.executable, *command(killed)], cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
+        process = started(killed)
         while not state.exists() or state.stat().st_mtime_ns == before:
-            assert process.poll() is None
+            assert process.is_alive()
             time.sleep(0.02)
         process.kill()
-        process.wait()
+        process.join()
         assert not (killed.output / "config.json").exists()
-    run_command(*command(killed))
+    ended(killed)
     assert same_model(whole.output, killed.output)
