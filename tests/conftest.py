@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib
 import os
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,14 @@ def _one_fourier_matrix() -> Iterator[None]:
     compute = functools.cache(kind().dft_matrix)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kind, "dft_matrix", lambda _, n: compute(n))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_are_read_once() -> Iterator[None]:
+    """Every client of httpx reads all certificates, for a twentieth of a second; in tests the first one does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
         yield
 
 
