@@ -47,7 +47,7 @@ from tools.bench import EXAMPLES, official_tower
 
 ROOT = Path(__file__).parents[2]
 CLIPS = 4
-WINDOWS = 24
+WINDOWS = 48
 
 
 @pytest.fixture
@@ -452,12 +452,12 @@ def test_a_small_tower_is_not_worth_it(scorer: Scorer) -> None:
 
 
 def _windows() -> Tensor:
-    """Two windows of each of the page's examples."""
+    """Four windows of each of the page's examples."""
     clips = [read_clip(path) for path in sorted(EXAMPLES.glob("*.[of]*"))]
     heard = (
         condition(np.roll(clip.samples, 70_000 * n), clip.sample_rate_hz, InputPolicy())
         for clip in clips
-        for n in range(2)
+        for n in range(4)
     )
     return torch.from_numpy(np.stack([split_windows(samples)[0] for samples in heard]))
 
