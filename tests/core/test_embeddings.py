@@ -469,6 +469,7 @@ def _embedded(tower: Tower, features: Tensor, precision: str) -> EmbeddedClips:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_scores_of_the_official_size_stay_within_two_hundredths() -> None:
     tower = official_tower(torch.device("cpu"))
     assert set(tower.compiled) == {"bfloat16"}
@@ -547,6 +548,7 @@ def test_all_of_them_are_told() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_and_a_kill(tmp_path: Path, random_checkpoint: Path) -> None:
     data = write_rated(tmp_path / "data", 30)
     command = [sys.executable, "-m", "core", "embed", "--data", str(data), "--model", str(random_checkpoint)]
