@@ -4,12 +4,14 @@ import dataclasses
 import functools
 import importlib
 import os
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from annotation.database import Database
 from core.audio import InputPolicy
 from core.checkpoint import load_checkpoint, save_checkpoint
 from core.heads import Heads
@@ -51,6 +53,14 @@ def _one_fourier_matrix() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_are_read_once() -> Iterator[None]:
+    """Every client of httpx reads all certificates, for a twentieth of a second; in tests the first one does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        yield
+
+
 @pytest.fixture(scope="session")
 def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder of the small tower with random weights, whose scores spread around 3."""
@@ -82,6 +92,14 @@ def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scorer(random_checkpoint: Path) -> Scorer:
     """A scorer with the random checkpoint."""
     return Scorer(load_checkpoint(random_checkpoint))
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a database without a row: a copy is there sooner than one made by the migrations."""
+    file = tmp_path_factory.mktemp("database") / "empty.sqlite"
+    Database(f"sqlite:///{file}").close()
+    return file
 
 
 @pytest.fixture

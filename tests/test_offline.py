@@ -5,6 +5,7 @@ The attempt ends the process because a library may swallow an exception and go o
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
+
+from core.scorer import EMBEDDED_JUDGE
 
 ROOT = Path(__file__).parent.parent
 GUARD = """
@@ -62,12 +65,17 @@ def test_the_guard_sees_an_attempt(guarded: dict[str, str]) -> None:
     assert run(guarded, "-c", child).returncode == 99
 
 
-def test_scoring_downloads_nothing(tmp_path: Path, guarded: dict[str, str]) -> None:
+def test_scoring_downloads_nothing_and_writes_to_a_plain_terminal(tmp_path: Path, guarded: dict[str, str]) -> None:
     clip = tmp_path / "tone.wav"
     soundfile.write(clip, np.sin(np.arange(16_000) * 0.2).astype(np.float32) / 4, 16_000)
-    result = run(guarded, "-m", "core", "score", str(clip), "--prompt", "A single tone", "--json")
-    assert result.returncode == 0, result.stderr
-    assert 1 <= json.loads(result.stdout)["musical_impression"] <= 5
+    plain = {"PYTHONPATH": guarded["PYTHONPATH"], "PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"}
+    result = run(plain, "-m", "core", "score", str(clip), "--prompt", "A single tone")
+    assert (result.returncode, result.stderr) == (0, "")
+    score = re.match(r"Musical impression +(\d\.\d) of 5", result.stdout)
+    assert score is not None
+    assert 1 <= float(score[1]) <= 5
+    model = json.loads((EMBEDDED_JUDGE / "config.json").read_text())["id"]
+    assert f"\nModel {model} (" in result.stdout
 
 
 def test_serving_downloads_nothing_and_a_signal_ends_it(tmp_path: Path, guarded: dict[str, str]) -> None:

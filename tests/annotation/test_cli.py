@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import io
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,19 +54,33 @@ def database(tmp_path: Path) -> Iterator[Database]:
 SMALL = ("--raters-per-clip", "2", "--batch-size", "3", "--anchors", "1", "--duplicate-distance", "1")
 
 
-@pytest.fixture
-def ready(run: Run, tmp_path: Path) -> list[list[str]]:
-    """A small study with clips and two raters; gives their names and codes."""
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[str]]]:
+    """A folder with a manifest, and the data folder of a small study with its clips and two raters: names and codes."""
+    folder = tmp_path_factory.mktemp("prepared")
     lines = ["file,prompt,system,kind"]
     for number in range(6):
-        write_clip(tmp_path / f"{number}.wav", pluck(1.0 + number / 10))
+        write_clip(folder / f"{number}.wav", pluck(1.0 + number / 10))
         lines.append(f"{number}.wav,Prompt {number % 3},S{number // 3},")
-    write_clip(tmp_path / "a.wav", pluck(1.21))
-    (tmp_path / "m.csv").write_text("\n".join([*lines, "a.wav,Played by people,human,anchor"]))
-    assert run("create", "one", *SMALL, "--training", "0")[0] == 0
-    assert run("ingest", "one", "m.csv")[0] == 0
-    _, out, _ = run("invite", "one", "--raters", "2")
-    return [line.split() for line in out.splitlines()]
+    write_clip(folder / "a.wav", pluck(1.21))
+    (folder / "m.csv").write_text("\n".join([*lines, "a.wav,Played by people,human,anchor"]))
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.setenv("MUSICEVAL_DATA", str(folder / "data"))
+        patch.chdir(folder)
+        assert main(("create", "one", *SMALL, "--training", "0")) == 0
+        assert main(("ingest", "one", "m.csv")) == 0
+        said.truncate(said.seek(0))
+        assert main(("invite", "one", "--raters", "2")) == 0
+    return folder, [line.split() for line in said.getvalue().splitlines()]
+
+
+@pytest.fixture
+def ready(run: Run, prepared: tuple[Path, list[list[str]]], tmp_path: Path) -> list[list[str]]:
+    """A copy of that study where `run` works; gives the raters' names and codes."""
+    folder, codes = prepared
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return codes
 
 
 def rate(database: Database, codes: list[list[str]]) -> None:

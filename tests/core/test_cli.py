@@ -194,21 +194,6 @@ def test_settings_hold_on_the_command_line(clip_path: Path, monkeypatch: pytest.
     assert unknown.startswith("python -m core: MUSICEVAL_COLOUR is not a setting.")
 
 
-def test_as_a_process_on_a_plain_terminal(clip_path: Path) -> None:
-    arguments = ["score", str(clip_path), "--prompt", "x", "--model", str(EMBEDDED_JUDGE)]
-    result = subprocess.run(
-        [sys.executable, "-m", "core", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={"PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"},
-        check=True,
-    )
-    assert result.stderr == ""
-    model = json.loads((EMBEDDED_JUDGE / "config.json").read_text())["id"]
-    assert f"\nModel {model} (" in result.stdout
-
-
 # Many clips
 
 

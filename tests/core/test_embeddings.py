@@ -469,6 +469,7 @@ def _embedded(tower: Tower, features: Tensor, precision: str) -> EmbeddedClips:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_scores_of_the_official_size_stay_within_two_hundredths() -> None:
     tower = official_tower(torch.device("cpu"))
     assert set(tower.compiled) == {"bfloat16"}
@@ -547,8 +548,9 @@ def test_all_of_them_are_told() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_and_a_kill(tmp_path: Path, random_checkpoint: Path) -> None:
-    data = write_rated(tmp_path / "data", 60)
+    data = write_rated(tmp_path / "data", 30)
     command = [sys.executable, "-m", "core", "embed", "--data", str(data), "--model", str(random_checkpoint)]
     command += ["--cache", str(tmp_path / "cache")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -559,7 +561,7 @@ def test_two_processes_and_a_kill(tmp_path: Path, random_checkpoint: Path) -> No
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     done = len([path for path in (tmp_path / "cache").rglob("*/*") if path.suffix != ".part"])
-    assert 0 < done < 63
+    assert 0 < done < 33
     both = [
         subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)
@@ -567,12 +569,12 @@ def test_two_processes_and_a_kill(tmp_path: Path, random_checkpoint: Path) -> No
     outputs = [process.communicate()[0].decode() for process in both]
     assert [process.returncode for process in both] == [0, 0]
     computed = [int(output.split(": ")[1].split()[0]) for output in outputs]
-    assert max(computed) <= 63 - done <= sum(computed)
+    assert max(computed) <= 33 - done <= sum(computed)
     checkpoint = load_checkpoint(random_checkpoint)
     clips = read_source(data)
     cache = EmbeddingCache(tmp_path / "cache", checkpoint.tower, checkpoint.policy)
     kept = embed_clips(clips, cache)
-    assert (cache.computed, cache.found) == (0, 63)
+    assert (cache.computed, cache.found) == (0, 33)
     fresh = embed_clips(clips, EmbeddingCache(tmp_path / "fresh", checkpoint.tower, checkpoint.policy))
     assert torch.allclose(kept.audio, fresh.audio, atol=1e-6)
     assert torch.allclose(kept.text, fresh.text, atol=1e-6)

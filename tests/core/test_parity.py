@@ -132,13 +132,13 @@ def test_ordinal_trains_is_saved_loads_and_scores_at_the_official_size(
     ours: ClapTower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With random weights and composed clips: nothing but data and weights is missing for Table I."""
-    write_release(tmp_path / "release", 60, systems=12)
+    write_release(tmp_path / "release", 40, systems=10)
     start = StartingTower("music-audioset", ours, InputPolicy(), tower_sha256(ours), "")
     monkeypatch.setattr("core.training.material.load_tower", lambda _: start)
     recipe = dataclasses.replace(RECIPES["ordinal"], epochs=3)
     folder = train(TrainingPlan(tmp_path / "release", recipe, start.name), tmp_path / "judge", device="cpu")
     held_out = folder.metrics()["held_out"]
-    assert (held_out["n_clips"], held_out["n_systems"]) == (60, 12)
+    assert (held_out["n_clips"], held_out["n_systems"]) == (40, 10)
     scorer, row = Scorer.load(folder.path), read_predictions(folder.path / "predictions.csv").table.iloc[0]
     clips = read_source(tmp_path / "release").table.set_index("clip_id")
     score = scorer.score(clips["audio_path"][row["clip_id"]], clips["prompt"][row["clip_id"]])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from starlette.applications import Starlette
 
 import app as front_door
 from core.errors import MusicEvalError
@@ -15,7 +16,7 @@ from core.scorer import Scorer
 from core.settings import Settings
 from tests.bad_inputs import BAD_MODELS, BadModel
 from tests.webapp.conftest import free_port, in_process, make_app, sign_in
-from webapp.app import serve
+from webapp.app import build_app, serve
 from webapp.blocks import shut_environment
 from webapp.judge import Judge
 from webapp.score import EXAMPLES, load_examples
@@ -105,7 +106,6 @@ def test_the_server_listens_where_it_is_told_to(
     host: str,
     listening: str,
     shown: str,
-    scorer: Scorer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -121,8 +121,7 @@ def test_the_server_listens_where_it_is_told_to(
     monkeypatch.setattr("uvicorn.Server.run", run)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     settings = Settings(host=host, port=free_port(), data=tmp_path)
-    app = make_app(scorer, settings)
-    serve(app, settings)
+    serve(build_app(Starlette(), settings), settings)
     assert places == [(listening, settings.port)]
     first, *more = capsys.readouterr().out.splitlines()
     assert first == f"MusicEval is at http://{shown}:{settings.port}/ (Ctrl+C stops it)"

@@ -289,15 +289,20 @@ BY_PROXY: list[dict[str, str]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def newcomer(scorer: Scorer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client of an app without a password, who did not open the link of the terminal."""
+    with in_process(make_app(scorer, Settings(data=tmp_path_factory.mktemp("newcomer")))) as one:
+        yield one
+
+
 @pytest.mark.parametrize("headers", BY_PROXY, ids=str)
-def test_nobody_is_the_administrator_by_address(scorer: Scorer, tmp_path: Path, headers: dict[str, str]) -> None:
-    app = make_app(scorer, Settings(data=tmp_path))
-    with in_process(app) as one:
-        page = one.get("/admin/", headers=headers)
-        assert (page.status_code, "gradio_config" in page.text, "<form" in page.text) == (200, False, False)
-        assert "Open the link that stands in the terminal" in page.text
-        assert one.get("/admin/config", headers=headers).status_code == 401
-        assert one.post("/admin/", data={"password": ""}, headers=headers).status_code == 403
+def test_nobody_is_the_administrator_by_address(newcomer: TestClient, headers: dict[str, str]) -> None:
+    page = newcomer.get("/admin/", headers=headers)
+    assert (page.status_code, "gradio_config" in page.text, "<form" in page.text) == (200, False, False)
+    assert "Open the link that stands in the terminal" in page.text
+    assert newcomer.get("/admin/config", headers=headers).status_code == 401
+    assert newcomer.post("/admin/", data={"password": ""}, headers=headers).status_code == 403
 
 
 def test_the_link_of_the_terminal_signs_in(scorer: Scorer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,7 +43,7 @@ class KilledServer:
         self.environment = {f"MUSICEVAL_{name}": str(value) for name, value in named.items()}
         self.log = log
         self.processes = multiprocessing.get_context("forkserver")
-        self.processes.set_forkserver_preload(["app", "webapp.app"])
+        self.processes.set_forkserver_preload(["app", "webapp.app", __name__])  # a new process looks `serve` up here
 
     def start(self) -> None:
         self.process = self.processes.Process(target=run, args=(self.serve, self.environment, self.log))

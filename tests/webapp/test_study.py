@@ -1,11 +1,13 @@
 """The page Studies: the right figures, texts that stay texts, what its controls do, its downloads."""
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
 import os
 import re
+import shutil
 import time
 import xml.etree.ElementTree as ElementTree
 import zipfile
@@ -41,9 +43,13 @@ HOSTILE = "<img src=x onerror=alert(1)> & \"quotes\" 'too' ${1} {{2}}"
 VIEWS = ("heading", "progress", "results", "screening", "reliability")
 
 
+def opened(file: Path) -> Database:
+    return Database(f"sqlite:///{file}", durable=False)
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'musiceval.sqlite'}")
+def database(empty_database: Path, tmp_path: Path) -> Iterator[Database]:
+    database = opened(Path(shutil.copy(empty_database, tmp_path / "musiceval.sqlite")))
     yield database
     database.close()
 
@@ -52,7 +58,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
     """Two raters have finished; a third failed the anchors, and a fourth is in the middle of a batch."""
     folder = tmp_path_factory.mktemp("room")
-    database = Database(f"sqlite:///{folder / 'musiceval.sqlite'}")
+    database = opened(folder / "musiceval.sqlite")
     room = Room.build(database, clips=4, raters=5, raters_per_clip=3, anchors=2)
     with database.write() as session:
         session.query(System).filter_by(name="S1").one().name = HOSTILE
@@ -69,21 +75,27 @@ def shown(room: Room) -> dict[str, str]:
     return {name: view(name, found) for name in VIEWS}
 
 
+@pytest.fixture(scope="module")
+def seen(room: Room) -> dict[str, str]:
+    """The views of that study."""
+    return shown(room)
+
+
 def cells(html: str, row: str) -> list[str]:
     """The texts of a table's row, by what it is about."""
     (found,) = re.findall(rf'<tr><th scope="row"><bdi>{row}</bdi></th>(.*?)</tr>', html)
     return [re.sub("<[^>]+>", "", cell) for cell in re.findall("<td[^>]*>(.*?)</td>", found)]
 
 
-def test_the_heading_tells_how_far_it_is(room: Room) -> None:
-    heading = shown(room)["heading"]
+def test_the_heading_tells_how_far_it_is(seen: dict[str, str]) -> None:
+    heading = seen["heading"]
     assert re.findall("<span>(.*?)</span>", heading) == ["0 of 4", "8 of 12"]
     assert 'aria-valuenow="8" aria-valuemin="0" aria-valuemax="12"' in heading
     assert "not those of experts" not in heading
 
 
-def test_progress_tells_who_is_where_and_has_every_figure(room: Room) -> None:
-    progress = shown(room)["progress"]
+def test_progress_tells_who_is_where_and_has_every_figure(room: Room, seen: dict[str, str]) -> None:
+    progress = seen["progress"]
     assert cells(progress, "R01")[:4] == ["between batches", "1", "0", "7"]
     assert cells(progress, "R03")[1:4] == ["0", "1", "7"]
     assert cells(progress, "R04")[0] == "batch 1, trial 3 of 7"
@@ -95,24 +107,24 @@ def test_progress_tells_who_is_where_and_has_every_figure(room: Room) -> None:
     assert "away: others may take its clips" in view("progress", later)
 
 
-def test_results_have_a_plot_for_each_scale(room: Room) -> None:
-    results = shown(room)["results"]
+def test_results_have_a_plot_for_each_scale(room: Room, seen: dict[str, str]) -> None:
+    results = seen["results"]
     assert (results.count("<svg"), results.count('download="room-')) == (2, 2)
     found = overview(room.database, "room", room.at).results
     for row in found.table.rows:
         assert row[3] in results
 
 
-def test_screening_puts_the_figures_into_words(room: Room) -> None:
-    screening = shown(room)["screening"]
+def test_screening_puts_the_figures_into_words(seen: dict[str, str]) -> None:
+    screening = seen["screening"]
     assert "3 have ended, 1 of them excluded (anchor: 1)" in screening
     rule, reason, figures, author, _ = cells(screening, "Exclude batch 1 of R03")
     assert (rule, reason, author) == ("anchor", "An anchor was rated too low.", "protocol")
     assert re.search(r"anchor at \d got MI 2", figures)
 
 
-def test_reliability_shows_each_scale(room: Room) -> None:
-    reliability = shown(room)["reliability"]
+def test_reliability_shows_each_scale(seen: dict[str, str]) -> None:
+    reliability = seen["reliability"]
     assert cells(reliability, "Clips heard twice") == ["3", "3"]
     assert len(cells(reliability, "R01")) == 10
 
@@ -125,10 +137,10 @@ def test_a_change_is_shown_beside_what_is(room: Room) -> None:
     assert len(re.findall(r"<td><bdi>\d\.\d\d – \(needs 3 more clips\)</bdi></td>", html)) == 8
 
 
-def test_whatever_was_written_is_text(room: Room) -> None:
-    for name, html in shown(room).items():
+def test_whatever_was_written_is_text(seen: dict[str, str]) -> None:
+    for name, html in seen.items():
         assert "<img" not in html, name
-    assert "&lt;img src=x" in shown(room)["results"]
+    assert "&lt;img src=x" in seen["results"]
 
 
 def test_nothing_yet_is_said_in_words(database: Database) -> None:
@@ -144,11 +156,11 @@ def test_nothing_yet_is_said_in_words(database: Database) -> None:
 
 @pytest.mark.parametrize("name", TINY)
 def test_a_tiny_study_shows_no_number_without_meaning(database: Database, name: str) -> None:
-    room = tiny(database, name)
-    for part, html in shown(room).items():
+    views = shown(tiny(database, name))
+    for part, html in views.items():
         said = re.sub("<[^>]+>", " ", html)
         assert re.search(r"\b(nan|inf|None|NaT)\b", said) is None, part
-    reliability = shown(room)["reliability"]
+    reliability = views["reliability"]
     assert "No rating is valid yet" in reliability or not [
         cell for cell in cells(reliability, "Mean of all clips") if cell == "–"
     ]
@@ -211,12 +223,21 @@ def lay_out(database: Database, data: Path) -> Desk:
         return Desk(StudyPage(StudyStore(database, data), train), database, trained)
 
 
+@pytest.fixture(scope="module")
+def rated(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of that study; each test has a copy."""
+    file = Path(shutil.copy(empty_database, tmp_path_factory.mktemp("rated") / "musiceval.sqlite"))
+    with contextlib.closing(opened(file)) as database:
+        room = Room.build(database, clips=4, raters=3, raters_per_clip=2)
+        for number in range(2):
+            room.rate_batch(number)
+    return file
+
+
 @pytest.fixture
-def desk(database: Database, tmp_path: Path) -> Desk:
-    room = Room.build(database, clips=4, raters=3, raters_per_clip=2)
-    for number in range(2):
-        room.rate_batch(number)
-    return lay_out(database, tmp_path)
+def desk(rated: Path, tmp_path: Path) -> Iterator[Desk]:
+    with contextlib.closing(opened(Path(shutil.copy(rated, tmp_path / "musiceval.sqlite")))) as database:
+        yield lay_out(database, tmp_path)
 
 
 def test_no_study(database: Database, tmp_path: Path) -> None:

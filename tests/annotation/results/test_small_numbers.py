@@ -1,8 +1,12 @@
 """Studies of a clip, of a rater, of answers that are all alike: no number without meaning, and each reason."""
 
+import contextlib
+import functools
 import json
 import math
 import re
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +21,32 @@ from annotation.results.rescreening import rescreen
 from annotation.results.status import Overview, overview
 from core.scales import MUSICEVAL, keys
 from tests.annotation.results.panels import rating
-from tests.annotation.rooms import TINY, tiny
+from tests.annotation.rooms import TINY, Room, tiny
 
 NO_NUMBER = re.compile(r"\b(nan|inf|None|NaT)\b")
 
 
+Built = Callable[[str], tuple[Room, Overview]]
+
+
+@pytest.fixture(scope="module")
+def built(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+    """Gives a tiny study and how it stands; each is built once, since nothing here changes one."""
+    with contextlib.ExitStack() as opened:
+
+        @functools.cache
+        def build(name: str) -> tuple[Room, Overview]:
+            file = shutil.copy(empty_database, tmp_path_factory.mktemp("tiny") / "musiceval.sqlite")
+            database = opened.enter_context(contextlib.closing(Database(f"sqlite:///{file}", durable=False)))
+            room = tiny(database, name)
+            return room, overview(database, "room", room.at)
+
+        yield build
+
+
 @pytest.fixture(params=TINY)
-def found(request: pytest.FixtureRequest, database: Database) -> Overview:
-    room = tiny(database, request.param)
-    return overview(database, "room", room.at)
+def found(request: pytest.FixtureRequest, built: Built) -> Overview:
+    return built(request.param)[1]
 
 
 def test_every_figure_is_a_number_or_a_dash_with_its_reason(found: Overview) -> None:
@@ -56,9 +77,9 @@ def test_a_rank_is_among_several(found: Overview) -> None:
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_texts_and_files_have_no_such_number(database: Database, tmp_path: Path, name: str) -> None:
-    room = tiny(database, name)
-    found = overview(database, "room", room.at)
+def test_texts_and_files_have_no_such_number(built: Built, tmp_path: Path, name: str) -> None:
+    room, found = built(name)
+    database = room.database
     texts = [found.status.text(), found.reliability.text(), found.results.table.text(), found.screening.falls_on_strict]
     texts += [table.text() for table in (found.screening.raters_table, found.screening.anchors_table)]
     texts += [rescreen(database, "room", {"anchor_fail_below": 4.0}).text()]
@@ -70,11 +91,9 @@ def test_texts_and_files_have_no_such_number(database: Database, tmp_path: Path,
         assert NO_NUMBER.search(path.read_text(encoding="utf-8-sig")) is None, path.name
 
 
-def of_scale(database: Database, name: str) -> dict[str, str]:
+def of_scale(found: Overview) -> dict[str, str]:
     """What is said of the first scale, by figure."""
-    room = tiny(database, name)
-    rows = overview(database, "room", room.at).reliability.scales_table.rows
-    return {str(row[0]).split(" (")[0]: str(row[1]) for row in rows}
+    return {str(row[0]).split(" (")[0]: str(row[1]) for row in found.reliability.scales_table.rows}
 
 
 ALPHA, ICC = "Krippendorff’s alpha, ordinal kind", "Intraclass correlation of one rating"
@@ -91,8 +110,8 @@ ALPHA, ICC = "Krippendorff’s alpha, ordinal kind", "Intraclass correlation of 
         ("all alike", ICC, "– (all ratings are the same)"),
     ],
 )
-def test_the_reason(database: Database, name: str, figure: str, said: str) -> None:
-    assert of_scale(database, name)[figure] == said
+def test_the_reason(built: Built, name: str, figure: str, said: str) -> None:
+    assert of_scale(built(name)[1])[figure] == said
 
 
 def test_clips_of_one_mean_have_no_intraclass_correlation() -> None:

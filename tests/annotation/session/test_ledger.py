@@ -168,7 +168,7 @@ def test_a_restored_batch_releases_the_latest_first(database: Database) -> None:
     assert claims(room).total() == 3
 
 
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 16))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
 def test_whatever_happens_the_ledger_holds(database: Database, seed: int) -> None:
     """Raters begin, answer, drop out, return, are left out and put back, in any order."""
     random = np.random.default_rng(seed)

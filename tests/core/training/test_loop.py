@@ -1,9 +1,11 @@
 """The loop: every clip once an epoch, the same step in any portions, going on after a stop, two processes."""
 
 import dataclasses
+import gc
 import math
-import subprocess
-import sys
+import multiprocessing
+import os
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,6 @@ from tests.towers import random_tower
 DIM, CLIPS = 8, 20
 RECIPE = dataclasses.replace(RECIPES["frozen"], batch_size=6, epochs=3)
 TRAIN, DEV = range(2, 17), range(17, 20)
-ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")
 
 
@@ -244,10 +245,33 @@ def test_the_global_random_state_is_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def fit_as_one_of_two(rank: int, port: int, file: Path) -> None:
+    """What a process that torchrun starts does; the first writes what became of it."""
+    named = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in named.items()}
+    fit = fitted()
+    values, accelerator = fit.values(range(CLIPS)), fit.accelerator
+    if accelerator.is_main_process:
+        saved = {"weights": fit.state_dict()["weights"], "log": fit.state.log, "values": values}
+        torch.save({**saved, "processes": accelerator.num_processes}, file)
+    accelerator.wait_for_everyone()
+    fit.release()
+    gc.collect()
+    accelerator.end_training()
+
+
 def test_two_processes_fit_the_same(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "tests.core.training.two_processes", str(tmp_path / "fit.pt")]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=100)
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([__name__])  # imported once for both
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    both = [processes.Process(target=fit_as_one_of_two, args=(n, port, tmp_path / "fit.pt")) for n in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(100)
+    assert [process.exitcode for process in both] == [0, 0]
     two = torch.load(tmp_path / "fit.pt", weights_only=True)
     one = fitted()
     assert two["processes"] == 2

@@ -19,6 +19,7 @@ from core.scales import MUSICEVAL
 from core.scorer import Scorer
 from core.training import moving
 from core.training.check import check_plan
+from core.training.loop import FitState
 from core.training.moving import LEAST_CLIPS, Change, can_carry, changes, move, refusals
 from core.training.recipe import TrainingPlan
 from tests.conftest import METRICS
@@ -32,6 +33,7 @@ N = 60
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moving, "FOLDS", 3)
+    monkeypatch.setattr("core.evaluation.RESAMPLES", 20)
 
 
 def judge_of(clips: EmbeddedClips, parts: SequenceParts | None = None) -> SequenceHeads:
@@ -103,11 +105,11 @@ def test_chance_does_not_beat_the_judge() -> None:
 
 
 def test_no_clip_is_judged_by_heads_that_learned_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    clips, learned, fitted = panel_clips(), [], moving._fitted
+    clips, learned = panel_clips(), []
 
     def watched(heads: Heads, embedded: EmbeddedClips, target: Any, seed: int) -> Any:
         learned.append({*target.train})
-        return fitted(heads, embedded, target, seed)
+        return heads, FitState()
 
     monkeypatch.setattr(moving, "_fitted", watched)
     moved = move(judge_of(clips), rated(3 + heard(clips, 1)), clips, seed=0)

@@ -117,7 +117,7 @@ def test_with_everything_off_it_is_ridge_regression() -> None:
     assert clips.frames is not None
     random = torch.Generator().manual_seed(5)
     mos = 3 + clips.frames.mean(dim=1) @ torch.randn(dim, 1, generator=random) + torch.randn(n, 1, generator=random) / 2
-    recipe = dataclasses.replace(PLAIN, weight_decay=decay, epochs=500, learning_rate=0.05)
+    recipe = dataclasses.replace(PLAIN, weight_decay=decay, epochs=300, learning_rate=0.05)
     heads = fit_heads(clips, Target(IMPRESSION, mos, range(n), []), recipe, 0)
     assert isinstance(heads, SequenceHeads)
     frames = (clips.frames - heads.get_buffer("frame_centre")) / heads.get_buffer("frame_spread")
@@ -261,7 +261,7 @@ def test_offsets_and_scales_of_sources_are_learned() -> None:
     mos[source == 1] = 25 * (true[source == 1] - 1)
     mos[source == 2] = true[source == 2] - 0.7
     target = Target(IMPRESSION, mos, range(240), [], None, source)
-    recipe = dataclasses.replace(PLAIN, weight_decay=1e-3, epochs=900, learning_rate=0.02, batch_size=240)
+    recipe = dataclasses.replace(PLAIN, weight_decay=1e-3, epochs=450, learning_rate=0.04, batch_size=240)
     judge = HeadsAlone(new_heads(8, target, 0, recipe, clips))
     fit = Fit(Accelerator(cpu=True), judge, EmbeddedExamples(clips, torch.device("cpu")), target, recipe, 0)
     fit.run()
@@ -300,7 +300,7 @@ def test_frozen_heads_learn_from_pairs_and_sources_too() -> None:
     mos = 3 + clips.audio[:, :2]
     pairs = Pairs(torch.arange(30), torch.arange(30, 60), torch.zeros(30, dtype=torch.int64), torch.ones(30))
     target = Target(MUSICEVAL, mos, range(60), [], None, torch.arange(60) // 30, (), pairs)
-    recipe = changed_recipe("frozen", {"epochs": 300, "weight_decay": 0.0, "pair_weight": 5.0})
+    recipe = changed_recipe("frozen", {"epochs": 100, "weight_decay": 0.0, "pair_weight": 5.0})
     judge = HeadsAlone(new_heads(8, target, 0, recipe))
     fit = Fit(Accelerator(cpu=True), judge, EmbeddedExamples(clips, torch.device("cpu")), target, recipe, 0)
     before = fit.values(range(60))

@@ -4,10 +4,7 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +12,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import safetensors.torch
 import torch
 
 from core.checkpoint import load_checkpoint
@@ -33,14 +29,13 @@ from core.towers import StartingTower, tower_sha256
 from core.training import run as training
 from core.training.cross import WHICH
 from core.training.folder import RunFolder, log_columns
-from core.training.loop import FitState, fit_heads
+from core.training.loop import fit_heads
 from core.training.objective import Target
 from core.training.recipe import RECIPES, RunProgress, TrainingPlan
 from core.training.run import StopAsked, StopSignals, train
 from tests.rated import write_rated
 from tests.towers import random_tower
 
-ROOT = Path(__file__).parents[3]
 FROZEN = dataclasses.replace(RECIPES["frozen"], epochs=4, batch_size=6, learning_rate=0.01, weight_decay=0.0)
 PAPER = dataclasses.replace(RECIPES["paper"], epochs=2, batch_size=6, micro_batch=2, learning_rate=0.01, start="mean")
 MODEL_FILES = {
@@ -138,10 +133,6 @@ def files(folder: Path) -> set[str]:
 
 def progress_of(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "progress.json").read_text()))
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(folder / "model.safetensors")
 
 
 def same_model(one: Path, other: Path) -> bool:
@@ -477,115 +468,6 @@ def test_devices_that_are_not_here(case: Case) -> None:
         train(case.plan, case.output, case.cache, missing)
 
 
-RUN: dict[str, Any] = {
-    "recipe": {"name": "frozen", "epochs": 3},
-    "tower": {"name": "small", "sha256": "a"},
-    "split": {"kind": "random"},
-    "seed": 0,
-    "data": {"sha256": "d", "name": "music"},
-    "processes": 1,
-}
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> RunFolder:
-    begun = RunFolder(tmp_path / "models" / "first")
-    begun.begin(RUN)
-    return begun
-
-
-def test_a_run_begins_once_and_goes_on(folder: RunFolder) -> None:
-    assert (folder.is_begun, folder.is_finished) == (True, False)
-    folder.begin(RUN | {"processes": 2, "data": {"sha256": "d", "name": "moved"}})
-    assert folder.run() == RUN
-
-
-def test_another_run_is_refused_with_what_differs(folder: RunFolder) -> None:
-    other = RUN | {"seed": 1, "recipe": {"name": "frozen", "epochs": 5}, "data": {"sha256": "e"}}
-    with pytest.raises(TrainingError) as raised:
-        folder.begin(other)
-    assert str(raised.value) == (
-        'The folder "first" holds another run: seed is 1, was 0; recipe.epochs is 5, was 3; '
-        "data.sha256 is 'e', was 'd'. Give the same options to continue it, or a new folder."
-    )
-    assert folder.run() == RUN
-
-
-def test_nothing_of_others_is_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(TrainingError, match=r"has a README\.md that is not of a training run"):
-        RunFolder(tmp_path).begin(RUN)
-    (tmp_path / "README.md").rename(tmp_path / "notes.md")
-    RunFolder(tmp_path).begin(RUN)
-    assert (tmp_path / "notes.md").read_text() == "mine"
-    with pytest.raises(TrainingError, match=r'The folder "sub" cannot be written: Not a directory\.'):
-        RunFolder(tmp_path / "notes.md" / "sub").begin(RUN)
-
-
-def test_progress_is_written_once_a_second_and_at_each_phase(
-    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = [100.0]
-    monkeypatch.setattr("core.training.folder.time.monotonic", lambda: clock[0])
-    epochs = []
-    for now_s, epoch in ((100, 1), (100.9, 2), (101.1, 3)):
-        clock[0] = now_s
-        folder.report(RunProgress("training", "On it", 0.5, 2.0, epoch, 9))
-        epochs.append(progress_of(folder.path)["epoch"])
-    assert epochs == [1, 1, 3]
-    folder.report(RunProgress("done", "Ready", 1.0, 0.0, 9, 9))
-    progress = progress_of(folder.path)
-    assert progress.pop("at").endswith("+00:00")
-    assert progress.pop("pid") > 0
-    assert progress == dataclasses.asdict(RunProgress("done", "Ready", 1.0, 0.0, 9, 9))
-
-
-def test_the_log_has_a_row_an_epoch(folder: RunFolder) -> None:
-    row = {"epoch": 1, "train_l1": 0.5, "learning_rate": 0.1, "seconds": 2.5}
-    folder.write_log(FitState(log=[row, row | {"epoch": 2}], best_epoch=1), MUSICEVAL)
-    assert (folder.path / "log.csv").read_text().splitlines() == [
-        "epoch,train_l1,dev_l1,dev_l1_musical_impression,dev_l1_textual_alignment,dev_srcc,learning_rate,seconds,kept",
-        "1,0.5,,,,,0.1,2.5,1",
-        "2,0.5,,,,,0.1,2.5,0",
-    ]
-
-
-def test_the_state_is_kept_until_the_end(folder: RunFolder) -> None:
-    assert folder.read_state() is None
-    folder.save_state({"epoch": 2, "weights": {"a": torch.ones(2)}})
-    state = folder.read_state()
-    assert state is not None
-    assert state["epoch"] == 2
-    assert torch.equal(state["weights"]["a"], torch.ones(2))
-    folder.end()
-    folder.end()
-    assert files(folder.path) == {"run.json"}
-
-
-class Malicious:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (Path("was_run"),)
-
-
-def test_damaged_and_dangerous_files_are_refused(
-    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    folder.save_state({"epoch": 2})
-    content = (folder.path / "state.pt").read_bytes()
-    torch.save({"epoch": Malicious()}, folder.path / "other.pt")
-    for damage in (b"", content[:100], b"x" * 100, (folder.path / "other.pt").read_bytes()):
-        (folder.path / "state.pt").write_bytes(damage)
-        with pytest.raises(TrainingError, match=r'state\.pt in "first" is damaged, so the run cannot go on'):
-            folder.read_state()
-    assert not (tmp_path / "was_run").exists()
-    (folder.path / "run.json").write_text("{")
-    with pytest.raises(TrainingError, match=r'run\.json in "first" is missing or damaged'):
-        folder.begin(RUN)
-    with pytest.raises(TrainingError):
-        folder.metrics()
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_at_once(number: signal.Signals, code: int) -> None:
     before = signal.getsignal(number)
@@ -617,52 +499,3 @@ def test_other_threads_leave_signals_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGTERM)]
-
-
-def run_command(*arguments: str, timeout_s: float = 900) -> None:
-    subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True, timeout=timeout_s)
-
-
-def command(case: Case) -> list[str]:
-    places = [f"--output={case.output}", f"--cache={case.cache}", "--device=cpu"]
-    return ["-m", "core", "train", *case.plan.arguments(), *places]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["frozen", "paper"])
-@pytest.mark.timeout(1800)
-def test_two_processes_end_where_one_does(name: str, case: Case) -> None:
-    recipe = dataclasses.replace(RECIPES[name], epochs=2)
-    one, two = (case.at(folder, recipe=recipe, tower="ears") for folder in ("one", "two"))
-    run_command(*command(one))
-    run_command(*("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"), *command(two))
-    assert RunFolder(two.output).run()["processes"] == 2
-    mine, theirs = (RunFolder(of.output).measured()[0].agreement for of in (one, two))
-    for at, agreement in mine.items():
-        assert theirs[at].figures == pytest.approx(agreement.figures, abs=1e-3)
-    alone, shared = weights(one.output), weights(two.output)
-    assert all(torch.allclose(alone[key].float(), shared[key].float(), atol=1e-4) for key in alone)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["frozen", "paper"])
-@pytest.mark.timeout(1800)
-def test_killing_makes_no_difference(name: str, case: Case) -> None:
-    epochs = {"frozen": 200, "paper": 3}[name]
-    recipe = dataclasses.replace(RECIPES[name], epochs=epochs, batch_size=4)
-    whole, killed = (case.at(folder, recipe=recipe, tower="ears") for folder in ("whole", "killed"))
-    run_command(*command(whole))
-    state = killed.output / "state.pt"
-    for _ in range(2):
-        before = state.stat().st_mtime_ns if state.exists() else 0
-        process = subprocess.Popen(
-            [sys.executable, *command(killed)], cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
-        while not state.exists() or state.stat().st_mtime_ns == before:
-            assert process.poll() is None
-            time.sleep(0.02)
-        process.kill()
-        process.wait()
-        assert not (killed.output / "config.json").exists()
-    run_command(*command(killed))
-    assert same_model(whole.output, killed.output)
