@@ -286,7 +286,7 @@ def build_clip_list_tab(app: gr.Blocks, judge: Judge) -> None:
             start = gr.Button("Score all", variant="primary", size="lg", elem_id="score-all")
             stop = gr.Button("Stop", visible=False, size="lg", elem_id="stop-batch")
         with gr.Column(elem_classes="me-right"):
-            empty = state("empty", max_rows=ListLimits().max_rows, max_bytes=judge.limits.max_bytes)
+            empty = state("empty", limits=ListLimits(), max_bytes=judge.limits.max_bytes)
             shown = gr.HTML(empty, elem_id="batch-state", apply_default_css=False)
             with gr.Row(visible=False, elem_classes="me-downloads") as links:
                 files = [gr.DownloadButton(_TITLES[suffix], size="md", min_width=144) for suffix in FORMATS]
