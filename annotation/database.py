@@ -33,7 +33,7 @@ from core.errors import BusyError, StudyError, shown_name
 
 T = TypeVar("T")
 
-NEWEST = "0003"  # of ``migrations/versions``; a database that has it is opened without loading them
+NEWEST = "0004"  # of ``migrations/versions``; a database that has it is opened without loading them
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _CLOCK = select(Clock.latest, Clock.ahead_s).where(Clock.id == 1)
 _SET_CLOCK = update(Clock).where(Clock.id == 1)

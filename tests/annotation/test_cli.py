@@ -156,7 +156,11 @@ def test_export(run: Run, ready: list[list[str]], database: Database, tmp_path: 
     (gone,) = (clip for clip in clips if clip.stem == names[0])
     gone.unlink()
     code, out, _ = run("export", "one", "-o", "audio", "--audio")
-    assert (code, out.splitlines()[2].startswith(f"! Clips whose audio is missing: {names[0]}.")) == (0, True)
+    assert (code, f"not what raters heard: {names[0]}. They are in the tables" in out.splitlines()[2]) == (0, True)
+    assert (
+        f"! No rater hears 1 clip, of which the file is missing or is not what was ingested: {gone.name}."
+        in (run("status", "one")[1])
+    )
     assert len(list((tmp_path / "audio" / "musiceval" / "wav").iterdir())) == 5
     code, _, err = run("export", "one", "-o", "out")
     assert (code, err) == (2, 'python -m annotation: "out" has something in it. Give a new folder.\n')
