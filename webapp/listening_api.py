@@ -213,15 +213,20 @@ class _Visitor:
     def write(self) -> Iterator[tuple[Session, Rater, datetime]]:
         with self.store.database.write() as session:
             at = now(session)
-            yield session, self.rater(session), at
+            yield session, self.rater(session, at), at
 
     def look(self, action: Callable[[Session, Rater, datetime], T]) -> T:
         """Do what as a rule only reads, without waiting for others."""
-        return self.store.database.look(lambda session: action(session, self.rater(session), now(session)))
 
-    def rater(self, session: Session) -> Rater:
+        def seen(session: Session) -> T:
+            at = now(session)
+            return action(session, self.rater(session, at), at)
+
+        return self.store.database.look(seen)
+
+    def rater(self, session: Session, at: datetime) -> Rater:
         try:
-            return studies.authorise(session, self.visit)
+            return studies.authorise(session, self.visit, at)
         except AccessError as error:
             _refuse(401, str(error))
 
@@ -318,8 +323,9 @@ def _clip(visitor: _Signed, token: str) -> Response:
     Where it is not, the trial is let go, and the study's status says so.
     """
     with visitor.store.database.read() as session:
-        rater = visitor.rater(session)
-        sound = listening.clip_to_send(session, rater, token, now(session))
+        at = now(session)
+        rater = visitor.rater(session, at)
+        sound = listening.clip_to_send(session, rater, token, at)
         file = ClipFile.of(visitor.store.data, rater.study, sound.name, sound.sha256, sound.duration_s)
     try:
         wav, digest = file.read()
@@ -342,7 +348,7 @@ def _sound_check(visitor: _Signed) -> Response:
     from annotation.material.demo_study import sound_check  # late, as in `StudyStores.demo`
 
     with visitor.store.database.read() as session:
-        protocol = visitor.rater(session).study.protocol
+        protocol = visitor.rater(session, now(session)).study.protocol
     return _sound(sound_check(protocol))
 
 

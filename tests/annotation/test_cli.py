@@ -70,7 +70,7 @@ def ready(run: Run, tmp_path: Path) -> list[list[str]]:
 def rate(database: Database, codes: list[list[str]]) -> None:
     for number, (_, code) in enumerate(codes):
         with database.write() as session:
-            rater = access.authorise(session, access.enter(session, code, NOW))
+            rater = access.authorise(session, access.enter(session, code, NOW), NOW)
         rate_all(database, rater.id, lambda clip, role, n=number: (5, 5) if role == "anchor" else (2 + n, 4), NOW)
 
 
@@ -127,7 +127,7 @@ def test_codes_are_shown_once_and_stored_as_hashes(
     assert name == "R02"
     assert err == "Give each rater their code, for the page's tab Listening test. It is shown only now.\n"
     with database.write() as session:
-        assert access.authorise(session, access.enter(session, code, NOW)).pseudonym == "R02"
+        assert access.authorise(session, access.enter(session, code, NOW), NOW).pseudonym == "R02"
     stored = b"".join(path.read_bytes() for path in (tmp_path / "data").glob("musiceval.sqlite*"))
     for secret in (code, ready[0][1], ready[1][1]):
         assert secret.encode() not in stored
@@ -220,7 +220,7 @@ def test_a_study_without_answers_is_deleted_with_all_that_it_holds(
     run: Run, ready: list[list[str]], database: Database
 ) -> None:
     with database.write() as session:
-        rater = access.authorise(session, access.enter(session, ready[0][1], NOW))
+        rater = access.authorise(session, access.enter(session, ready[0][1], NOW), NOW)
         listening.about(session, rater, {}, NOW)
         listening.start(session, rater, NOW)
     assert run("delete", "one")[0] == 0
@@ -245,7 +245,7 @@ def test_a_backup_has_the_latest_ratings(run: Run, ready: list[list[str]], datab
 
 def test_close(run: Run, ready: list[list[str]], database: Database) -> None:
     with database.write() as session:
-        rater = access.authorise(session, access.enter(session, ready[0][1], NOW))
+        rater = access.authorise(session, access.enter(session, ready[0][1], NOW), NOW)
         listening.about(session, rater, {}, NOW)
         listening.start(session, rater, NOW)
     assert run("close", "one")[:2] == (0, "Batches closed: 1.\n")

@@ -1,10 +1,12 @@
 """The listening test's routes: requests that are none, failures, how often one may try, and the demo."""
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +20,7 @@ from annotation.material.files import CHANGED, MISSING
 from annotation.results.status import status
 from annotation.schema import Batch, Clip, Problem, Trial, Visit
 from annotation.session import listening
-from annotation.studies import clip_path, find_study
+from annotation.studies import VISIT_DAYS, clip_path, find_study
 from core.settings import Settings
 from tests.holding import held_by_another
 from tests.webapp.studies import CANARY, RemoteRater, SmallStudy, answer, make_study, rows
@@ -170,6 +172,40 @@ def test_a_database_that_others_hold_is_told_in_time(tmp_path: Path, monkeypatch
         assert busy.status_code == 503
     assert rater.rate(task).json()["outcome"] == "saved"
     stores.close()
+
+
+def test_a_clock_that_is_set_back_stops_nobody(stores: StudyStores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the clip in hand nor the visit, nor the lease: the only rater rates at once what they have heard."""
+    set_back = timedelta(0)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, zone: Any = None) -> datetime:
+            return datetime.now(zone) - set_back
+
+    monkeypatch.setattr("annotation.database.datetime", Clock)
+    study = make_study(stores.real.database, stores.real.data, stimuli=3, anchors=1, duration_s=1.0)
+    rater = RemoteRater(TestClient(Starlette(routes=[Mount("/listening", listening_app(stores))])), study.codes[0])
+    task = rater.begin()
+    assert rater.get(f"clip/{task['token']}").status_code == 200
+    set_back = timedelta(hours=1)
+    refused = rater.rate(task)
+    assert (refused.status_code, "cannot have been heard" in refused.json()["error"]) == (400, True)
+    time.sleep(task["duration_s"])
+    assert rater.rate(task).json()["outcome"] == "saved"
+    heard = rater.batch()
+    assert len(heard) >= 3
+    assert rater.place()["step"] in ("ready", "done")
+
+
+def test_a_visit_ends_after_a_while(database: Database, rater: RemoteRater) -> None:
+    visit = hashlib.sha256(rater.headers["Authorization"].removeprefix("Bearer ").encode()).hexdigest()
+    assert rater.get("place").status_code == 200
+    with database.write() as session:
+        mine = session.scalars(select(Visit).where(Visit.token_sha256 == visit)).one()
+        mine.began_at -= timedelta(days=VISIT_DAYS)
+    for said in (rater.get("place"), rater.post("start"), rater.get("sound-check")):
+        assert (said.status_code, said.json()) == (401, NOT_SIGNED_IN)
 
 
 def test_wrong_codes_are_limited_by_address(stores: StudyStores) -> None:
