@@ -106,7 +106,7 @@ class Bodies:
         wait_s = self._shares.take(visitor, n_bytes / max(most, 1))
         if wait_s:
             sentence = _ENOUGH.format(max(most, 0) // _MEGABYTE, math.ceil(wait_s / 3600))
-            await PlainTextResponse(sentence, 429, {"Retry-After": f"{wait_s:.0f}"})(scope, body.receive, send)
+            await PlainTextResponse(sentence, 429, {"Retry-After": str(math.ceil(wait_s))})(scope, body.receive, send)
             return
         self._announced += n_bytes
         try:

@@ -116,7 +116,7 @@ def clips_route(store: StudyStore) -> Route:
         except StudyError as error:
             return PlainTextResponse(str(error), 404)
         tag, address, asked = f'"{archive.tag}"', str(request.url), request.headers.get("range")
-        if asked is None:
+        if asked is None and request.method == "GET":
             first.setdefault(address, tag)
         elif request.headers.get("if-range", first.get(address)) != tag:
             asked = None  # it is another file than the one that is to go on

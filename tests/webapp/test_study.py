@@ -346,6 +346,17 @@ def test_an_answer_that_comes_late_takes_nothing_back(desk: Desk) -> None:
     assert not [part for part in (page.change, page.rater) if "value" in late[part]]
 
 
+def test_a_clip_whose_file_is_damaged_stands_on_the_page(database: Database, tmp_path: Path) -> None:
+    study = make_study(database, tmp_path, stimuli=2, raters=1)
+    clips = sorted((tmp_path / "studies" / study.name / "clips").iterdir())
+    page = lay_out(database, tmp_path).page
+    assert "No rater hears" not in str(page.open(study.name)[page.views["heading"]])
+    clips[0].write_bytes(b"")
+    shown = str(page.open(study.name)[page.views["heading"]])
+    assert "No rater hears 1 clip" in shown
+    assert clips[0].name in shown
+
+
 def test_no_handler_is_an_endpoint(database: Database, tmp_path: Path) -> None:
     with gr.Blocks() as app:
         build_study_tab(app, StudyStore(database, tmp_path), str)
