@@ -233,10 +233,10 @@ def status(study: str, as_json: bool) -> None:
     from annotation.session.exclusions import close_abandoned
     from annotation.studies import find_study
 
-    with _opened() as (database, _):
+    with _opened() as (database, data):
         close_abandoned(database, study)
         with database.read() as session:
-            found = status(session, find_study(session, study), now(session))
+            found = status(session, find_study(session, study), now(session), data)
     _print(found, as_json)
 
 
@@ -256,8 +256,8 @@ def export(study: str, output: Path, audio: bool) -> None:
     print(f"content {manifest.content_sha256}")
     if manifest.missing_audio:
         print(
-            f"! Clips whose audio is missing: {', '.join(manifest.missing_audio)}. They are in the tables, and not in "
-            "rated_clips.csv and musiceval/."
+            f"! Clips whose audio is missing, or is not what raters heard: {', '.join(manifest.missing_audio)}. They "
+            "are in the tables, and not in rated_clips.csv and musiceval/."
         )
 
 

@@ -19,19 +19,16 @@
 
 Clips go by their opaque names, raters by their pseudonyms; times are UTC. All files show one state of the
 database. A text that a spreadsheet would run as a formula has an apostrophe before it. Tables need no audio: a
-clip whose file is missing is in all of them but ``rated_clips.csv`` and ``musiceval/``, and the manifest names
-it. Without audio, ``rated_clips.csv`` leads to the study's folder; so a judge learns from it and
-``manifest.json`` alone.
+clip whose file is missing, or is not what raters heard, is in all of them but ``rated_clips.csv`` and
+``musiceval/``, and the manifest names it. Without audio, ``rated_clips.csv`` leads to the study's folder; so a judge
+learns from it and ``manifest.json`` alone.
 """
 
 import hashlib
-import io
 import json
 import platform
-import shutil
 import tempfile
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -42,7 +39,9 @@ import pandas as pd
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from annotation.archive import Archive
 from annotation.database import Database
+from annotation.material.files import ClipFile, clip_files
 from annotation.protocol import Protocol
 from annotation.results.ratings import ratings_table
 from annotation.results.reliability import reliability
@@ -51,7 +50,7 @@ from annotation.results.screening import screening
 from annotation.schema import Answer, Batch, Clip, Consent, Problem, Prompt, Rater, Response, Study, System, Trial
 from annotation.session.answers import QUESTIONS
 from annotation.session.exclusions import change_log, close_abandoned
-from annotation.studies import clip_path, find_study
+from annotation.studies import find_study
 from core import __version__
 from core.errors import StudyError
 from core.files import json_text, new_folder, sha256_of, write_atomically
@@ -61,7 +60,6 @@ from core.scales import Scales, keys
 
 _PACKAGES = ("numpy", "pandas", "scipy", "sqlalchemy", "soundfile", "soxr", "pyloudnorm")
 _CLIP_COLUMNS = ("duration_s", "loudness_lufs", "gain_db", "gain_lowered", "source_file", "source_sha256")
-_BLOCK_BYTES = 1_000_000
 # What exports have called practice clips from the first on; whoever reads them knows that word.
 _AS_EXPORTED = {"practice": "training"}
 
@@ -94,7 +92,7 @@ class ExportManifest:
     files: dict[str, str]
     content_sha256: str
     audio: bool
-    missing_audio: list[str]  # rated clips whose file is not there
+    missing_audio: list[str]  # rated clips whose file is not there, or not what was ingested
 
 
 def export(
@@ -123,64 +121,31 @@ def export(
     found = _find(database, data, study_name, at)
     with new_folder(folder) as unfinished:
         for name, clip in _write_tables(found, unfinished, audio).items():
-            shutil.copyfile(clip, unfinished / name)
+            (unfinished / name).write_bytes(clip.read()[0])
         files = {name: sha256_of(path) for name, path in sorted(_written(unfinished).items())}
         manifest = _manifest(found, files, at, audio)
         write_atomically(unfinished / MANIFEST, json_text(asdict(manifest)))
     return manifest
 
 
-def export_as_zip(
-    database: Database, data: Path, study_name: str, work: Path, at: datetime
-) -> tuple[str, Iterator[bytes]]:
-    """Return the name and the content of a ZIP of what `export` writes with the clips.
+def export_as_zip(database: Database, data: Path, study_name: str, work: Path, at: datetime) -> Archive:
+    """Return a ZIP of what `export` writes with the clips: the same bytes for one state of the study and one time.
 
-    It is made while it is read: the clips are neither copied nor held whole, and hashed as they pass; the manifest
-    comes last. Only the tables are written, into a folder in `work` that goes at the end. Raises as `export` does.
+    The clips are neither copied nor held; the manifest comes last. Raises as `export` does.
     """
     found = _find(database, data, study_name, at)
     name = f"{found.study.name}-{at:%Y%m%dT%H%M%SZ}-clips"
-    return f"{name}.zip", _zipped(found, name, work, at)
-
-
-def _zipped(found: "_Found", name: str, work: Path, at: datetime) -> Iterator[bytes]:
     with tempfile.TemporaryDirectory(dir=work) as folder:
         clips = _write_tables(found, Path(folder), audio=True)
-        sent, hashes = _Sent(), {}
-        with zipfile.ZipFile(sent, "w") as archive:
-            for place, path in sorted({**_written(Path(folder)), **clips}.items()):
-                digest = hashlib.sha256()
-                with path.open("rb") as source, archive.open(_entry(name, place, at), "w") as target:
-                    while block := source.read(_BLOCK_BYTES):
-                        digest.update(block)
-                        target.write(block)
-                        yield sent.take()
-                hashes[place] = digest.hexdigest()
-            manifest = _manifest(found, hashes, at, audio=True)
-            archive.writestr(_entry(name, MANIFEST, at), json_text(asdict(manifest)))
-        yield sent.take()
-
-
-def _entry(name: str, place: str, at: datetime) -> zipfile.ZipInfo:
-    return zipfile.ZipInfo(f"{name}/{place}", at.timetuple()[:6])  # stored as it is: clips hardly shrink
-
-
-class _Sent(io.RawIOBase):
-    """What a ZIP file is written into where it cannot be gone back in; `take` gives out what is new."""
-
-    def __init__(self) -> None:
-        self._new = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, block: Any) -> int:
-        self._new += block
-        return len(block)
-
-    def take(self) -> bytes:
-        new, self._new = bytes(self._new), bytearray()
-        return new
+        tables = {place: path.read_bytes() for place, path in _written(Path(folder)).items()}
+    members: dict[str, bytes | ClipFile] = {**tables, **clips}
+    members = {place: members[place] for place in sorted(members)}
+    hashes = {
+        place: content.digest().sha256 if isinstance(content, ClipFile) else hashlib.sha256(content).hexdigest()
+        for place, content in members.items()
+    }
+    members[MANIFEST] = json_text(asdict(_manifest(found, hashes, at, audio=True))).encode()
+    return Archive.of(name, members, at)
 
 
 @dataclass(frozen=True)
@@ -190,7 +155,7 @@ class _Found:
     study: Study
     tables: dict[str, pd.DataFrame]
     reliability: dict[str, Any]
-    audio: dict[str, Path]  # of the rated clips, by name
+    audio: dict[str, ClipFile]  # of the rated clips, by name
     missing: list[str]
 
 
@@ -207,22 +172,23 @@ def _find(database: Database, data: Path, study_name: str, at: datetime) -> _Fou
             "exclusions": change_log(session, study),
             **_records(session, study),
         }
+        files = clip_files(session, data.resolve(), study)
     results = Results.of(ratings, study.scales)
     checks = screening(ratings, study.protocol, study.scales)
     tables |= {"mos": results.clips, "systems": results.systems, "anchors": checks.anchors, "checks": checks.raters}
-    rated, missing = _with_audio(data, study, results.clips)
-    audio = {clip: clip_path(data.resolve(), study, clip) for clip in rated["clip"]}
+    rated, missing = _with_audio(files, results.clips)
+    audio = {clip: files[clip] for clip in rated["clip"]}
     return _Found(study, tables, reliability(ratings, study.scales).to_json(), audio, missing)
 
 
-def _write_tables(found: _Found, folder: Path, audio: bool) -> dict[str, Path]:
+def _write_tables(found: _Found, folder: Path, audio: bool) -> dict[str, ClipFile]:
     """Write all but the manifest and the clips; return the clips' files by their places, none without audio."""
     for name, table in found.tables.items():
         write_csv(table, folder / f"{name}.csv")
     write_atomically(folder / "reliability.json", json_text(found.reliability))
     mos, clips = found.tables["mos"], found.tables["clips"]
     rated = mos[mos["clip"].isin(found.audio)].reset_index(drop=True)
-    paths, places = found.audio, {}
+    paths, places = {clip: file.path for clip, file in found.audio.items()}, {}
     if audio:
         names = _write_release(folder / "musiceval", found.study.scales, {**found.tables, "mos": rated})
         places = {f"musiceval/wav/{wav}": found.audio[clip] for clip, wav in names.items()}
@@ -236,9 +202,9 @@ def _written(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
 
 
-def _with_audio(data: Path, study: Study, mos: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return the clips whose file is there, and the names of the others."""
-    there = mos["clip"].map(lambda clip: clip_path(data, study, clip).is_file()).astype(bool)
+def _with_audio(files: Mapping[str, ClipFile], mos: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the clips whose file is what was ingested, and the names of the others."""
+    there = mos["clip"].map(lambda clip: not files[clip].fault()).astype(bool)
     return mos[there].reset_index(drop=True), mos["clip"][~there].tolist()
 
 
@@ -374,7 +340,7 @@ def rated_clips(database: Database, data: Path, study_name: str) -> tuple[RatedC
     """Return the clips of a study that have valid ratings, in the order of their names.
 
     The scores are means of valid ratings, surplus ones left out. Beside them are the names of those that are left
-    out because their file is missing.
+    out because their file is missing or is not what was ingested.
     """
     close_abandoned(database, study_name)
     with database.read() as session:
@@ -385,11 +351,14 @@ def rated_clips(database: Database, data: Path, study_name: str) -> tuple[RatedC
                 f"No clip of the study {study.name!r} has a valid rating yet: ratings count when their batch "
                 "has ended and passed its checks."
             )
-        clips = _clips(session, study)
-    rated, missing = _with_audio(data, study, mos)
+        clips, files = _clips(session, study), clip_files(session, data, study)
+    rated, missing = _with_audio(files, mos)
     if rated.empty:
-        raise StudyError(f"The audio of all rated clips of the study {study.name!r} is missing. Put it back.")
-    audio = {clip: clip_path(data, study, clip) for clip in rated["clip"]}
+        raise StudyError(
+            f"The audio of all rated clips of the study {study.name!r} is missing, or is not what was ingested. "
+            "Put it back."
+        )
+    audio = {clip: files[clip].path for clip in rated["clip"]}
     return _rated_clips(rated, clips[clips["kind"] == "stimulus"], study.scales, audio), missing
 
 

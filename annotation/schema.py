@@ -162,6 +162,7 @@ class Clip(Base):
     name: Mapped[str] = mapped_column(unique=True)
     source_file: Mapped[str]  # as the manifest names it
     source_sha256: Mapped[str]
+    wav_sha256: Mapped[str | None]  # of the normalised file; None in an older study, until it is first sent
     duration_s: Mapped[float]
     loudness_lufs: Mapped[float | None]  # of the normalised file; None where there is nothing to measure
     gain_db: Mapped[float]

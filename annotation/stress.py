@@ -240,7 +240,8 @@ class _Rater:
     def agree(self) -> None:
         """Give consent, before the others are let loose."""
         with self.database.write() as session:
-            listening.about(session, authorise(session, self.visit), {}, datetime.now(UTC))
+            at = datetime.now(UTC)
+            listening.about(session, authorise(session, self.visit, at), {}, at)
 
     def rate_until(self, stop: Event) -> None:
         """Take what there is to rate, again and again."""
@@ -275,7 +276,7 @@ class _Rater:
         try:
             with self.database.write() as session:
                 at = datetime.now(UTC)
-                found = action(session, authorise(session, self.visit), at)
+                found = action(session, authorise(session, self.visit, at), at)
         except AccessError:
             self.notes.refused += 1
             return None

@@ -12,7 +12,7 @@ import math
 import re
 import secrets
 import unicodedata
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import bindparam, exists, func, select, update
@@ -44,6 +44,8 @@ CODE_GROUPS = 3
 CODE_GROUP_LENGTH = 4
 CODE_BITS = CODE_GROUPS * CODE_GROUP_LENGTH * math.log2(len(CODE_ALPHABET))
 MOST_RATERS = 1000
+MOST_VISITS = 10  # of a rater: further devices sign the oldest out
+VISIT_DAYS = 30
 _VISIT_BYTES = 32
 _SEEDS = 2**31
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -51,7 +53,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _OF_VISIT = (
     select(Rater)
     .join(Visit)
-    .where(Visit.token_sha256 == bindparam("visit"), Visit.ended_at.is_(None))
+    .where(Visit.token_sha256 == bindparam("visit"), Visit.ended_at.is_(None), Visit.began_at > bindparam("since"))
     .options(joinedload(Rater.study))
 )
 
@@ -261,15 +263,22 @@ def enter(session: Session, code: str, at: datetime) -> str:
 
 
 def open_visit(session: Session, rater: Rater, at: datetime) -> str:
-    """Sign a device in as a rater who needs no code, and return its visit token."""
+    """Sign a device in as a rater who needs no code, and return its visit token; only so many visits are kept."""
     token = secrets.token_urlsafe(_VISIT_BYTES)
     session.add(Visit(rater_id=rater.id, token_sha256=_hash(token), began_at=at))
+    session.flush()
+    newest = select(Visit.id).where(Visit.rater_id == rater.id).order_by(Visit.id.desc()).limit(MOST_VISITS)
+    session.execute(sql_delete(Visit).where(Visit.rater_id == rater.id, Visit.id.not_in(newest)))
     return token
 
 
-def authorise(session: Session, visit_token: str) -> Rater:
-    """Return the rater whose device asks, with their study; `AccessError` if no visit of the token runs."""
-    rater = session.scalar(_OF_VISIT, {"visit": _hash(visit_token)})
+def authorise(session: Session, visit_token: str, at: datetime) -> Rater:
+    """Return the rater whose device asks, with their study.
+
+    Raises `AccessError` if no visit of the token runs; after `VISIT_DAYS` it has ended.
+    """
+    since = at - timedelta(days=VISIT_DAYS)
+    rater = session.scalar(_OF_VISIT, {"visit": _hash(visit_token), "since": since})
     if rater is None:
         raise AccessError("You are not signed in. Enter your access code.")
     return rater

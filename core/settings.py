@@ -126,6 +126,9 @@ class Settings(BaseModel):
     reserve_mb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _setting(
         2000.0, "megabytes of the database's disk that uploads leave free, for ratings", "2000"
     )
+    visitor_mb: _Positive = _setting(
+        10_000.0, "megabytes that one visitor (an address) may upload in a day; less where the disk is small", "10000"
+    )
     reference_data: _Folder | None = _setting(None, "(tests only) folder of reference clips", "none")
     chromium: _Folder = _setting(Path("/usr/bin/chromium"), "(tests only) browser to use")
 
@@ -185,6 +188,11 @@ class Settings(BaseModel):
     def reserve_bytes(self) -> int:
         """What uploads leave free of the disk."""
         return int(self.reserve_mb * _MEGABYTE)
+
+    @property
+    def visitor_bytes(self) -> int:
+        """`visitor_mb` in bytes."""
+        return int(self.visitor_mb * _MEGABYTE)
 
 
 @dataclass(frozen=True)

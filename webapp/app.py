@@ -59,7 +59,9 @@ def build_app(pages: Starlette, settings: Settings) -> FastAPI:
     app.mount("/", pages)
     app.add_middleware(Login, administration=app.state.administration, audit=Audit(settings.data))
     app.add_middleware(Guard)
-    app.add_middleware(Bodies, max_bytes=settings.max_bytes, reserve_bytes=reserve_bytes)
+    app.add_middleware(
+        Bodies, max_bytes=settings.max_bytes, reserve_bytes=reserve_bytes, visitor_bytes=settings.visitor_bytes
+    )
     app.add_middleware(SecurityHeaders, framed_by_spaces=_on_space())
     return app
 

@@ -7,9 +7,12 @@
 - What is under way in all is bounded (503): large JSON in memory, uploads on the disk. Small bodies, as raters
   send them, are never refused for it.
 - Uploads leave a reserve of the disk free (507), so that ratings always have room.
+- One visitor uploads only so much in a day (429), as long as uploads are kept, and never more than half of what is
+  free at that moment: nobody fills the disk for the others. A visitor is an address, which nobody can invent.
 """
 
 import asyncio
+import math
 import shutil
 import tempfile
 from collections import Counter
@@ -20,6 +23,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from webapp.guard import RateLimit
+
 UPLOAD = "/gradio_api/upload"
 TOOL = "/gradio_api/mcp/"
 TOOL_CLIP_BYTES = 8_000_000  # in base64; 45 s of 16 bits in stereo. What is larger is uploaded first
@@ -29,23 +34,30 @@ SMALL_BYTES = 64_000
 EACH_MEGABYTE_S = 30.0
 MOST_JSON_IN_FLIGHT = 64_000_000
 UPLOADS_IN_FLIGHT = 20  # of the largest clip's size
+DAY_S = 86_400.0
+EACH_FILE_BYTES = 10_000  # that a file takes of the disk beside its content, in a folder of its own
 _FILES_AT_ONCE = 5  # that an upload may hold of the largest size
 _MEGABYTE = 1_000_000
+_FILE = b"filename="
 _AGAIN = {"Retry-After": "5"}
 _LARGE = "The request is larger than what can be scored at once."
 _FULL = "The disk of this server is full. Nothing can be uploaded until whoever runs it makes room."
+_ENOUGH = "One visitor may upload {:,} MB a day here. Wait {} h, or upload less."
 _PARTS = "The request has more parts than the pages send."
 
 
 class Bodies:
     """ASGI middleware that bounds the body of each request; the largest clip has `max_bytes`.
 
-    Uploads leave `reserve_bytes` free of the disk that has the temporary folder.
+    Uploads leave `reserve_bytes` free of the disk that has the temporary folder, and are `visitor_bytes` at most of
+    each visitor in a day.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, reserve_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, reserve_bytes: int, visitor_bytes: int) -> None:
         self.app = app
         self._reserve_bytes = reserve_bytes
+        self._visitor_bytes = visitor_bytes
+        self._shares = RateLimit(1, DAY_S)  # of what a visitor may upload
         self._announced = 0  # bytes of the uploads under way
         self._largest = {
             UPLOAD: _FILES_AT_ONCE * max_bytes + MOST_BYTES,
@@ -79,19 +91,30 @@ class Bodies:
         if n_bytes > self._largest.get(scope["path"], MOST_BYTES):
             return PlainTextResponse(_LARGE, 413)
         kind = "upload" if scope["path"] == UPLOAD else "json"
-        if kind == "upload" and _free_bytes() - self._announced - n_bytes < self._reserve_bytes:
+        if kind == "upload" and self._room() < n_bytes:
             return PlainTextResponse(_FULL, 507)
         if n_bytes > SMALL_BYTES and self._in_flight[kind] + n_bytes > self._most[kind]:
             return PlainTextResponse("Too much is being sent to this server. Try again in a moment.", 503, _AGAIN)
         return None
 
+    def _room(self) -> int:
+        return _free_bytes() - self._announced - self._reserve_bytes
+
     async def _upload(self, scope: Scope, body: "_Body", send: Send) -> None:
         n_bytes = int(Headers(scope=scope).get("content-length", 0))
+        most, visitor = min(self._visitor_bytes, self._room() // 2), (scope.get("client") or ("",))[0]
+        wait_s = self._shares.take(visitor, n_bytes / max(most, 1))
+        if wait_s:
+            sentence = _ENOUGH.format(max(most, 0) // _MEGABYTE, math.ceil(wait_s / 3600))
+            await PlainTextResponse(sentence, 429, {"Retry-After": str(math.ceil(wait_s))})(scope, body.receive, send)
+            return
         self._announced += n_bytes
         try:
             await self._pass_on(scope, body, send)
         finally:
             self._announced -= n_bytes
+            stored = body.received + EACH_FILE_BYTES * body.files
+            self._shares.correct(visitor, (stored - n_bytes) / max(most, 1))
 
     async def _pass_on(self, scope: Scope, body: "_Body", send: Send) -> None:
         started = False
@@ -141,6 +164,7 @@ class _Body:
 
     def __init__(self, receive: Receive, in_flight: Counter[str], kind: str) -> None:
         self.received = 0
+        self.files = 0  # of an upload, by the form's fields
         self.late = False
         self._receive = receive
         self._in_flight = in_flight
@@ -160,11 +184,13 @@ class _Body:
         except TimeoutError:
             self.late = True
             return {"type": "http.disconnect"}
-        self._count(len(message.get("body", b"")))
+        self._count(message.get("body", b""))
         self._whole = not message.get("more_body", False)
         return message
 
-    def _count(self, n_bytes: int) -> None:
+    def _count(self, piece: bytes) -> None:
+        n_bytes = len(piece)
+        self.files += piece.count(_FILE)
         before, self.received = self.received, self.received + n_bytes
         self._in_flight[self._kind] += n_bytes
         if self.received // _MEGABYTE > before // _MEGABYTE:

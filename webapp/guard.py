@@ -67,15 +67,15 @@ def _refusal(scope: Scope) -> PlainTextResponse | None:
 class RateLimit:
     """A limit on the attempts of each client: `burst` at once, then one more every `refill_s` seconds.
 
-    `clock` gives seconds that never run backwards. With more than `most_clients` known, those that owe
-    nothing are forgotten.
+    What counts for several, or for a part of one, costs as much. `clock` gives seconds that never run backwards. With
+    more than `most_clients` known, those that owe nothing are forgotten.
     """
 
     def __init__(
         self, burst: int, refill_s: float, clock: Callable[[], float] = time.monotonic, most_clients: int = 10_000
     ) -> None:
         self._refill_s = refill_s
-        self._most_owed_s = (burst - 1) * refill_s
+        self._most_owed_s = burst * refill_s
         self._clock = clock
         self._most_clients = most_clients
         self._paid_at: dict[str, float] = {}
@@ -84,18 +84,24 @@ class RateLimit:
     def __len__(self) -> int:
         return len(self._paid_at)
 
-    def take(self, client: str) -> float:
+    def take(self, client: str, cost: float = 1.0) -> float:
         """Make an attempt from an address; return 0 if it is allowed, else the seconds to wait."""
         with self._lock:
             now = self._clock()
             if len(self._paid_at) > self._most_clients:
                 self._paid_at = {who: at for who, at in self._paid_at.items() if at > now}
             key = subscriber(client)
-            owed_s = max(self._paid_at.get(key, now) - now, 0.0)
+            owed_s = max(self._paid_at.get(key, now) - now, 0.0) + cost * self._refill_s
             if owed_s > self._most_owed_s:
                 return owed_s - self._most_owed_s
-            self._paid_at[key] = now + owed_s + self._refill_s
+            self._paid_at[key] = now + owed_s
             return 0.0
+
+    def correct(self, client: str, cost: float) -> None:
+        """Let an attempt that was allowed have cost so much more, or less than nothing more."""
+        key = subscriber(client)
+        with self._lock:
+            self._paid_at[key] = self._paid_at.get(key, self._clock()) + cost * self._refill_s
 
 
 def subscriber(client: str) -> str:

@@ -33,6 +33,7 @@ from starlette.responses import JSONResponse, Response
 
 from annotation import studies
 from annotation.database import Database, now
+from annotation.material.files import ClipFile
 from annotation.schema import Rater
 from annotation.session import listening
 from annotation.session.answers import CONSENT, QUESTIONS, Reply
@@ -58,7 +59,7 @@ _DEMO_SIGN = "demo."
 _NO_VISIT = "You are not signed in. Enter your access code."
 _TOO_OFTEN = "Too many attempts. Wait {} s, then try again."
 _MISFIT = "The request is not what the page would send."
-_MISSING = "This clip cannot be played: its file is missing on the server. It is left out, and the next one comes."
+_LOST = "That clip could not be played: its file on the server is damaged. It is left out; here is the next one."
 _UNEXPECTED = "Something went wrong on the server; it has been logged there. Try again."
 # What the rules of the listening test refuse. That nobody is signed in is 401, and told apart below.
 _STATUS = {AccessError: 404, RatingError: 400, BusyError: 503, StudyError: 409}
@@ -212,15 +213,20 @@ class _Visitor:
     def write(self) -> Iterator[tuple[Session, Rater, datetime]]:
         with self.store.database.write() as session:
             at = now(session)
-            yield session, self.rater(session), at
+            yield session, self.rater(session, at), at
 
     def look(self, action: Callable[[Session, Rater, datetime], T]) -> T:
         """Do what as a rule only reads, without waiting for others."""
-        return self.store.database.look(lambda session: action(session, self.rater(session), now(session)))
 
-    def rater(self, session: Session) -> Rater:
+        def seen(session: Session) -> T:
+            at = now(session)
+            return action(session, self.rater(session, at), at)
+
+        return self.store.database.look(seen)
+
+    def rater(self, session: Session, at: datetime) -> Rater:
         try:
-            return studies.authorise(session, self.visit)
+            return studies.authorise(session, self.visit, at)
         except AccessError as error:
             _refuse(401, str(error))
 
@@ -312,21 +318,27 @@ def _problem(visitor: _Signed, body: _Problem) -> Response:
 
 @_routes.get("/clip/{token}")
 def _clip(visitor: _Signed, token: str) -> Response:
-    """Send the clip of a trial, whole; that it was sent is noted when its bytes are there."""
+    """Send the clip of a trial, whole, if it is what was ingested; that it was sent is noted when its bytes are there.
+
+    Where it is not, the trial is let go, and the study's status says so.
+    """
     with visitor.store.database.read() as session:
-        rater = visitor.rater(session)
-        sound = listening.clip_to_send(session, rater, token, now(session))
-        path = studies.clip_path(visitor.store.data, rater.study, sound.name)
+        at = now(session)
+        rater = visitor.rater(session, at)
+        sound = listening.clip_to_send(session, rater, token, at)
+        file = ClipFile.of(visitor.store.data, rater.study, sound.name, sound.sha256, sound.duration_s)
     try:
-        wav = path.read_bytes()
-    except FileNotFoundError as error:
-        _LOG.error("the file of clip %s is missing", sound.name)
+        wav, digest = file.read()
+    except BusyError:
+        raise
+    except StudyError as error:
+        _LOG.error("clip %s: %s", sound.name, error)
         with visitor.write() as (session, rater, at):
-            listening.lose(session, rater, token, at)
-        raise AccessError(_MISSING) from error
-    if not sound.served:
+            listening.lose(session, rater, token, str(error), at)
+        raise HTTPException(410, _LOST) from error
+    if not sound.served or sound.sha256 is None:
         with visitor.write() as (session, rater, at):
-            listening.serve(session, rater, token, at)
+            listening.serve(session, rater, token, at, digest.sha256)
     return _sound(wav)
 
 
@@ -336,7 +348,7 @@ def _sound_check(visitor: _Signed) -> Response:
     from annotation.material.demo_study import sound_check  # late, as in `StudyStores.demo`
 
     with visitor.store.database.read() as session:
-        protocol = visitor.rater(session).study.protocol
+        protocol = visitor.rater(session, now(session)).study.protocol
     return _sound(sound_check(protocol))
 
 

@@ -271,7 +271,7 @@ class StudyPage:
         if not names:
             return shown
         name = current if current in names else names[0]
-        found = overview(self._store.database, name)
+        found = overview(self._store.database, name, data=self._store.data)
         raters = [rater.rater for rater in found.status.raters]
         unchosen = {} if name == before else {"value": None}
         return {

@@ -15,6 +15,7 @@ Anchors must not be known by anything but the music. They go through the same fo
 those of the clips; so the clips come first. What still differs is said in `IngestReport.parity`.
 """
 
+import hashlib
 import math
 import secrets
 from collections.abc import Callable
@@ -274,10 +275,10 @@ def add_clip(
     `StudyError` if the file cannot be written.
     """
     name = secrets.token_hex(_NAME_BYTES)
-    path = clip_path(data, study, name)
+    path, wav = clip_path(data, study, name), to_wav(sound.samples, sound.sample_rate_hz)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, to_wav(sound.samples, sound.sample_rate_hz), durable=True)
+        write_atomically(path, wav, durable=True)
     except OSError as error:
         raise StudyError(f"The clip cannot be written to the data folder: {error.strerror}.") from error
     with database.write() as session:
@@ -296,6 +297,7 @@ def add_clip(
                 name=name,
                 source_file=entry.file,
                 source_sha256=source_sha256,
+                wav_sha256=hashlib.sha256(wav).hexdigest(),
                 duration_s=sound.duration_s,
                 loudness_lufs=sound.loudness_lufs,
                 gain_db=sound.gain_db,

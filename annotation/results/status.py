@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from annotation.database import Database, now
+from annotation.material.files import CHANGED, MISSING, clip_files
 from annotation.protocol import Protocol
 from annotation.results import Figure, Table
 from annotation.results.progress import Progress, progress
@@ -34,7 +36,8 @@ from annotation.session.exclusions import (
     possible_changes,
 )
 from annotation.studies import find_study, shown_time
-from core.errors import shown_name
+from core.errors import counted, shown_name
+from core.files import first_of
 from core.scales import keys
 
 _MOST_PROBLEMS = 20  # that a terminal shows
@@ -130,6 +133,7 @@ class Status:
     checks: Checks
     raters: list[RaterStatus]
     problems: list[ClipProblem]
+    faults: list[str]  # of the clips' files, in a sentence
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``status --json`` prints."""
@@ -165,7 +169,7 @@ class Status:
         """Put the status into words for a terminal."""
         lines = [f"Study {self.study}, {shown_time(self.at)}", ""]
         lines += [f"{figure.name:<9} {figure.say(self)}" for figure in FIGURES]
-        lines += [f"! {sentence}" for sentence in (*self.progress.shortage, *self.progress.notes)]
+        lines += [f"! {sentence}" for sentence in (*self.faults, *self.progress.shortage, *self.progress.notes)]
         if self.raters:
             lines += ["", self.raters_table.text()]
         if self.problems:
@@ -215,12 +219,12 @@ FIGURES: tuple[Figure[Status], ...] = (
 )
 
 
-def status(session: Session, study: Study, at: datetime) -> Status:
-    """Gather how a study stands at a time, which decides which leases run."""
-    return _status(session, study, at, listening_signs(ratings_table(session, study), keys(study.scales)))
+def status(session: Session, study: Study, at: datetime, data: Path | None = None) -> Status:
+    """Gather how a study stands at a time, which decides which leases run; with a data folder, its files too."""
+    return _status(session, study, at, listening_signs(ratings_table(session, study), keys(study.scales)), data)
 
 
-def _status(session: Session, study: Study, at: datetime, signs: pd.DataFrame) -> Status:
+def _status(session: Session, study: Study, at: datetime, signs: pd.DataFrame, data: Path | None) -> Status:
     return Status(
         study.name,
         at.isoformat(),
@@ -229,6 +233,7 @@ def _status(session: Session, study: Study, at: datetime, signs: pd.DataFrame) -
         _checks(session, study),
         _raters(session, study, at, dict(zip(signs["rater"], signs["flags"], strict=True))),
         _problems(session, study),
+        _faults(session, study, data) if data else [],
     )
 
 
@@ -328,6 +333,20 @@ def _problems(session: Session, study: Study) -> list[ClipProblem]:
     ]
 
 
+def _faults(session: Session, study: Study, data: Path) -> list[str]:
+    """Name the clips that raters cannot hear; those that could not be sent are hashed, of all others the length."""
+    lost = select(Clip.name).join(Trial).join(Problem).where(Problem.comment.in_((MISSING, CHANGED)))
+    reported = set(session.scalars(lost.where(Clip.study_id == study.id)))
+    files = clip_files(session, data, study).items()
+    wrong = [name for name, file in files if not file.looks_right() or (name in reported and file.fault())]
+    if not wrong:
+        return []
+    return [
+        f"No rater hears {counted(len(wrong), 'clip')}, of which the file is missing or is not what was ingested: "
+        f"{first_of([f'{name}.wav' for name in wrong])}. Put it back into studies/{study.name}/clips from a copy."
+    ]
+
+
 @dataclass(frozen=True)
 class Overview:
     """How a study stands, what it has found out, and what can be excluded or restored: all of one moment."""
@@ -354,8 +373,8 @@ def studies_table(session: Session) -> Table:
     return Table("Studies", ("Study", "Created", "Clips", "Raters", "Answers", ""), rows)
 
 
-def overview(database: Database, study_name: str, at: datetime | None = None) -> Overview:
-    """End abandoned batches, then gather all figures of a study."""
+def overview(database: Database, study_name: str, at: datetime | None = None, data: Path | None = None) -> Overview:
+    """End abandoned batches, then gather all figures of a study; with a data folder, look at its files too."""
     close_abandoned(database, study_name, at)
     with database.read() as session:
         study = find_study(session, study_name)
@@ -364,7 +383,7 @@ def overview(database: Database, study_name: str, at: datetime | None = None) ->
         at = now(session) if at is None else at
         return Overview(
             study.demo,
-            _status(session, study, at, signs),
+            _status(session, study, at, signs, data),
             Results.of(ratings, study.scales),
             reliability(ratings, study.scales, signs),
             screening(ratings, study.protocol, study.scales),

@@ -28,7 +28,6 @@ from annotation.session.answers import MAX_COMMENT_LENGTH, Reply, check_reply, c
 from annotation.session.exclusions import close, close_left_out, close_stale
 from core.errors import AccessError, RatingError
 
-MISSING = "The file of this clip is missing on the server."
 DEFAULT_OVERHEAD_S = 15.0  # that a trial takes besides the clip, until the rater's own is known
 
 
@@ -61,6 +60,7 @@ _TRIAL = (
         Batch.state.label("batch_state"),
         Batch.lease_until,
         Clip.name,
+        Clip.wav_sha256,
         Clip.duration_s,
         Clip.expected,
         Clip.explanation,
@@ -100,6 +100,7 @@ _RESPOND, _SCORE = insert(Response), insert(Rating)
 _RATED = update(Trial).where(Trial.id == bindparam("trial")).values(state="rated")
 _SHOWN = update(Trial).where(Trial.id == bindparam("trial")).values(shown_at=bindparam("at"))
 _SERVED = update(Trial).where(Trial.id == bindparam("trial")).values(served_at=bindparam("at"))
+_HASHED = update(Clip).where(Clip.name == bindparam("clip")).values(wav_sha256=bindparam("sha256"))
 _LEASE = update(Batch).where(Batch.id == bindparam("batch")).values(lease_until=bindparam("until"))
 
 
@@ -122,6 +123,8 @@ class Sound(NamedTuple):
 
     trial_id: int
     name: str  # of the clip, which says nothing
+    sha256: str | None  # of its file; None: not known yet
+    duration_s: float
     served: bool  # it was sent before
 
 
@@ -200,14 +203,19 @@ def clip_to_send(session: Session, rater: Rater, token: str, at: datetime) -> So
     leased = trial.state == "open" and trial.batch_state == "open" and trial.lease_until > at
     if not leased or trial.ahead > 1:
         raise _refusal()
-    return Sound(trial.id, trial.name, trial.served_at is not None)
+    return Sound(trial.id, trial.name, trial.wav_sha256, trial.duration_s, trial.served_at is not None)
 
 
-def serve(session: Session, rater: Rater, token: str, at: datetime) -> str:
-    """Note that a clip is sent, and return its name; raises as `clip_to_send` does."""
+def serve(session: Session, rater: Rater, token: str, at: datetime, sha256: str | None = None) -> str:
+    """Note that a clip is sent, and the hash of its file where that is not known; return its name.
+
+    Raises as `clip_to_send` does.
+    """
     sound = clip_to_send(session, rater, token, at)
     if not sound.served:
         session.connection().execute(_SERVED, {"trial": sound.trial_id, "at": at})
+    if sound.sha256 is None and sha256:
+        session.connection().execute(_HASHED, {"clip": sound.name, "sha256": sha256})
     return sound.name
 
 
@@ -257,11 +265,11 @@ def problem(session: Session, rater: Rater, token: str, comment: str, at: dateti
     return _inside(session, rater, trial.batch_id, trial.number, at)
 
 
-def lose(session: Session, rater: Rater, token: str, at: datetime) -> None:
-    """Let go of a trial whose file is missing, and note it as a problem; raises as `serve` does."""
+def lose(session: Session, rater: Rater, token: str, fault: str, at: datetime) -> None:
+    """Let go of a trial whose file has a fault, and note it as a problem; raises as `serve` does."""
     trial = _own_trial(session, rater, token)
     if trial.state == "open" and trial.batch_state == "open":
-        _give_up(session, trial, rater, MISSING, at)
+        _give_up(session, trial, rater, fault, at)
 
 
 def _give_up(session: Session, row: Any, rater: Rater, comment: str, at: datetime) -> None:

@@ -86,7 +86,7 @@ def ready(run: Run, prepared: tuple[Path, list[list[str]]], tmp_path: Path) -> l
 def rate(database: Database, codes: list[list[str]]) -> None:
     for number, (_, code) in enumerate(codes):
         with database.write() as session:
-            rater = access.authorise(session, access.enter(session, code, NOW))
+            rater = access.authorise(session, access.enter(session, code, NOW), NOW)
         rate_all(database, rater.id, lambda clip, role, n=number: (5, 5) if role == "anchor" else (2 + n, 4), NOW)
 
 
@@ -143,7 +143,7 @@ def test_codes_are_shown_once_and_stored_as_hashes(
     assert name == "R02"
     assert err == "Give each rater their code, for the page's tab Listening test. It is shown only now.\n"
     with database.write() as session:
-        assert access.authorise(session, access.enter(session, code, NOW)).pseudonym == "R02"
+        assert access.authorise(session, access.enter(session, code, NOW), NOW).pseudonym == "R02"
     stored = b"".join(path.read_bytes() for path in (tmp_path / "data").glob("musiceval.sqlite*"))
     for secret in (code, ready[0][1], ready[1][1]):
         assert secret.encode() not in stored
@@ -172,7 +172,11 @@ def test_export(run: Run, ready: list[list[str]], database: Database, tmp_path: 
     (gone,) = (clip for clip in clips if clip.stem == names[0])
     gone.unlink()
     code, out, _ = run("export", "one", "-o", "audio", "--audio")
-    assert (code, out.splitlines()[2].startswith(f"! Clips whose audio is missing: {names[0]}.")) == (0, True)
+    assert (code, f"not what raters heard: {names[0]}. They are in the tables" in out.splitlines()[2]) == (0, True)
+    assert (
+        f"! No rater hears 1 clip, of which the file is missing or is not what was ingested: {gone.name}."
+        in (run("status", "one")[1])
+    )
     assert len(list((tmp_path / "audio" / "musiceval" / "wav").iterdir())) == 5
     code, _, err = run("export", "one", "-o", "out")
     assert (code, err) == (2, 'python -m annotation: "out" has something in it. Give a new folder.\n')
@@ -232,7 +236,7 @@ def test_a_study_without_answers_is_deleted_with_all_that_it_holds(
     run: Run, ready: list[list[str]], database: Database
 ) -> None:
     with database.write() as session:
-        rater = access.authorise(session, access.enter(session, ready[0][1], NOW))
+        rater = access.authorise(session, access.enter(session, ready[0][1], NOW), NOW)
         listening.about(session, rater, {}, NOW)
         listening.start(session, rater, NOW)
     assert run("delete", "one")[0] == 0
@@ -257,7 +261,7 @@ def test_a_backup_has_the_latest_ratings(run: Run, ready: list[list[str]], datab
 
 def test_close(run: Run, ready: list[list[str]], database: Database) -> None:
     with database.write() as session:
-        rater = access.authorise(session, access.enter(session, ready[0][1], NOW))
+        rater = access.authorise(session, access.enter(session, ready[0][1], NOW), NOW)
         listening.about(session, rater, {}, NOW)
         listening.start(session, rater, NOW)
     assert run("close", "one")[:2] == (0, "Batches closed: 1.\n")

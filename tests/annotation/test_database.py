@@ -1,5 +1,6 @@
 """The database as it is opened: durable, migrated, append-only where it must be, SQLite alone."""
 
+import contextlib
 import json
 import sqlite3
 import threading
@@ -27,7 +28,7 @@ from annotation.schema import Base, Rater, Study
 from annotation.session import listening
 from annotation.session.exclusions import change_log, possible_changes
 from annotation.studies import authorise, find_study
-from core.errors import BusyError, StudyError
+from core.errors import BusyError, RatingError, StudyError
 from core.scales import MUSICEVAL, keys
 from tests.annotation.rooms import NOW, said
 from tests.holding import held_by_another
@@ -188,25 +189,58 @@ def test_what_has_to_write_after_all_does_so_once(database: Database) -> None:
         assert session.query(Study).count() == 1
 
 
-def test_time_never_runs_back(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that is set back by an hour goes on from where it was, at its pace; readers read the same."""
+class Clock(datetime):
+    """The machine's clock, which somebody sets."""
 
-    class Clock(datetime):
-        shown = NOW
+    shown = NOW
 
-        @classmethod
-        def now(cls, _zone: Any = None) -> datetime:
-            return cls.shown
+    @classmethod
+    def now(cls, _zone: Any = None) -> datetime:
+        return cls.shown
 
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
     monkeypatch.setattr(database_module, "datetime", Clock)
+    return Clock
+
+
+def test_time_never_runs_back(database: Database, clock: type[Clock]) -> None:
+    """A clock that is set back by an hour goes on from where it was, at its pace; readers read the same."""
     read = []
     for minutes in (0, 10, -50, -49, -45, 200):
-        Clock.shown = NOW + timedelta(minutes=minutes)
+        clock.shown = NOW + timedelta(minutes=minutes)
         with database.write() as session:
             read.append(database_module.now(session))
         with database.read() as session:
-            assert database_module.now(session) == read[-1]
+            assert abs(database_module.now(session) - read[-1]) < timedelta(seconds=1)
     assert [(at - NOW) // timedelta(minutes=1) for at in read] == [0, 10, 10, 11, 15, 260]
+
+
+def test_time_goes_on_where_nothing_is_written(
+    database: Database, clock: type[Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a rater who is refused again and again, after the clock was set back by an hour."""
+    passed_s = 1000.0
+    monkeypatch.setattr("annotation.database.time.monotonic", lambda: passed_s)
+    clock.shown = NOW
+    with database.write() as session:
+        first = database_module.now(session)
+    read = []
+    for seconds in (2, 5, 11):
+        clock.shown = NOW - timedelta(hours=1) + timedelta(seconds=seconds)
+        passed_s = 1000.0 + seconds
+        with contextlib.suppress(RatingError), database.write() as session:
+            read.append(database_module.now(session))
+            raise RatingError("not yet")
+    assert [(at - first).total_seconds() for at in read] == [2, 5, 11]
+    again = Database(str(database._engine.url))  # another process, which knows the clock and the database alone
+    with again.write() as session:
+        assert database_module.now(session) == first
+    passed_s, clock.shown = 1020.0, NOW - timedelta(hours=1) + timedelta(seconds=20)
+    with database.write() as session:  # what the other wrote does not count twice
+        assert (database_module.now(session) - first).total_seconds() == 20
+    again.close()
 
 
 def test_a_backup_is_whole_while_others_write(database: Database, tmp_path: Path) -> None:
@@ -256,6 +290,102 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         Database(f"sqlite:///{tmp_path / 'a.sqlite'}")
 
 
+def full(file: Path, n_bytes: int = 2_000_000) -> Path:
+    """Make a database of about so many bytes."""
+    database = Database(f"sqlite:///{file}")
+    with database.write() as session:
+        session.add_all(study(f"{number}{'x' * 1000}") for number in range(n_bytes // 2200))
+    database.close()
+    return file
+
+
+def damage(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    third = len(content) // 3
+    content[third : 2 * third] = bytes(third)
+    file.write_bytes(content)
+
+
+def test_a_damaged_database_is_told(tmp_path: Path) -> None:
+    file = full(tmp_path / "a.sqlite")
+    damage(file)
+    before = file.read_bytes()
+    with pytest.raises(StudyError, match=r'"a\.sqlite" is damaged.*backup'):
+        Database(f"sqlite:///{file}")
+    assert file.read_bytes() == before
+
+
+def test_a_database_that_is_cut_short_is_told(tmp_path: Path) -> None:
+    file = full(tmp_path / "a.sqlite")
+    with file.open("r+b") as content:
+        content.truncate(file.stat().st_size // 2)
+    with pytest.raises(StudyError, match=r'"a\.sqlite" is damaged'):
+        Database(f"sqlite:///{file}")
+
+
+def test_a_large_database_is_looked_through_for_so_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who meets damage that was not come to says the same."""
+    monkeypatch.setattr(database_module, "CHECKED_S", 0.0)
+    monkeypatch.setattr(database_module, "_STEPS", 1)
+    file = full(tmp_path / "a.sqlite")
+    damage(file)
+    database = Database(f"sqlite:///{file}")
+    for way in (database.read, database.write):
+        with pytest.raises(StudyError, match="is damaged"), way() as session:
+            session.query(Study).all()
+    with pytest.raises(StudyError, match="is damaged"):
+        database.backup(tmp_path / "copy.sqlite")
+    assert not list(tmp_path.glob("copy*"))
+    database.close()
+
+
+def test_an_emptied_database_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
+    file = full(tmp_path / "a.sqlite", 10_000)
+    file.write_bytes(b"")
+    with pytest.raises(StudyError, match="is an empty file"):
+        Database(f"sqlite:///{file}")
+    assert file.stat().st_size == 0
+    file.unlink()
+    with pytest.raises(StudyError, match="was here and is gone"):
+        Database(f"sqlite:///{file}")
+    assert not file.exists()
+    for path in tmp_path.glob("a.sqlite-*"):
+        path.unlink()
+    Database(f"sqlite:///{file}").close()
+
+
+def test_a_database_that_another_process_makes_is_waited_for(tmp_path: Path) -> None:
+    file = full(tmp_path / "a.sqlite", 10_000)
+    whole, place = file.read_bytes(), tmp_path / "b.sqlite"
+    place.write_bytes(b"")
+    making = threading.Timer(0.2, lambda: place.write_bytes(whole))
+    making.start()
+    database = Database(f"sqlite:///{place}")
+    with database.read() as session:
+        assert session.query(Study).count() > 0
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("UPDATE alembic_version SET version_num = '0099'", "of a newer version of MusicEval"),
+        ("UPDATE alembic_version SET version_num = '*'", "of a newer version of MusicEval"),
+        ("DELETE FROM alembic_version", "of another program"),
+        ("DROP TABLE alembic_version", "of another program"),
+    ],
+)
+def test_a_database_of_others_is_left_alone(tmp_path: Path, change: str, message: str) -> None:
+    file = full(tmp_path / "a.sqlite", 10_000)
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(change)
+        before = list(connection.iterdump())
+    with pytest.raises(StudyError, match=message):
+        Database(f"sqlite:///{file}")
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        assert list(connection.iterdump()) == before
+
+
 def test_partial_indexes_hold_on_other_dialects_too() -> None:
     indexes = [index for table in Base.metadata.tables.values() for index in table.indexes if index.unique]
     for index in indexes:
@@ -300,13 +430,13 @@ def test_an_old_study_says_the_same(old: Database, name: str) -> None:
 def test_an_old_rater_goes_on_in_the_middle_of_a_batch(old: Database) -> None:
     expected = OLD["open"]
     with old.write() as session:
-        rater = authorise(session, expected["visit"])
-        step = listening.current_step(session, rater, datetime.fromisoformat(expected["at"]))
+        at = datetime.fromisoformat(expected["at"])
+        step = listening.current_step(session, authorise(session, expected["visit"], at), at)
         assert step.task == listening.Task(**expected["task"])
     for now in expected["steps"]:
         answered_at = datetime.fromisoformat(now["answered_at"])
         with old.write() as session:
-            rater = authorise(session, expected["visit"])
+            rater = authorise(session, expected["visit"], answered_at)
             assert step.task is not None
             assert [step.task.token, step.task.position] == [now["token"], now["position"]]
             shown_at = answered_at - timedelta(seconds=step.task.duration_s + 5)

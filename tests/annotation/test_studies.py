@@ -99,7 +99,7 @@ def test_invite_numbers_on(database: Database, study: Study) -> None:
     with database.write() as session:
         for pseudonym, code in invited:
             visit = studies.enter(session, code, NOW)
-            assert studies.authorise(session, visit).pseudonym == pseudonym
+            assert studies.authorise(session, visit, NOW).pseudonym == pseudonym
         stored = {rater.code_sha256 for rater in session.query(Rater)}
     assert stored == {studies.hash_code(code) for _, code in invited}
 
@@ -117,10 +117,10 @@ def test_a_new_code_ends_the_old_one(database: Database, study: Study) -> None:
         visits = [studies.enter(session, code, NOW) for code in (old, other)]
         new = studies.renew(session, study, "R01", later)
     with database.write() as session:
-        assert studies.authorise(session, studies.enter(session, new, later)).pseudonym == "R01"
-        assert studies.authorise(session, visits[1]).pseudonym == "R02"
+        assert studies.authorise(session, studies.enter(session, new, later), later).pseudonym == "R01"
+        assert studies.authorise(session, visits[1], later).pseudonym == "R02"
         with pytest.raises(AccessError):
-            studies.authorise(session, visits[0])
+            studies.authorise(session, visits[0], later)
         with pytest.raises(AccessError):
             studies.enter(session, old, later)
         assert session.query(Visit).order_by(Visit.id).first().ended_at == later
@@ -148,22 +148,46 @@ def test_a_code_opens_visits_of_its_rater_and_leaving_ends_one(room: Room) -> No
         here, there = (studies.enter(session, CODE, NOW) for _ in range(2))
         assert here != there
         for visit in (here, there):
-            rater = studies.authorise(session, visit)
+            rater = studies.authorise(session, visit, NOW)
             assert (rater.id, rater.study.name) == (room.rater_ids[1], "room")
         studies.leave(session, here, NOW + timedelta(minutes=1))
         studies.leave(session, here, NOW + timedelta(minutes=2))
         studies.leave(session, "nobody's", NOW)
     with room.database.read() as session:
-        assert studies.authorise(session, there).id == room.rater_ids[1]
+        assert studies.authorise(session, there, NOW).id == room.rater_ids[1]
         with pytest.raises(AccessError):
-            studies.authorise(session, here)
+            studies.authorise(session, here, NOW)
         assert {visit.ended_at for visit in session.query(Visit)} == {None, NOW + timedelta(minutes=1)}
+
+
+def test_a_visit_ends_after_a_while(room: Room) -> None:
+    with room.database.write() as session:
+        visit = studies.enter(session, CODE, NOW)
+        last = NOW + timedelta(days=studies.VISIT_DAYS)
+        assert studies.authorise(session, visit, last - timedelta(seconds=1)).id == room.rater_ids[1]
+        with pytest.raises(AccessError):
+            studies.authorise(session, visit, last)
+        assert studies.authorise(session, studies.enter(session, CODE, last), last).id == room.rater_ids[1]
+
+
+def test_a_rater_has_only_so_many_visits(room: Room) -> None:
+    """Whoever enters a code again and again signs the oldest devices out, and no other rater's."""
+    with room.database.write() as session:
+        other = studies.open_visit(session, session.get_one(Rater, room.rater_ids[0]), NOW)
+        visits = [studies.enter(session, CODE, NOW) for _ in range(studies.MOST_VISITS + 3)]
+        for visit in visits[:3]:
+            with pytest.raises(AccessError):
+                studies.authorise(session, visit, NOW)
+        for visit in visits[3:]:
+            assert studies.authorise(session, visit, NOW).id == room.rater_ids[1]
+        assert studies.authorise(session, other, NOW).id == room.rater_ids[0]
+        assert session.query(Visit).count() == studies.MOST_VISITS + 1
 
 
 @pytest.mark.parametrize("token", ["", "x", "é", "\ud800", "' OR 1=1 --", CODE])
 def test_whoever_is_not_signed_in_is_refused_alike(room: Room, token: str) -> None:
     with room.database.read() as session, pytest.raises(AccessError) as refused:
-        studies.authorise(session, token)
+        studies.authorise(session, token, NOW)
     assert str(refused.value) == "You are not signed in. Enter your access code."
 
 

@@ -2,14 +2,21 @@
 
 import http.client
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
 from core.settings import Settings
+from tests.webapp.conftest import Clock
 from webapp import bodies
-from webapp.bodies import MOST_BYTES, MOST_PARTS, TOOL, UPLOAD
+from webapp.bodies import DAY_S, MOST_BYTES, MOST_PARTS, TOOL, UPLOAD, Bodies
+from webapp.guard import RateLimit
 
 LARGE = "The request is larger than what can be scored at once."
 
@@ -115,11 +122,86 @@ def test_what_is_under_way_is_bounded_and_small_bodies_pass(address: str) -> Non
     assert connection.getresponse().status == 422
 
 
+@dataclass
+class Disk:
+    """A server of its own that takes uploads, and a disk on which they lie."""
+
+    free: int
+    visitor_bytes: int
+    stored: int = 0
+
+    def __post_init__(self) -> None:
+        self.app = Bodies(self._store, 100_000_000, 0, self.visitor_bytes)
+
+    async def _store(self, scope: Scope, receive: Receive, send: Send) -> None:
+        more = True
+        while more:
+            message = await receive()
+            more = message.get("more_body", False)
+            self.free -= len(message["body"])
+            self.stored += len(message["body"])
+        await PlainTextResponse("stored")(scope, receive, send)
+
+    def upload(self, n_bytes: int, client: str = "192.0.2.1", content: bytes = b"x") -> httpx.Response:
+        return TestClient(self.app, client=(client, 1)).post(UPLOAD, content=content * n_bytes)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], Disk]:
+    def make(free: int, visitor_bytes: int) -> Disk:
+        made = Disk(free, visitor_bytes)
+        monkeypatch.setattr("webapp.bodies._free_bytes", lambda: made.free)
+        return made
+
+    return make
+
+
+def test_one_visitor_uploads_so_much_in_a_day(disk: Callable[[int, int], Disk], clock: Clock) -> None:
+    one = disk(10**12, 3_000_000)
+    one.app._shares = RateLimit(1, DAY_S, clock)
+    assert [one.upload(1_000_000).status_code for _ in range(3)] == [200] * 3
+    refused = one.upload(1_000_000)
+    assert refused.status_code == 429
+    assert refused.text == "One visitor may upload 3 MB a day here. Wait 8 h, or upload less."
+    assert int(refused.headers["retry-after"]) == pytest.approx(DAY_S / 3, abs=2)
+    assert one.upload(1_000_000, "192.0.2.2").status_code == 200
+    clock.now_s += DAY_S / 3
+    assert [one.upload(1_000_000).status_code for _ in range(2)] == [200, 429]
+    assert one.upload(4_000_000, "192.0.2.3").status_code == 429  # nothing of it is stored
+    assert one.stored == 5_000_000
+
+
+def test_one_visitor_leaves_room_for_the_others(disk: Callable[[int, int], Disk]) -> None:
+    one = disk(40_000_000, 10**12)
+    while one.upload(500_000).status_code == 200:
+        pass
+    assert 0.37 < one.stored / 40_000_000 < 0.40
+    assert one.upload(500_000, "192.0.2.2").status_code == 200
+
+
+def test_small_files_count_by_what_they_take(disk: Callable[[int, int], Disk]) -> None:
+    one = disk(10**12, 100_000)
+    field = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.wav"\r\n\r\n\r\n'
+    assert [one.upload(4, content=field).status_code for _ in range(4)] == [200, 200, 200, 429]
+
+
+def test_what_does_not_come_counts_nothing(address: str, settings: Settings, http: httpx.Client) -> None:
+    """An upload of a whole day's share that breaks off, again and again."""
+    for _ in range(3 * round(settings.visitor_bytes / 500_000_000)):
+        begun = begin(address, UPLOAD, 500_000_000)
+        begun.send(b"--x\r\n")
+        begun.close()
+    deadline_s = time.monotonic() + 60
+    while http.post("/gradio_api/upload", files={"files": ("a.wav", b"x")}).status_code != 200:
+        assert time.monotonic() < deadline_s
+
+
 def test_uploads_leave_room(
     address: str, http: httpx.Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = settings.reserve_bytes + 50_000_000
     monkeypatch.setattr("webapp.bodies._free_bytes", lambda: free)
+    monkeypatch.setattr(RateLimit, "take", lambda *_: 0.0)  # as if each came from another address
     files = {"files": ("a.wav", b"x" * 1_000)}
     assert http.post("/gradio_api/upload", files=files).status_code == 200
     large = begin(address, UPLOAD, 40_000_000)  # under way, and nothing of it there yet

@@ -273,6 +273,18 @@ def test_a_burst_then_one_each_refill(limit: RateLimit, clock: Clock) -> None:
     assert [limit.take("192.0.2.1") for _ in range(4)] == [0, 0, 0, 10]
 
 
+def test_attempts_cost_more_or_less(limit: RateLimit, clock: Clock) -> None:
+    assert [limit.take("192.0.2.1", 0.5) for _ in range(7)] == [0] * 6 + [5]
+    limit.correct("192.0.2.1", -1.5)
+    assert [limit.take("192.0.2.1", 2.0), limit.take("192.0.2.1", 1.5)] == [5, 0]
+    limit.correct("192.0.2.1", 2.0)  # whatever it comes to
+    assert limit.take("192.0.2.1", 0.0) == 20
+    clock.now_s += 50
+    assert limit.take("192.0.2.1", 3.5) == 5
+    limit.correct("192.0.2.1", -9.0)
+    assert [limit.take("192.0.2.1") for _ in range(4)] == [0, 0, 0, 10]  # nothing is saved up
+
+
 def test_each_client_for_itself_and_an_ipv6_network_is_one(limit: RateLimit) -> None:
     assert [limit.take(f"192.0.2.{number}") for number in range(2) for _ in range(3)] == [0] * 6
     assert [limit.take(f"2001:db8:0:1::{number}") for number in range(1, 5)] == [0, 0, 0, 10]

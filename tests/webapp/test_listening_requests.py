@@ -1,10 +1,12 @@
 """The listening test's routes: requests that are none, failures, how often one may try, and the demo."""
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,13 +15,15 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from annotation.database import Database
-from annotation.schema import Batch, Clip, Trial, Visit
+from annotation.database import Database, now
+from annotation.material.files import CHANGED, MISSING
+from annotation.results.status import status
+from annotation.schema import Batch, Clip, Problem, Trial, Visit
 from annotation.session import listening
-from annotation.studies import clip_path, find_study
+from annotation.studies import VISIT_DAYS, clip_path, find_study
 from core.settings import Settings
 from tests.holding import held_by_another
-from tests.webapp.studies import CANARY, RemoteRater, SmallStudy, answer, make_study, rows, state
+from tests.webapp.studies import CANARY, RemoteRater, SmallStudy, answer, make_study, rows
 from webapp import listening_api
 from webapp.listening_api import MAX_BODY_BYTES, StudyStore, StudyStores, close_abandoned_batches, listening_app
 
@@ -80,21 +84,52 @@ def test_what_fails_unexpectedly_is_logged_and_told_plainly(
     assert "a detail of the server" in caplog.text
 
 
-def test_a_clip_whose_file_is_gone(
-    database: Database, settings: Settings, study: SmallStudy, rater: RemoteRater
+@pytest.mark.parametrize("damage", ["deleted", "emptied", "exchanged"])
+def test_a_clip_that_is_not_what_was_ingested(
+    database: Database, settings: Settings, study: SmallStudy, rater: RemoteRater, damage: str
 ) -> None:
+    """It is not sent, not rated, and named in the status; the rater goes on with the next one."""
+
+    def faults() -> list[str]:
+        with database.read() as session:
+            return status(session, find_study(session, study.name), now(session), settings.data).faults
+
     task = rater.begin()
     with database.read() as session:
         found = find_study(session, study.name)
         name = session.execute(select(Clip.name).join(Trial).where(Trial.token == task["token"])).scalar_one()
     path = clip_path(settings.data, found, name)
-    gone = path.rename(path.with_suffix(".gone"))
+    whole = path.read_bytes()
+    path.unlink()
+    if damage != "deleted":
+        path.write_bytes(b"" if damage == "emptied" else whole[:44] + whole[:43:-1])
     said = rater.get(f"clip/{task['token']}")
-    gone.rename(path)  # other tests have the same study
-    assert (said.status_code, "missing on the server" in said.json()["error"]) == (404, True)
+    sentences = faults()
+    path.write_bytes(whole)  # other tests have the same study
+    assert (said.status_code, "left out" in said.json()["error"]) == (410, True)
     assert name not in said.text
-    assert state(database, task["token"]) == "released"
+    with database.read() as session:
+        (trial,) = session.scalars(select(Trial).where(Trial.token == task["token"]))
+        problem = session.execute(select(Problem.comment).where(Problem.trial_id == trial.id)).scalar_one()
+    assert (trial.state, trial.served_at) == ("released", None)
+    assert problem == (MISSING if damage == "deleted" else CHANGED)
+    assert [f"{name}.wav" in sentence for sentence in sentences] == [True]
+    assert faults() == []
+    assert rater.rate(task).json()["outcome"] == "released"
     assert rater.get(f"clip/{rater.place()['task']['token']}").status_code == 200  # the batch goes on
+
+
+def test_while_the_disk_of_the_clips_is_away_nothing_is_given_up(stores: StudyStores) -> None:
+    study = make_study(stores.real.database, stores.real.data, stimuli=3, anchors=1)
+    rater = RemoteRater(TestClient(Starlette(routes=[Mount("/listening", listening_app(stores))])), study.codes[0])
+    task = rater.begin()
+    folder = stores.real.data / "studies" / study.name
+    away = folder.rename(folder.with_name("away"))
+    said = rater.get(f"clip/{task['token']}")
+    assert (said.status_code, "cannot be reached" in said.json()["error"]) == (503, True)
+    away.rename(folder)
+    assert rater.place()["task"] == task
+    assert rater.get(f"clip/{task['token']}").status_code == 200
 
 
 def test_abandoned_batches_are_closed_without_anybody_looking(
@@ -137,6 +172,40 @@ def test_a_database_that_others_hold_is_told_in_time(tmp_path: Path, monkeypatch
         assert busy.status_code == 503
     assert rater.rate(task).json()["outcome"] == "saved"
     stores.close()
+
+
+def test_a_clock_that_is_set_back_stops_nobody(stores: StudyStores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the clip in hand nor the visit, nor the lease: the only rater rates at once what they have heard."""
+    set_back = timedelta(0)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, zone: Any = None) -> datetime:
+            return datetime.now(zone) - set_back
+
+    monkeypatch.setattr("annotation.database.datetime", Clock)
+    study = make_study(stores.real.database, stores.real.data, stimuli=3, anchors=1, duration_s=1.0)
+    rater = RemoteRater(TestClient(Starlette(routes=[Mount("/listening", listening_app(stores))])), study.codes[0])
+    task = rater.begin()
+    assert rater.get(f"clip/{task['token']}").status_code == 200
+    set_back = timedelta(hours=1)
+    refused = rater.rate(task)
+    assert (refused.status_code, "cannot have been heard" in refused.json()["error"]) == (400, True)
+    time.sleep(task["duration_s"])
+    assert rater.rate(task).json()["outcome"] == "saved"
+    heard = rater.batch()
+    assert len(heard) >= 3
+    assert rater.place()["step"] in ("ready", "done")
+
+
+def test_a_visit_ends_after_a_while(database: Database, rater: RemoteRater) -> None:
+    visit = hashlib.sha256(rater.headers["Authorization"].removeprefix("Bearer ").encode()).hexdigest()
+    assert rater.get("place").status_code == 200
+    with database.write() as session:
+        mine = session.scalars(select(Visit).where(Visit.token_sha256 == visit)).one()
+        mine.began_at -= timedelta(days=VISIT_DAYS)
+    for said in (rater.get("place"), rater.post("start"), rater.get("sound-check")):
+        assert (said.status_code, said.json()) == (401, NOT_SIGNED_IN)
 
 
 def test_wrong_codes_are_limited_by_address(stores: StudyStores) -> None:

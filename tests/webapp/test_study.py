@@ -20,6 +20,7 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 import pytest
+from sqlalchemy import select
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -27,12 +28,13 @@ from annotation.database import Database
 from annotation.protocol import SCREENING, Protocol
 from annotation.results.changes import what_if
 from annotation.results.status import FIGURES, overview
-from annotation.schema import System
+from annotation.schema import Rater, System
 from annotation.session.exclusions import Change
-from annotation.studies import create
+from annotation.studies import create, find_study, invite
 from core.errors import StudyError
 from core.scales import MUSICAL_IMPRESSION, MUSICEVAL, TEXTUAL_ALIGNMENT, Scale
 from tests.annotation.rooms import NOW, TINY, Room, deaf, tiny
+from tests.annotation.scripted import rate_all
 from tests.webapp.studies import SmallStudy, make_study
 from webapp.exports import DAY_S, EXPORT_LIFE_S, EXPORTS, clips_route, export_route, pack_export
 from webapp.listening_api import StudyStore
@@ -365,6 +367,17 @@ def test_an_answer_that_comes_late_takes_nothing_back(desk: Desk) -> None:
     assert not [part for part in (page.change, page.rater) if "value" in late[part]]
 
 
+def test_a_clip_whose_file_is_damaged_stands_on_the_page(database: Database, tmp_path: Path) -> None:
+    study = make_study(database, tmp_path, stimuli=2, raters=1)
+    clips = sorted((tmp_path / "studies" / study.name / "clips").iterdir())
+    page = lay_out(database, tmp_path).page
+    assert "No rater hears" not in str(page.open(study.name)[page.views["heading"]])
+    clips[0].write_bytes(b"")
+    shown = str(page.open(study.name)[page.views["heading"]])
+    assert "No rater hears 1 clip" in shown
+    assert clips[0].name in shown
+
+
 def test_no_handler_is_an_endpoint(database: Database, tmp_path: Path) -> None:
     with gr.Blocks() as app:
         build_study_tab(app, StudyStore(database, tmp_path), str)
@@ -437,8 +450,79 @@ def test_an_export_with_clips_is_made_while_it_is_sent(served: Served) -> None:
         manifest = json.loads(archive.read(f"{name}/manifest.json"))
         assert {entry.removeprefix(f"{name}/") for entry in archive.namelist()} == {"manifest.json", *manifest["files"]}
     assert served.packed == []
-    assert served.client.head(address).content == b""
+    head = served.client.head(address)
+    assert (head.content, head.headers["content-length"]) == (b"", str(len(answer.content)))
     assert served.client.get(f"{EXPORTS}/nowhere/clips.zip").status_code == 404
+
+
+@pytest.fixture
+def clips(served: Served) -> str:
+    """The address of an export with the clips of a study that was rated."""
+    with served.store.database.read() as session:
+        (rater_id,) = session.scalars(select(Rater.id))
+    rate_all(served.store.database, rater_id, lambda _clip, _role: (5, 5), datetime.now(UTC) - timedelta(hours=1))
+    return f"{EXPORTS}/{served.study.name}/clips.zip?at={datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_download_that_broke_off_goes_on(served: Served, clips: str, tells: bool) -> None:
+    """As browsers do, which tell the ETag, and as ``curl -C -``, which does not."""
+    whole = served.client.get(clips)
+    size, tag = len(whole.content), whole.headers["etag"]
+    assert (whole.headers["accept-ranges"], whole.headers["content-length"]) == ("bytes", str(size))
+    assert re.fullmatch(r'"[0-9a-f]{64}"', tag)
+    assert len([name for name in zipfile.ZipFile(io.BytesIO(whole.content)).namelist() if name.endswith(".wav")]) == 2
+    for start in sorted({0, 1, size // 3, size // 2, size - 1}):
+        rest = served.client.get(clips, headers={"Range": f"bytes={start}-"} | ({"If-Range": tag} if tells else {}))
+        assert (rest.status_code, rest.content) == (206, whole.content[start:])
+        assert rest.headers["content-range"] == f"bytes {start}-{size - 1}/{size}"
+        assert (rest.headers["content-length"], rest.headers["etag"]) == (str(size - start), tag)
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"), [("0-0", 0, 0), ("10-19", 10, 19), ("-5", -5, -1), ("10-999999999", 10, -1)]
+)
+def test_a_range_of_a_download(served: Served, clips: str, asked: str, first: int, last: int) -> None:
+    whole = served.client.get(clips).content
+    answer = served.client.get(clips, headers={"Range": f"bytes={asked}"})
+    first, last = first % len(whole), last % len(whole)
+    assert (answer.status_code, answer.content) == (206, whole[first : last + 1])
+    assert answer.headers["content-range"] == f"bytes {first}-{last}/{len(whole)}"
+
+
+@pytest.mark.parametrize(
+    "asked", ["", "bytes=", "bytes=-", "bytes=0-1,4-5", "lines=1-2", "bytes=x-", "bytes=1--2", "bytes=5-4"]
+)
+def test_what_is_no_range_is_answered_with_all(served: Served, clips: str, asked: str) -> None:
+    whole = served.client.get(clips).content
+    answer = served.client.get(clips, headers={"Range": asked})
+    assert (answer.status_code, answer.content) == (200, whole)
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_behind_the_end_there_is_nothing(served: Served, clips: str, start: int) -> None:
+    size = len(served.client.get(clips).content)
+    for asked in (f"{size + start}-", f"{size + start}-{size + 9}", "-0"):
+        answer = served.client.get(clips, headers={"Range": f"bytes={asked}"})
+        assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{size}")
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_study_that_has_changed_is_sent_anew(served: Served, clips: str, tells: bool) -> None:
+    before = served.client.get(clips)
+    with served.store.database.write() as session:
+        invite(session, find_study(session, served.study.name), 1, NOW, without_practice=True)
+    asked = {"Range": "bytes=100-"} | ({"If-Range": before.headers["etag"]} if tells else {})
+    for _ in range(2):  # the second time it is what was sent last, and still not what was begun
+        answer = served.client.get(clips, headers=asked)
+        assert (answer.status_code, len(answer.content)) == (200, int(answer.headers["content-length"]))
+        assert answer.headers["etag"] != before.headers["etag"]
+        zipfile.ZipFile(io.BytesIO(answer.content)).close()
+
+
+@pytest.mark.parametrize("at", ["yesterday", "20260301T120000Z", "29990101T000000Z"])
+def test_an_address_of_clips_works_for_a_day(served: Served, at: str) -> None:
+    assert served.client.get(f"{EXPORTS}/{served.study.name}/clips.zip?at={at}").status_code == 404
 
 
 def test_what_cannot_be_exported_leaves_nothing(served: Served) -> None:
@@ -451,4 +535,5 @@ def test_the_page_links_to_the_export(served: Served) -> None:
     note = lay_out(served.store.database, served.store.data).page.export(served.study.name)
     (name,) = re.findall(r'<a href="export/([^"]+)" download="\1">\1</a> \(\d+ kB\)', note)
     assert served.client.get(f"{EXPORTS}/{name}").status_code == 200
-    assert f'<a href="export/{served.study.name}/clips.zip" download>' in note
+    (with_clips,) = re.findall(rf'<a href="(export/{served.study.name}/clips\.zip\?at=[^"]+)" download>', note)
+    assert served.client.get(f"/admin/{with_clips}").status_code == 200

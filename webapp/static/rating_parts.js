@@ -89,9 +89,9 @@ async function insist(action, tell) {
 function countDown(wait_s, place, sentence) {
   return new Promise((resume) => {
     const again = make("span", { "aria-hidden": "true" });
-    const until = Date.now() + 1000 * wait_s;
+    const until = performance.now() + 1000 * wait_s;
     const tick = () => {
-      const left_s = Math.ceil((until - Date.now()) / 1000);
+      const left_s = Math.ceil((until - performance.now()) / 1000);
       again.textContent = ` Trying again in ${left_s} s. `;
       if (left_s <= 0) end();
     };

@@ -62,6 +62,7 @@ async function resume(notice = "") {
 // What to do when the server will not have it: sign in again, or ask where the rater stands.
 async function recover(failure) {
   if (failure.status === 404) return wait(GONE_S).then(() => resume(GONE));
+  if (failure.status === 410) return wait(GONE_S).then(() => resume(failure.message)); // its file is damaged
   if (failure.status !== 401) return showTrouble(failure);
   const wasDemo = (memory.get("visit") ?? "").startsWith("demo.");
   memory.set("visit", null);

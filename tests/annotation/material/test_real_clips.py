@@ -87,7 +87,7 @@ def _rate(data: Path, codes: dict[str, str]) -> dict[str, list[tuple[int, int]]]
     given: dict[str, list[tuple[int, int]]] = {}
     for number, code in enumerate(codes.values()):
         with database.write() as session:
-            rater = access.authorise(session, access.enter(session, code, at))
+            rater = access.authorise(session, access.enter(session, code, at), at)
 
         def answer(clip: Clip, role: str, number: int = number) -> tuple[int, int]:
             scores = (5, 4) if role == "anchor" else (1 + (clip.id + number) % 5, 1 + (3 * clip.id) % 5)

@@ -10,7 +10,7 @@ import sqlite3
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -174,49 +174,64 @@ def test_without_audio_the_table_leads_to_the_clips_of_the_study(done: Done, tmp
     assert all(Path(row.audio_path).samefile(done.original(row.clip_id)) for row in table.itertuples())
 
 
-def test_a_zip_is_the_export_with_its_clips(
-    done: Done, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It comes in small pieces, copies no clip, and leaves nothing."""
-    monkeypatch.setattr("annotation.export._BLOCK_BYTES", 1000)
+def test_a_zip_is_the_export_with_its_clips(done: Done, out: Path, tmp_path: Path) -> None:
+    """It copies no clip, and leaves nothing."""
     work = tmp_path / "work"
     work.mkdir()
-    name, content = export_as_zip(done.database, done.data, "one", work, done.ended)
-    pieces = [next(content)]
-    assert list(work.rglob("*.csv"))
-    pieces.extend(content)
+    archive = export_as_zip(done.database, done.data, "one", work, done.ended)
     assert list(work.rglob("*")) == []
-    assert max(map(len, pieces)) < done.original(done.clips[0].name).stat().st_size < sum(map(len, pieces))
-    with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
-        archive.extractall(tmp_path)
-    folder = tmp_path / name.removesuffix(".zip")
+    whole = b"".join(archive.read())
+    assert len(whole) == archive.size
+    with zipfile.ZipFile(io.BytesIO(whole)) as packed:
+        assert packed.testzip() is None
+        packed.extractall(tmp_path)
+    folder = tmp_path / archive.name.removesuffix(".zip")
     ours, theirs = (json.loads((one / "manifest.json").read_text()) for one in (folder, out))
     assert ours == theirs
     assert {place: sha256_of(folder / place) for place in ours["files"]} == ours["files"]
     assert len(read_source(folder)) == len(read_source(folder / "musiceval")) == 7
-
-
-def test_a_zip_that_nobody_reads_to_its_end_leaves_nothing(done: Done, tmp_path: Path) -> None:
-    _, content = export_as_zip(done.database, done.data, "one", tmp_path, done.ended)
-    next(content)
-    assert list(tmp_path.iterdir())
-    del content
-    assert list(tmp_path.iterdir()) == []
     with pytest.raises(StudyError):
-        export_as_zip(done.database, done.data, "nowhere", tmp_path, done.ended)
+        export_as_zip(done.database, done.data, "nowhere", work, done.ended)
 
 
-def test_missing_audio_stops_no_table(done: Done, copy: Database, tmp_path: Path) -> None:
+def test_a_zip_is_the_same_until_the_study_changes(done: Done, copy: Database, tmp_path: Path) -> None:
+    one, again = (export_as_zip(done.database, done.data, "one", tmp_path, done.ended) for _ in range(2))
+    assert one.tag == again.tag
+    assert b"".join(one.read()) == b"".join(again.read())
+    later = export_as_zip(done.database, done.data, "one", tmp_path, done.ended + timedelta(seconds=1))
+    change = Change("one", "exclude", "R01", None)
+    with copy.write() as session:
+        change.make(session, "why", "who", NOW)
+    changed = export_as_zip(copy, done.data, "one", tmp_path, done.ended)
+    assert len({one.tag, later.tag, changed.tag}) == 3
+
+
+def test_a_clip_that_changes_while_it_is_sent_breaks_the_zip_off(done: Done, copy: Database, tmp_path: Path) -> None:
+    shutil.copytree(done.data / "studies", tmp_path / "data" / "studies")
+    archive = export_as_zip(copy, tmp_path / "data", "one", tmp_path, done.ended)
+    content = archive.read()
+    next(content)
+    path = clip_path(tmp_path / "data", SimpleNamespace(name="one"), done.clips[0].name)
+    path.write_bytes(path.read_bytes()[::-1])
+    with pytest.raises(StudyError, match="not the one that was ingested"):
+        list(content)
+
+
+@pytest.mark.parametrize("damage", ["deleted", "emptied", "exchanged"])
+def test_damaged_audio_stops_no_table(done: Done, copy: Database, tmp_path: Path, damage: str) -> None:
     """The clip is in all tables but those that lead to audio, and it is named."""
     shutil.copytree(done.data / "studies", tmp_path / "data" / "studies")
-    gone = done.clips[0].name
-    clip_path(tmp_path / "data", SimpleNamespace(name="one"), gone).unlink()
+    gone, other = (done.original(clip.name) for clip in done.clips[:2])
+    path = clip_path(tmp_path / "data", SimpleNamespace(name="one"), gone.stem)
+    path.unlink()
+    if damage != "deleted":
+        path.write_bytes(other.read_bytes() if damage == "exchanged" else b"")
     manifest = export(copy, tmp_path / "data", "one", tmp_path / "out", NOW, audio=True)
-    assert manifest.missing_audio == [gone]
-    assert gone in {row["clip"] for row in rows(tmp_path / "out" / "mos.csv")}
+    assert manifest.missing_audio == [gone.stem]
+    assert gone.stem in {row["clip"] for row in rows(tmp_path / "out" / "mos.csv")}
     assert len(read_source(tmp_path / "out")) == len(read_source(tmp_path / "out" / "musiceval")) == 6
     clips, missing = rated_clips(copy, tmp_path / "data", "one")
-    assert (len(clips), missing) == (6, [gone])
+    assert (len(clips), missing) == (6, [gone.stem])
 
 
 def test_no_cell_is_a_formula(out: Path) -> None:

@@ -201,7 +201,7 @@ def test_the_json_is_flat(database: Database) -> None:
     room.start(0)
     shown = look(room).to_json()
     assert json.loads(json.dumps(shown, allow_nan=False)) == shown
-    assert list(shown) == ["study", "at", "protocol", "progress", "checks", "raters", "problems"]
+    assert list(shown) == ["study", "at", "protocol", "progress", "checks", "raters", "problems", "faults"]
     assert shown["protocol"]["raters_per_clip"] == 5
     assert shown["checks"].keys() == {
         "expected_false_alarms", "expected_of_strict", "batches_ended", "batches_empty", "batches_excluded",

@@ -10,7 +10,8 @@ from sqlalchemy import event, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from annotation.database import Database
-from annotation.schema import Answer, Batch, Consent, Problem, Rater, Response, Study, Trial
+from annotation.material.files import MISSING
+from annotation.schema import Answer, Batch, Clip, Consent, Problem, Rater, Response, Study, Trial
 from annotation.session import exclusions, listening
 from annotation.session.answers import CONSENT, MAX_COMMENT_LENGTH, QUESTIONS, Reply, check_reply
 from annotation.session.listening import DEFAULT_OVERHEAD_S, Feedback, RaterStep, Task
@@ -447,13 +448,27 @@ def test_the_estimate_of_a_short_batch_is_its_own(database: Database) -> None:
 
 def test_a_missing_file_is_noted_and_the_batch_goes_on(room: Room) -> None:
     here = room.start(0)
-    room.call(0, listening.lose, task(here).token)
-    room.call(0, listening.lose, task(here).token)  # asked for twice
+    for _ in range(2):  # asked for twice
+        room.call(0, listening.lose, task(here).token, MISSING)
     after = task(room.place(0))
     assert (after.token != task(here).token, after.count) == (True, task(here).count - 1)
     with room.database.read() as session:
         (noted,) = session.query(Problem)
-        assert noted.comment == listening.MISSING
+        assert noted.comment == MISSING
+
+
+def test_the_hash_of_a_file_is_noted_where_there_is_none(room: Room) -> None:
+    """As in a study that was ingested before clips had one."""
+    token = task(room.start(0)).token
+
+    def serve(session: Any, rater: Rater, sha256: str, at: Any) -> None:
+        listening.serve(session, rater, token, at, sha256)
+
+    for sha256 in ("of the first", "of another"):
+        room.call(0, serve, sha256)
+        with room.database.read() as session:
+            clips = session.query(Clip.wav_sha256, Trial.token).join(Trial).filter(Clip.wav_sha256.is_not(None))
+            assert clips.all() == [("of the first", token)]
 
 
 def test_an_answer_costs_few_statements(room: Room) -> None:
