@@ -28,12 +28,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import core
 from core.errors import MusicEvalError, ReadingError
 
-Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 _MEGABYTE = 1_000_000
@@ -134,7 +133,7 @@ class _Nursery:
         for _ in range(2):
             ours, its = socket.socketpair()
             try:
-                with its, self._lock:
+                with its:
                     socket.send_fds(self.begin(), [b"."], [its.fileno()])
                 _receive(ours, time.monotonic() + _START_S)
                 return ours
@@ -144,11 +143,12 @@ class _Nursery:
         raise ReadingError("No process for reading files can be begun; the memory may have run out.")
 
     def begin(self) -> socket.socket:
-        if self._asked is None:
-            self._asked, its = socket.socketpair()
-            with its:
-                self._process = self._start(its.fileno())
-        return self._asked
+        with self._lock:
+            if self._asked is None:
+                self._asked, its = socket.socketpair()
+                with its:
+                    self._process = self._start(its.fileno())
+            return self._asked
 
     def end(self) -> None:
         """End the process; those that it forked end with their sockets."""
@@ -190,6 +190,8 @@ class _Reader:
 
     def call(self, function: Callable[..., Result], given: Any, named: Any, name: str) -> Result:
         limits = self._nursery.limits
+        if self._socket is not None and _is_closed(self._socket):
+            self.end()  # it was killed while it had nothing to do
         connection = self._socket = self._socket or self._nursery.reader()
         try:
             answer = self._ask(connection, (function, given, named))
@@ -222,6 +224,16 @@ class _Reader:
 @dataclass(frozen=True)
 class _Returned:
     result: Any
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return not connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _send(connection: socket.socket, message: object) -> None:

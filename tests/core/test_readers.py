@@ -70,6 +70,14 @@ def test_a_reader_that_dies_costs_one_file(readers: Readers) -> None:
     assert readers.call(abs, -1) == 1
 
 
+def test_a_reader_that_was_killed_in_between_costs_nothing() -> None:
+    with Readers(1) as readers:
+        number = readers.call(os.getpid)
+        os.kill(number, signal.SIGKILL)
+        assert within(10.0, lambda: not is_there(number))
+        assert readers.call(os.getpid) != number
+
+
 def test_memory_is_bounded(readers: Readers) -> None:
     with pytest.raises(ReadingError, match=r'^"a.wav" takes more than 500 MB of memory'):
         readers.call(bytearray, 600_000_000, name='"a.wav"')
