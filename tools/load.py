@@ -15,6 +15,7 @@ import io
 import json
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -42,7 +43,6 @@ from annotation.studies import create, invite
 from core.command import CONTEXT, EXIT_MISTAKE, EXIT_OK, Command, run_command
 
 ROOT = Path(__file__).parent.parent
-_RATE_HZ = 24_000
 _STIMULI = 400
 _CLIP = ROOT / "webapp" / "examples" / "far-too-loud.flac"
 _PROMPT = "Fast, energetic acoustic music with driving drums and strummed guitars."
@@ -57,6 +57,7 @@ class Seen:
     fetched_s: list[float] = field(default_factory=list)
     saved: int = 0
     errors: list[str] = field(default_factory=list)
+    memory_mb: list[float] = field(default_factory=list)
 
     def note(self, times_s: list[float], since_s: float) -> None:
         if since_s > self.warm_s:
@@ -79,14 +80,16 @@ def put(given: Load) -> int:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         codes = _fill(data, given.raters, given.clip)
-        with _app(data, is_full=given.beside == "disk") as address:
-            seen = asyncio.run(_load(address, codes, given))
+        with _app(data, is_full=given.beside == "disk") as (address, number):
+            seen = asyncio.run(_load(address, codes, given, number))
         stored = _stored(data)
     print(f"{given.raters} raters, a rating every {given.cycle:g} s each, beside {given.beside}")
     print(f"measured {len(seen.submitted_s)}, saved {seen.saved}, stored {stored}, errors {len(seen.errors)}")
     for name, times in (("submit to next", seen.submitted_s), ("clip", seen.fetched_s)):
         p50, p95, p100 = np.percentile(np.multiply(times, 1000), [50, 95, 100])
         print(f"{name:<15} median {p50:.0f} ms, 95 % {p95:.0f} ms, longest {p100:.0f} ms")
+    before, after = seen.memory_mb
+    print(f"memory          {before:.0f} MB when all had begun, {after:.0f} MB at the end")
     print(*sorted(set(seen.errors)), sep="\n")
     return EXIT_OK if stored == seen.saved and not seen.errors else EXIT_MISTAKE
 
@@ -94,12 +97,14 @@ def put(given: Load) -> int:
 def _fill(data: Path, raters: int, clip_s: float) -> list[str]:
     database, at = Database(f"sqlite:///{data / 'musiceval.sqlite'}"), datetime.now(UTC)
     with database.write() as session:
-        study = create(session, "load", Protocol(raters_per_clip=raters, training=0), 1, at)
-    noise = (np.random.default_rng(1).standard_normal(round(clip_s * _RATE_HZ)) / 20).astype("f4")
+        protocol = Protocol(raters_per_clip=raters, training=0)
+        study = create(session, "load", protocol, 1, at)
+    hz = protocol.sample_rate_hz
+    noise = (np.random.default_rng(1).standard_normal(round(clip_s * hz)) / 20).astype("f4")
     for number in range(_STIMULI + 20):
         kind = "stimulus" if number < _STIMULI else "anchor"
         entry = Entry(file=f"{number}.wav", prompt="noise", system=f"system-{number % 10}", kind=kind)
-        add_clip(database, data, study, entry, str(number), Normalised(noise, _RATE_HZ, -23.0, 0.0, False), at)
+        add_clip(database, data, study, entry, str(number), Normalised(noise, hz, -23.0, 0.0, False), at)
     with database.write() as session:
         codes = [code for _, code in invite(session, study, raters, at, without_practice=True)]
     database.close()
@@ -107,7 +112,8 @@ def _fill(data: Path, raters: int, clip_s: float) -> list[str]:
 
 
 @contextlib.contextmanager
-def _app(data: Path, is_full: bool) -> Iterator[str]:
+def _app(data: Path, is_full: bool) -> Iterator[tuple[str, int]]:
+    """Run the app; give its address and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -124,22 +130,35 @@ def _app(data: Path, is_full: bool) -> Iterator[str]:
                         break
                     time.sleep(0.02)
                 print(f"{what} served {time.monotonic() - started_s:.1f} s after the start")
-            yield address
+            yield address, process.pid
         finally:
             process.terminate()
 
 
-async def _load(address: str, codes: list[str], given: Load) -> Seen:
+async def _load(address: str, codes: list[str], given: Load, number: int) -> Seen:
     seen = Seen(time.monotonic() + 2 * given.cycle)
     end_s = seen.warm_s + given.seconds
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
         beside = asyncio.create_task(_again(BESIDE[given.beside], address, end_s))
+        asyncio.get_running_loop().call_later(2 * given.cycle, lambda: seen.memory_mb.append(_memory_mb(number)))
         await asyncio.gather(*(_rater(client, code, seen, given, end_s) for code in codes))
+        seen.memory_mb.append(_memory_mb(number))
         beside.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await beside
     return seen
+
+
+def _memory_mb(number: int) -> float:
+    """Return what a process and all that it started take, what they share counted once."""
+    of = {int(path.parent.name): path.read_text().rsplit(")")[-1].split() for path in Path("/proc").glob("[0-9]*/stat")}
+    family, grown = {number}, True
+    while grown:
+        more = {child for child, facts in of.items() if int(facts[1]) in family} - family
+        family, grown = family | more, bool(more)
+    rolled = (Path(f"/proc/{one}/smaps_rollup").read_text() for one in family)
+    return sum(int(re.findall(r"^Pss: +(\d+)", text, re.MULTILINE)[0]) for text in rolled) / 1e3
 
 
 async def _rater(client: httpx.AsyncClient, code: str, seen: Seen, given: Load, end_s: float) -> None:
