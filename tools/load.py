@@ -138,7 +138,8 @@ def _app(data: Path, is_full: bool) -> Iterator[tuple[str, int]]:
 async def _load(address: str, codes: list[str], given: Load, number: int) -> Seen:
     seen = Seen(time.monotonic() + 2 * given.cycle)
     end_s = seen.warm_s + given.seconds
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    # As browsers do, no connection is used again that the server may be closing: it does after 5 s.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=3)
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
         beside = asyncio.create_task(_again(BESIDE[given.beside], address, end_s))
         asyncio.get_running_loop().call_later(2 * given.cycle, lambda: seen.memory_mb.append(_memory_mb(number)))
@@ -174,8 +175,11 @@ async def _rate_on(client: httpx.AsyncClient, code: str, seen: Seen, given: Load
     headers = {"Authorization": f"Bearer {entered.json()['visit']}"}
 
     async def post(path: str, **body: Any) -> dict[str, Any]:
-        answer = await client.post(f"/listening/{path}", json=body, headers=headers)
-        return dict(answer.raise_for_status().json())
+        while True:
+            answer = await client.post(f"/listening/{path}", json=body, headers=headers)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                return dict(answer.raise_for_status().json())
+            await asyncio.sleep(float(answer.headers["Retry-After"]))  # as the page does
 
     place = await post("about", answers={})
     while time.monotonic() < end_s:
@@ -184,7 +188,7 @@ async def _rate_on(client: httpx.AsyncClient, code: str, seen: Seen, given: Load
         task, begun_s = place["task"], time.monotonic()
         (await client.get(f"/listening/clip/{task['token']}", headers=headers)).raise_for_status()
         seen.note(seen.fetched_s, begun_s)
-        await asyncio.sleep(max(given.cycle, task["duration_s"] + 0.1) - (time.monotonic() - begun_s))
+        await asyncio.sleep(max(given.cycle - (time.monotonic() - begun_s), task["duration_s"] + 0.1))
         scores = {"musical_impression": random.choice((3, 4)), "textual_alignment": random.choice((3, 4))}
         submitted_s = time.monotonic()
         said = await post("rate", token=task["token"], comment="", played=[[0, task["duration_s"]]], **scores)
