@@ -1,0 +1,38 @@
+"""What the embedded judge is taught, from tables of a material without audio."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tools.judge import lessons
+from tools.judge.material import COLUMNS, pair
+
+
+def written(folder: Path, table: str, rows: Sequence[Mapping[str, object]]) -> None:
+    with (folder / f"{table}.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS[table])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_what_is_no_music_is_held_against_music(tmp_path: Path) -> None:
+    kinds = {**dict.fromkeys("abcd", "recorded"), "e": "loop"}
+    written(tmp_path, "clips", [{"file": name, "kind": kind, "part": "build"} for name, kind in kinds.items()])
+    names = {"sine": "train", lessons.SILENT: "train", "hum": "test"}
+    sounds = [{"audio_path": name, "system_id": name, "split": split} for name, split in names.items()]
+    written(tmp_path, "sounds", sounds)
+    pairs = [*lessons.music_above_sounds(tmp_path, "build", 0)]
+    held = [(of.better.file.name, of.worse.file.name) for of in pairs]
+    assert sorted(held) == [(better, "sine") for better in "abcd"]  # no loop, no silence, nothing to be checked with
+
+
+def test_of_faults_only_the_strong_ones_of_a_part_are_taught(tmp_path: Path) -> None:
+    rows = [
+        pair("a", "a-mild", "noise", "build", 0.5),
+        pair("a", "a-strong", "noise", "build"),
+        pair("b", "b-strong", "noise", "check"),
+    ]
+    written(tmp_path, "damaged", rows)
+    written(tmp_path, "mistakes", [pair("c", "c-wrong", "wrong notes", "build")])
+    taught = [(of.better.file.name, of.worse.file.name) for of in lessons.strong_faults(tmp_path, "build")]
+    assert taught == [("a", "a-strong"), ("c", "c-wrong")]
