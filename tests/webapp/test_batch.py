@@ -177,11 +177,12 @@ def test_a_clip_of_many_rows_is_read_once(
     assert all(record["status"] == "ok" for record in last.records)
 
 
-def test_a_list_is_bounded_in_audio(
-    scorer: Scorer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("limits", [ListLimits(max_audio_s=0.5), ListLimits(max_work_s=0.0)], ids=["audio", "work"])
+def test_a_list_is_bounded_in_audio_and_work(
+    scorer: Scorer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: ListLimits
 ) -> None:
     monkeypatch.setattr("webapp.batch.CLIPS_AT_ONCE", 1)
-    own = ListRuns(Judge(scorer, ModelRegistry(tmp_path / "models")), ListLimits(max_audio_s=0.5))
+    own = ListRuns(Judge(scorer, ModelRegistry(tmp_path / "models")), limits)
     *_, last = own.run("one", "192.0.2.1", *many_rows(folder, tmp_path))
     assert [record["status"] for record in last.records] == ["ok", "failed"] * 40
     assert "Split it." in last.records[1]["reason"]
