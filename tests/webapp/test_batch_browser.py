@@ -70,9 +70,12 @@ def test_a_clip_list_is_scored(page: Page, folder: Path, look: tuple[int, str]) 
 
 
 def test_a_clip_list_is_stopped(page: Page, tmp_path: Path) -> None:
-    n_rows = 800
-    manifest = write_manifest(tmp_path / "long.csv", manifest_rows(tmp_path, n_rows, n_clips=1))
-    give(page, manifest, tmp_path / "clip0.wav")
+    n_rows = 300  # of as many clips: each is read once
+    manifest = write_manifest(tmp_path / "long.csv", manifest_rows(tmp_path, n_rows, n_clips=n_rows))
+    with zipfile.ZipFile(tmp_path / "clips.zip", "w") as archive:
+        for path in tmp_path.glob("clip*.wav"):
+            archive.write(path, path.name)
+    give(page, manifest, tmp_path / "clips.zip")
     page.get_by_role("button", name="Score all").click()
     expect(page.get_by_role("progressbar")).to_be_visible()
     page.get_by_role("button", name="Stop").click()
