@@ -31,7 +31,7 @@ from core.errors import AudioError, shown_beyond
 
 MAX_CHANNELS = 16
 MIN_SAMPLE_RATE_HZ, MAX_SAMPLE_RATE_HZ = 4_000, 192_000
-MAX_FRAMES = 60_000_000  # ten minutes at 96 kHz: some 1.5 GB of memory while they are conditioned
+MAX_FRAMES = 60_000_000  # ten minutes at 96 kHz: between 1.5 and 2 GB of memory while they are conditioned
 MAX_SAMPLES = 200_000_000  # of all channels: ten minutes of six at 48 kHz
 LENGTH_TOLERANCE_S = 0.1  # encoders pad: a header may promise a few frames that never come, and bring a few more
 

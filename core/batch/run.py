@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -205,29 +205,25 @@ def local_file(row: Row) -> Path:
 def score_rows(scorer: Scorer, rows: Iterable[Row], fetch: Callable[[Row], ClipSource] = local_file) -> Iterator[Cells]:
     """Score rows, in order; `fetch` returns a row's clip, may raise AudioError, and runs in a thread."""
     kept, given = itertools.tee(rows)
-    items = (Item(_Fetched(fetch, row), row.prompt, Path(row.file).name) for row in given)
+    items = (
+        Item(_Fetched(fetch, row.file, row.path, row.fault, row), row.prompt, Path(row.file).name) for row in given
+    )
     for result in scorer.score_many(items):
         yield _record(next(kept), result, scorer)
 
 
+@dataclass(frozen=True)
 class _Fetched:
     """A row's clip, to be fetched; equal to that of another row of the same file."""
 
-    def __init__(self, fetch: Callable[[Row], ClipSource], row: Row) -> None:
-        self._fetch, self._row = fetch, row
+    fetch: Callable[[Row], ClipSource]
+    file: str
+    path: Path | None
+    fault: str
+    row: Row = field(compare=False)
 
     def __call__(self) -> ClipSource:
-        return self._fetch(self._row)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Fetched) and self._what == other._what
-
-    def __hash__(self) -> int:
-        return hash(self._what)
-
-    @property
-    def _what(self) -> tuple[object, ...]:
-        return self._fetch, self._row.file, self._row.path, self._row.fault
+        return self.fetch(self.row)
 
 
 def _record(row: Row, result: Score | Unscored, scorer: Scorer) -> Cells:
