@@ -236,7 +236,11 @@ class _Turn:
 
 
 def _busy(waited_s: float) -> BusyError:
-    return BusyError(f"Others kept the database busy for {waited_s:g} s. Nothing was changed; try again in a moment.")
+    return BusyError(
+        "Others kept the database busy for {seconds} s. Nothing was changed; try again in a moment.",
+        "busy",
+        seconds=f"{waited_s:g}",
+    )
 
 
 def _failed(error: OperationalError, code: int) -> bool:
