@@ -162,7 +162,7 @@ class Player {
     this.seek.value = now_s;
     this.seek.setAttribute("aria-valuetext", say("player.at", { at: clock(now_s), whole: clock(this.duration_s) }));
     this.seek.style.setProperty("--heard", heardGradient(this.stretches, this.duration_s));
-    if (this.stretches.length) drawAround(this.canvas, this.sound, now_s);
+    if (this.sound && this.stretches.length) drawAround(this.canvas, this.sound, now_s);
     else drawStill(this.canvas);
   }
 }
