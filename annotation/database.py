@@ -13,6 +13,7 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -73,6 +74,18 @@ class Database:
         """
         with _telling_damage(self._name), self._writers.session() as session:
             yield session
+
+    def soon(self, action: Callable[[Session], T]) -> "Future[T]":
+        """Write as `write` does, in one transaction with what others ask for at the same time.
+
+        The answer is there when what was changed is on the disk.
+        """
+
+        def told(session: Session) -> T:
+            with _telling_damage(self._name):
+                return action(session)
+
+        return self._writers.soon(told)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -1,9 +1,9 @@
-"""Who writes to the database: one at a time, the threads of a process in shared transactions.
+"""Who writes to the database: one at a time, in the order in which they come.
 
-A commit waits for the disk, some milliseconds each; at thirty ratings a second that alone would fill the time. So
-whoever comes while another thread of the process writes goes on in the same transaction, in a savepoint of
-its own, and one commit makes all of it last: nobody goes on before it has. What one of them raises undoes what that
-one did, and nothing else.
+A commit waits for the disk, some milliseconds each; at thirty ratings a second that alone would fill the time. What a
+server writes for many is therefore handed to one thread (`Writers.soon`): it does all that waits in one transaction,
+each in a savepoint of its own, and nobody is answered before the one commit has made all of it last. What one of them
+raises undoes what that one did, and nothing else.
 
 Processes wait for each other on a lock of a file beside the database. SQLite's own way to wait is to sleep and try
 again, and who comes first is luck: with 56 raters in 4 processes the slowest twentieth of calls for the next trial then
@@ -16,10 +16,11 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
@@ -27,30 +28,25 @@ from sqlalchemy.orm import Session
 
 from core.errors import BusyError
 
-MOST_TOGETHER = 64  # writers in one transaction
+T = TypeVar("T")
+
+MOST_TOGETHER = 64  # writes in one transaction
 TOGETHER_S = 0.1  # from its beginning on others may join a transaction; other processes wait for its end
 
 
-@dataclass
-class _Shared:
-    """A transaction of several writers, one after the other."""
+class _Asked(NamedTuple):
+    """A write that waits."""
 
-    connection: Connection
-    joins_until: float
-    writers: int = 1
-    ended: threading.Event = field(default_factory=threading.Event)
-    error: BaseException | None = None  # why nothing of it was kept
-
-    @property
-    def lives(self) -> bool:
-        """Return whether SQLite has it still: a full disk, for one, ends all of a transaction."""
-        return bool(self.connection.connection.driver_connection.in_transaction)  # type: ignore[union-attr]
+    action: Callable[[Session], Any]
+    answer: "Future[Any]"
 
 
-@dataclass(eq=False)
-class _Waiter:
-    called: threading.Event = field(default_factory=threading.Event)
-    shared: _Shared | None = None  # to join; None: it begins one
+class _Done(NamedTuple):
+    """What became of a write, if its transaction is kept."""
+
+    answer: "Future[Any]"
+    result: Any
+    raised: BaseException | None
 
 
 class Writers:
@@ -60,106 +56,114 @@ class Writers:
         self._engine = engine
         self._lock = _Lock(lock)
         self._waits_s = waits_s
-        self._mutex = threading.Lock()
-        self._waiting: deque[_Waiter] = deque()
-        self._writes = False
+        self._threads = threading.Lock()
+        self._writer = ThreadPoolExecutor(1, "database-writer")
+        self._asked: deque[_Asked] = deque()
 
     @contextmanager
     def session(self) -> Iterator[Session]:
         """Open a session, alone among all writers; at its end what it changed is on the disk."""
-        shared = self._enter()
-        try:
-            with (
-                Session(shared.connection, join_transaction_mode="create_savepoint", expire_on_commit=False) as session,
-                session.begin(),
-            ):
-                yield session
-        except BaseException as error:
-            self._leave(shared, error)
-            raise
-        self._leave(shared)
+        with self._transaction() as connection, _session(connection, "rollback_only") as session:
+            yield session
+
+    def soon(self, action: Callable[[Session], T]) -> "Future[T]":
+        """Do an action together with what others ask for; its answer is there when what it changed is on the disk."""
+        answer: Future[T] = Future()
+        self._asked.append(_Asked(action, answer))
+        self._writer.submit(self._write)
+        return answer
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, when all is written."""
+        self._writer.shutdown()
         self._lock.close()
 
-    def _enter(self) -> _Shared:
-        ends, waiter = time.monotonic() + self._waits_s, _Waiter()
-        with self._mutex:
-            if self._writes:
-                self._waiting.append(waiter)
-            else:
-                self._writes = True
-                waiter.called.set()
-        if not waiter.called.wait(self._waits_s):
-            with self._mutex:
-                if waiter in self._waiting:  # else it was called at the last moment
-                    self._waiting.remove(waiter)
-                    raise self._busy()
-        return waiter.shared or self._begin(ends)
-
-    def _begin(self, ends: float) -> _Shared:
-        with contextlib.ExitStack() as failed:
-            failed.callback(self._call_next)
-            if not self._lock.take(ends - time.monotonic()):
-                raise self._busy()
-            failed.callback(self._lock.give)
-            connection = failed.enter_context(self._engine.connect())
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._turn(), self._engine.connect() as connection:
             try:
                 connection.begin()  # BEGIN IMMEDIATE
             except OperationalError as error:
                 raise self._busy() from error  # another program writes, and does not queue
-            failed.pop_all()
-        return _Shared(connection, time.monotonic() + TOGETHER_S)
+            yield connection
+            try:
+                connection.commit()
+            except BaseException:
+                connection.invalidate()  # the pool would take it back as it is, with the transaction open
+                raise
 
-    def _leave(self, shared: _Shared, raised: BaseException | None = None) -> None:
-        if not shared.lives:
-            shared.error = raised or RuntimeError("SQLite ended the transaction")
-            self._end(shared)
-        elif self._hand_on(shared):
-            shared.ended.wait()
-        else:
-            self._end(shared)
-        if shared.error and shared.error is not raised:
-            raise BusyError("What was to be written could not be kept. Try again in a moment.") from shared.error
-
-    def _hand_on(self, shared: _Shared) -> bool:
-        """Let the next writer join a transaction; return whether there is one."""
-        with self._mutex:
-            if not self._waiting or shared.writers == MOST_TOGETHER or time.monotonic() > shared.joins_until:
-                return False
-            shared.writers += 1
-            waiter = self._waiting.popleft()
-            waiter.shared = shared
-        waiter.called.set()
-        return True
-
-    def _end(self, shared: _Shared) -> None:
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        ends = time.monotonic() + self._waits_s
+        if not self._threads.acquire(timeout=self._waits_s):
+            raise self._busy()
         try:
-            if shared.error is None:
-                shared.connection.commit()
-        except BaseException as error:
-            shared.error = error
-            raise
+            if not self._lock.take(ends - time.monotonic()):
+                raise self._busy()
+            try:
+                yield
+            finally:
+                self._lock.give()
         finally:
-            if shared.error:
-                shared.connection.invalidate()  # else the pool would take it back with the transaction still open
-            shared.connection.close()
-            self._lock.give()
-            self._call_next()
-            shared.ended.set()
+            self._threads.release()
 
-    def _call_next(self) -> None:
-        with self._mutex:
-            if self._waiting:
-                self._waiting.popleft().called.set()
+    def _write(self) -> None:
+        """Do what waits, if it was not done together with something before."""
+        if not self._asked:
+            return
+        done: list[_Done] = []
+        try:
+            with self._transaction() as connection:
+                self._together(connection, done)
+        except BaseException as error:  # noqa: BLE001 - whoever asked gets it
+            if not done:  # the turn did not come: nobody who waits now does so once more
+                done = [_Done(asked.answer, None, error) for asked in iter(self._next, None)]
+            lost = BusyError("What was to be written could not be kept. Try again in a moment.")
+            lost.__cause__ = error
+            done = [one._replace(raised=one.raised or lost) for one in done]
+        for answer, result, raised in done:
+            if raised:
+                answer.set_exception(raised)
             else:
-                self._writes = False
+                answer.set_result(result)
+
+    def _together(self, connection: Connection, done: list["_Done"]) -> None:
+        """Do one action after the other in a transaction, and note what became of them."""
+        joins_until = time.monotonic() + TOGETHER_S
+        while not done or (len(done) < MOST_TOGETHER and time.monotonic() < joins_until):
+            asked = self._next()
+            if asked is None:
+                return
+            done.append(_Done(asked.answer, *_one(connection, asked.action)))
+            if not connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]
+                raise RuntimeError("SQLite ended the transaction")  # the disk is full, for one
+
+    def _next(self) -> "_Asked | None":
+        """Return what was asked for first, and is still wanted."""
+        while self._asked:
+            asked = self._asked.popleft()
+            if asked.answer.set_running_or_notify_cancel():
+                return asked
+        return None
 
     def _busy(self) -> BusyError:
         return BusyError(
             f"Others kept the database busy for {self._waits_s:g} s. Nothing was changed; try again in a moment."
         )
+
+
+@contextmanager
+def _session(connection: Connection, mode: Literal["rollback_only", "create_savepoint"]) -> Iterator[Session]:
+    with Session(connection, join_transaction_mode=mode, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+def _one(connection: Connection, action: Callable[[Session], T]) -> tuple[T | None, BaseException | None]:
+    try:
+        with _session(connection, "create_savepoint") as session:
+            return action(session), None
+    except BaseException as error:  # noqa: BLE001 - whoever asked gets it
+        return None, error
 
 
 class _Lock:

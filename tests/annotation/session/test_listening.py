@@ -483,4 +483,4 @@ def test_an_answer_costs_few_statements(room: Room) -> None:
             lambda _connection, _cursor, statement, *_: sent.update([statement.split()[0]]),
         )
         listening.submit(session, rater, token, GOOD, room.at)
-    assert sent == {"SELECT": 3, "INSERT": 2, "UPDATE": 3, "RELEASE": 1}
+    assert sent == {"SELECT": 3, "INSERT": 2, "UPDATE": 3}
