@@ -75,8 +75,8 @@ class Database:
         with _telling_damage(self._name), self._writers.session() as session:
             yield session
 
-    def soon(self, action: Callable[[Session], T]) -> "Future[T]":
-        """Write as `write` does, in one transaction with what others ask for at the same time.
+    def soon(self, action: Callable[[Session], T], first: bool = False) -> "Future[T]":
+        """Write as `write` does, in one transaction with what others ask for at the same time; `first` before others.
 
         The answer is there when what was changed is on the disk.
         """
@@ -85,7 +85,7 @@ class Database:
             with _telling_damage(self._name):
                 return action(session)
 
-        return self._writers.soon(told)
+        return self._writers.soon(told, first)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -58,6 +58,7 @@ class Writers:
         self._waits_s = waits_s
         self._threads = threading.Lock()
         self._writer = ThreadPoolExecutor(1, "database-writer")
+        self._urgent: deque[_Asked] = deque()
         self._asked: deque[_Asked] = deque()
 
     @contextmanager
@@ -66,10 +67,13 @@ class Writers:
         with self._transaction() as connection, _session(connection, "rollback_only") as session:
             yield session
 
-    def soon(self, action: Callable[[Session], T]) -> "Future[T]":
-        """Do an action together with what others ask for; its answer is there when what it changed is on the disk."""
+    def soon(self, action: Callable[[Session], T], first: bool = False) -> "Future[T]":
+        """Do an action together with what others ask for; its answer is there when what it changed is on the disk.
+
+        What is to be done `first` goes before all else that waits.
+        """
         answer: Future[T] = Future()
-        self._asked.append(_Asked(action, answer))
+        (self._urgent if first else self._asked).append(_Asked(action, answer))
         self._writer.submit(self._write)
         return answer
 
@@ -109,7 +113,7 @@ class Writers:
 
     def _write(self) -> None:
         """Do what waits, if it was not done together with something before."""
-        if not self._asked:
+        if not self._urgent and not self._asked:
             return
         done: list[_Done] = []
         try:
@@ -139,9 +143,9 @@ class Writers:
                 raise RuntimeError("SQLite ended the transaction")  # the disk is full, for one
 
     def _next(self) -> "_Asked | None":
-        """Return what was asked for first, and is still wanted."""
-        while self._asked:
-            asked = self._asked.popleft()
+        """Return what is next, and still wanted."""
+        while waiting := self._urgent or self._asked:
+            asked = waiting.popleft()
             if asked.answer.set_running_or_notify_cancel():
                 return asked
         return None

@@ -212,9 +212,12 @@ class _Visitor:
     store: StudyStore
     visit: str
 
-    async def write(self, action: _Action[T]) -> T:
-        """Do an action together with those of others; what it changed is on the disk when this returns."""
-        return await asyncio.wrap_future(self.store.database.soon(self._known(action)))
+    async def write(self, action: _Action[T], first: bool = False) -> T:
+        """Do an action together with those of others; what it changed is on the disk when this returns.
+
+        Who is in the middle of a batch goes `first`, before those who begin one.
+        """
+        return await asyncio.wrap_future(self.store.database.soon(self._known(action), first))
 
     def look(self, action: _Action[T]) -> T:
         """Do what as a rule only reads, without waiting for others."""
@@ -309,7 +312,7 @@ async def _rate(visitor: _Signed, body: _Rating) -> Response:
         feedback = told and {**told.expected, "explanation": told.explanation}
         return _json({"outcome": done.outcome, "place": _shown(done.place, rater), "feedback": feedback})
 
-    return await visitor.write(rate)
+    return await visitor.write(rate, first=True)
 
 
 @_routes.post("/problem")
@@ -336,7 +339,9 @@ async def _clip(visitor: _Signed, token: str) -> Response:
         await visitor.write(lambda session, rater, at: listening.lose(session, rater, token, fault, at))
         raise HTTPException(410, _LOST) from error
     if not sound.served or sound.sha256 is None:
-        await visitor.write(lambda session, rater, at: listening.serve(session, rater, token, at, digest.sha256))
+        await visitor.write(
+            lambda session, rater, at: listening.serve(session, rater, token, at, digest.sha256), first=True
+        )
     return _sound(wav)
 
 

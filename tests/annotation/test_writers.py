@@ -60,6 +60,15 @@ def test_who_waits_shares_a_commit(database: Database, commits: list[Connection]
     assert len(commits) == 2  # with the one before them
 
 
+def test_some_go_before_others(database: Database) -> None:
+    order: list[int] = []
+    with database.write():
+        asked = [database.soon(lambda _, number=number: order.append(number), first=number > 1) for number in range(4)]
+    for one in asked:
+        one.result(10)
+    assert order == [2, 3, 0, 1]
+
+
 def test_transactions_have_their_bounds(
     database: Database, commits: list[Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
