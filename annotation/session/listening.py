@@ -142,10 +142,11 @@ class RaterStep:
     task: Task | None = None
     batches_done: int = 0
     clips_rated: int = 0  # hidden checks too: a number that skips them would tell them
-    # About how many the rater will have had in the end; 0 after an answer: it takes longer to find than to store one.
-    batches_total: int = field(default=0, compare=False)
     practice_next: bool = False
-    estimate_s: float = 0.0  # of the next batch, at step "ready"
+    # What `current_step` alone looks up, because it takes longer than to store an answer: about how many batches
+    # the rater will have had in the end, and at step "ready" how long the next one takes.
+    batches_total: int = field(default=0, compare=False)
+    estimate_s: float = field(default=0.0, compare=False)
     # At step "done": nothing is left, or clips that others hold may come free.
     message: Literal["", "complete", "wait"] = ""
 
@@ -176,7 +177,9 @@ def current_step(session: Session, rater: Rater, at: datetime) -> RaterStep:
     A batch whose lease has lapsed is taken up again as far as its clips are still needed, and one in which
     nothing is left to answer is ended.
     """
-    return _stands(session, rater, at) if has_agreed(session, rater) else RaterStep("about")
+    if not has_agreed(session, rater):
+        return RaterStep("about")
+    return _foreseen(session, rater, _stands(session, rater, at), at)
 
 
 def about(
@@ -197,11 +200,12 @@ def start(session: Session, rater: Rater, at: datetime) -> RaterStep:
     """
     if not has_agreed(session, rater):
         return RaterStep("about")
-    if _open_batch(session, rater) is None:
-        close_stale(session, rater.study, at)
-        close_left_out(session, rater, at)
-        assignment.open_batch(session, rater, at)
-    return _stands(session, rater, at)
+    if _open_batch(session, rater) is not None:
+        return _stands(session, rater, at)
+    close_stale(session, rater.study, at)
+    close_left_out(session, rater, at)
+    batch = assignment.open_batch(session, rater, at)
+    return _between(session, rater, at) if batch is None else _inside(session, rater, batch.id, batch.number, at)
 
 
 def clip_to_send(session: Session, rater: Rater, token: str, at: datetime) -> Sound:
@@ -301,12 +305,21 @@ def _stands(session: Session, rater: Rater, at: datetime) -> RaterStep:
         return _between(session, rater, at)
     if batch.lease_until <= at:
         _reclaim(session, batch.id, at)
-    step = _inside(session, rater, batch.id, batch.number, at)
-    if step.task is None or step.task.practice:
+    return _inside(session, rater, batch.id, batch.number, at)
+
+
+def _foreseen(session: Session, rater: Rater, step: RaterStep, at: datetime) -> RaterStep:
+    """Add what takes a look at all clips: how many batches there will be, and what the next one takes."""
+    if step.step == "done" or (step.task is not None and step.task.practice):
         return step
-    left = assignment.candidates(session, rater, assignment.history_of(session, rater), at)
-    total = step.batches_done + 1 + assignment.batches_left(session, rater, left)
-    return replace(step, batches_total=total)
+    history = assignment.history_of(session, rater)
+    left = assignment.candidates(session, rater, history, at)
+    total = step.batches_done + (step.task is not None) + assignment.batches_left(session, rater, left)
+    if step.task is not None:
+        return replace(step, batches_total=total)
+    items = assignment.next_items(session, rater, history, left)
+    takes_s = _takes_s(session, items, _recent_trials(session, rater, history.batches + 1))
+    return replace(step, batches_total=total, estimate_s=takes_s)
 
 
 def _reclaim(session: Session, batch_id: int, at: datetime) -> None:
@@ -342,20 +355,12 @@ def _between(session: Session, rater: Rater, at: datetime) -> RaterStep:
     close_stale(session, rater.study, at)
     history = assignment.history_of(session, rater)
     done = session.connection().execute(_DONE_ALONE, {"rater": rater.id}).one()
-    left = assignment.candidates(session, rater, history, at)
-    if not left:
+    if not assignment.candidates(session, rater, history, at, most=1):
         waits = assignment.may_come_free(session, rater, history)
         message: Literal["wait", "complete"] = "wait" if waits else "complete"
         return RaterStep("done", None, done.batches_done, done.clips_rated, message=message)
-    items = assignment.next_items(session, rater, history, left)
-    return RaterStep(
-        "ready",
-        batches_done=done.batches_done,
-        clips_rated=done.clips_rated,
-        batches_total=done.batches_done + assignment.batches_left(session, rater, left),
-        practice_next=items[0].role == "practice",
-        estimate_s=_takes_s(session, items, _recent_trials(session, rater, history.batches + 1)),
-    )
+    practice = bool(assignment.practice_clips(session, rater, history))
+    return RaterStep("ready", None, done.batches_done, done.clips_rated, practice_next=practice)
 
 
 def _recent_trials(session: Session, rater: Rater, latest: int) -> Sequence[Any]:

@@ -41,6 +41,7 @@ function makeCard(step, title, ...parts) {
 function go(place, notice) {
   demo = place.demo;
   if (place.step === "about") return showAbout(place);
+  if (place.step === "ready" && !place.batches_total) return resume(notice); // what comes is told when it is asked for
   if (place.step === "done") return showDone(place, notice);
   if (memory.get("volume") === null) return showSoundCheck(2);
   if (place.step === "ready") return showReady(place, notice);

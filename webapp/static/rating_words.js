@@ -64,5 +64,4 @@ function changeLanguage(name) {
   language = name;
   dress();
   current.again?.();
-  document.querySelector(".me-header nav button").focus();
 }
