@@ -107,8 +107,8 @@ class Trial {
       make("div", { className: "me-likerts" }, ...this.scales.map((scale) => scale.node)),
       make("div", { className: "me-extras" }, label, this.comment, this.broken),
       this.report,
-      make("footer", {}, this.next, this.reason),
-      make("p", { className: "me-legend" }, ...legend().flatMap(([name, use]) => [key(name), ` ${use} `])));
+      make("p", { className: "me-legend" }, ...legend().flatMap(([name, use]) => [key(name), ` ${use} `])),
+      make("footer", {}, this.next, this.reason));
     this.node.addEventListener("focusin", (event) => {
       this.framed = this.scales.find((scale) => scale.node.contains(event.target)) ?? this.framed;
       this.refresh();
