@@ -21,21 +21,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from annotation.database import Database
 from annotation.protocol import Protocol
-from annotation.schema import (
-    Answer,
-    Batch,
-    Clip,
-    Consent,
-    Exclusion,
-    Problem,
-    Prompt,
-    Rater,
-    Response,
-    Study,
-    System,
-    Trial,
-    Visit,
-)
+from annotation.schema import Batch, Clip, Rater, Study, Visit
 from core.errors import AccessError, StudyError, shown_name
 from core.scales import MUSICEVAL, Scales
 
@@ -87,6 +73,7 @@ def create(
     at: datetime,
     demo: bool = False,
     scales: Scales = MUSICEVAL,
+    state: str = "open",
 ) -> Study:
     """Create a study; its protocol and its scales are fixed from then on.
 
@@ -104,6 +91,8 @@ def create(
         Whether it is for visitors, and nothing that they say counts.
     scales : tuple of Scale
         What is asked of each clip, in this order.
+    state : str
+        `draft`, until `annotation.life.move` opens it; or `open` at once.
 
     Raises
     ------
@@ -115,7 +104,7 @@ def create(
     if not 0 <= seed < _SEEDS:
         raise StudyError(f"The seed is {seed}; it must be a whole number from 0 to {_SEEDS - 1}.")
     protocol.check_new(scales)
-    study = Study(name=name, demo=demo, seed=seed, protocol=protocol, scales=scales, created_at=at)
+    study = Study(name=name, demo=demo, seed=seed, protocol=protocol, scales=scales, created_at=at, state=state)
     session.add(study)
     session.flush()
     return study
@@ -154,30 +143,6 @@ def rename(session: Session, data: Path, study: Study, name: str) -> None:
         raise StudyError(
             f"The folder of the study cannot be renamed: {error.strerror}. Nothing was changed."
         ) from error
-
-
-def delete(session: Session, study: Study) -> None:
-    """Take a study without ratings out of the database; its files stay where they are.
-
-    Raises `StudyError` if raters have said anything, because that is never deleted.
-    """
-    of_study = select(Trial.id).join(Batch).where(Batch.study_id == study.id)
-    for table in (Response, Problem):
-        if session.scalar(select(table.id).where(table.trial_id.in_(of_study)).limit(1)) is not None:
-            raise StudyError(
-                f"Raters have answered in the study {study.name!r}, and what they said is never deleted. Export it, "
-                "and begin a new database with MUSICEVAL_DATABASE_URL."
-            )
-    raters = select(Rater.id).where(Rater.study_id == study.id)
-    if session.scalar(select(Exclusion.id).where(Exclusion.rater_id.in_(raters)).limit(1)) is not None:
-        raise StudyError(f"The log of the study {study.name!r} has entries, and it is never deleted.")
-    for statement in (
-        sql_delete(Trial).where(Trial.id.in_(of_study)),
-        *(sql_delete(table).where(table.rater_id.in_(raters)) for table in (Visit, Consent, Answer)),
-        *(sql_delete(table).where(table.study_id == study.id) for table in (Batch, Rater, Clip, Prompt, System)),
-    ):
-        session.execute(statement, execution_options={"synchronize_session": False})
-    session.delete(study)
 
 
 def find_rater(session: Session, study: Study, pseudonym: str) -> Rater:

@@ -20,7 +20,7 @@ from webapp.palette import style_alone
 
 _HERE = Path(__file__).parent / "static"
 # In this order they share one scope.
-_SCRIPTS = ("parts", "sound", "trial", "steps")
+_SCRIPTS = ("parts", "sound", "trial", "study", "steps")
 
 
 async def rating_page(request: Request) -> Response:

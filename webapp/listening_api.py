@@ -36,7 +36,7 @@ from annotation.database import Database, now
 from annotation.material.files import ClipFile
 from annotation.schema import Rater
 from annotation.session import listening
-from annotation.session.answers import CONSENT, QUESTIONS, Reply
+from annotation.session.answers import QUESTIONS, Reply, consent_of
 from annotation.session.exclusions import close_abandoned
 from core.errors import AccessError, BusyError, MusicEvalError, RatingError, StudyError
 from core.settings import Settings
@@ -354,8 +354,10 @@ def _sound_check(visitor: _Signed) -> Response:
 
 def _shown(step: listening.RaterStep, rater: Rater) -> dict[str, Any]:
     shown = asdict(step) | {"demo": rater.study.demo}
+    if step.step != "task":
+        shown["study"] = {name: getattr(rater.study, name) for name in ("title", "instructions", "contact")}
     if step.step == "about":
-        shown |= {"consent": CONSENT, "questions": [asdict(question) for question in QUESTIONS]}
+        shown |= {"consent": consent_of(rater.study), "questions": [asdict(question) for question in QUESTIONS]}
     if step.step == "task":
         shown["scales"] = [scale.to_json() for scale in rater.study.scales]
     return shown

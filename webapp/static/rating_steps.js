@@ -91,9 +91,9 @@ async function act(press, trouble, action) {
   press.disabled = false;
 }
 
-function showCode(notice = "") {
+function showCode(notice = "", given = "") {
   const code = make("input", {
-    type: "text", id: "me-code", autocomplete: "off", autocapitalize: "characters", spellcheck: false,
+    type: "text", id: "me-code", value: given, autocomplete: "off", autocapitalize: "characters", spellcheck: false,
     placeholder: "XXXX-XXXX-XXXX", "aria-describedby": "me-code-trouble",
   });
   const trouble = make("p", { className: "me-reason", id: "me-code-trouble", role: "alert" });
@@ -146,7 +146,7 @@ function showAbout(place) {
       make("label", { className: "me-agree" }, agree, "I agree and take part.")),
     ...questions,
     make("footer", {}, onward, may, trouble));
-  show(makeCard(1, "About you", form));
+  show(makeCard(1, "About you", studyWords(place), form));
 }
 
 function showSoundCheck(step) {
@@ -226,7 +226,7 @@ function showReady(place, notice) {
   const start = () => act(press, trouble, async () => go(await ask("start", {})));
   const press = primary(word, start);
   const sound = link("Check the sound again", () => showSoundCheck(step));
-  show(makeCard(step, title, noticeLine(notice), ...lines.map((line) => make("p", {}, line)),
+  show(makeCard(step, title, noticeLine(notice), studyWords(place), ...lines.map((line) => make("p", {}, line)),
     make("footer", {}, press, sound, leaveButton("Leave for now"), trouble)));
 }
 
@@ -253,6 +253,7 @@ function showPause(trial) {
 }
 
 function showDone(place, notice) {
+  if (NOT_OPEN[place.message]) return showNotOpen(place);
   const rated = place.clips_rated ? `You rated ${counted(place.clips_rated, "clip")}, all saved.` : "";
   const words = [noticeLine(notice), rated ? make("p", {}, rated) : null];
   if (place.message === "complete") {
@@ -288,5 +289,11 @@ document.addEventListener("keydown", (event) => {
 window.addEventListener("beforeunload", (event) => current.busy?.() && event.preventDefault());
 
 element.replaceChildren(stage);
-if (memory.get("visit")) resume();
+const invited = codeOfLink();
+if (invited) showCode("", invited);
+else if (memory.get("visit")) resume();
 else showCode();
+window.addEventListener("hashchange", () => {
+  const code = codeOfLink();
+  if (code) showCode("", code);
+});
