@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import exists, select
+from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from annotation.schema import (
@@ -33,6 +33,8 @@ from annotation.schema import (
     Visit,
 )
 from annotation.session.exclusions import close as end_batch
+from annotation.session.exclusions import exclude, is_excluded
+from annotation.studies import find_rater
 from core.errors import StudyError
 
 AUTHOR = "administrator"
@@ -146,6 +148,32 @@ def describe(session: Session, study: Study, texts: Mapping[str, str], at: datet
             setattr(study, name, plain)
     if changed:
         note(session, study, "describe", at, details=changed)
+
+
+def withdraw(
+    session: Session,
+    study: Study,
+    pseudonym: str,
+    at: datetime,
+    drop: bool = False,
+    reason: str = "",
+    author: str = AUTHOR,
+) -> None:
+    """Take a rater out of a study: their code and devices end, and so does their open batch.
+
+    Their ratings stay and count, or are left out of the count (`drop`), as the consent said.
+    """
+    refuse_archived(study)
+    rater = find_rater(session, study, pseudonym)
+    if rater.withdrawn_at is not None:
+        raise StudyError(f"{pseudonym} has withdrawn already.")
+    rater.withdrawn_at, rater.code_sha256 = at, None
+    session.execute(update(Visit).where(Visit.rater_id == rater.id, Visit.ended_at.is_(None)).values(ended_at=at))
+    for batch in session.scalars(select(Batch).where(Batch.rater_id == rater.id, Batch.state == "open")).all():
+        end_batch(session, batch, at)
+    if drop and not is_excluded(session, rater):
+        exclude(session, rater, reason.strip() or "The rater has withdrawn.", author.strip() or AUTHOR, at)
+    note(session, study, "withdraw", at, reason, author, pseudonym, {"ratings": "left out" if drop else "kept"})
 
 
 def log(session: Session, study: Study) -> list[Event]:

@@ -96,7 +96,7 @@ _RECENT = (
     .order_by(Trial.batch_id, Trial.position)
 )
 _DURATION = select(func.avg(Clip.duration_s)).where(
-    Clip.study_id == bindparam("study"), Clip.kind == bindparam("clips")
+    Clip.study_id == bindparam("study"), Clip.kind == bindparam("clips"), Clip.retired_at.is_(None)
 )
 _RESPOND, _SCORE = insert(Response), insert(Rating)
 _RATED = update(Trial).where(Trial.id == bindparam("trial")).values(state="rated")

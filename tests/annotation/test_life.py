@@ -2,8 +2,9 @@
 
 import pytest
 
-from annotation import life
+from annotation import life, studies
 from annotation.database import Database
+from annotation.results.progress import progress
 from annotation.schema import STUDY_STATES, Consent, Exclusion
 from annotation.session import listening
 from core.errors import AccessError, StudyError
@@ -153,3 +154,35 @@ def test_deleting_one_study_with_its_answers_leaves_the_others(room: Room, datab
     }
     with database.read() as session:
         assert session.query(Exclusion).count() == 1
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_who_withdraws_is_signed_out_and_their_ratings_are_kept_or_left_out(room: Room, drop: bool) -> None:
+    room.rate_batch(0)
+    room.rate_batch(0, trials=2)
+    with room.database.write() as session:
+        study = room.study(session)
+        (code,) = (code for _, code in studies.invite(session, study, 1, NOW, True, ["Ada, cello"]))
+        visit = studies.enter(session, code, NOW)
+        life.withdraw(session, study, "R04", NOW)
+        life.withdraw(session, study, "R01", room.at, drop)
+        with pytest.raises(StudyError, match="has withdrawn already"):
+            life.withdraw(session, study, "R01", room.at)
+        with pytest.raises(StudyError, match="has withdrawn, and gets no code"):
+            studies.renew(session, study, "R04", NOW)
+        with pytest.raises(AccessError):
+            studies.authorise(session, visit, NOW)
+        with pytest.raises(AccessError):
+            studies.enter(session, code, NOW)
+        so_far = progress(session, study, room.at)
+        assert (so_far.raters, so_far.ratings_valid) == (2, 0 if drop else 4)
+    assert room.batch(0, 2).state != "open"
+
+
+def test_notes_are_for_whoever_runs_the_study(room: Room) -> None:
+    with room.database.write() as session:
+        study = room.study(session)
+        studies.invite(session, study, 2, NOW, True, [" Ada "])
+        assert [studies.find_rater(session, study, name).note for name in ("R04", "R05")] == ["Ada", ""]
+        with pytest.raises(StudyError, match="a note of at most"):
+            studies.invite(session, study, 1, NOW, True, ["a", "b"])

@@ -13,6 +13,7 @@ const GONE_S = 0.5; // however often it happens, the server is not asked without
 const stage = make("div", { className: "me-stage" });
 let current = {};
 let demo = false;
+let preview = false;
 
 const heading = (text) => make("h2", { tabIndex: -1 }, text);
 const noticeLine = (text) => (text ? make("p", { className: "me-notice", role: "status" }, text) : null);
@@ -22,7 +23,8 @@ const paragraphs = (text) => text.split("\n").filter(Boolean).map((line) => make
 function show(screen, handlers = {}) {
   current.stop?.();
   current = handlers;
-  const note = demo ? make("p", { className: "me-demo" }, DEMO_NOTE) : "";
+  const words = preview ? PREVIEW_NOTE : demo ? DEMO_NOTE : "";
+  const note = words ? make("p", { className: "me-demo" }, words) : "";
   const here = document.activeElement === document.body || stage.contains(document.activeElement);
   stage.replaceChildren(note, screen);
   if (here) screen.querySelector("h2")?.focus({ preventScroll: true });
@@ -41,6 +43,7 @@ function makeCard(step, title, ...parts) {
 // Go to where the server says the rater is. On a device that has no volume yet, the sound check comes first.
 function go(place, notice = "") {
   demo = place.demo;
+  preview = place.preview;
   if (place.step === "about") return showAbout(place);
   if (place.step === "done") return showDone(place, notice);
   if (memory.get("volume") === null) return showSoundCheck(2);
@@ -66,7 +69,7 @@ async function recover(failure) {
   if (failure.status !== 401) return showTrouble(failure);
   const wasDemo = (memory.get("visit") ?? "").startsWith("demo.");
   memory.set("visit", null);
-  demo = false;
+  demo = preview = false;
   showCode(wasDemo ? DEMO_OVER : SIGNED_OUT);
 }
 
@@ -270,7 +273,7 @@ const leaveButton = (text) => link(text, async () => {
   await ask("leave", {}).catch(() => null); // without the server, this device at least forgets the visit
   const words = demo ? LEFT_DEMO : LEFT;
   memory.set("visit", null);
-  demo = false;
+  demo = preview = false;
   showCode(words);
 });
 

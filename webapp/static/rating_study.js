@@ -5,6 +5,7 @@ const NOT_OPEN = {
   paused: ["Paused", "This listening test is paused. Your place is kept: look again later."],
   closed: ["This listening test has ended", "It takes no further ratings. Thank you for taking part!"],
 };
+const PREVIEW_NOTE = "Preview: this is what raters see. Nothing that you answer is kept.";
 const CODE = /^[A-Za-z0-9-]{12,20}$/; // behind the # of a link, so it is never sent as part of an address
 
 function showNotOpen(place) {
