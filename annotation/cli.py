@@ -20,7 +20,8 @@ import click
 from annotation.plans import SimulationPlan, StressPlan
 from annotation.protocol import SCREENING, Protocol
 from core.command import Group, as_json, at_most_one, fields_as_one, print_json, progress_bar, run_command
-from core.errors import StudyError
+from core.errors import StudyError, shown_name
+from core.scales import MUSICEVAL
 from core.settings import Settings
 
 if TYPE_CHECKING:
@@ -70,21 +71,66 @@ _reason = click.option("--reason", metavar="TEXT", callback=_one_line, default="
 @_study
 @click.option("--seed", type=int, metavar="N", help="from which all orders are drawn (default: any)")
 @click.option("--draft", is_flag=True, help="no rater can work in it before it is opened")
+@click.option("--scales", metavar="FILE", type=Path, help="JSON: what is asked of each clip (default: MusicEval's)")
 @fields_as_one("rules", dataclasses.fields(Protocol))
-def create(study: str, seed: int | None, draft: bool, rules: dict[str, Any]) -> None:
+def create(study: str, seed: int | None, draft: bool, scales: Path | None, rules: dict[str, Any]) -> None:
     """Create a study; its rules are fixed from then on."""
     from annotation.rules import consequences
-    from annotation.studies import create
+    from annotation.studies import create, parse_scales
 
+    asked = parse_scales(_text_of(scales)) if scales else MUSICEVAL
     protocol = Protocol(**rules)
     seed = secrets.randbelow(2**31) if seed is None else seed
     with _opened(new=True) as (database, data):
         with database.write() as session:
-            made = create(session, study, protocol, seed, now(session), state="draft" if draft else "open")
+            made = create(
+                session, study, protocol, seed, now(session), scales=asked, state="draft" if draft else "open"
+            )
         print(f"The study {study} is created in the folder {data}.")
     for sentence in consequences(protocol, made.scales):
         print(f"! {sentence}")
     _next(f"ingest {study} MANIFEST")
+
+
+@app.command()
+@_study
+@click.option("--title", metavar="TEXT", callback=_one_line, help="above the test")
+@click.option("--contact", metavar="TEXT", callback=_one_line, help="whom raters ask")
+@click.option("--instructions", metavar="FILE", type=Path, help="a text file: shown before the clips")
+@click.option("--consent", metavar="FILE", type=Path, help="a text file: what raters agree to")
+def describe(study: str, instructions: Path | None, consent: Path | None, **lines: str | None) -> None:
+    """Set the texts that raters see; those that are not given stay."""
+    from annotation import life
+    from annotation.studies import find_study
+
+    files = {"instructions": instructions, "consent": consent}
+    texts = {name: text for name, text in lines.items() if text is not None}
+    texts |= {name: _text_of(file) for name, file in files.items() if file is not None}
+    with _opened() as (database, _), database.write() as session:
+        life.describe(session, find_study(session, study), texts, now(session))
+    print(f"Texts set: {', '.join(texts) or 'none'}.")
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{shown_name(file.name)} cannot be read as a text in UTF-8.") from error
+
+
+@app.command()
+@_study
+@click.option("--rater", metavar="RATER", callback=_one_line, required=True, help="as status shows them (R03)")
+@click.option("--drop-ratings", is_flag=True, help="leave their ratings out of the count")
+@_reason
+def withdraw(study: str, rater: str, drop_ratings: bool, reason: str) -> None:
+    """Take a rater out: their code, devices and open batch end."""
+    from annotation import life
+    from annotation.studies import find_study
+
+    with _opened() as (database, _), database.write() as session:
+        life.withdraw(session, find_study(session, study), rater, now(session), drop_ratings, reason)
+    print(f"{rater} has withdrawn. Their ratings {'are left out of the count' if drop_ratings else 'stay'}.")
 
 
 @app.command("list")
