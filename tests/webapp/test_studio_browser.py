@@ -156,7 +156,7 @@ def test_a_study_lives_and_ends_without_a_shell(
                     rater.decide(listening, 4, 4)
                     rater.press(listening, "Next")
                     if start == "Start practice":
-                        rater.press(listening, "Go on")
+                        rater.press(listening, "Next")
                     elif number + 1 < trials:
                         expect(listening.get_by_text(f"Clip {number + 2} of {trials}")).to_be_visible()
             rater.title(listening, "Done. Thank you!")
