@@ -20,6 +20,7 @@ from tests.webapp.conftest import free_port, make_app, running
 
 pytestmark = pytest.mark.browser
 
+RATERS = (1000, "light")  # a browser of its own: whoever closes a page forgets its cookies
 PASSWORD = "correct horse battery staple"
 RULES = {
     "Batches": {"Raters per clip": "1", "Batch size": "2", "Training": "1"},
@@ -143,11 +144,11 @@ def test_a_study_lives_and_ends_without_a_shell(
         press(page, "Invite")
         link = page.locator(".me-codes code").inner_text()
         assert overflow(page) == 0
-        with open_page(browser, look, f"{address}admin/{preview}") as seen:
+        with open_page(browser, RATERS, f"{address}admin/{preview}") as seen:
             rater.press(seen, "Begin")
             expect(seen.get_by_text("Nothing that you answer is kept.")).to_be_visible()
             expect(seen.get_by_text("Autumn <b>listening</b>")).to_be_visible()
-        with open_page(browser, look, link) as listening:
+        with open_page(browser, RATERS, link) as listening:
             rater.press(listening, "Begin")
             rater.set_up(listening)
             for start, trials in (("Start practice", 1), ("Start", 3)):
