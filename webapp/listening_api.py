@@ -41,7 +41,7 @@ from annotation.preview import RATER as PREVIEW
 from annotation.preview import preview_file
 from annotation.schema import Rater
 from annotation.session import listening
-from annotation.session.answers import QUESTIONS, Reply, consent_of
+from annotation.session.answers import CONSENT, QUESTIONS, Reply, consent_of
 from annotation.session.exclusions import close_abandoned
 from core.errors import AccessError, BusyError, MusicEvalError, RatingError, StudyError
 from core.settings import Settings
