@@ -126,9 +126,9 @@ class Database:
 
     def close(self) -> None:
         """Let go of the file."""
+        self._writers.close()
         self._engine.dispose()
         self._reading.dispose()
-        self._writers.close()
 
 
 def now(session: Session) -> datetime:

@@ -2,10 +2,10 @@
 
 Conventions: answers are JSON, but for the sounds; a refusal is ``{"error": sentence}``, with a ``code`` and its
 ``values`` by which the page says it in the rater's language. A rater is known by ``Authorization: Bearer VISIT``,
-checked at every route in the transaction that acts. What changes something is one small write transaction, and the
-time is read inside it, so that times run in the order of the writes; what only reads waits for nobody. Who waits
-longer than `WAITS_S` for the database is answered 503. Types are checked here, strictly; what the values may be is
-the business of `annotation.session`.
+checked at every route in the transaction that acts. What changes something goes to the one thread that writes
+(`Database.soon`), and the time is read there, so that times run in the order of the writes; what only reads waits for
+nobody. Who waits longer than `WAITS_S` for the database is answered 503. Types are checked here, strictly; what the
+values may be is the business of `annotation.session`.
 
 Blindness: no answer may be told from another but by what its rater is to see. All carry ``no-store`` and the
 same headers; none a validator, a range or a file name, because a clip that comes twice would share them.
