@@ -169,6 +169,7 @@ def test_a_study_lives_and_ends_without_a_shell(
             listening.reload()
             rater.title(listening, "This listening test has ended")
         press(page, "Archive")
+        expect(page.get_by_text("Archived: it stays as it is.")).to_be_visible()
         unfold(page, "Delete")
         page.get_by_label("Type the name of the study").fill("autumn")
         press(page, "Delete")
