@@ -45,6 +45,7 @@ MAY_IMPORT = {
         "core.errors",
         "core.files",
         "core.musiceval",
+        "core.plots",
         "core.rated_clips",
         "core.scales",
         "core.settings",
