@@ -21,6 +21,7 @@ from annotation.plans import SimulationPlan, StressPlan
 from annotation.protocol import SCREENING, Protocol
 from core.command import Group, as_json, at_most_one, fields_as_one, print_json, progress_bar, run_command
 from core.errors import StudyError, shown_name
+from core.scales import MUSICEVAL
 from core.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,24 +64,73 @@ app = Group(help="Set up and run expert listening tests.")
 _study = click.argument("study", metavar="STUDY", callback=_one_line)
 
 
+_reason = click.option("--reason", metavar="TEXT", callback=_one_line, default="", help="why, for the log")
+
+
 @app.command()
 @_study
 @click.option("--seed", type=int, metavar="N", help="from which all orders are drawn (default: any)")
+@click.option("--draft", is_flag=True, help="no rater can work in it before it is opened")
+@click.option("--scales", metavar="FILE", type=Path, help="JSON: what is asked of each clip (default: MusicEval's)")
 @fields_as_one("rules", dataclasses.fields(Protocol))
-def create(study: str, seed: int | None, rules: dict[str, Any]) -> None:
+def create(study: str, seed: int | None, draft: bool, scales: Path | None, rules: dict[str, Any]) -> None:
     """Create a study; its rules are fixed from then on."""
     from annotation.rules import consequences
-    from annotation.studies import create
+    from annotation.studies import create, parse_scales
 
+    asked = parse_scales(_text_of(scales)) if scales else MUSICEVAL
     protocol = Protocol(**rules)
     seed = secrets.randbelow(2**31) if seed is None else seed
     with _opened(new=True) as (database, data):
         with database.write() as session:
-            made = create(session, study, protocol, seed, now(session))
+            made = create(
+                session, study, protocol, seed, now(session), scales=asked, state="draft" if draft else "open"
+            )
         print(f"The study {study} is created in the folder {data}.")
     for sentence in consequences(protocol, made.scales):
         print(f"! {sentence}")
     _next(f"ingest {study} MANIFEST")
+
+
+@app.command()
+@_study
+@click.option("--title", metavar="TEXT", callback=_one_line, help="above the test")
+@click.option("--contact", metavar="TEXT", callback=_one_line, help="whom raters ask")
+@click.option("--instructions", metavar="FILE", type=Path, help="a text file: shown before the clips")
+@click.option("--consent", metavar="FILE", type=Path, help="a text file: what raters agree to")
+def describe(study: str, instructions: Path | None, consent: Path | None, **lines: str | None) -> None:
+    """Set the texts that raters see; those that are not given stay."""
+    from annotation import life
+    from annotation.studies import find_study
+
+    files = {"instructions": instructions, "consent": consent}
+    texts = {name: text for name, text in lines.items() if text is not None}
+    texts |= {name: _text_of(file) for name, file in files.items() if file is not None}
+    with _opened() as (database, _), database.write() as session:
+        life.describe(session, find_study(session, study), texts, now(session))
+    print(f"Texts set: {', '.join(texts) or 'none'}.")
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{shown_name(file.name)} cannot be read as a text in UTF-8.") from error
+
+
+@app.command()
+@_study
+@click.option("--rater", metavar="RATER", callback=_one_line, required=True, help="as status shows them (R03)")
+@click.option("--drop-ratings", is_flag=True, help="leave their ratings out of the count")
+@_reason
+def withdraw(study: str, rater: str, drop_ratings: bool, reason: str) -> None:
+    """Take a rater out: their code, devices and open batch end."""
+    from annotation import life
+    from annotation.studies import find_study
+
+    with _opened() as (database, _), database.write() as session:
+        life.withdraw(session, find_study(session, study), rater, now(session), drop_ratings, reason)
+    print(f"{rater} has withdrawn. Their ratings {'are left out of the count' if drop_ratings else 'stay'}.")
 
 
 @app.command("list")
@@ -125,41 +175,67 @@ def rename(study: str, name: str) -> None:
 
 @app.command()
 @_study
-def delete(study: str) -> None:
-    """Delete a study in which no rater has answered; ratings are never deleted."""
-    from annotation import studies
+@click.option("--with-answers", is_flag=True, help="of an archived study, what raters said too; export it first")
+def delete(study: str, with_answers: bool) -> None:
+    """Delete a study; one in which raters have answered only if it is archived, and that is meant."""
+    from annotation import life, studies
 
     with _opened() as (database, data):
         with database.write() as session:
             found = studies.find_study(session, study)
             folder = studies.study_folder(data, found)
-            studies.delete(session, found)
+            life.delete(session, found, with_answers)
         print(f"The study {study} is deleted.")
     if folder.exists():
         _hint(f"Its clips stay in {folder}; delete the folder if nobody needs them.")
 
 
+def _move(name: str, meaning: str) -> None:
+    """Add ``open``, ``pause``, ``archive`` or ``unarchive``."""
+
+    @app.command(name, help=meaning)
+    @_study
+    @_reason
+    def move(study: str, reason: str) -> None:
+        _brought(study, name, reason)
+
+
+def _brought(study: str, name: str, reason: str) -> None:
+    from annotation import life
+    from annotation.studies import find_study
+
+    with _opened() as (database, _), database.write() as session:
+        ended = life.move(session, find_study(session, study), name, now(session), reason)
+    move = life.MOVES[name]
+    print(f"The study {study} is {move.done}. {move.follows}{f' Batches ended: {ended}.' if ended else ''}")
+
+
+_move("open", "Let raters work in a study that is a draft, paused or closed.")
+_move("pause", "Let no rater work until the study is opened again; each goes on where they were.")
+
+
 @app.command()
 @_study
-@click.option("--rater", metavar="RATER", callback=_one_line, help="the open batch of this rater, who is away (R03)")
-def close(study: str, rater: str | None) -> None:
-    """End batches that were left open, so that their ratings count.
+@click.option("--rater", metavar="RATER", callback=_one_line, help="only the open batch of this rater (R03)")
+@_reason
+def close(study: str, rater: str | None, reason: str) -> None:
+    """Close a study: it takes no further rating, and batches that are open end.
 
-    Without --rater, those that had no rating for --close-after-days of the study; status, export and the page end
-    these, too.
+    With --rater, end the open batch of one rater alone, so that its ratings count.
     """
     from annotation.session import exclusions
     from annotation.studies import find_rater, find_study
 
-    with _opened() as (database, _):
-        if rater is None:
-            print(f"Batches closed: {exclusions.close_abandoned(database, study)}.")
-            return
-        with database.write() as session:
-            batch = exclusions.close_in_hand(
-                session, find_rater(session, find_study(session, study), rater), now(session)
-            )
-        print(f"Batch {batch.number} of {rater} is closed: {batch.state}.")
+    if rater is None:
+        _brought(study, "close", reason)
+        return
+    with _opened() as (database, _), database.write() as session:
+        batch = exclusions.close_in_hand(session, find_rater(session, find_study(session, study), rater), now(session))
+    print(f"Batch {batch.number} of {rater} is closed: {batch.state}.")
+
+
+_move("archive", "Put a study that is closed or a draft aside; it stays as it is.")
+_move("unarchive", "Take a study out of the archive; it is closed then.")
 
 
 @app.command()

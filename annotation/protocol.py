@@ -33,49 +33,96 @@ _RANGES: Mapping[str, tuple[float, float]] = {  # others lie between 0 and _MOST
 }
 
 
-def _rule(default: Any, meaning: str, choices: tuple[str, ...] = (), screens: bool = False) -> Any:
-    return field(default=default, metadata={"meaning": meaning, "choices": choices, "screens": screens})
+def _rule(default: Any, meaning: str, reason: str, choices: tuple[str, ...] = (), screens: bool = False) -> Any:
+    return field(
+        default=default, metadata={"meaning": meaning, "reason": reason, "choices": choices, "screens": screens}
+    )
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Everything that can be set when a study is created; each field says what it means."""
+    """Everything that can be set when a study is created; each field says what it means, and why its default is so."""
 
-    # The paper: five different raters a clip.
-    raters_per_clip: int = _rule(5, "valid ratings by different raters that a clip needs")
-    # 20 to 30 minutes of clips, as the standards advise; a break is offered between batches.
-    batch_size: int = _rule(20, "clips in a batch, besides its checks")
-    # "Several" in the paper. With three, a good rater (anchors 4.3, sd 0.8) fails one batch in 27.
-    anchors: int = _rule(3, "hidden human-made clips in a batch")
-    duplicates: int = _rule(1, "clips that a batch presents twice")
-    # Independent ratings; in blocks of one prompt, anchors and duplicates would stand out.
-    presentation: str = _rule("mixed", "order of a batch: at random, or the clips of a prompt together", PRESENTATIONS)
-    # The paper: any anchor under 3. Its prompt is a caption that we wrote, so its alignment proves little.
-    anchor_fail_below: float = _rule(3.0, "an anchor rated lower fails the batch", screens=True)
-    anchor_scale: str = _rule("musical_impression", "scale on which anchors are judged", tuple(keys(MUSICEVAL)), True)
-    # The paper's is the fixed one. It falls on strict raters; the other takes out what a rater gives to everything.
+    raters_per_clip: int = _rule(
+        5, "valid ratings by different raters that a clip needs", "The paper has five different raters a clip."
+    )
+    batch_size: int = _rule(
+        20, "clips in a batch, besides its checks", "20 to 30 minutes, as the standards advise; then comes a break."
+    )
+    anchors: int = _rule(
+        3,
+        "hidden human-made clips in a batch",
+        "“Several” in the paper. With three, a good rater (anchors 4.3, sd 0.8) fails one batch in 27.",
+    )
+    duplicates: int = _rule(1, "clips that a batch presents twice", "As in the paper.")
+    presentation: str = _rule(
+        "mixed",
+        "order of a batch: at random, or the clips of a prompt together",
+        "Ratings are independent; in blocks of one prompt, anchors and duplicates would stand out.",
+        PRESENTATIONS,
+    )
+    anchor_fail_below: float = _rule(
+        3.0, "an anchor rated lower fails the batch", "As in the paper: any anchor under 3.", screens=True
+    )
+    anchor_scale: str = _rule(
+        "musical_impression",
+        "scale on which anchors are judged",
+        "An anchor’s prompt is a caption that we wrote, so its alignment proves little.",
+        tuple(keys(MUSICEVAL)),
+        True,
+    )
     anchor_rule: str = _rule(
-        "fixed", "what an anchor is held against: that limit, or the rater's own mean", ANCHOR_RULES, True
+        "fixed",
+        "what an anchor is held against: that limit, or the rater's own mean",
+        "The paper’s is fixed, and falls on strict raters; the other takes out what a rater gives to everything.",
+        ANCHOR_RULES,
+        True,
     )
-    # An honest rater then fails about as many batches as by the fixed rule, whatever their bias.
     anchor_margin: float = _rule(
-        0.5, "with the relative rule, an anchor rated further below the mean of the batch's clips fails", screens=True
+        0.5,
+        "with the relative rule, an anchor rated further below the mean of the batch's clips fails",
+        "An honest rater then fails about as many batches as by the fixed rule, whatever their bias.",
+        screens=True,
     )
-    # Repeats of real listeners differ by 0.54 on average, 2.7 % of them by more than 1.
-    duplicate_tolerance: float = _rule(1.0, "largest difference between the two ratings of a duplicate", screens=True)
-    # Memory of the first presentation.
-    duplicate_distance: int = _rule(5, "fewest trials between the two presentations of a duplicate")
-    # The paper calls the rater invalid; with dozens of batches a rater, nearly all good raters fail one once.
-    scope: str = _rule("batch", "what a failed check takes out: the batch, or all of the rater's", SCOPES, True)
-    training: int = _rule(5, "practice trials with explained answers, never counted")
-    lease_minutes: float = _rule(45.0, "minutes without a rating after which a batch's clips are free for others")
-    close_after_days: float = _rule(7.0, "days without a rating after which an open batch is closed")
-    sample_rate_hz: int = _rule(16_000, "rate of the clips, as in the paper; mono")
-    loudness_lufs: float = _rule(-23.0, "integrated loudness of the clips (EBU R 128)")
-    peak_dbtp: float = _rule(-1.0, "highest true peak; the gain of a clip that would pass it is lowered")
-    excerpt_start_s: float = _rule(0.0, "where the excerpt of each clip begins, in seconds")
-    excerpt_length_s: float = _rule(0.0, "length of the excerpt in seconds; 0 is the whole clip")
-    fade_ms: float = _rule(10.0, "fade at both ends of a clip, in milliseconds")
+    duplicate_tolerance: float = _rule(
+        1.0,
+        "largest difference between the two ratings of a duplicate",
+        "Repeats of real listeners differ by 0.54 on average, 2.7 % of them by more than 1.",
+        screens=True,
+    )
+    duplicate_distance: int = _rule(
+        5, "fewest trials between the two presentations of a duplicate", "The first presentation is not remembered."
+    )
+    scope: str = _rule(
+        "batch",
+        "what a failed check takes out: the batch, or all of the rater's",
+        "The paper calls the rater invalid; with dozens of batches a rater, nearly all good raters fail one once.",
+        SCOPES,
+        True,
+    )
+    training: int = _rule(
+        5, "practice trials with explained answers, never counted", "BS.1534: practice is needed, and not counted."
+    )
+    lease_minutes: float = _rule(
+        45.0,
+        "minutes without a rating after which a batch's clips are free for others",
+        "A break is no abandoned batch.",
+    )
+    close_after_days: float = _rule(
+        7.0, "days without a rating after which an open batch is closed", "Who stopped may come back within a week."
+    )
+    sample_rate_hz: int = _rule(16_000, "rate of the clips, as in the paper; mono", "The paper’s clips have it.")
+    loudness_lufs: float = _rule(
+        -23.0, "integrated loudness of the clips (EBU R 128)", "Anchors must not stand out, and nobody is startled."
+    )
+    peak_dbtp: float = _rule(
+        -1.0,
+        "highest true peak; the gain of a clip that would pass it is lowered",
+        "A limiter would alter what is judged.",
+    )
+    excerpt_start_s: float = _rule(0.0, "where the excerpt of each clip begins, in seconds", "A clip is heard whole.")
+    excerpt_length_s: float = _rule(0.0, "length of the excerpt in seconds; 0 is the whole clip", "As in the paper.")
+    fade_ms: float = _rule(10.0, "fade at both ends of a clip, in milliseconds", "A cut does not click.")
 
     def __post_init__(self) -> None:
         for rule in dataclasses.fields(self):

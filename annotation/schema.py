@@ -5,11 +5,12 @@
                      └─ Batch ── Trial ─┬─ Response ── Rating (one a scale)
                                         └─ Problem
     Exclusion: what was taken out of the count, by whom and why, and what was put back
+    Event: what was done to a study, its clips and its raters, by whom and why
     Clock: the latest time that was read
 
-Conventions: every time is UTC and aware; responses, ratings, problems and exclusions are append-only
-(triggers refuse to change or delete them, or to change the trial that they are of); what a rater may hold in
-hand is a `token`, which says nothing.
+Conventions: every time is UTC and aware; responses, ratings, problems, exclusions and events are
+append-only (triggers refuse to change them, to delete them but with their whole study, or to change the trial that
+they are of); what a rater may hold in hand is a `token`, which says nothing.
 The tables fit any dialect with partial indexes; what is special to SQLite stands in `annotation.database` and
 the migrations.
 
@@ -41,6 +42,8 @@ ROLES = ("stimulus", "anchor", "duplicate", "practice")
 TRIAL_STATES = ("open", "rated", "released")
 BATCH_STATES = ("open", "valid", "empty", "excluded")  # empty: it ended without a rating that could count
 ACTIONS = ("exclude", "restore")
+STUDY_STATES = ("draft", "open", "paused", "closed", "archived")
+DELETED = "deleted"  # the state of a study while it is being deleted, for which alone the triggers let its rows go
 
 _Id = Annotated[int, mapped_column(primary_key=True)]
 _StudyId = Annotated[int, mapped_column(ForeignKey("studies.id"))]
@@ -124,6 +127,11 @@ class Study(Base):
     protocol: Mapped[Protocol]
     scales: Mapped[Scales] = mapped_column(default=MUSICEVAL)
     created_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(default="open")  # the latest of its events; raters work in an open study alone
+    title: Mapped[str] = mapped_column(default="")  # this and what follows is shown to raters
+    instructions: Mapped[str] = mapped_column(default="")
+    contact: Mapped[str] = mapped_column(default="")
+    consent: Mapped[str] = mapped_column(default="")  # empty: the usual text
 
 
 class System(Base):
@@ -170,6 +178,9 @@ class Clip(Base):
     expected: Mapped[dict[str, Any]] = mapped_column(default=dict)  # scores by scale, told in practice
     explanation: Mapped[str | None]
     added_at: Mapped[datetime]
+    findings: Mapped[list[Any]] = mapped_column(default=list)  # `annotation.material.report.FINDINGS`, of the source
+    retired_at: Mapped[datetime | None]  # nobody gets it any more, and its ratings do not count
+    replaces_id: Mapped[int | None] = mapped_column(ForeignKey("clips.id"))  # the clip in whose place it came
 
     system: Mapped[System] = relationship()
     prompt: Mapped[Prompt] = relationship()
@@ -183,8 +194,11 @@ class Rater(Base):
     id: Mapped[_Id]
     study_id: Mapped[_StudyId]
     pseudonym: Mapped[str]
-    code_sha256: Mapped[str | None] = mapped_column(unique=True)  # None for visitors of the demo study
+    # None for visitors of the demo study, and for who has withdrawn
+    code_sha256: Mapped[str | None] = mapped_column(unique=True)
     invited_at: Mapped[datetime]
+    note: Mapped[str] = mapped_column(default="")  # for whoever runs the study; never exported
+    withdrawn_at: Mapped[datetime | None]
 
     study: Mapped[Study] = relationship()
 
@@ -330,6 +344,20 @@ class Exclusion(Base):
     rule: Mapped[str]  # one of `annotation.rules`, or by hand
     reason: Mapped[str]  # one sentence
     evidence: Mapped[dict[str, Any]]  # the rule's figures
+    author: Mapped[str]
+    at: Mapped[datetime]
+
+
+class Event(Base):
+    """Something that was done to a study, a clip or a rater by whoever runs it; append-only."""
+
+    __tablename__ = "events"
+    id: Mapped[_Id]
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), index=True)
+    action: Mapped[str]
+    about: Mapped[str]  # the clip's opaque name or the rater's pseudonym; empty: the study
+    reason: Mapped[str]
+    details: Mapped[dict[str, Any]]  # what was before and after
     author: Mapped[str]
     at: Mapped[datetime]
 

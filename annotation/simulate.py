@@ -37,7 +37,7 @@ from annotation.results.agreement import correlation
 from annotation.results.progress import progress
 from annotation.results.ratings import ratings_table
 from annotation.results.reliability import RaterReliability, reliability
-from annotation.results.scores import mos_table
+from annotation.results.scores import Results, mos_table
 from annotation.rules import BIAS_SD, INCONSISTENCY_SD, false_alarms
 from annotation.schema import Batch, Clip, Prompt, Rater, Study, System
 from annotation.session import ledger, listening
@@ -45,6 +45,7 @@ from annotation.session.answers import Reply
 from annotation.session.exclusions import in_force
 from annotation.session.listening import RaterStep, Task
 from annotation.studies import create, invite
+from core.errors import counted
 from core.scales import MUSICEVAL, Scales, keys
 
 Points = NDArray[np.float64]  # one number a scale, in the order of the study's
@@ -201,6 +202,7 @@ class Simulation:
     panel: list[tuple[str, RaterReliability]]  # what each rater is like, and what the report shows of them
     shortage: list[str]
     hours_per_honest_rater: float | None
+    system_half_intervals: dict[str, float | None]  # by scale: half the width of the systems' intervals, the median
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -210,6 +212,19 @@ class Simulation:
         found["panel"] = [{"kind": kind, **rater.to_json()} for kind, rater in self.panel]
         asked = dataclasses.asdict(self.plan)
         return {**asked, **found}
+
+    @property
+    def summary(self) -> str:
+        """Say in a sentence what the study would cost and give."""
+        plan, lost = self.plan, self.false_alarm_share
+        by_scale = ((scale.short, self.system_half_intervals[scale.key]) for scale in self.scales)
+        known = [f"±{half:.2f} ({short})" for short, half in by_scale if half is not None]
+        return (
+            f"{counted(plan.systems, 'system')}, {counted(plan.clips, 'clip')}, {counted(plan.raters, 'rater')}: "
+            f"{self.hours_per_honest_rater or 0:.1f} h each, over {self.days:g} days; "
+            f"{lost or 0:.1%} of honest batches fail by chance; intervals of systems: "
+            f"{', '.join(known) or 'none, for too few clips or raters'}."
+        )
 
     def text(self) -> str:
         """Say in a few lines what was found."""
@@ -227,6 +242,7 @@ class Simulation:
             f"Honest raters' batches excluded: {self.false_alarms} ({rules}); {of_theirs}, "
             f"{self.false_alarm_share_expected:.1%} expected.",
             f"Most often that one rater heard one anchor again: {self.anchor_repeats_max}.",
+            self.summary,
             f"It took {self.days} days with {self.hours_per_honest_rater or 0:.1f} hours of work for an "
             f"honest rater; here {self.seconds} seconds.",
             *self.shortage,
@@ -326,7 +342,14 @@ def _figures(
         "panel": [(kinds[one.rater], one) for one in reliability(ratings, study.scales).raters],
         "shortage": progress(session, study, at.to_pydatetime()).shortage,
         "hours_per_honest_rater": float(np.median(hours)) if hours else None,
+        "system_half_intervals": _half_intervals(ratings, study.scales),
     }
+
+
+def _half_intervals(ratings: pd.DataFrame, scales: Scales) -> dict[str, float | None]:
+    systems = Results.of(ratings, scales).systems
+    widths = {key: (systems[f"{key}_high"] - systems[f"{key}_low"]).median() / 2 for key in keys(scales)}
+    return {key: None if pd.isna(width) else float(width) for key, width in widths.items()}
 
 
 def _ledger(session: Session, study: Study, ratings: pd.DataFrame) -> dict[str, int]:

@@ -8,10 +8,13 @@ but that. Functions that change something take the session of a write transactio
 """
 
 import hashlib
+import itertools
+import json
 import math
 import re
 import secrets
 import unicodedata
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,29 +24,17 @@ from sqlalchemy.orm import Session, joinedload
 
 from annotation.database import Database
 from annotation.protocol import Protocol
-from annotation.schema import (
-    Answer,
-    Batch,
-    Clip,
-    Consent,
-    Exclusion,
-    Problem,
-    Prompt,
-    Rater,
-    Response,
-    Study,
-    System,
-    Trial,
-    Visit,
-)
+from annotation.schema import Batch, Clip, Rater, Study, Visit
 from core.errors import AccessError, StudyError, shown_name
-from core.scales import MUSICEVAL, Scales
+from core.scales import MUSICEVAL, Scale, Scales
 
 CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # nothing that is misread: no 0 O, 1 I L, U
 CODE_GROUPS = 3
 CODE_GROUP_LENGTH = 4
 CODE_BITS = CODE_GROUPS * CODE_GROUP_LENGTH * math.log2(len(CODE_ALPHABET))
 MOST_RATERS = 1000
+MOST_SCALES = 8
+MOST_NOTE = 200
 MOST_VISITS = 10  # of a rater: further devices sign the oldest out
 VISIT_DAYS = 30
 _VISIT_BYTES = 32
@@ -87,6 +78,7 @@ def create(
     at: datetime,
     demo: bool = False,
     scales: Scales = MUSICEVAL,
+    state: str = "open",
 ) -> Study:
     """Create a study; its protocol and its scales are fixed from then on.
 
@@ -104,6 +96,8 @@ def create(
         Whether it is for visitors, and nothing that they say counts.
     scales : tuple of Scale
         What is asked of each clip, in this order.
+    state : str
+        `draft`, until `annotation.life.move` opens it; or `open` at once.
 
     Raises
     ------
@@ -115,10 +109,31 @@ def create(
     if not 0 <= seed < _SEEDS:
         raise StudyError(f"The seed is {seed}; it must be a whole number from 0 to {_SEEDS - 1}.")
     protocol.check_new(scales)
-    study = Study(name=name, demo=demo, seed=seed, protocol=protocol, scales=scales, created_at=at)
+    study = Study(name=name, demo=demo, seed=seed, protocol=protocol, scales=scales, created_at=at, state=state)
     session.add(study)
     session.flush()
     return study
+
+
+def parse_scales(text: str) -> Scales:
+    """Read scales from JSON, as `Scale.to_json` makes them; `StudyError`, `ScaleError` where they are none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise StudyError(f"The scales cannot be read as JSON: {error}.") from error
+    if (
+        not isinstance(found, list)
+        or not 0 < len(found) <= MOST_SCALES
+        or not all(isinstance(one, dict) for one in found)
+    ):
+        raise StudyError(f"Give a list of 1 to {MOST_SCALES} scales, each with key, title, question and labels.")
+    scales = tuple(Scale.from_json(one) for one in found)
+    if len({scale.key for scale in scales}) < len(scales):
+        raise StudyError("Two scales have the same key. Give each its own.")
+    words = [word for scale in scales for word in (scale.title, scale.question, *scale.labels)]
+    if not all(isinstance(word, str) and word.strip() and word.isprintable() for word in words):
+        raise StudyError("Every title, question and label of a scale must be one line of text.")
+    return scales
 
 
 def _check_name(session: Session, name: str) -> None:
@@ -156,30 +171,6 @@ def rename(session: Session, data: Path, study: Study, name: str) -> None:
         ) from error
 
 
-def delete(session: Session, study: Study) -> None:
-    """Take a study without ratings out of the database; its files stay where they are.
-
-    Raises `StudyError` if raters have said anything, because that is never deleted.
-    """
-    of_study = select(Trial.id).join(Batch).where(Batch.study_id == study.id)
-    for table in (Response, Problem):
-        if session.scalar(select(table.id).where(table.trial_id.in_(of_study)).limit(1)) is not None:
-            raise StudyError(
-                f"Raters have answered in the study {study.name!r}, and what they said is never deleted. Export it, "
-                "and begin a new database with MUSICEVAL_DATABASE_URL."
-            )
-    raters = select(Rater.id).where(Rater.study_id == study.id)
-    if session.scalar(select(Exclusion.id).where(Exclusion.rater_id.in_(raters)).limit(1)) is not None:
-        raise StudyError(f"The log of the study {study.name!r} has entries, and it is never deleted.")
-    for statement in (
-        sql_delete(Trial).where(Trial.id.in_(of_study)),
-        *(sql_delete(table).where(table.rater_id.in_(raters)) for table in (Visit, Consent, Answer)),
-        *(sql_delete(table).where(table.study_id == study.id) for table in (Batch, Rater, Clip, Prompt, System)),
-    ):
-        session.execute(statement, execution_options={"synchronize_session": False})
-    session.delete(study)
-
-
 def find_rater(session: Session, study: Study, pseudonym: str) -> Rater:
     """Return a rater of a study; if there is none, raise `StudyError`, which lists those that there are."""
     rater = session.scalar(select(Rater).where(Rater.study_id == study.id, Rater.pseudonym == pseudonym))
@@ -203,16 +194,19 @@ def find_batch(session: Session, rater: Rater, number: int) -> Batch:
 
 
 def invite(
-    session: Session, study: Study, count: int, at: datetime, without_practice: bool = False
+    session: Session, study: Study, count: int, at: datetime, without_practice: bool = False, notes: Sequence[str] = ()
 ) -> list[tuple[str, str]]:
     """Add so many raters (1 to `MOST_RATERS`, or `StudyError`); return their pseudonyms and codes.
 
-    The codes exist nowhere else: whoever loses one needs a new one. Raises `StudyError` too if the rules ask for
+    The first of them get the `notes`, which are for whoever runs the study and are never exported. The
+    codes exist nowhere else: whoever loses one needs a new one. Raises `StudyError` too if the rules ask for
     practice and there is none, unless that is meant.
     """
     if not 1 <= count <= MOST_RATERS:
         raise StudyError(f"{count} raters were asked for; invite 1 to {MOST_RATERS} at a time.")
-    practice = select(exists().where(Clip.study_id == study.id, Clip.kind == "practice"))
+    if len(notes) > count or any(len(note) > MOST_NOTE for note in notes):
+        raise StudyError(f"Give a note of at most {MOST_NOTE} characters for each rater, one a line, and no more.")
+    practice = select(exists().where(Clip.study_id == study.id, Clip.kind == "practice", Clip.retired_at.is_(None)))
     if study.protocol.training and not without_practice and not session.scalar(practice):
         raise StudyError(
             f"The rules ask for {study.protocol.training} practice clips and there are none: raters would go from "
@@ -220,9 +214,10 @@ def invite(
         )
     before = session.scalar(select(func.count()).where(Rater.study_id == study.id)) or 0
     invited = [(f"R{before + number:02d}", new_code()) for number in range(1, count + 1)]
+    noted = itertools.chain(notes, itertools.repeat(""))
     session.add_all(
-        Rater(study_id=study.id, pseudonym=pseudonym, code_sha256=hash_code(code), invited_at=at)
-        for pseudonym, code in invited
+        Rater(study_id=study.id, pseudonym=pseudonym, code_sha256=hash_code(code), invited_at=at, note=note.strip())
+        for (pseudonym, code), note in zip(invited, noted, strict=False)
     )
     session.flush()
     return invited
@@ -231,6 +226,8 @@ def invite(
 def renew(session: Session, study: Study, pseudonym: str, at: datetime) -> str:
     """Return a new code for a rater; the old one, and every device signed in with it, is out."""
     rater = find_rater(session, study, pseudonym)
+    if rater.withdrawn_at is not None:
+        raise StudyError(f"{pseudonym} has withdrawn, and gets no code any more. Invite someone new.")
     code = new_code()
     rater.code_sha256 = hash_code(code)
     session.execute(update(Visit).where(Visit.rater_id == rater.id, Visit.ended_at.is_(None)).values(ended_at=at))

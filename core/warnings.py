@@ -65,6 +65,11 @@ def show_time(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
+def is_clipped(clip: Clip) -> bool:
+    """Return whether the tops of a clip are cut off anywhere."""
+    return bool(_clipped_runs(clip.peaks, float(clip.peaks.max(initial=0.0)), clip.sample_rate_hz))
+
+
 def _faults(clip: Clip, heard: Heard) -> Iterator[ScoreWarning]:
     if clip.incomplete:
         yield ScoreWarning("incomplete", f"The file {clip.incomplete}. What was read is scored.")

@@ -33,8 +33,8 @@ TOP_LEVEL = (
     "tools",
     "webapp",
 )
-# What each room may import of the others. annotation knows the data contract of core, how it reads audio and
-# writes files, and what every front door needs: settings, and how a command line behaves.
+# What each room may import of the others. annotation knows the data contract of core, how it reads audio,
+# hears its faults and writes files, and what every front door needs: settings, and how a command line behaves.
 MAY_IMPORT = {
     "app": ("webapp", "core"),
     "webapp": ("annotation", "core"),
@@ -50,6 +50,7 @@ MAY_IMPORT = {
         "core.scales",
         "core.settings",
         "core.tables",
+        "core.warnings",
     ),
     "core": (),
     "tools": ("annotation", "core", "webapp"),

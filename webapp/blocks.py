@@ -30,8 +30,18 @@ logger = logging.getLogger(__name__)
 
 # Handlers of the administrator's pages that change or give out something, by the names of their functions.
 ACTIONS = {
+    "create_study": "Create a study",
+    "fill": "Add clips to a study",
+    "move": "Open, pause, close or archive a study",
+    "save_texts": "Change the texts of a study",
+    "preview_study": "Preview a study",
+    "delete_study": "Delete a study",
+    "retire_clip": "Retire a clip",
+    "reprompt_clip": "Give a clip another prompt",
+    "replace_clip": "Replace a clip",
     "invite": "Invite raters",
     "renew": "Give a rater a new code",
+    "withdraw": "Withdraw a rater",
     "export": "Prepare an export",
     "confirm": "Exclude or restore",
     "undo": "Undo a change",
@@ -40,6 +50,8 @@ ACTIONS = {
     "stop": "Stop a training",
     "act": "Act on a model or run",
 }
+# Of these only the first inputs are noted: what follows is about people, or long.
+_SAID = {"invite": 3, "save_texts": 1, "create_study": 2}
 
 
 def shut_environment(environ: MutableMapping[str, str]) -> None:
@@ -89,9 +101,11 @@ class AuditedBlocks(GuardedBlocks):
         name = getattr(block_fn.fn, "__name__", "")
         request: Any = named.get("request")
         chosen = getattr(named.get("event_data"), "_data", None)
-        if name not in ACTIONS or (isinstance(chosen, dict) and chosen.get("action") == "show"):
+        goes_on = named.get("iterator") is not None  # a generator's later steps are of the same action
+        if name not in ACTIONS or goes_on or (isinstance(chosen, dict) and chosen.get("action") == "show"):
             return await run
-        about = ", ".join(_said([*inputs, *(chosen.values() if isinstance(chosen, dict) else ())]))
+        said = inputs[: _SAID.get(name, len(inputs))]
+        about = ", ".join(_said([*said, *(chosen.values() if isinstance(chosen, dict) else ())]))
         done = False
         try:
             answer = await run

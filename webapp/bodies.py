@@ -23,9 +23,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from webapp.guard import RateLimit
+from webapp.guard import ADMIN, RateLimit
 
 UPLOAD = "/gradio_api/upload"
+UPLOADS = (UPLOAD, f"{ADMIN.rstrip('/')}{UPLOAD}")  # for visitors, and for the administrator
 TOOL = "/gradio_api/mcp/"
 TOOL_CLIP_BYTES = 8_000_000  # in base64; 45 s of 16 bits in stereo. What is larger is uploaded first
 MOST_BYTES = 1_000_000  # what a request may have beside clips: form boundaries, a long prompt, a list of uploads
@@ -60,7 +61,7 @@ class Bodies:
         self._shares = RateLimit(1, DAY_S)  # of what a visitor may upload
         self._announced = 0  # bytes of the uploads under way
         self._largest = {
-            UPLOAD: _FILES_AT_ONCE * max_bytes + MOST_BYTES,
+            **dict.fromkeys(UPLOADS, _FILES_AT_ONCE * max_bytes + MOST_BYTES),
             TOOL: TOOL_CLIP_BYTES * 4 // 3 + MOST_BYTES,
             TOOL.rstrip("/"): TOOL_CLIP_BYTES * 4 // 3 + MOST_BYTES,
         }
@@ -73,7 +74,7 @@ class Bodies:
         if scope["type"] != "http" or refusal:
             await (refusal or self.app)(scope, receive, send)
             return
-        kind = "upload" if scope["path"] == UPLOAD else "json"
+        kind = "upload" if scope["path"] in UPLOADS else "json"
         body = _Body(receive, self._in_flight, kind)
         try:
             if kind == "upload":
@@ -90,7 +91,7 @@ class Bodies:
         n_bytes = int(headers.get("content-length", 0))
         if n_bytes > self._largest.get(scope["path"], MOST_BYTES):
             return PlainTextResponse(_LARGE, 413)
-        kind = "upload" if scope["path"] == UPLOAD else "json"
+        kind = "upload" if scope["path"] in UPLOADS else "json"
         if kind == "upload" and self._room() < n_bytes:
             return PlainTextResponse(_FULL, 507)
         if n_bytes > SMALL_BYTES and self._in_flight[kind] + n_bytes > self._most[kind]:

@@ -37,9 +37,11 @@ from starlette.responses import JSONResponse, Response
 from annotation import studies
 from annotation.database import Database, now
 from annotation.material.files import ClipFile
+from annotation.preview import RATER as PREVIEW
+from annotation.preview import preview_file
 from annotation.schema import Rater
 from annotation.session import listening
-from annotation.session.answers import CONSENT, QUESTIONS, Reply
+from annotation.session.answers import CONSENT, QUESTIONS, Reply, consent_of
 from annotation.session.exclusions import close_abandoned
 from core.errors import AccessError, BusyError, MusicEvalError, RatingError, StudyError
 from core.settings import Settings
@@ -60,6 +62,7 @@ WAITS_S = 5.0  # for the database, where another program holds it; then the page
 _CODES = (20, 30.0)
 _VISITORS = (20, 30.0)  # who tries the demo study
 _DEMO_SIGN = "demo."
+_PREVIEW_SIGN = "preview."
 _NO_VISIT = AccessError("You are not signed in. Enter your access code.", "signed_out")
 _MISFIT = RatingError("The request is not what the page would send.", "misfit")
 _LARGE = RatingError("The request is larger than {bytes} bytes.", "too_large", bytes=MAX_BODY_BYTES)
@@ -100,6 +103,7 @@ class StudyStores:
     def __init__(self, settings: Settings) -> None:
         self.real = StudyStore(Database(settings.database_url, waits_s=WAITS_S), settings.data)
         self._demo: StudyStore | None = None
+        self._previews: dict[str, StudyStore] = {}
         self._opening = threading.Lock()
         self._closed = threading.Event()
         threading.Thread(target=self._close_abandoned, name="abandoned-batches", daemon=True).start()
@@ -117,14 +121,30 @@ class StudyStores:
                 self._demo = StudyStore(*open_demo(own_folder("demo")), _DEMO_SIGN)
             return self._demo
 
+    def preview(self, code_sha256: str) -> StudyStore | None:
+        """Return the store of an administrator's preview, by the hash of its code; None where there is none."""
+        file = preview_file(self.real.data, code_sha256)
+        with self._opening:
+            if file is None:
+                gone = self._previews.pop(code_sha256, None)
+                if gone is not None:
+                    gone.database.close()
+                return None
+            if code_sha256 not in self._previews:
+                opened = Database(f"sqlite:///{file}", durable=False, waits_s=WAITS_S)
+                self._previews[code_sha256] = StudyStore(opened, self.real.data, f"{_PREVIEW_SIGN}{code_sha256}.")
+            return self._previews[code_sha256]
+
     def of(self, visit: str) -> StudyStore | None:
         """Return the store of a visit; None where that is not open."""
+        if visit.startswith(_PREVIEW_SIGN):
+            return self.preview(visit.removeprefix(_PREVIEW_SIGN).partition(".")[0])
         return self._demo if visit.startswith(_DEMO_SIGN) else self.real
 
     def close(self) -> None:
         """Let go of the databases."""
         self._closed.set()
-        for store in (self.real, self._demo):
+        for store in (self.real, self._demo, *self._previews.values()):
             if store is not None:
                 store.database.close()
 
@@ -266,16 +286,19 @@ _Signed = Annotated[_Visitor, Depends(_visitor)]
 @_routes.post("/enter")
 async def _enter(request: Request, body: _Code) -> Response:
     """Sign in with a code; only wrong codes count against the limit, and never keep a right one out."""
-    database = request.app.state.stores.real.database
-    if not await run_in_threadpool(database.look, lambda session: studies.is_code(session, body.code)):
-        _take(request.app.state.codes, request)
+    stores = request.app.state.stores
+    store = stores.real
+    if not await run_in_threadpool(store.database.look, lambda session: studies.is_code(session, body.code)):
+        store = await run_in_threadpool(stores.preview, studies.hash_code(body.code)) or store
+        if store is stores.real:
+            _take(request.app.state.codes, request)
     try:
         visit = await asyncio.wrap_future(
-            database.soon(lambda session: studies.enter(session, body.code, now(session)))
+            store.database.soon(lambda session: studies.enter(session, body.code, now(session)))
         )
     except AccessError as error:
         _refuse(401, error)
-    return _json({"visit": visit})
+    return _json({"visit": store.sign + visit})
 
 
 @_routes.post("/try")
@@ -376,9 +399,11 @@ def _sound_check(visitor: _Signed) -> Response:
 
 
 def _shown(step: listening.RaterStep, rater: Rater) -> dict[str, Any]:
-    shown = asdict(step) | {"demo": rater.study.demo}
+    shown = asdict(step) | {"demo": rater.study.demo, "preview": rater.pseudonym == PREVIEW}
+    if step.step != "task":
+        shown["study"] = {name: getattr(rater.study, name) for name in ("title", "instructions", "contact")}
     if step.step == "about":
-        shown |= {"consent": CONSENT, "questions": [asdict(question) for question in QUESTIONS]}
+        shown |= {"consent": consent_of(rater.study), "questions": [asdict(question) for question in QUESTIONS]}
     if step.step == "task":
         shown["scales"] = [scale.to_json() for scale in rater.study.scales]
     return shown

@@ -112,7 +112,9 @@ def _admin_page(judge: Judge, settings: Settings, store: StudyStore) -> tuple[Gu
         gr.HTML(render("header.html", admin=True), apply_default_css=False)
         with gr.Tabs():
             with _tab("studies", "Studies"):
-                exports = build_study_tab(page, store, lambda study: train_from_study(runs, store, study))
+                exports = build_study_tab(
+                    page, store, lambda study: train_from_study(runs, store, study), settings.limits, judge.readers
+                )
             with _tab("training", "Training") as tab:
                 build_training_tab([page.load, tab.select], judge, runs, store)
             with _tab("log", "Log") as tab:

@@ -5,7 +5,7 @@ by `annotation.results`; what somebody gave (names, comments, reasons) is escape
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,22 +23,25 @@ from annotation.results.rescreening import Rescreening, rescreen
 from annotation.results.scores import Results
 from annotation.results.status import FIGURES, Overview, overview
 from annotation.session.exclusions import Change, possible_changes
-from annotation.studies import find_study, invite, renew, shown_time, study_names
+from annotation.studies import find_study, shown_time, study_names
+from core.audio import AudioLimits
 from core.errors import StudyError
+from core.readers import Readers
 from core.scales import Scale
+from webapp.clip_desk import ClipDesk, sound_route
 from webapp.exports import CLIPS, REPORT, Packed, clips_route, export_route, pack_export, report_route
 from webapp.handlers import BY_ITSELF, PRIVATE, told
 from webapp.html import html_table, render
+from webapp.invitations import Invitations
 from webapp.listening_api import StudyStore
+from webapp.new_study import NewStudy
+from webapp.studio import Studio
 from webapp.system_plot import download, systems_plot
 
 _AUTHOR = "administrator"
 _UNDO_REASON = "The change before was undone at once."
 
-_INVITE = "Codes are shown once. Give each rater theirs, and the address of this server with /listening/ behind it."
-_RENEW = "The rater’s old code ends, and so does every sign-in made with it. Ratings stay."
 _EXPORT = "All ratings, scores and logs as CSV files."
-_WITHOUT_PRACTICE = "Without practice"
 _TRAIN = (
     "Two small heads learn what the raters of this study said: minutes on a CPU. The tab Training shows the "
     "run, has other recipes, and makes the result the judge of this server."
@@ -105,10 +108,6 @@ def _note(sentence: str, packed: Packed | None = None) -> Markup:
     return render("study_note.html", sentence=sentence, packed=packed, clips=CLIPS, report=REPORT)
 
 
-def _codes(invited: Sequence[tuple[str, str]]) -> Markup:
-    return html_table("Codes, shown only now", ("Rater", "Code"), invited)
-
-
 def _clips(results: Results) -> pd.DataFrame:
     """The clips' scores as they are shown: two digits, and the interval or why there is none."""
     mos = results.clips
@@ -122,20 +121,33 @@ def _clips(results: Results) -> pd.DataFrame:
     return pd.DataFrame(columns | {"Ratings": mos["n_ratings"], "Prompt": mos["prompt"], "Clip": mos["clip"]})
 
 
-def build_study_tab(app: gr.Blocks, store: StudyStore, train: Callable[[str], str]) -> list[BaseRoute]:
-    """Lay the page out in the open `gr.Blocks`; return the routes of its downloads."""
-    page = StudyPage(store, train)
+def build_study_tab(
+    app: gr.Blocks,
+    store: StudyStore,
+    train: Callable[[str], str],
+    limits: AudioLimits | None = None,
+    readers: Readers | None = None,
+) -> list[BaseRoute]:
+    """Lay the page out in the open `gr.Blocks`; return the routes of its downloads and sounds."""
+    page = StudyPage(store, train, limits, readers)
     app.load(told(page.open), page.asked, page.opened, **BY_ITSELF)
-    return [export_route(store.data), clips_route(store), report_route(store)]
+    return [export_route(store.data), clips_route(store), report_route(store), sound_route(store)]
 
 
 class StudyPage:
     """The parts of the page, and the handlers of its controls, which return what changes by part.
 
-    `train` starts a training run from the study of a name, and says so in a sentence.
+    `train` starts a training run from the study of a name, and says so in a sentence; clips are read within `limits`,
+    in `readers` where there are any.
     """
 
-    def __init__(self, store: StudyStore, train: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        store: StudyStore,
+        train: Callable[[str], str],
+        limits: AudioLimits | None = None,
+        readers: Readers | None = None,
+    ) -> None:
         self._store = store
         self._train = train
         self.waiting, self.made = gr.State(), gr.State()  # a change that was shown, and one that was made
@@ -143,13 +155,19 @@ class StudyPage:
         with gr.Row(elem_classes="me-bar"):
             self.study = gr.Dropdown(label="Study", choices=[], min_width=240)
             refresh = gr.Button("Refresh", elem_id="refresh", scale=0, min_width=112)
+        self.creation = NewStudy(store)
         self.nothing = gr.HTML(render("study_none.html"), visible=False, apply_default_css=False)
         with gr.Column(visible=False, elem_id="desk") as self.desk:
             self.views = {"heading": _html()}
             with gr.Tabs():
                 with gr.Tab("Progress"):
                     self.views["progress"] = _html()
-                    self._lay_out_invitations()
+                    self.invitations = Invitations(store, self.study, self._on, _html)
+                with gr.Tab("Set up"):
+                    self.studio = Studio(store, self.study, self._on, _html)
+                with gr.Tab("Clips"):
+                    limits = limits or AudioLimits()
+                    self.clip_desk = ClipDesk(store, limits, readers, self.study, self._on, _html)
                 with gr.Tab("Results"):
                     self.views["results"] = _html()
                     self._lay_out_uses()
@@ -160,12 +178,18 @@ class StudyPage:
                 with gr.Tab("Reliability"):
                     self.views["reliability"] = _html()
         self.asked = [self.study, self.shown]
-        controls = [self.study, self.nothing, self.desk, self.clips, self.change, self.rater, self.shown]
-        notes = [self.training_note, self.export_note, self.codes, self.rescreened]
+        self._rooms = (self.invitations, self.studio, self.clip_desk)
+        controls = [self.study, self.nothing, self.desk, self.clips, self.change, self.shown]
+        controls += [part for room in self._rooms for part in room.parts]
+        notes = [self.training_note, self.export_note, self.invitations.codes, self.rescreened]
         left = [*notes, *self.compared, self.made, self.done, *self.rules]
         self.opened = [*controls, *self.views.values(), *left]
         self._on(refresh.click, self.open, self.asked, self.opened)
-        self._on(self.invited, self.open, self.asked, self.opened)
+        for done in (self.invitations.invited, self.invitations.left):
+            self._on(done, self.open, self.asked, self.opened)
+        for changed in (self.studio.moved, self.clip_desk.changed):
+            self._on(changed.change, self.open, self.asked, self.opened, **BY_ITSELF)
+        self._on(self.creation.made, self.open, [self.creation.created, self.shown], self.opened)
         self._on(self.made.change, self.open, self.asked, self.opened, **BY_ITSELF)
         self._on(self.study.input, self.open, self.asked, self.opened, trigger_mode="always_last")
 
@@ -173,19 +197,6 @@ class StudyPage:
         self, event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
     ) -> Any:
         return event(told(handler), inputs, outputs, **{**PRIVATE, "show_progress": "minimal", **options})
-
-    def _lay_out_invitations(self) -> None:
-        gr.HTML("<h3>Invite</h3>", apply_default_css=False)
-        with gr.Row(elem_classes="me-bar"):
-            count = gr.Number(1, label="New raters", info=_INVITE, precision=0, minimum=1, min_width=240)
-            unpractised = gr.Checkbox(False, label=_WITHOUT_PRACTICE, min_width=160)
-            add = gr.Button("Invite", scale=0, min_width=160)
-        with gr.Row(elem_classes="me-bar"):
-            self.rater = gr.Dropdown(label="New code for a rater", info=_RENEW, choices=[], min_width=240)
-            again = gr.Button("Give a new code", scale=0, min_width=200)
-        self.codes = _html()
-        self.invited = self._on(add.click, self.invite, [self.study, count, unpractised], [self.codes]).success
-        self._on(again.click, self.renew, [self.study, self.rater], [self.codes])
 
     def _lay_out_uses(self) -> None:
         self.clips = gr.Dataframe(
@@ -258,7 +269,6 @@ class StudyPage:
             return shown
         name = current if current in names else names[0]
         found = overview(self._store.database, name, data=self._store.data)
-        raters = [rater.rater for rater in found.status.raters]
         unchosen = {} if name == before else {"value": None}
         return {
             **shown,
@@ -268,7 +278,7 @@ class StudyPage:
             self.shown: name,
             self.clips: _clips(found.results),
             self.change: gr.update(choices=[_offer(change) for change in found.changes], **unchosen),
-            self.rater: gr.update(choices=raters, **unchosen),
+            **{part: value for room in self._rooms for part, value in room.show(name, before).items()},
         }
 
     def preview(self, study: str | None, offer: str | None) -> Shown:
@@ -338,20 +348,8 @@ class StudyPage:
 
     def leave(self) -> Shown:
         """Take away what was said of another study."""
-        notes = dict.fromkeys((self.training_note, self.export_note, self.codes, self.rescreened), "")
+        notes = dict.fromkeys((self.training_note, self.export_note, self.invitations.codes, self.rescreened), "")
         return {**self.cancel(), **notes, self.made: None, self.done: gr.update(visible=False)}
-
-    def invite(self, study: str | None, count: float | None, without_practice: bool = False) -> Markup:
-        """Add raters; return their codes, which are shown only now."""
-        with self._store.database.write() as session:
-            found = find_study(session, study or "")
-            return _codes(invite(session, found, int(count or 0), now(session), without_practice))
-
-    def renew(self, study: str | None, rater: str | None) -> Markup:
-        """Give a rater a new code; the old one ends."""
-        with self._store.database.write() as session:
-            found = find_study(session, study or "")
-            return _codes([(str(rater), renew(session, found, rater or "", now(session)))])
 
     def export(self, study: str | None) -> Markup:
         """Pack the tables; return the links to them and to the export with the clips."""

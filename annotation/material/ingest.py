@@ -18,9 +18,11 @@ those of the clips; so the clips come first. What still differs is said in `Inge
 import hashlib
 import math
 import secrets
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +30,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotation.database import Database
-from annotation.material.sound import Normalised, normalise, parity, to_wav
+from annotation.life import refuse_archived
+from annotation.material.sound import FINDINGS, Normalised, parity, read_normalised, to_wav
 from annotation.schema import CLIP_KINDS, Clip, Prompt, Study, System
 from annotation.studies import clip_path, find_study
-from core.audio import AudioLimits, read_whole_clip
-from core.errors import AudioError, StudyError, counted, shown_name
-from core.files import Problems, find_file, sha256_of, write_atomically
+from core.audio import AudioLimits, ClipSource, read_clip
+from core.errors import AudioError, ReadingError, StudyError, counted, shown_name
+from core.files import Problems, find_file, first_of, sha256_of, write_atomically
 from core.scales import MAX_SCORE, MIN_SCORE, Scales, keys
 from core.tables import Line, means_nothing, open_table
 
@@ -42,8 +45,6 @@ _OLD_KINDS = {"training": "practice"}  # in lists of older studies
 _EXPECTED = "expected_"  # before a scale's key
 _NAME_BYTES = 16
 _MOST_NAMES = 10
-_MOST_SILENT_SHARE = 0.5
-_MOST_GAIN_DB = 20.0  # more brings a room's or a codec's noise to where it is heard
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,8 @@ class IngestReport:
     added: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CLIP_KINDS, 0))
     already_there: int = 0
     failed: list[Failure] = field(default_factory=list)
-    lowered: list[str] = field(default_factory=list)  # quieter than the others, because of their peaks
-    silent: list[str] = field(default_factory=list)  # added as they are
-    half_silent: list[str] = field(default_factory=list)  # more than half of what raters hear
-    louder: list[str] = field(default_factory=list)  # much louder than they came
+    found: dict[str, list[str]] = field(default_factory=lambda: {code: [] for code in FINDINGS})  # files; added as are
+    same_audio: list[str] = field(default_factory=list)  # of several systems, a sentence each
     unexplained: list[str] = field(default_factory=list)  # practice without an answer on each scale, or why
     unused_columns: list[str] = field(default_factory=list)
     parity: list[str] = field(default_factory=list)  # where anchors differ from the clips, a sentence each
@@ -89,14 +88,8 @@ class IngestReport:
             self.already_there += 1
             return
         self.added[entry.kind] += 1
-        if sound.gain_lowered:
-            self.lowered.append(entry.file)
-        if sound.loudness_lufs is None:
-            self.silent.append(entry.file)
-        elif sound.silent_share > _MOST_SILENT_SHARE:
-            self.half_silent.append(entry.file)
-        if sound.gain_db > _MOST_GAIN_DB:
-            self.louder.append(f"{entry.file} ({sound.gain_db:.0f} dB)")
+        for code in sound.findings:
+            self.found[code].append(f"{entry.file} ({sound.gain_db:.0f} dB)" if code == "louder" else entry.file)
         explained = entry.explanation and entry.expected.keys() >= {*keys(scales)}
         if entry.kind == "practice" and not explained:
             self.unexplained.append(entry.file)
@@ -109,17 +102,14 @@ class IngestReport:
         lines = [f"Rows read: {self.rows:,}. Added: {added or 'nothing'}.{there}"]
         lines += [f"! Line {failure.line}: {failure.reason}" for failure in self.failed]
         for meaning, names in (
-            ("Quieter than the rest, because more gain would pass the peak limit", self.lowered),
-            ("Silent", self.silent),
-            ("Silent for more than half of what raters hear", self.half_silent),
-            ("Much louder than they came, and their noise with them", self.louder),
+            *((meaning, self.found[code]) for code, meaning in FINDINGS.items()),
             ("Practice clips without scores or explanation, so practice explains nothing", self.unexplained),
             ("Columns that were not used", self.unused_columns),
         ):
             if names:
                 more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
                 lines.append(f"! {meaning}: {', '.join(names[:_MOST_NAMES])}{more}.")
-        return "\n".join([*lines, *(f"! {sentence}" for sentence in self.parity)])
+        return "\n".join([*lines, *(f"! {sentence}" for sentence in (*self.same_audio, *self.parity))])
 
 
 def ingest(
@@ -130,10 +120,17 @@ def ingest(
     at: datetime,
     limits: AudioLimits | None = None,
     progress: Callable[[int, int], None] | None = None,
+    find: Callable[[str], ClipSource] | None = None,
+    read: Callable[..., Normalised] = read_normalised,
 ) -> IngestReport:
-    """Add the clips of a clip list to a study."""
+    """Add the clips of a clip list to a study.
+
+    `find` returns the source that a row names, without it a file beside the list; `read` does what `read_normalised`
+    does, perhaps in another process.
+    """
     with database.read() as session:
         study = find_study(session, study_name)
+    refuse_archived(study)
     optional = ("kind", *(f"{_EXPECTED}{key}" for key in keys(study.scales)), "explanation")
     columns, rows = _read(clip_list, optional)
     unused = [name for name in columns if name not in (*REQUIRED, *optional)]
@@ -142,8 +139,9 @@ def ingest(
     for done, row in enumerate(rows, 1):
         try:
             entry = _entry(row, study.scales)
-            sound = _take(database, data, study, entry, find_file(clip_list.parent / entry.file), at, limits)
-        except (AudioError, StudyError) as error:
+            source = find(entry.file) if find else find_file(clip_list.parent / entry.file)
+            sound = _take(database, data, study, entry, source, at, partial(read, limits=limits))
+        except (AudioError, ReadingError, StudyError) as error:
             report.failed.append(Failure(row.number, row.cells["file"], str(error)))
         else:
             report.count(entry, sound, study.scales)
@@ -151,6 +149,8 @@ def ingest(
             progress(done, len(rows))
     report.failed.sort(key=lambda failure: failure.line)
     report.parity = parity(database, data, study)
+    with database.read() as session:
+        report.same_audio = same_audio(session, study)
     return report
 
 
@@ -204,22 +204,36 @@ def _expected(scale: str, text: str) -> float:
 
 
 def _take(
-    database: Database, data: Path, study: Study, entry: Entry, source: Path, at: datetime, limits: AudioLimits | None
+    database: Database,
+    data: Path,
+    study: Study,
+    entry: Entry,
+    source: ClipSource,
+    at: datetime,
+    read: Callable[..., Normalised],
 ) -> Normalised | None:
     """Add one clip; None where the study has it already."""
-    if source.is_file():
-        try:
-            digest = sha256_of(source)
-        except OSError as error:
-            raise AudioError(f"{shown_name(source.name)} cannot be opened. Check that you may read it.") from error
-        with database.read() as session:
-            if find_clip(session, study, entry, digest) is not None:
-                return None
-            _refuse_second_role(session, study, entry, digest)
-    clip = read_whole_clip(source, limits)
-    longest_s = _drawn_length_s(database, study, clip.sha256) if entry.kind == "anchor" else math.inf
-    sound = normalise(clip, study.protocol, longest_s)
-    return sound if add_clip(database, data, study, entry, clip.sha256, sound, at) else None
+    digest = digest_of(source)
+    with database.read() as session:
+        if find_clip(session, study, entry, digest) is not None:
+            return None
+        _refuse_second_role(session, study, entry, digest)
+    longest_s = _drawn_length_s(database, study, digest) if entry.kind == "anchor" else math.inf
+    sound = read(source, study.protocol, longest_s, name=shown_name(Path(entry.file).name))
+    return sound if add_clip(database, data, study, entry, digest, sound, at) else None
+
+
+def digest_of(source: ClipSource) -> str:
+    """Return the SHA-256 of a source; AudioError where there is none."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    path = Path(str(source))
+    if not path.is_file():
+        read_clip(path)  # which says what is wrong
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise AudioError(f"{shown_name(path.name)} cannot be opened. Check that you may read it.") from error
 
 
 def _refuse_second_role(session: Session, study: Study, entry: Entry, source_sha256: str) -> None:
@@ -228,7 +242,7 @@ def _refuse_second_role(session: Session, study: Study, entry: Entry, source_sha
     A rater would rate as a clip what practice has explained, or know an anchor from the clip that it is.
     """
     same = select(Clip.kind).where(Clip.study_id == study.id, Clip.source_sha256 == source_sha256)
-    other = session.scalar(same.where(Clip.kind != entry.kind).limit(1))
+    other = session.scalar(same.where(Clip.kind != entry.kind, Clip.retired_at.is_(None)).limit(1))
     if other is not None:
         names = {"stimulus": "a clip to rate", "anchor": "an anchor", "practice": "a practice clip"}
         raise StudyError(
@@ -239,7 +253,9 @@ def _refuse_second_role(session: Session, study: Study, entry: Entry, source_sha
 
 def _drawn_length_s(database: Database, study: Study, source_sha256: str) -> float:
     """Draw an anchor's greatest length from the clips' lengths, the same for the same recording."""
-    of_clips = select(Clip.duration_s).where(Clip.study_id == study.id, Clip.kind == "stimulus")
+    of_clips = select(Clip.duration_s).where(
+        Clip.study_id == study.id, Clip.kind == "stimulus", Clip.retired_at.is_(None)
+    )
     with database.read() as session:
         lengths_s = session.scalars(of_clips.order_by(Clip.duration_s)).all()
     if not lengths_s:
@@ -248,6 +264,23 @@ def _drawn_length_s(database: Database, study: Study, source_sha256: str) -> flo
             "Add clips first, or in the same clip list."
         )
     return float(np.random.default_rng([study.seed, int(source_sha256[:8], 16)]).choice(lengths_s))
+
+
+def same_audio(session: Session, study: Study) -> list[str]:
+    """Say of which recordings several systems have the same bytes."""
+    query = (
+        select(Clip.source_sha256, Clip.source_file, System.name)
+        .join(System)
+        .where(Clip.study_id == study.id, Clip.kind == "stimulus", Clip.retired_at.is_(None))
+        .order_by(Clip.id)
+    )
+    of_bytes: dict[str, dict[str, str]] = defaultdict(dict)  # file by system
+    for sha256, file, system in session.execute(query):
+        of_bytes[sha256].setdefault(system, file)
+    several = [
+        [f"{file} ({system})" for system, file in found.items()] for found in of_bytes.values() if len(found) > 1
+    ]
+    return [f"The same recording stands under {len(names)} systems: {first_of(names)}." for names in several]
 
 
 def find_clip(session: Session, study: Study, entry: Entry, source_sha256: str) -> Clip | None:
@@ -274,37 +307,61 @@ def add_clip(
     Returns False if another process has added the clip meanwhile; then its file stays the only one. Raises
     `StudyError` if the file cannot be written.
     """
+    wav = to_wav(sound.samples, sound.sample_rate_hz)
+    name = write_clip_file(data, study, wav)
+    with database.write() as session:
+        if find_clip(session, study, entry, source_sha256) is not None:
+            clip_path(data, study, name).unlink()
+            return False
+        session.add(clip_row(session, study, entry, source_sha256, sound, wav, name, at))
+    return True
+
+
+def write_clip_file(data: Path, study: Study, wav: bytes) -> str:
+    """Write the file of a new clip; return the opaque name that it has."""
     name = secrets.token_hex(_NAME_BYTES)
-    path, wav = clip_path(data, study, name), to_wav(sound.samples, sound.sample_rate_hz)
+    path = clip_path(data, study, name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, wav, durable=True)
     except OSError as error:
         raise StudyError(f"The clip cannot be written to the data folder: {error.strerror}.") from error
-    with database.write() as session:
-        if find_clip(session, study, entry, source_sha256) is not None:
-            path.unlink()
-            return False
-        of_study, system, prompt = study.id, entry.system, entry.prompt
-        made_by = select(System).where(System.study_id == of_study, System.name == system)
-        asked_for = select(Prompt).where(Prompt.study_id == of_study, Prompt.text == prompt)
-        session.add(
-            Clip(
-                study_id=of_study,
-                kind=entry.kind,
-                system=session.scalar(made_by) or System(study_id=of_study, name=system),
-                prompt=session.scalar(asked_for) or Prompt(study_id=of_study, text=prompt),
-                name=name,
-                source_file=entry.file,
-                source_sha256=source_sha256,
-                wav_sha256=hashlib.sha256(wav).hexdigest(),
-                duration_s=sound.duration_s,
-                loudness_lufs=sound.loudness_lufs,
-                gain_db=sound.gain_db,
-                gain_lowered=sound.gain_lowered,
-                expected=entry.expected,
-                explanation=entry.explanation,
-                added_at=at,
-            )
-        )
-    return True
+    return name
+
+
+def clip_row(
+    session: Session,
+    study: Study,
+    entry: Entry,
+    source_sha256: str,
+    sound: Normalised,
+    wav: bytes,
+    name: str,
+    at: datetime,
+) -> Clip:
+    """Return the row of a clip whose file is written, with its system and prompt."""
+    made_by = select(System).where(System.study_id == study.id, System.name == entry.system)
+    return Clip(
+        study_id=study.id,
+        kind=entry.kind,
+        system=session.scalar(made_by) or System(study_id=study.id, name=entry.system),
+        prompt=prompt_row(session, study, entry.prompt),
+        name=name,
+        source_file=entry.file,
+        source_sha256=source_sha256,
+        wav_sha256=hashlib.sha256(wav).hexdigest(),
+        duration_s=sound.duration_s,
+        loudness_lufs=sound.loudness_lufs,
+        gain_db=sound.gain_db,
+        gain_lowered=sound.gain_lowered,
+        expected=entry.expected,
+        explanation=entry.explanation,
+        added_at=at,
+        findings=list(sound.findings),
+    )
+
+
+def prompt_row(session: Session, study: Study, text: str) -> Prompt:
+    """Return the row of a prompt, a new one if the study has none."""
+    known = select(Prompt).where(Prompt.study_id == study.id, Prompt.text == text)
+    return session.scalar(known) or Prompt(study_id=study.id, text=text)

@@ -12,6 +12,7 @@ loudness (a clip with high peaks is quieter) and bandwidth (a recording at a low
 is duller).
 """
 
+import dataclasses
 import io
 import math
 from collections.abc import Callable, Sequence
@@ -31,8 +32,9 @@ from annotation.protocol import Protocol
 from annotation.schema import Clip as ClipRow
 from annotation.schema import Study
 from annotation.studies import clip_path
-from core.audio import NEAR_SILENCE, SILENCE_PEAK, Clip
+from core.audio import NEAR_SILENCE, SILENCE_PEAK, AudioLimits, Clip, ClipSource, read_clip
 from core.errors import AudioError, shown_beyond
+from core.warnings import is_clipped
 
 MIN_DURATION_S = 0.5
 _BLOCK_S = 0.4  # BS.1770 measures blocks of 400 ms
@@ -45,6 +47,17 @@ LOUDNESS_TOLERANCE_LU = 0.5
 BANDWIDTH_TOLERANCE = 0.1  # of the whole band, which is half the rate
 _MOST_SPECTRA = 200  # clips whose bandwidth is measured; evenly spread over a larger study
 _MOST_NAMES = 5
+_MOST_SILENT_SHARE = 0.5
+_MOST_GAIN_DB = 20.0  # more brings a room's or a codec's noise to where it is heard
+_CANCELLED = 10 ** (-10 / 20)  # two channels that have nothing in common lose 3 dB when they are mixed
+FINDINGS = {
+    "lowered": "Quieter than the rest, because more gain would pass the peak limit",
+    "silent": "Silent",
+    "half_silent": "Silent for more than half of what raters hear",
+    "louder": "Much louder than they came, and their noise with them",
+    "clipped": "Clipped",
+    "inverted": "One channel is inverted in phase: mixed to mono they cancel each other",
+}
 
 Samples = NDArray[np.float32]
 
@@ -59,11 +72,36 @@ class Normalised:
     gain_db: float  # what was added; 0 for silence
     gain_lowered: bool  # the peak allowed less gain than the loudness asked for
     silent_share: float = 0.0  # of its length: 60 dB below its peak
+    of_source: tuple[str, ...] = ()  # findings that only the source shows
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What whoever runs the study should hear before raters do, as keys of `FINDINGS`."""
+        holds = {
+            "lowered": self.gain_lowered,
+            "silent": self.loudness_lufs is None,
+            "half_silent": self.loudness_lufs is not None and self.silent_share > _MOST_SILENT_SHARE,
+            "louder": self.gain_db > _MOST_GAIN_DB,
+        }
+        return tuple(code for code in FINDINGS if holds.get(code) or code in self.of_source)
 
     @property
     def duration_s(self) -> float:
         """Length of the clip."""
         return self.samples.size / self.sample_rate_hz
+
+
+def read_normalised(
+    source: ClipSource, protocol: Protocol, longest_s: float, limits: AudioLimits | None = None, name: str = "The clip"
+) -> Normalised:
+    """Read a clip whole and bring it to the form of a study; AudioError as `read_clip` and `normalise`."""
+    clip = read_clip(source, limits)
+    if clip.incomplete:
+        raise AudioError(f"{name} {clip.incomplete}. Export or download it again.")
+    heard = float(np.sqrt(np.mean(np.square(clip.samples - clip.samples.mean(), dtype=np.float64))))
+    holds = {"clipped": is_clipped(clip), "inverted": clip.channels > 1 and heard < _CANCELLED * clip.level}
+    found = tuple(code for code, held in holds.items() if held)
+    return dataclasses.replace(normalise(clip, protocol, longest_s), of_source=found)
 
 
 def normalise(clip: Clip, protocol: Protocol, longest_s: float = math.inf) -> Normalised:
@@ -176,7 +214,7 @@ def _faded(samples: Samples, fade_samples: int) -> Samples:
 
 def parity(database: Database, data: Path, study: Study) -> list[str]:
     """Return where anchors differ from the clips, a sentence each; empty where nothing is to compare."""
-    of_study = select(ClipRow).where(ClipRow.study_id == study.id).order_by(ClipRow.id)
+    of_study = select(ClipRow).where(ClipRow.study_id == study.id, ClipRow.retired_at.is_(None)).order_by(ClipRow.id)
     with database.read() as session:
         clips = session.scalars(of_study.where(ClipRow.kind == "stimulus")).all()
         anchors = session.scalars(of_study.where(ClipRow.kind == "anchor")).all()

@@ -30,7 +30,7 @@ class Progress:
     training: int  # clips for practice
     anchors: int
     anchors_needed: int  # for no rater to hear one twice, if all share what is missing evenly
-    raters: int  # those who are not excluded
+    raters: int  # those who are neither excluded nor withdrawn
     raters_missing: int  # to invite, so that every clip can be done
     shortage: list[str]  # what stands in the way, a sentence each
     notes: list[str]  # what follows from the rules: checks that find nothing, signs that cannot show
@@ -40,11 +40,14 @@ def progress(session: Session, study: Study, at: datetime) -> Progress:
     """Count what a study has and what it lacks; the time decides which leases run."""
     protocol, limit = study.protocol, study.protocol.raters_per_clip
     clips: dict[str, set[int]] = {"stimulus": set(), "anchor": set(), "practice": set()}
-    for kind, clip_id in session.execute(select(Clip.kind, Clip.id).where(Clip.study_id == study.id)):
+    in_use = select(Clip.kind, Clip.id).where(Clip.study_id == study.id, Clip.retired_at.is_(None))
+    for kind, clip_id in session.execute(in_use):
         clips[kind].add(clip_id)
-    everyone, out = select(Rater.id).where(Rater.study_id == study.id), excluded_raters(session, study)
+    everyone = select(Rater.id).where(Rater.study_id == study.id, Rater.withdrawn_at.is_(None))
+    out = excluded_raters(session, study)
     raters = [rater_id for rater_id in session.scalars(everyone) if rater_id not in out]
     valid, claims = ledger.valid(session, study.id), ledger.claims(session, study.id, at)
+    valid = {clip_id: count for clip_id, count in valid.items() if clip_id in clips["stimulus"]}
     missing = _raters_missing(session, study, clips["stimulus"], raters, claims, at)
     needed = len(clips["stimulus"]) * limit
     done = sum(min(count, limit) for count in valid.values())

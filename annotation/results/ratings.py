@@ -16,7 +16,7 @@ from annotation.session.exclusions import standing
 from core.scales import keys
 
 Standing = Mapping[int, tuple[str, str]]  # of batches by id, as `exclusions.standing` returns it
-STATUSES = ("valid", "surplus", "pending", "excluded", "check", "practice")
+STATUSES = ("valid", "surplus", "pending", "excluded", "retired", "check", "practice")
 
 
 def ratings_table(session: Session, study: Study) -> pd.DataFrame:
@@ -26,14 +26,14 @@ def ratings_table(session: Session, study: Study) -> pd.DataFrame:
     ``batch`` (its number; 0 is practice), ``role``, ``position``, the scales, ``comment``, ``heard_s``,
     ``duration_s``, ``shown_at``, ``served_at``, ``given_at``, ``status`` and ``reason``. The status is
     ``valid``; ``surplus`` for the latest ratings, where a clip has more than it needs; ``pending`` until the
-    batch has ended; ``excluded``; ``check`` for anchors and second presentations of duplicates; or
-    ``practice``. The reason is empty for valid ratings.
+    batch has ended; ``excluded``; ``retired`` where the clip was; ``check`` for anchors and second presentations of
+    duplicates; or ``practice``. The reason is empty for valid ratings.
     """
     return with_standing(read_ratings(session, study), study, standing(session, study))
 
 
 def read_ratings(session: Session, study: Study) -> pd.DataFrame:
-    """Read what `ratings_table` has, with ``batch_id`` in place of the standing."""
+    """Read what `ratings_table` has, with ``batch_id`` and ``retired`` in place of the standing."""
     on = {key: aliased(Rating) for key in keys(study.scales)}
     query = (
         select(
@@ -53,6 +53,7 @@ def read_ratings(session: Session, study: Study) -> pd.DataFrame:
             *(type_coerce(time, String).label(time.key) for time in (Trial.shown_at, Trial.served_at)),
             type_coerce(Response.given_at, String).label("given_at"),
             Batch.id.label("batch_id"),
+            Clip.retired_at.is_not(None).label("retired"),
         )
         .select_from(Response)
         .join(Trial, Response.trial_id == Trial.id)
@@ -85,10 +86,11 @@ def with_standing(read: pd.DataFrame, study: Study, batches: Standing) -> pd.Dat
         "check": (~stimulus, check),
         "pending": (state == "open", "the batch has not ended"),
         "excluded": (state == "excluded", read["batch_id"].map(reasons)),
+        "retired": (stimulus & read["retired"].astype(bool), "the clip was retired"),
         "surplus": (earlier >= limit, f"the clip has its {limit} valid ratings"),
     }
     conditions = [condition for condition, _ in cases.values()]
-    return read.drop(columns="batch_id").assign(
+    return read.drop(columns=["batch_id", "retired"]).assign(
         status=np.select(conditions, list(cases), "valid"),
         reason=np.select(conditions, [reason for _, reason in cases.values()], ""),
     )

@@ -264,6 +264,7 @@ def _raters(session: Session, study: Study, at: datetime, signs: Mapping[str, li
         counted = [batch.state for batch in batches if batch.number > 0]
         rated_at, n_ratings = last.get(rater.id, (None, 0))
         state, in_hand = ("excluded", None) if rater.id in out else _where(batches, trials, rater.id in came, at)
+        state = "withdrawn" if rater.withdrawn_at else state
         rows.append(
             RaterStatus(
                 rater=rater.pseudonym,
@@ -377,15 +378,20 @@ class Overview:
 
 def studies_table(session: Session) -> Table:
     """List all studies, the newest first, with what they hold."""
-    clips = select(func.count()).where(Clip.study_id == Study.id, Clip.kind == "stimulus").scalar_subquery()
+    clips = (
+        select(func.count())
+        .where(Clip.study_id == Study.id, Clip.kind == "stimulus", Clip.retired_at.is_(None))
+        .scalar_subquery()
+    )
     raters = select(func.count()).where(Rater.study_id == Study.id).scalar_subquery()
     responses = select(func.count(Response.id)).join(Trial).join(Batch).where(Batch.study_id == Study.id)
-    query = select(Study.name, Study.created_at, clips, raters, responses.scalar_subquery(), Study.demo)
+    query = select(Study.name, Study.state, Study.created_at, clips, raters, responses.scalar_subquery(), Study.demo)
+    newest = query.order_by(Study.created_at.desc(), Study.id.desc())
     rows = [
-        (name, shown_time(created_at.isoformat()), *counts, "simulated" if demo else "")
-        for name, created_at, *counts, demo in session.execute(query.order_by(Study.created_at.desc(), Study.id.desc()))
+        (name, state, shown_time(created_at.isoformat()), *counts, "simulated" if demo else "")
+        for name, state, created_at, *counts, demo in session.execute(newest)
     ]
-    return Table("Studies", ("Study", "Created", "Clips", "Raters", "Answers", ""), rows)
+    return Table("Studies", ("Study", "State", "Created", "Clips", "Raters", "Answers", ""), rows)
 
 
 def overview(database: Database, study_name: str, at: datetime | None = None, data: Path | None = None) -> Overview:

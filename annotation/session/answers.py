@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, exists, select
 from sqlalchemy.orm import Session
 
-from annotation.schema import Answer, Consent, Rater
+from annotation.schema import Answer, Consent, Rater, Study
 from core.errors import RatingError
 from core.scales import MAX_SCORE, MIN_SCORE, Scales
 
@@ -102,6 +102,11 @@ def check_text(text: str, what: str, longest: int) -> None:
         )
 
 
+def consent_of(study: Study) -> str:
+    """Return the text that raters of a study agree to."""
+    return study.consent or CONSENT
+
+
 def has_agreed(session: Session, rater: Rater) -> bool:
     """Return whether a rater gave their consent."""
     return bool(session.scalar(_AGREED, {"rater": rater.id}))
@@ -133,7 +138,7 @@ def record_about(
             )
     if has_agreed(session, rater):
         return
-    session.add(Consent(rater_id=rater.id, text=consent, given_at=at))
+    session.add(Consent(rater_id=rater.id, text=rater.study.consent or consent, given_at=at))
     session.add_all(
         Answer(rater_id=rater.id, question=key, answer=answer, given_at=at) for key, answer in said.items() if answer
     )

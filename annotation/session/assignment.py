@@ -39,7 +39,7 @@ _TOKEN_BYTES = 24
 _T = TypeVar("_T")
 
 # Built once: putting a statement together takes longer than SQLite needs to run it.
-_OF_KIND = (Clip.study_id == bindparam("study"), Clip.kind == bindparam("clips"))
+_OF_KIND = (Clip.study_id == bindparam("study"), Clip.kind == bindparam("clips"), Clip.retired_at.is_(None))
 _CLIPS = select(Clip.id, Clip.prompt_id, Clip.system_id).where(*_OF_KIND).order_by(Clip.id).limit(bindparam("most"))
 _CLAIMED = ledger.CLAIMS.subquery()
 _CANDIDATES = (

@@ -36,6 +36,7 @@ from annotation.session.answers import (
 from annotation.session.exclusions import close, close_left_out, close_stale
 from core.errors import AccessError, RatingError
 
+Message = Literal["", "complete", "wait", "draft", "paused", "closed"]
 DEFAULT_OVERHEAD_S = 15.0  # that a trial takes besides the clip, until the rater's own is known
 
 
@@ -52,6 +53,7 @@ _DONE = (
     .label("clips_rated"),
 )
 _DONE_ALONE = select(*_DONE)
+_NOT_OPEN: Mapping[str, Message] = {"draft": "draft", "paused": "paused", "closed": "closed", "archived": "closed"}
 _OPEN_BATCH = select(Batch.id, Batch.number, Batch.lease_until).where(
     Batch.rater_id == bindparam("rater"), Batch.state == "open"
 )
@@ -147,8 +149,8 @@ class RaterStep:
     # the rater will have had in the end, and at step "ready" how long the next one takes.
     batches_total: int = field(default=0, compare=False)
     estimate_s: float = field(default=0.0, compare=False)
-    # At step "done": nothing is left, or clips that others hold may come free.
-    message: Literal["", "complete", "wait"] = ""
+    # At step "done": nothing is left, clips that others hold may come free, or the study is not open.
+    message: Message = ""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,8 @@ def current_step(session: Session, rater: Rater, at: datetime) -> RaterStep:
     A batch whose lease has lapsed is taken up again as far as its clips are still needed, and one in which
     nothing is left to answer is ended.
     """
+    if rater.study.state != "open":
+        return _not_open(session, rater)
     if not has_agreed(session, rater):
         return RaterStep("about")
     return _foreseen(session, rater, _stands(session, rater, at), at)
@@ -189,7 +193,8 @@ def about(
 
     Raises `RatingError` if an answer cannot be taken.
     """
-    record_about(session, rater, answers, at, consent)
+    if rater.study.state == "open":
+        record_about(session, rater, answers, at, consent)
     return current_step(session, rater, at)
 
 
@@ -198,8 +203,8 @@ def start(session: Session, rater: Rater, at: datetime) -> RaterStep:
 
     Raises `StudyError` if the study is not ready.
     """
-    if not has_agreed(session, rater):
-        return RaterStep("about")
+    if rater.study.state != "open" or not has_agreed(session, rater):
+        return current_step(session, rater, at)
     if _open_batch(session, rater) is not None:
         return _stands(session, rater, at)
     close_stale(session, rater.study, at)
@@ -211,11 +216,12 @@ def start(session: Session, rater: Rater, at: datetime) -> RaterStep:
 def clip_to_send(session: Session, rater: Rater, token: str, at: datetime) -> Sound:
     """Return the clip that may be sent for a token: of the current trial or the one after; only reads.
 
-    Raises `AccessError` if the token is of no such trial, or the lease has lapsed; `current_step` renews it.
+    Raises `AccessError` if the token is of no such trial, the lease has lapsed (`current_step` renews it), or the
+    study is not open.
     """
     trial = _own_trial(session, rater, token)
     leased = trial.state == "open" and trial.batch_state == "open" and trial.lease_until > at
-    if not leased or trial.ahead > 1:
+    if not leased or trial.ahead > 1 or rater.study.state != "open":
         raise _refusal()
     return Sound(trial.id, trial.name, trial.wav_sha256, trial.duration_s, trial.served_at is not None)
 
@@ -234,13 +240,13 @@ def serve(session: Session, rater: Rater, token: str, at: datetime, sha256: str 
 
 
 def submit(session: Session, rater: Rater, token: str, reply: Reply, at: datetime) -> Submitted:
-    """Take a rater's answer to their current trial; the first counts.
+    """Take a rater's answer to their current trial; the first counts. None is taken while the study is not open.
 
     Raises `AccessError` if the token is of no trial of this rater in an open batch, `RatingError` if the
     reply cannot be taken, or comes before the clip can have been heard.
     """
     trial = _trial_in_hand(session, rater, token, at)
-    if trial.state == "released":
+    if trial.state == "released" or (trial.state == "open" and rater.study.state != "open"):
         return Submitted(current_step(session, rater, at), "released")
     if trial.state == "rated":
         return Submitted(current_step(session, rater, at), "already", _feedback(rater, trial))
@@ -271,7 +277,7 @@ def _store(session: Session, rater: Rater, trial: Any, reply: Reply, at: datetim
 def problem(session: Session, rater: Rater, token: str, comment: str, at: datetime) -> RaterStep:
     """Note that a rater cannot hear a clip; let go of it, and go on. Raises as `submit` does."""
     trial = _trial_in_hand(session, rater, token, at)
-    if trial.state != "open":
+    if trial.state != "open" or rater.study.state != "open":
         return current_step(session, rater, at)
     _refuse_later(trial)
     check_text(comment, "The comment", MAX_COMMENT_LENGTH)
@@ -293,6 +299,12 @@ def _give_up(session: Session, row: Any, rater: Rater, comment: str, at: datetim
     ledger.release(session, [trial])
     trial.batch.lease_until = ledger.lease(rater.study.protocol, at)
     session.flush()  # what follows reads past the session
+
+
+def _not_open(session: Session, rater: Rater) -> RaterStep:
+    """Say that the study takes no ratings now, and what the rater has done; nothing is handed out or taken up."""
+    done = session.connection().execute(_DONE_ALONE, {"rater": rater.id}).one()
+    return RaterStep("done", None, done.batches_done, done.clips_rated, message=_NOT_OPEN[rater.study.state])
 
 
 def _open_batch(session: Session, rater: Rater) -> Any:
@@ -357,7 +369,7 @@ def _between(session: Session, rater: Rater, at: datetime) -> RaterStep:
     done = session.connection().execute(_DONE_ALONE, {"rater": rater.id}).one()
     if not assignment.candidates(session, rater, history, at, most=1):
         waits = assignment.may_come_free(session, rater, history)
-        message: Literal["wait", "complete"] = "wait" if waits else "complete"
+        message: Message = "wait" if waits else "complete"
         return RaterStep("done", None, done.batches_done, done.clips_rated, message=message)
     practice = bool(assignment.practice_clips(session, rater, history))
     return RaterStep("ready", None, done.batches_done, done.clips_rated, practice_next=practice)
@@ -398,7 +410,7 @@ def _own_trial(session: Session, rater: Rater, token: str) -> Any:
 def _trial_in_hand(session: Session, rater: Rater, token: str, at: datetime) -> Any:
     """Return the trial of a token whose batch lives, or that was answered; a lapsed lease is renewed."""
     trial = _own_trial(session, rater, token)
-    if trial.state == "rated":
+    if trial.state == "rated" or rater.study.state != "open":
         return trial
     if trial.batch_state != "open":
         raise _refusal()

@@ -264,8 +264,48 @@ def test_close(run: Run, ready: list[list[str]], database: Database) -> None:
         rater = access.authorise(session, access.enter(session, ready[0][1], NOW), NOW)
         listening.about(session, rater, {}, NOW)
         listening.start(session, rater, NOW)
-    assert run("close", "one")[:2] == (0, "Batches closed: 1.\n")
-    assert run("close", "one")[:2] == (0, "Batches closed: 0.\n")
+    assert run("close", "one")[1].endswith("if it passes its checks. Batches ended: 1.\n")
+    code, _, err = run("close", "one")
+    assert (code, "is closed, so it cannot be closed. What it allows is: open, archive." in err) == (2, True)
+
+
+def test_a_study_is_opened_paused_closed_archived_and_deleted_with_its_answers(
+    run: Run, ready: list[list[str]], database: Database
+) -> None:
+    rate(database, ready)
+    for command, said in (
+        (("pause", "one"), "is paused"),
+        (("open", "one", "--reason", "All are back."), "is open"),
+        (("close", "one"), "is closed"),
+    ):
+        code, out, _ = run(*command)
+        assert (code, said in out) == (0, True)
+    assert run("delete", "one", "--with-answers")[0] == 2
+    assert run("archive", "one")[0] == 0
+    assert run("delete", "one")[0] == 2
+    assert run("delete", "one", "--with-answers")[0] == 0
+    assert {name for name, count in rows(database).items() if count} <= {"clock"}
+
+
+def test_texts_scales_and_withdrawal(run: Run, ready: list[list[str]], tmp_path: Path) -> None:
+    (tmp_path / "consent.txt").write_text("I agree.", encoding="utf-8")
+    assert run("describe", "one", "--title", "Autumn", "--consent", "consent.txt")[:2] == (
+        0,
+        "Texts set: title, consent.\n",
+    )
+    assert "cannot be read as a text" in run("describe", "one", "--consent", "none.txt")[2]
+    assert run("withdraw", "one", "--rater", "R01", "--drop-ratings")[1].startswith("R01 has withdrawn.")
+    assert run("withdraw", "one", "--rater", "R01")[0] == 2
+    scale = {"key": "clarity", "title": "Clarity", "question": "How clear?", "labels": ["a", "b", "c", "d", "e"]}
+    (tmp_path / "scales.json").write_text(json.dumps([scale]), encoding="utf-8")
+    assert run("create", "two", "--scales", "scales.json", "--anchors", "0")[0] == 0
+    assert "Scales: Clarity" in run("show", "two")[1]
+
+
+def test_a_draft_has_clips_before_it_is_opened(run: Run) -> None:
+    assert run("create", "later", "--draft")[0] == 0
+    code, _, err = run("open", "later")
+    assert (code, "There are no clips to rate yet" in err) == (2, True)
 
 
 def test_reliability(run: Run, ready: list[list[str]], database: Database) -> None:
@@ -299,7 +339,7 @@ def test_stress(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         (("simulate", "--careless", "20"), "are more than all raters"),
         (("simulate", "--batch-size", "0"), "batch_size is 0"),
         (("stress", "--threads", "1"), "Every clip needs 5 raters"),
-        ((), "give a command: create, list, show, rename, delete, close, backup, ingest, invite"),
+        ((), "give a command: create, describe, withdraw, list, show, rename, delete, open, pause, close, archive"),
         (("create", "new", "--lease", "3"), "unknown: --lease. The options are"),
         (("create", "new", "--duplicate-distance", "100"), "in a batch of 20 clips and 3 anchors it can be 22 at most"),
         (("rename", "one", "A B"), '"A B" cannot be the name of a study'),

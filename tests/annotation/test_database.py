@@ -89,7 +89,7 @@ def test_a_failed_write_leaves_nothing(database: Database) -> None:
         assert session.query(Study).count() == session.query(Rater).count() == 0
 
 
-@pytest.mark.parametrize("table", ["responses", "ratings", "problems", "exclusions"])
+@pytest.mark.parametrize("table", ["responses", "ratings", "problems", "exclusions", "events"])
 @pytest.mark.parametrize("change", ["UPDATE {} SET {} = 2", "DELETE FROM {}"])
 def test_what_is_append_only_refuses_changes(tmp_path: Path, table: str, change: str) -> None:
     Database(f"sqlite:///{tmp_path / 'a.sqlite'}").close()
@@ -457,7 +457,10 @@ def test_nothing_of_an_old_database_is_lost(old: Database, tmp_path: Path) -> No
         return connection.execute(query).fetchall()
 
     tables = {name for (name,) in rows(before, "SELECT name FROM sqlite_master WHERE type = 'table'")}
-    for table in tables - {"alembic_version", "studies", "clips", "batches", "trials", "ratings"}:
+    assert set(rows(after, "SELECT state FROM studies")) == {("open",)}
+    same = "id, study_id, pseudonym, code_sha256, invited_at"
+    assert rows(after, f"SELECT {same} FROM raters") == rows(before, f"SELECT {same} FROM raters")
+    for table in tables - {"alembic_version", "studies", "clips", "raters", "batches", "trials", "ratings"}:
         assert rows(after, f"SELECT * FROM {table}") == rows(before, f"SELECT * FROM {table}"), table
     same = "id, trial_id, comment, played, heard_s, given_at"
     assert rows(after, f"SELECT {same} FROM responses") == rows(before, f"SELECT {same} FROM ratings")

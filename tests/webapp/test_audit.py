@@ -77,7 +77,7 @@ def test_actions_by_whom_and_what_was_refused(
 ) -> None:
     load(own_app, administrator)
     here = handlers(own_app)
-    assert "R03" in call(administrator, here["invite"], own_study, 2, True)
+    assert "R03" in call(administrator, here["invite"], own_study, 2, True, "Ada, cello")
     assert noted(settings)[0] == ("Invite raters", f"{own_study}, 2, True", f"session 1, {HERE}", True)
     assert "R09" in call(administrator, here["renew"], own_study, "R09")
     assert noted(settings)[0] == ("Give a rater a new code", f"{own_study}, R09", f"session 1, {HERE}", False)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -41,6 +42,7 @@ from webapp.listening_api import StudyStore
 from webapp.study import StudyPage, build_study_tab, comparison, view
 from webapp.system_plot import download, systems_plot
 
+ASKED: Any = SimpleNamespace(request=SimpleNamespace(url=SimpleNamespace(scheme="http", netloc="127.0.0.1:7860")))
 HOSTILE = "<img src=x onerror=alert(1)> & \"quotes\" 'too' ${1} {{2}}"
 VIEWS = ("heading", "progress", "results", "screening", "reliability")
 
@@ -297,9 +299,9 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(desk: Desk) -> None:
         (page.confirm, None, "why", "me"),
         (page.confirm, waiting, "  ", "me"),
         (page.undo, None, "me"),
-        (page.invite, "room", None),
-        (page.invite, None, 1),
-        (page.renew, "room", None),
+        (page.invitations.invite, "room", None, True, "", ASKED),
+        (page.invitations.invite, None, 1, True, "", ASKED),
+        (page.invitations.renew, "room", None, ASKED),
         (page.export, None),
         (page.rescreen, "room", None, *[rule.default for rule in SCREENING[1:]]),
         (page.rescreen, None, *[rule.default for rule in SCREENING]),
@@ -338,7 +340,9 @@ def test_a_study_of_other_scales_has_them_in_the_menu(desk: Desk) -> None:
 
 
 def test_codes_are_shown_once(desk: Desk) -> None:
-    shown, again = desk.page.invite("room", 2, True), desk.page.renew("room", "R04")
+    page = desk.page.invitations
+    shown = page.invite("room", 2, True, "", ASKED)[page.codes]
+    again = page.renew("room", "R04", ASKED)
     assert ["R04" in shown, "R05" in shown, "R04" in again, "R05" in again] == [True, True, True, False]
     codes = set(re.findall(r"<bdi>(\S{14})</bdi>", shown + again))
     assert len(codes) == 3
@@ -354,17 +358,17 @@ def test_training_is_told_in_the_words_of_the_run(desk: Desk) -> None:
 def test_another_study_begins_afresh(desk: Desk) -> None:
     page = desk.page
     shown = page.open("room", "hall")
-    assert [shown[part] for part in (page.codes, page.export_note, page.training_note)] == ["", "", ""]
+    assert [shown[part] for part in (page.invitations.codes, page.export_note, page.training_note)] == ["", "", ""]
     assert (shown[page.waiting], shown[page.made], shown[page.done]["visible"]) == (None, None, False)
-    assert [shown[part]["value"] for part in (page.change, page.rater)] == [None, None]
+    assert [shown[part]["value"] for part in (page.change, page.invitations.rater)] == [None, None]
 
 
 def test_an_answer_that_comes_late_takes_nothing_back(desk: Desk) -> None:
     page = desk.page
     first = page.open("room")
     late = page.open("room", first[page.shown])
-    assert not {page.codes, page.waiting, page.made, page.done} & late.keys()
-    assert not [part for part in (page.change, page.rater) if "value" in late[part]]
+    assert not {page.invitations.codes, page.waiting, page.made, page.done} & late.keys()
+    assert not [part for part in (page.change, page.invitations.rater) if "value" in late[part]]
 
 
 def test_a_clip_whose_file_is_damaged_stands_on_the_page(database: Database, tmp_path: Path) -> None:

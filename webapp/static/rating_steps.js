@@ -7,6 +7,7 @@ const GONE_S = 0.5; // however often it happens, the server is not asked without
 const stage = make("div", { className: "me-stage" });
 let current = {};
 let demo = false;
+let preview = false;
 
 const heading = (text) => make("h2", { tabIndex: -1 }, text);
 // A notice is a function, so that it is said anew in another language.
@@ -19,7 +20,8 @@ function show(screen, handlers = {}) {
   current.stop?.();
   current = { key: (pressed) => pressed === "Enter" && goOn(screen), ...handlers };
   dress();
-  const note = demo ? make("p", { className: "me-demo" }, say("demo.note")) : "";
+  const words = preview ? say("preview.note") : demo ? say("demo.note") : "";
+  const note = words ? make("p", { className: "me-demo" }, words) : "";
   const here = document.activeElement === document.body || stage.contains(document.activeElement);
   stage.replaceChildren(note, screen);
   if (here) screen.querySelector("h2")?.focus({ preventScroll: true });
@@ -40,6 +42,7 @@ function makeCard(step, title, ...parts) {
 // Go to where the server says the rater is. On a device that has no volume yet, the sound check comes first.
 function go(place, notice) {
   demo = place.demo;
+  preview = place.preview;
   if (place.step === "about") return showAbout(place);
   if (place.step === "ready" && !place.batches_total) return resume(notice); // what comes is told when it is asked for
   if (place.step === "done") return showDone(place, notice);
@@ -66,7 +69,7 @@ async function recover(failure) {
   if (failure.status !== 401) return showTrouble(failure);
   const wasDemo = (memory.get("visit") ?? "").startsWith("demo.");
   memory.set("visit", null);
-  demo = false;
+  demo = preview = false;
   showCode(() => (wasDemo ? say("notice.demo_over") : say("notice.signed_out")));
 }
 
@@ -148,7 +151,7 @@ function showAbout(place) {
       make("label", { className: "me-agree" }, agree, say("about.agree"))),
     ...questions,
     make("footer", {}, onward, may, trouble));
-  show(makeCard(1, say("about.title"), form), { again: () => showAbout(place) });
+  show(makeCard(1, say("about.title"), studyWords(place), form), { again: () => showAbout(place) });
 }
 
 // A question is answered with one of its options, as the server names it, or in the rater's own words.
@@ -236,7 +239,7 @@ function showReady(place, notice) {
   const start = () => act(press, trouble, async () => go(await ask("start", {})));
   const press = primary(word, start);
   const sound = link(say("sound.again"), () => showSoundCheck(step));
-  show(makeCard(step, title, noticeLine(notice), ...lines.map((line) => make("p", {}, line)),
+  show(makeCard(step, title, noticeLine(notice), studyWords(place), ...lines.map((line) => make("p", {}, line)),
     make("footer", {}, press, sound, leaveButton(say("leave")), trouble)),
   { again: () => showReady(place, notice) });
 }
@@ -267,6 +270,7 @@ function showPause(trial) {
 }
 
 function showDone(place, notice) {
+  if (place.message in NOT_OPEN) return showNotOpen(place);
   const rated = place.clips_rated ? say("done.rated", { clips: say("clips", { count: place.clips_rated }) }) : "";
   const again = () => showDone(place, notice);
   const words = [noticeLine(notice), rated ? make("p", {}, rated) : null];
@@ -285,7 +289,7 @@ const leaveButton = (text) => link(text, async () => {
   memory.set("visit", null);
   ofTab.set("parts", null);
   draft.forget();
-  demo = false;
+  demo = preview = false;
   showCode(() => (wasDemo ? say("notice.left_demo") : say("notice.left")));
 });
 
@@ -304,5 +308,11 @@ document.addEventListener("keydown", (event) => {
 window.addEventListener("beforeunload", (event) => current.busy?.() && event.preventDefault());
 
 element.replaceChildren(stage);
-if (memory.get("visit")) resume();
+const invited = codeOfLink();
+if (invited) showCode(null, invited);
+else if (memory.get("visit")) resume();
 else showCode();
+window.addEventListener("hashchange", () => {
+  const code = codeOfLink();
+  if (code) showCode(null, code);
+});

@@ -12,6 +12,7 @@ import soundfile
 
 from annotation.database import Database
 from annotation.material.ingest import Failure, IngestReport, ingest
+from annotation.material.sound import FINDINGS
 from annotation.protocol import Protocol
 from annotation.schema import Clip, Prompt, Study, System
 from annotation.studies import create
@@ -254,7 +255,7 @@ def test_quiet_and_silent_clips_are_reported(database: Database, study: Study, t
     write_clip(tmp_path / "clicks.wav", clicks)
     write(tmp_path / "silence.wav", gain=0)
     report = run(database, tmp_path, [{**ONE, "file": name, "note": ""} for name in ("clicks.wav", "silence.wav")])
-    assert (report.lowered, report.silent) == (["clicks.wav"], ["silence.wav"])
+    assert (report.found["lowered"], report.found["silent"]) == (["clicks.wav"], ["silence.wav"])
     assert report.unused_columns == ["note"]
     first, second = stored(database)
     assert (first.gain_lowered, second.gain_lowered, second.loudness_lufs) == (True, False, None)
@@ -269,8 +270,8 @@ def test_what_raters_would_hardly_hear_is_reported(database: Database, study: St
     soundfile.write(tmp_path / "inverted.wav", inverted, 16_000)
     names = ("late.wav", "faint.wav", "offset.wav", "inverted.wav")
     report = run(database, tmp_path, [{**ONE, "file": name} for name in names])
-    assert (report.half_silent, report.silent) == (["late.wav"], ["offset.wav", "inverted.wav"])
-    assert [name.split(" (")[0] for name in report.louder] == ["faint.wav"]
+    assert (report.found["half_silent"], report.found["silent"]) == (["late.wav"], ["offset.wav", "inverted.wav"])
+    assert [name.split(" (")[0] for name in report.found["louder"]] == ["faint.wav"]
 
 
 def test_a_recording_has_one_role(database: Database, study: Study, tmp_path: Path) -> None:
@@ -327,10 +328,13 @@ def test_the_report_in_words() -> None:
         added={"stimulus": 12, "anchor": 1, "practice": 0},
         already_there=3,
         failed=[Failure(4, "x.wav", "It is broken.")],
-        lowered=[f"{number}.wav" for number in range(12)],
-        silent=["s.wav"],
-        half_silent=["h.wav"],
-        louder=["q.wav (31 dB)"],
+        found={code: [] for code in FINDINGS}
+        | {
+            "lowered": [f"{number}.wav" for number in range(12)],
+            "silent": ["s.wav"],
+            "half_silent": ["h.wav"],
+            "louder": ["q.wav (31 dB)"],
+        },
         unexplained=["t.wav"],
         unused_columns=["note"],
         parity=["1 of 5 anchors may be known by their length."],
@@ -348,3 +352,31 @@ def test_the_report_in_words() -> None:
         "! 1 of 5 anchors may be known by their length.",
     ]
     assert str(IngestReport()) == "Rows read: 0. Added: nothing."
+
+
+def test_what_raters_should_not_hear_is_found_and_stays_with_the_clip(
+    database: Database, study: Study, tmp_path: Path
+) -> None:
+    sound = pluck(CLIP_S)
+    stereo = {"inverted": np.stack([sound, -sound], 1), "wide": np.stack([sound, np.roll(sound, 4000)], 1)}
+    for name, samples in {**stereo, "clipped": np.clip(sound * 6, -0.5, 0.5), "good": sound}.items():
+        soundfile.write(tmp_path / f"{name}.wav", samples, 32_000)
+    rows = [{**ONE, "file": f"{name}.wav"} for name in ("inverted", "wide", "clipped", "good")]
+    report = run(database, tmp_path, [*rows, {**ONE, "file": "good.wav", "system": "S2"}])
+    assert {code: files for code, files in report.found.items() if files} == {
+        "silent": ["inverted.wav"],
+        "inverted": ["inverted.wav"],
+        "clipped": ["clipped.wav"],
+    }
+    assert report.same_audio == ["The same recording stands under 2 systems: good.wav (S1), good.wav (S2)."]
+    assert {clip.source_file: clip.findings for clip in stored(database)} == {
+        "inverted.wav": ["silent", "inverted"], "wide.wav": [], "clipped.wav": ["clipped"], "good.wav": [],
+    }  # fmt: skip
+    assert all(sentence in str(report) for sentence in ("! Clipped: clipped.wav.", "inverted in phase", "! The same"))
+
+
+def test_sources_may_come_from_elsewhere(database: Database, study: Study, tmp_path: Path) -> None:
+    content = write(tmp_path / "elsewhere.wav").read_bytes()
+    assert run(database, tmp_path, [ONE], find={"a.wav": content}.__getitem__).added["stimulus"] == 1
+    (clip,) = stored(database)
+    assert clip.source_sha256 == hashlib.sha256(content).hexdigest()

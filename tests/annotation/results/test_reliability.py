@@ -244,7 +244,7 @@ def test_a_rater_who_is_followed_exactly_is_told_apart() -> None:
 
 def test_the_figures_of_a_panel() -> None:
     found = reliability(panel(KINDS), MUSICEVAL)
-    assert list(found.ratings.values()) == [360, 0, 0, 0, 18, 0]
+    assert list(found.ratings.values()) == [360, 0, 0, 0, 0, 18, 0]
     assert (found.clips, found.ratings_per_clip) == (60, {"min": 6, "max": 6})
     impression = found.scales["musical_impression"]
     assert impression.repeats.pairs == 18

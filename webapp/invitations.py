@@ -1,0 +1,132 @@
+"""Raters of a study on its page: invited by codes and links, noted, given a new code, withdrawn."""
+
+import base64
+import csv
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+import segno
+from markupsafe import Markup
+from sqlalchemy import select
+
+from annotation.database import now
+from annotation.life import refuse_archived, withdraw
+from annotation.schema import Rater
+from annotation.studies import find_study, invite, renew
+from core.tables import escape_cell
+from webapp.html import html_table, render
+from webapp.listening_api import PREFIX, StudyStore
+
+_INVITE = "Codes are shown once. Give each rater theirs, or their link, which has the code in it."
+_NOTES = "One line a new rater, for you alone: who it is, how to reach them. It is in no export."
+_RENEW = "The rater’s old code ends, and so does every sign-in made with it. Ratings stay."
+_WITHDRAW = "Code and devices of the rater end, and the open batch. It cannot be undone."
+_QR_SCALE = 3
+_COPY = """(element) => navigator.clipboard.writeText(element)"""
+
+Shown = dict[Any, Any]
+
+
+def codes(invited: Sequence[tuple[str, str]], notes: Sequence[str], address: str) -> Markup:
+    """Show codes, which exist nowhere else, with the links that carry them."""
+    noted = [*notes, *[""] * len(invited)]
+    raters = [
+        {"rater": rater, "link": f"{address}{PREFIX}/#{code}", "note": note}
+        for (rater, code), note in zip(invited, noted, strict=False)
+    ]
+    rows = [(one["rater"], code, one["link"], one["note"]) for one, (_, code) in zip(raters, invited, strict=True)]
+    return render(
+        "studio_codes.html",
+        table=html_table("Codes, shown only now", ("Rater", "Code"), invited),
+        raters=[one | {"qr": segno.make(one["link"]).svg_data_uri(scale=_QR_SCALE)} for one in raters],
+        csv=_csv(rows),
+    )
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
+    """Return the address of a file that holds the codes; it opens in a spreadsheet."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(("rater", "code", "link", "note"))
+    writer.writerows([escape_cell(cell) for cell in row] for row in rows)
+    content = base64.b64encode(b"\xef\xbb\xbf" + text.getvalue().encode()).decode()
+    return f"data:text/csv;base64,{content}"
+
+
+class Invitations:
+    """The controls, and their handlers."""
+
+    def __init__(
+        self, store: StudyStore, study: gr.Dropdown, on: Callable[..., Any], html: Callable[[], gr.HTML]
+    ) -> None:
+        self._store = store
+        gr.HTML("<h3>Invite</h3>", apply_default_css=False)
+        with gr.Row(elem_classes="me-bar"):
+            count = gr.Number(1, label="New raters", info=_INVITE, precision=0, minimum=1, min_width=240)
+            unpractised = gr.Checkbox(False, label="Without practice", min_width=160)
+            add = gr.Button("Invite", scale=0, min_width=160)
+        self.notes = gr.Textbox(label="Notes", info=_NOTES, lines=2, max_lines=12, max_length=20_000)
+        with gr.Row(elem_classes="me-bar"):
+            self.rater = gr.Dropdown(label="New code for a rater", info=_RENEW, choices=[], min_width=240)
+            again = gr.Button("Give a new code", scale=0, min_width=200)
+        self.codes = html()
+        with gr.Accordion("Withdraw a rater", open=False), gr.Row(elem_classes="me-bar"):
+            self.leaving = gr.Dropdown(label="Who withdraws", info=_WITHDRAW, choices=[], min_width=240)
+            drop = gr.Checkbox(False, label="Leave their ratings out of the count", min_width=240)
+            why = gr.Textbox(label="Reason for the log (may be empty)", max_length=500, min_width=240)
+            leave = gr.Button("Withdraw", scale=0, min_width=160)
+        self.noted = html()
+        self.invited = on(
+            add.click, self.invite, [study, count, unpractised, self.notes], [self.codes, self.notes]
+        ).success
+        on(again.click, self.renew, [study, self.rater], [self.codes])
+        self.left = on(leave.click, self.withdraw, [study, self.leaving, drop, why], [self.codes]).success
+
+    @property
+    def parts(self) -> list[Any]:
+        """What `show` changes."""
+        return [self.rater, self.leaving, self.noted]
+
+    def show(self, name: str, before: str | None) -> Shown:
+        """Show the raters of a study, and the notes that there are of them."""
+        with self._store.database.read() as session:
+            query = select(Rater).where(Rater.study_id == find_study(session, name).id).order_by(Rater.id)
+            raters = session.scalars(query).all()
+        unchosen = {} if name == before else {"value": None}
+        there = gr.update(choices=[rater.pseudonym for rater in raters if not rater.withdrawn_at], **unchosen)
+        rows = [(rater.pseudonym, rater.note) for rater in raters if rater.note]
+        return {self.rater: there, self.leaving: there, self.noted: html_table("Notes", ("Rater", "Note"), rows)}
+
+    def invite(
+        self, study: str | None, count: float | None, without_practice: bool, notes: str, request: gr.Request
+    ) -> Shown:
+        """Add raters; show their codes, which are shown only now."""
+        lines = [line.strip() for line in (notes or "").splitlines() if line.strip()]
+        with self._store.database.write() as session:
+            found = find_study(session, study or "")
+            refuse_archived(found)
+            invited = invite(session, found, int(count or 0), now(session), without_practice, lines)
+        return {self.codes: codes(invited, lines, address_of_server(request)), self.notes: ""}
+
+    def renew(self, study: str | None, rater: str | None, request: gr.Request) -> Markup:
+        """Give a rater a new code; the old one ends."""
+        with self._store.database.write() as session:
+            found = find_study(session, study or "")
+            refuse_archived(found)
+            code = renew(session, found, rater or "", now(session))
+        return codes([(str(rater), code)], [], address_of_server(request))
+
+    def withdraw(self, study: str | None, rater: str | None, drop: bool, reason: str) -> Markup:
+        """Take a rater out of the study."""
+        with self._store.database.write() as session:
+            withdraw(session, find_study(session, study or ""), rater or "", now(session), drop, reason)
+        kept = "Their ratings are left out of the count." if drop else "Their ratings stay."
+        return render("studio_note.html", sentence=f"{rater} has withdrawn. {kept}")
+
+
+def address_of_server(request: gr.Request) -> str:
+    """Return the address by which the page was asked, without a path; the host is checked by `webapp.guard`."""
+    asked = request.request.url  # type: ignore[union-attr]
+    return f"{asked.scheme}://{asked.netloc}"
