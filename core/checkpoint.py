@@ -29,7 +29,6 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from huggingface_hub import save_torch_state_dict
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -155,6 +154,8 @@ def save_checkpoint(
     CheckpointError
         If `metrics` lacks what scoring needs.
     """
+    from huggingface_hub import save_torch_state_dict  # nobody who scores needs it
+
     _parse_error_estimate(metrics, heads.scales)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_FILE).unlink(missing_ok=True)
