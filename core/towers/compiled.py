@@ -9,6 +9,8 @@ a window's embedding does not depend on what is beside it; on a busy machine Ope
 way from call to call, by 1e-4 of its unit length. A processor without bfloat16 computes in float32.
 """
 
+import contextlib
+import ctypes
 import sys
 import warnings
 from typing import Any
@@ -80,21 +82,29 @@ def _compile(network: nn.Module, example: Tensor, precision: str) -> Any:
     # OpenVINO's telemetry reports each import to its makers; None counts as not installed.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # that laion-clap's shapes become constants is what is wanted
-        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
-        # What openvino.convert_model does as well, in a second more.
-        frontend = FrontEndManager().load_by_framework("pytorch")
-        decoder = TorchScriptPythonDecoder(traced, example_input=(example,))  # has to outlive the conversion
-        model = frontend.convert(frontend.load(decoder))
-        model.reshape(openvino.PartialShape(list(example.shape)))
-    core = openvino.Core()
+    model, core = _traced(network, example), openvino.Core()
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it, and keeps 60 MB of what tracing freed
+        ctypes.CDLL(None).malloc_trim(0)
     has_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     hints = {
         "INFERENCE_PRECISION_HINT": "bf16" if has_bfloat16 and precision == "bfloat16" else "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
     return core.compile_model(model, "CPU", hints)
+
+
+def _traced(network: nn.Module, example: Tensor) -> Any:
+    """The network as OpenVINO has it; openvino.convert_model does the same in a second more."""
+    from openvino import PartialShape
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # that laion-clap's shapes become constants is what is wanted
+        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        decoder = TorchScriptPythonDecoder(traced, example_input=(example,))  # has to outlive the conversion
+        model = frontend.convert(frontend.load(decoder))
+        model.reshape(PartialShape(list(example.shape)))
+    return model

@@ -398,7 +398,7 @@ def test_the_zero_shot_command(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     asked = []
-    monkeypatch.setattr("core.zero_shot.load_preference", lambda *_: None)  # whatever this machine has
+    monkeypatch.setattr("core.preference.load_preference", lambda *_: None)  # whatever this machine has
     monkeypatch.setattr("core.zero_shot.load_tower", lambda tower: asked.append(tower) or start)
     command = ["score", str(clip_path), "--prompt", PROMPT]
     assert main([*command, "--zero-shot"]) == 0
