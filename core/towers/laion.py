@@ -91,7 +91,7 @@ def _to_hertz(mels: float) -> float:
     return mels * _LINEAR_HZ if beyond < 0 else _LEAST_LOG_HZ * math.exp(_LOG_STEP * beyond)
 
 
-def _hann(_: str, n: int, fftbins: bool) -> NDArray[np.float64]:
+def _hann(_: str, n: int, **__: bool) -> NDArray[np.float64]:
     return 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, n + 1)[:-1])  # type: ignore[no-any-return]
 
 
@@ -99,7 +99,7 @@ _STAND_INS = {
     "h5py": SimpleNamespace(),
     "librosa": SimpleNamespace(
         filters=SimpleNamespace(get_window=_hann, mel=mel_filters),
-        util=SimpleNamespace(pad_center=lambda window, size: window),  # windows are as long as a transform
+        util=SimpleNamespace(pad_center=lambda window, **_: window),  # windows are as long as a transform
     ),
     "torchvision.ops.misc": SimpleNamespace(FrozenBatchNorm2d=None),
     "transformers": SimpleNamespace(BertModel=None, BartModel=None, RobertaModel=None),
