@@ -27,7 +27,8 @@ from core.checkpoint import Checkpoint
 from core.errors import CheckpointError, shown_name
 from core.heads import Heads
 from core.scales import MAX_SCORE, MIN_SCORE, MUSICAL_IMPRESSION, MUSICEVAL, TEXTUAL_ALIGNMENT, Scales
-from core.scorer import Item, Scorer, Unscored
+from core.scorer import Item, Scorer
+from core.scores import Unscored
 from core.towers import StartingTower, Tower, load_tower
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ from markupsafe import Markup
 from core.audio import Samples
 from core.errors import AudioError, shown_beyond, shown_name
 from core.scales import Scales
-from core.scorer import Score, Scorer, WindowScore
+from core.scorer import Scorer
+from core.scores import Score, WindowScore
 from core.warnings import show_time
 from webapp.batch import QUIET_WARNINGS, build_clip_list_tab, python_usage
 from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, plain_errors, refusal

@@ -20,7 +20,8 @@ from core.cli import main
 from core.errors import AudioError, CheckpointError, SilenceError
 from core.prompts import UNREADABLE
 from core.scales import MUSICEVAL, keys
-from core.scorer import AT_ONCE, Item, Score, Scorer, Unscored
+from core.scorer import AT_ONCE, Item, Scorer
+from core.scores import Score, Unscored
 from core.towers import StartingTower, tower_sha256
 from core.zero_shot import OPPOSITES, ZeroShotHeads, load_scorer, zero_shot_checkpoint
 from tests.bad_inputs import BAD_INPUTS, BAD_MODELS, BadInput, BadModel
