@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from annotation.results.agreement import Codes, Numbers
 
@@ -72,6 +71,8 @@ def fit(clip: Codes, rater: Codes, score: Numbers, corrected: bool = True) -> Ra
 
 def _raters(bias: Numbers, errors: Numbers, inconsistency: Numbers, degrees: Numbers) -> pd.DataFrame:
     """Lay out what is known of each rater, with intervals."""
+    from scipy import stats  # late: it takes half a second, and the pages begin without it
+
     reach = stats.norm.ppf(0.975) * errors
     known = np.maximum(degrees, 1.0)  # where there are fewer, nobody looks
     return pd.DataFrame(
