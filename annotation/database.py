@@ -2,23 +2,18 @@
 
 WAL lets readers read while one writes; ``synchronous=FULL`` makes a commit reach the disk before it is
 acknowledged; ``BEGIN IMMEDIATE`` takes the write lock before the first read of a transaction, so that what a
-decision was based on cannot change under it. Writers of all processes wait for each other on a lock of a file
-beside the database. SQLite's own way to wait is to sleep and try again, and who comes first is luck: with 56
-raters in 4 processes the slowest twentieth of calls for the next trial then took 2 to 3 s, with the lock 0.4
-to 0.7 s.
+decision was based on cannot change under it. How writers wait for each other stands in `annotation.writers`.
 
 Source: https://www.sqlite.org/wal.html, https://www.sqlite.org/pragma.html#pragma_synchronous.
 """
 
 import contextlib
-import fcntl
 import glob
 import math
 import sqlite3
-import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +26,8 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.orm import Session
 
 from annotation.schema import Clock
-from core.errors import BusyError, StudyError, shown_name
+from annotation.writers import Writers
+from core.errors import StudyError, shown_name
 
 T = TypeVar("T")
 
@@ -54,7 +50,6 @@ class Database:
     """
 
     def __init__(self, url: str, durable: bool = True, waits_s: float = 30.0) -> None:
-        self._waits_s = waits_s
         pace = _Pace()
         pragmas = ("journal_mode=WAL", f"synchronous={'FULL' if durable else 'OFF'}", "foreign_keys=ON")
         self._engine = _connect(url, pragmas, waits_s).execution_options(musiceval_pace=pace)
@@ -69,25 +64,28 @@ class Database:
             _refuse_emptied(file)
             _make_ready(self._engine, file.name)
             failed.pop_all()
-        self._turn = _Turn(Path(f"{file}-queue"))
+        self._writers = Writers(self._engine, Path(f"{file}-queue"), waits_s)
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Open a session whose changes are committed at the end, alone among all writers.
+        """Open a session whose changes are on the disk at its end, alone among all writers (`annotation.writers`).
 
         The lock is held from the beginning, so times that are read inside (`now`) run in the order of the writes.
         """
-        with (
-            self._turn.taken(self._waits_s),
-            _telling_damage(self._name),
-            Session(self._engine, expire_on_commit=False) as session,
-            session.begin(),
-        ):
-            try:
-                session.connection()  # BEGIN IMMEDIATE now, and not at the first statement
-            except OperationalError as error:
-                raise _busy(self._waits_s) from error  # another program writes, and does not queue
+        with _telling_damage(self._name), self._writers.session() as session:
             yield session
+
+    def soon(self, action: Callable[[Session], T], first: bool = False) -> "Future[T]":
+        """Write as `write` does, in one transaction with what others ask for at the same time; `first` before others.
+
+        The answer is there when what was changed is on the disk.
+        """
+
+        def told(session: Session) -> T:
+            with _telling_damage(self._name):
+                return action(session)
+
+        return self._writers.soon(told, first)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -128,9 +126,9 @@ class Database:
 
     def close(self) -> None:
         """Let go of the file."""
+        self._writers.close()
         self._engine.dispose()
         self._reading.dispose()
-        self._turn.close()
 
 
 def now(session: Session) -> datetime:
@@ -170,73 +168,6 @@ class _Pace:
     def note(self, at: datetime) -> None:
         """Remember a time that was read."""
         self._latest = (at, time.monotonic())
-
-
-class _Turn:
-    """Whose turn it is to write, among all threads and processes: a file's lock, and one among the threads here.
-
-    Not by `filelock`, which asks again every so many milliseconds where the system wakes who waits: with 12
-    raters in 2 processes the slowest twentieth of calls then took up to twice as long. The system's call knows no
-    deadline; where another process holds the lock, a thread of its own makes it.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self._file = file.open("wb")
-        weakref.finalize(self, self._file.close)
-        self._threads = threading.Lock()
-        self._changed = threading.Condition()
-        self._waiting = False  # the thread is
-        self._wanted = False  # what it waits for is still wanted
-        self._held = False
-
-    @contextmanager
-    def taken(self, within_s: float) -> Iterator[None]:
-        """Hold it; `BusyError` if it cannot be had in time."""
-        ends = time.monotonic() + within_s
-        if not self._threads.acquire(timeout=within_s):
-            raise _busy(within_s)
-        try:
-            if not self._lock(ends - time.monotonic()):
-                raise _busy(within_s)
-            try:
-                yield
-            finally:
-                self._held = False
-                fcntl.flock(self._file, fcntl.LOCK_UN)
-        finally:
-            self._threads.release()
-
-    def _lock(self, within_s: float) -> bool:
-        with self._changed:
-            if not self._waiting:
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    self._held = True
-                    return True
-                self._waiting = True
-                threading.Thread(target=self._wait, name="database-lock", daemon=True).start()
-            self._wanted = True
-            held = self._changed.wait_for(lambda: self._held, within_s)
-            self._wanted = False
-            return held
-
-    def _wait(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        with self._changed:
-            self._waiting = False
-            self._held = self._wanted
-            if self._held:
-                self._changed.notify()
-            elif not self._file.closed:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
-
-
-def _busy(waited_s: float) -> BusyError:
-    return BusyError(f"Others kept the database busy for {waited_s:g} s. Nothing was changed; try again in a moment.")
 
 
 def _failed(error: OperationalError, code: int) -> bool:

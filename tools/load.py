@@ -45,6 +45,8 @@ from core.command import CONTEXT, EXIT_MISTAKE, EXIT_OK, Command, run_command
 ROOT = Path(__file__).parent.parent
 _STIMULI = 400
 _CLIP = ROOT / "webapp" / "examples" / "far-too-loud.flac"
+# As browsers do, no connection is used again that the server may be closing: it does after 5 s.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=3)
 _PROMPT = "Fast, energetic acoustic music with driving drums and strummed guitars."
 
 
@@ -138,16 +140,13 @@ def _app(data: Path, is_full: bool) -> Iterator[tuple[str, int]]:
 async def _load(address: str, codes: list[str], given: Load, number: int) -> Seen:
     seen = Seen(time.monotonic() + 2 * given.cycle)
     end_s = seen.warm_s + given.seconds
-    # As browsers do, no connection is used again that the server may be closing: it does after 5 s.
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=3)
-    async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
-        beside = asyncio.create_task(_again(BESIDE[given.beside], address, end_s))
-        asyncio.get_running_loop().call_later(2 * given.cycle, lambda: seen.memory_mb.append(_memory_mb(number)))
-        await asyncio.gather(*(_rater(client, code, seen, given, end_s) for code in codes))
-        seen.memory_mb.append(_memory_mb(number))
-        beside.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await beside
+    beside = asyncio.create_task(_again(BESIDE[given.beside], address, end_s))
+    asyncio.get_running_loop().call_later(2 * given.cycle, lambda: seen.memory_mb.append(_memory_mb(number)))
+    await asyncio.gather(*(_rater(address, code, seen, given, end_s) for code in codes))
+    seen.memory_mb.append(_memory_mb(number))
+    beside.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await beside
     return seen
 
 
@@ -162,10 +161,12 @@ def _memory_mb(number: int) -> float:
     return sum(int(re.findall(r"^Pss: +(\d+)", text, re.MULTILINE)[0]) for text in rolled) / 1e3
 
 
-async def _rater(client: httpx.AsyncClient, code: str, seen: Seen, given: Load, end_s: float) -> None:
+async def _rater(address: str, code: str, seen: Seen, given: Load, end_s: float) -> None:
+    """Rate as one browser: a client for all would look through all connections at each request, and be the limit."""
     try:
-        await asyncio.sleep(random.uniform(0, given.cycle))
-        await _rate_on(client, code, seen, given, end_s)
+        async with httpx.AsyncClient(base_url=address, timeout=60, limits=_LIMITS, verify=False) as client:
+            await asyncio.sleep(random.uniform(0, given.cycle))
+            await _rate_on(client, code, seen, given, end_s)
     except (httpx.HTTPError, KeyError) as error:
         seen.errors.append(repr(error))
 
@@ -201,7 +202,7 @@ async def _rate_on(client: httpx.AsyncClient, code: str, seen: Seen, given: Load
 
 
 async def _again(action: Callable[[httpx.AsyncClient], Awaitable[None]], address: str, end_s: float) -> None:
-    async with httpx.AsyncClient(base_url=address, timeout=120) as client:
+    async with httpx.AsyncClient(base_url=address, timeout=120, limits=_LIMITS) as client:
         while time.monotonic() < end_s:
             await action(client)
 

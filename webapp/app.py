@@ -66,6 +66,10 @@ def build_app(pages: Starlette, settings: Settings) -> FastAPI:
     return app
 
 
+# After each statement, the thread that writes ratings waits so long for the one that answers requests.
+_SWITCH_S = 0.0005
+
+
 def _name_open_folder(data: Path) -> None:
     """Say where other users may look into a data folder that was there before; it may be anything, so it stays so."""
     if data.is_dir() and data.stat().st_mode & 0o077:
@@ -74,6 +78,7 @@ def _name_open_folder(data: Path) -> None:
 
 def run(settings: Settings) -> int:
     """Serve everything until interrupted; return the exit code."""
+    sys.setswitchinterval(_SWITCH_S)
     process = PagesProcess()
     serve(build_app(process.app(), settings), settings, process)
     return EXIT_MISTAKE if process.refused else EXIT_OK

@@ -2,8 +2,8 @@
 
 Conventions: answers are JSON, but for the sounds; a refusal is ``{"error": sentence}``. A rater is known by
 ``Authorization: Bearer VISIT``, checked at every route in the transaction that acts. What changes something
-is one small write transaction, and the time is read inside it, so that times run in the order of the writes; what
-only reads waits for nobody. Who waits longer than `WAITS_S` for the database is answered 503. Types
+goes to the one thread that writes (`Database.soon`), and the time is read there, so that times run in the order of the
+writes; what only reads waits for nobody. Who waits longer than `WAITS_S` for the database is answered 503. Types
 are checked here, strictly; what the values may be is the business of `annotation.session`.
 
 Blindness: no answer may be told from another but by what its rater is to see. All carry ``no-store`` and the
@@ -11,13 +11,14 @@ same headers; none a validator, a range or a file name, because a clip that come
 Source: RFC 9110, sections 8.8 and 14; RFC 9111, section 5.2.2.5.
 """
 
+import asyncio
 import logging
 import math
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -27,6 +28,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -45,6 +47,7 @@ from webapp.listening import rating_page
 from webapp.temporary import own_folder
 
 T = TypeVar("T")
+_Action = Callable[[Session, Rater, datetime], T]
 
 _LOG = logging.getLogger(__name__)
 
@@ -209,20 +212,23 @@ class _Visitor:
     store: StudyStore
     visit: str
 
-    @contextmanager
-    def write(self) -> Iterator[tuple[Session, Rater, datetime]]:
-        with self.store.database.write() as session:
-            at = now(session)
-            yield session, self.rater(session, at), at
+    async def write(self, action: _Action[T], first: bool = False) -> T:
+        """Do an action together with those of others; what it changed is on the disk when this returns.
 
-    def look(self, action: Callable[[Session, Rater, datetime], T]) -> T:
+        Who is in the middle of a batch goes `first`, before those who begin one.
+        """
+        return await asyncio.wrap_future(self.store.database.soon(self._known(action), first))
+
+    def look(self, action: _Action[T]) -> T:
         """Do what as a rule only reads, without waiting for others."""
+        return self.store.database.look(self._known(action))
 
-        def seen(session: Session) -> T:
+    def _known(self, action: _Action[T]) -> Callable[[Session], T]:
+        def known(session: Session) -> T:
             at = now(session)
             return action(session, self.rater(session, at), at)
 
-        return self.store.database.look(seen)
+        return known
 
     def rater(self, session: Session, at: datetime) -> Rater:
         try:
@@ -231,8 +237,6 @@ class _Visitor:
             _refuse(401, str(error))
 
 
-# The session is no dependency: it would hold the write lock while its route waits for a thread of the pool,
-# and with the pool full of those who wait for the lock, none would ever go on.
 async def _visitor(request: Request) -> _Visitor:
     scheme, _, visit = request.headers.get("authorization", "").partition(" ")
     store = request.app.state.stores.of(visit)
@@ -248,18 +252,17 @@ _Signed = Annotated[_Visitor, Depends(_visitor)]
 
 
 @_routes.post("/enter")
-def _enter(request: Request, body: _Code) -> Response:
+async def _enter(request: Request, body: _Code) -> Response:
     """Sign in with a code; only wrong codes count against the limit, and never keep a right one out."""
     database = request.app.state.stores.real.database
-    with database.read() as session:
-        known = studies.is_code(session, body.code)
-    if not known:
+    if not await run_in_threadpool(database.look, lambda session: studies.is_code(session, body.code)):
         _take(request.app.state.codes, request)
-    with database.write() as session:
-        try:
-            visit = studies.enter(session, body.code, now(session))
-        except AccessError as error:
-            _refuse(401, str(error))
+    try:
+        visit = await asyncio.wrap_future(
+            database.soon(lambda session: studies.enter(session, body.code, now(session)))
+        )
+    except AccessError as error:
+        _refuse(401, str(error))
     return _json({"visit": visit})
 
 
@@ -277,9 +280,8 @@ def _try(request: Request) -> Response:
 
 
 @_routes.post("/leave")
-def _leave(visitor: _Signed) -> Response:
-    with visitor.write() as (session, _, at):
-        studies.leave(session, visitor.visit, at)
+async def _leave(visitor: _Signed) -> Response:
+    await visitor.write(lambda session, _, at: studies.leave(session, visitor.visit, at))
     return _json({})
 
 
@@ -289,57 +291,65 @@ def _place(visitor: _Signed) -> Response:
 
 
 @_routes.post("/about")
-def _about(visitor: _Signed, body: _About) -> Response:
-    with visitor.write() as (session, rater, at):
-        return _json(_shown(listening.about(session, rater, body.answers, at), rater))
+async def _about(visitor: _Signed, body: _About) -> Response:
+    return await visitor.write(
+        lambda session, rater, at: _json(_shown(listening.about(session, rater, body.answers, at), rater))
+    )
 
 
 @_routes.post("/start")
-def _start(visitor: _Signed) -> Response:
-    with visitor.write() as (session, rater, at):
-        return _json(_shown(listening.start(session, rater, at), rater))
+async def _start(visitor: _Signed) -> Response:
+    return await visitor.write(lambda session, rater, at: _json(_shown(listening.start(session, rater, at), rater)))
 
 
 @_routes.post("/rate")
-def _rate(visitor: _Signed, body: _Rating) -> Response:
+async def _rate(visitor: _Signed, body: _Rating) -> Response:
     reply = Reply(body.model_extra or {}, body.comment, body.played)
-    with visitor.write() as (session, rater, at):
+
+    def rate(session: Session, rater: Rater, at: datetime) -> Response:
         done = listening.submit(session, rater, body.token, reply, at)
         told = done.feedback
         feedback = told and {**told.expected, "explanation": told.explanation}
         return _json({"outcome": done.outcome, "place": _shown(done.place, rater), "feedback": feedback})
 
+    return await visitor.write(rate, first=True)
+
 
 @_routes.post("/problem")
-def _problem(visitor: _Signed, body: _Problem) -> Response:
-    with visitor.write() as (session, rater, at):
-        return _json(_shown(listening.problem(session, rater, body.token, body.comment, at), rater))
+async def _problem(visitor: _Signed, body: _Problem) -> Response:
+    return await visitor.write(
+        lambda session, rater, at: _json(_shown(listening.problem(session, rater, body.token, body.comment, at), rater))
+    )
 
 
 @_routes.get("/clip/{token}")
-def _clip(visitor: _Signed, token: str) -> Response:
+async def _clip(visitor: _Signed, token: str) -> Response:
     """Send the clip of a trial, whole, if it is what was ingested; that it was sent is noted when its bytes are there.
 
     Where it is not, the trial is let go, and the study's status says so.
     """
-    with visitor.store.database.read() as session:
-        at = now(session)
-        rater = visitor.rater(session, at)
-        sound = listening.clip_to_send(session, rater, token, at)
-        file = ClipFile.of(visitor.store.data, rater.study, sound.name, sound.sha256, sound.duration_s)
+    sound, file = await run_in_threadpool(visitor.look, partial(_to_send, visitor.store, token))
     try:
-        wav, digest = file.read()
+        wav, digest = await run_in_threadpool(file.read)
     except BusyError:
         raise
     except StudyError as error:
         _LOG.error("clip %s: %s", sound.name, error)
-        with visitor.write() as (session, rater, at):
-            listening.lose(session, rater, token, str(error), at)
+        fault = str(error)
+        await visitor.write(lambda session, rater, at: listening.lose(session, rater, token, fault, at))
         raise HTTPException(410, _LOST) from error
     if not sound.served or sound.sha256 is None:
-        with visitor.write() as (session, rater, at):
-            listening.serve(session, rater, token, at, digest.sha256)
+        await visitor.write(
+            lambda session, rater, at: listening.serve(session, rater, token, at, digest.sha256), first=True
+        )
     return _sound(wav)
+
+
+def _to_send(
+    store: StudyStore, token: str, session: Session, rater: Rater, at: datetime
+) -> tuple[listening.Sound, ClipFile]:
+    sound = listening.clip_to_send(session, rater, token, at)
+    return sound, ClipFile.of(store.data, rater.study, sound.name, sound.sha256, sound.duration_s)
 
 
 @_routes.get("/sound-check")

@@ -46,6 +46,7 @@ _CANDIDATES = (
     .outerjoin(_CLAIMED, _CLAIMED.c.clip_id == Clip.id)
     .where(*_OF_KIND, func.coalesce(_CLAIMED.c.count, 0) < bindparam("limit"))
     .order_by(Clip.id)
+    .limit(bindparam("most"))
 )
 _LET_GO = or_(Trial.state == "released", and_(Trial.state == "open", Batch.state == "excluded"))
 _HISTORY = (
@@ -209,14 +210,17 @@ def history_of(session: Session, rater: Rater) -> History:
     return History(0 in numbers, max(numbers, default=0), frozenset(stimuli), anchors)
 
 
-def candidates(session: Session, rater: Rater, history: History, at: datetime) -> list[Candidate]:
-    """Return the clips that a rater could get now; none for a rater who is excluded."""
+def candidates(
+    session: Session, rater: Rater, history: History, at: datetime, most: int | None = None
+) -> list[Candidate]:
+    """Return the clips that a rater could get now, or so many of them; none for a rater who is excluded."""
     if is_excluded(session, rater):
         return []
     limit = rater.study.protocol.raters_per_clip
-    given = {"study": rater.study_id, "clips": "stimulus", "at": at, "limit": limit}
+    rows_most = -1 if most is None else most + len(history.stimuli)
+    given = {"study": rater.study_id, "clips": "stimulus", "at": at, "limit": limit, "most": rows_most}
     rows = session.connection().execute(_CANDIDATES, given).all()  # all at once, or each row costs a call
-    return [Candidate(*row) for row in rows if row[0] not in history.stimuli]
+    return [Candidate._make(row) for row in rows if row[0] not in history.stimuli][:most]
 
 
 def may_come_free(session: Session, rater: Rater, history: History) -> bool:

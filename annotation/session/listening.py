@@ -187,11 +187,12 @@ def start(session: Session, rater: Rater, at: datetime) -> RaterStep:
     """
     if not has_agreed(session, rater):
         return RaterStep("about")
-    if _open_batch(session, rater) is None:
-        close_stale(session, rater.study, at)
-        close_left_out(session, rater, at)
-        assignment.open_batch(session, rater, at)
-    return _stands(session, rater, at)
+    if _open_batch(session, rater) is not None:
+        return _stands(session, rater, at)
+    close_stale(session, rater.study, at)
+    close_left_out(session, rater, at)
+    batch = assignment.open_batch(session, rater, at)
+    return _between(session, rater, at) if batch is None else _inside(session, rater, batch.id, batch.number, at)
 
 
 def clip_to_send(session: Session, rater: Rater, token: str, at: datetime) -> Sound:
@@ -327,7 +328,7 @@ def _between(session: Session, rater: Rater, at: datetime) -> RaterStep:
     close_stale(session, rater.study, at)
     history = assignment.history_of(session, rater)
     done = session.connection().execute(_DONE_ALONE, {"rater": rater.id}).one()
-    left = len(assignment.candidates(session, rater, history, at))
+    left = len(assignment.candidates(session, rater, history, at, most=rater.study.protocol.batch_size))
     if not left:
         waits = assignment.may_come_free(session, rater, history)
         message: Literal["wait", "complete"] = "wait" if waits else "complete"

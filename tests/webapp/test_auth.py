@@ -4,8 +4,10 @@ import asyncio
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from tests.webapp.browsing import open_page, overflow
 from tests.webapp.conftest import Clock, free_port, in_process, make_app, running
 from tests.webapp.studies import CANARY, rows
 from webapp.auth import ADDRESS_GUESS_S, GUESS_S, SESSION_S, Administration
+from webapp.turns import MOST_OF_ONE
 
 PASSWORD = "correct horse battery"
 PAGE = "http://127.0.0.1:7860/admin/"
@@ -193,6 +196,26 @@ def call(client: TestClient, handler: int, data: list[Any]) -> str:
     """Call a handler of the administrator past the queue, as the page does by itself."""
     body = {"data": data, "fn_index": handler, "session_hash": "test", "event_data": None}
     return client.post("/admin/gradio_api/run/predict", json=body).text
+
+
+def test_visitors_who_ask_for_much_do_not_keep_the_administrator_waiting(
+    own_app: FastAPI, administrator: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ninety events at once, from the administrator's own address; what runs meanwhile takes its time."""
+    pages = own_app.state.pages.routes
+    visitors = next(route.app.get_blocks() for route in pages if isinstance(route, Mount) and not route.path)
+    score, gate = next(handler for handler in visitors.fns.values() if handler.api_name == "score"), Event()
+    monkeypatch.setattr(score, "fn", lambda *_: gate.wait(20))
+
+    def join(page: str, handler: int, data: list[Any]) -> int:
+        body = {"data": data, "fn_index": handler, "session_hash": "test", "event_data": None}
+        return administrator.post(f"{page}gradio_api/queue/join", json=body).status_code
+
+    answers = [join("/", score._id, [None, ""]) for _ in range(90)]
+    assert Counter(answers) == {200: MOST_OF_ONE, 503: 90 - MOST_OF_ONE}
+    queued = next(number for number, handler in handlers(own_app).items() if handler.queue)
+    assert join("/admin/", queued, [None] * len(handlers(own_app)[queued].inputs)) == 200
+    gate.set()
 
 
 @pytest.mark.parametrize("token", ["", "x" * 43, PASSWORD, "x" * 8000])
