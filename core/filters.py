@@ -42,8 +42,9 @@ def convolve(samples: Samples, taps: Numbers, delay: int = 0) -> Numbers:
 def low_pass(sample_rate_hz: int, cutoff_hz: float, n_taps: int) -> Numbers:
     """Return a low pass of linear phase with an odd number of taps; its delay is the half of them."""
     place, share = np.arange(n_taps) - n_taps // 2, 2 * cutoff_hz / sample_rate_hz
-    taps: Numbers = np.sinc(share * place) * np.kaiser(n_taps, _KAISER)
-    return taps / taps.sum()
+    taps = np.sinc(share * place) * np.kaiser(n_taps, _KAISER)
+    level: Numbers = taps / taps.sum()
+    return level
 
 
 @functools.cache
