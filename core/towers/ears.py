@@ -29,6 +29,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -107,7 +108,7 @@ class _Scaling(nn.Module):
         return values * self.factor.view(shape) + self.offset.view(shape)
 
 
-def _highest(convolution: nn.Module, scaling: _Scaling, heard: Tensor) -> Tensor:
+def _highest(convolution: Any, scaling: Any, heard: Tensor) -> Tensor:
     """Return the highest of ``scaling(convolution(heard).relu())`` over the bands.
 
     Where the factor is negative, that is where the convolution is lowest: so its sign goes first, and what comes
