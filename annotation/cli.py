@@ -20,7 +20,7 @@ import click
 from annotation.plans import SimulationPlan, StressPlan
 from annotation.protocol import SCREENING, Protocol
 from core.command import Group, as_json, at_most_one, fields_as_one, print_json, progress_bar, run_command
-from core.errors import StudyError
+from core.errors import StudyError, shown_name
 from core.settings import Settings
 
 if TYPE_CHECKING:
@@ -259,6 +259,26 @@ def export(study: str, output: Path, audio: bool) -> None:
             f"! Clips whose audio is missing, or is not what raters heard: {', '.join(manifest.missing_audio)}. They "
             "are in the tables, and not in rated_clips.csv and musiceval/."
         )
+
+
+@app.command()
+@_study
+@click.option("-o", "--output", metavar="FILE", type=Path, required=True, help="a new file (.html)")
+def report(study: str, output: Path) -> None:
+    """Write method, panel, screening, figures and tables as one HTML file that needs no network."""
+    from annotation.report.document import report
+    from core.files import sha256_of, write_atomically
+
+    if output.exists():
+        raise StudyError(f"{shown_name(output.name)} is there already. Give a new file.")
+    with _opened() as (database, _):
+        written = report(database, study)
+    try:
+        write_atomically(output, written.html())
+    except OSError as error:
+        raise StudyError(f"{shown_name(output.name)} cannot be written: {error.strerror}.") from error
+    print(f"{output}: report of {study}, SHA-256 {sha256_of(output)}")
+    print(f"ratings {written.ratings_sha256}")
 
 
 def _exclusion(action: str, meaning: str) -> None:

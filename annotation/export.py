@@ -166,7 +166,7 @@ def _find(database: Database, data: Path, study_name: str, at: datetime) -> _Fou
         study = find_study(session, study_name)
         ratings = ratings_table(session, study)
         tables = {
-            "ratings": ratings.replace({"kind": _AS_EXPORTED, "role": _AS_EXPORTED}),
+            "ratings": exported_ratings(ratings),
             "clips": _clips(session, study).replace({"kind": _AS_EXPORTED}),
             "raters": _raters(session, study),
             "exclusions": change_log(session, study),
@@ -179,6 +179,11 @@ def _find(database: Database, data: Path, study_name: str, at: datetime) -> _Fou
     rated, missing = _with_audio(files, results.clips)
     audio = {clip: files[clip] for clip in rated["clip"]}
     return _Found(study, tables, reliability(ratings, study.scales).to_json(), audio, missing)
+
+
+def exported_ratings(ratings: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of ratings as ``ratings.csv`` has it."""
+    return ratings.replace({"kind": _AS_EXPORTED, "role": _AS_EXPORTED})
 
 
 def _write_tables(found: _Found, folder: Path, audio: bool) -> dict[str, ClipFile]:

@@ -258,7 +258,7 @@ def enter(session: Session, code: str, at: datetime) -> str:
     """Sign a device in with a code, and return its visit token; `AccessError` if no rater has the code."""
     rater = session.scalar(select(Rater).where(Rater.code_sha256 == hash_code(code)))
     if rater is None:
-        raise AccessError("This code is not known. Check it for typing mistakes.")
+        raise AccessError("This code is not known. Check it for typing mistakes.", "code_unknown")
     return open_visit(session, rater, at)
 
 
@@ -280,7 +280,7 @@ def authorise(session: Session, visit_token: str, at: datetime) -> Rater:
     since = at - timedelta(days=VISIT_DAYS)
     rater = session.scalar(_OF_VISIT, {"visit": _hash(visit_token), "since": since})
     if rater is None:
-        raise AccessError("You are not signed in. Enter your access code.")
+        raise AccessError("You are not signed in. Enter your access code.", "signed_out")
     return rater
 
 

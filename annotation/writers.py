@@ -122,7 +122,7 @@ class Writers:
         except BaseException as error:  # noqa: BLE001 - whoever asked gets it
             if not done:  # the turn did not come: nobody who waits now does so once more
                 done = [_Done(asked.answer, None, error) for asked in iter(self._next, None)]
-            lost = BusyError("What was to be written could not be kept. Try again in a moment.")
+            lost = BusyError("What was to be written could not be kept. Try again in a moment.", "not_kept")
             lost.__cause__ = error
             done = [one._replace(raised=one.raised or lost) for one in done]
         for answer, result, raised in done:
@@ -152,7 +152,9 @@ class Writers:
 
     def _busy(self) -> BusyError:
         return BusyError(
-            f"Others kept the database busy for {self._waits_s:g} s. Nothing was changed; try again in a moment."
+            "Others kept the database busy for {seconds} s. Nothing was changed; try again in a moment.",
+            "busy",
+            seconds=f"{self._waits_s:g}",
         )
 
 

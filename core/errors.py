@@ -23,12 +23,21 @@ message is shown to visitors of a web page.
 """
 
 import math
+from collections.abc import Mapping
 
 MAX_NAME_LENGTH = 80
 
 
 class MusicEvalError(Exception):
-    """The root of the tree: catch this at the edge and show its message as it is."""
+    """The root of the tree: catch this at the edge and show its message as it is.
+
+    Where it has a `code`, the message is a template of the `values`, so that a page can say it in another language.
+    """
+
+    def __init__(self, message: object = "", code: str = "", **values: object) -> None:
+        super().__init__(filled(str(message), values) if code else message)
+        self.code = code
+        self.values = values
 
 
 class AudioError(MusicEvalError):
@@ -89,6 +98,12 @@ class RatingError(StudyError):
 
 class TrainingError(MusicEvalError):
     """A model cannot be trained, or a run not started, continued or stopped, as asked."""
+
+
+def filled(template: str, values: Mapping[str, object]) -> str:
+    """Put values into the {places} of a template; of a list, all its parts."""
+    shown = {name: ", ".join(map(str, one)) if isinstance(one, list | tuple) else one for name, one in values.items()}
+    return template.format(**shown)
 
 
 def counted(n: int, one: str) -> str:

@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import pandas as pd
@@ -266,7 +266,7 @@ def write_scales_beside(path: Path, scales: Scales) -> None:
         write_atomically(path.parent / SCALES_FILE, json_text([scale.to_json() for scale in scales]))
 
 
-def write_csv(table: pd.DataFrame, path: Path) -> None:
+def write_csv(table: pd.DataFrame, path: Path | BinaryIO) -> None:
     """Write a table for people and spreadsheets, whichever the language.
 
     UTF-8 with a mark, without which Excel takes it for another encoding; texts in quotes and escaped by

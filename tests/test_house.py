@@ -46,6 +46,7 @@ MAY_IMPORT = {
         "core.files",
         "core.filters",
         "core.musiceval",
+        "core.plots",
         "core.rated_clips",
         "core.scales",
         "core.settings",

@@ -27,7 +27,7 @@ from core.errors import StudyError
 from webapp.listening_api import StudyStore
 
 EXPORTS = "/admin/export"
-CLIPS = "clips.zip"
+CLIPS, REPORT = "clips.zip", "report.html"
 EXPORT_LIFE_S = 3_600.0
 DAY_S = 86_400.0  # what a download of gigabytes may take
 _TIME = "%Y%m%dT%H%M%SZ"
@@ -94,6 +94,22 @@ def export_route(data: Path) -> Route:
         return FileResponse(path, media_type="application/zip", filename=path.name)
 
     return Route(f"{EXPORTS}/{{name}}", serve, methods=["GET"])
+
+
+def report_route(store: StudyStore) -> Route:
+    """Return what serves the report of a study, as it is at that moment."""
+
+    def serve(request: Request) -> Response:
+        from annotation.report.document import report  # draws: a second to import
+
+        try:
+            found = report(store.database, request.path_params["study"])
+        except StudyError as error:
+            return PlainTextResponse(str(error), 404)
+        file = f'attachment; filename="{found.name}"'
+        return Response(found.html(), media_type="text/html", headers={"Content-Disposition": file})
+
+    return Route(f"{EXPORTS}/{{study}}/{REPORT}", serve, methods=["GET"])
 
 
 def clips_route(store: StudyStore) -> Route:

@@ -3,11 +3,15 @@
 It talks to `webapp.listening_api` and to nothing else; a request can be made again until a rating is saved. The
 scripts make elements from text and never from HTML. They are served to everybody, so nothing of a study may
 stand in them, not even its scales.
+
+What raters read stands in `locales`, one file a language, and all of it in the page: a rater changes the language
+without asking the server. What a study words itself is shown as it is.
 """
 
 import base64
 import gzip
 import hashlib
+import json
 from functools import cache
 from pathlib import Path
 
@@ -18,9 +22,10 @@ from starlette.responses import Response
 from webapp.html import render
 from webapp.palette import style_alone
 
-_HERE = Path(__file__).parent / "static"
+ENGLISH = "en"
+_HERE = Path(__file__).parent
 # In this order they share one scope.
-_SCRIPTS = ("parts", "sound", "trial", "steps")
+_SCRIPTS = ("parts", "words", "voice", "sound", "trial", "steps")
 
 
 async def rating_page(request: Request) -> Response:
@@ -32,12 +37,20 @@ async def rating_page(request: Request) -> Response:
 
 
 @cache
+def locales() -> dict[str, dict[str, str]]:
+    """Return the sentences of each language by their keys."""
+    files = sorted((_HERE / "locales").glob("*.json"))
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+
+@cache
 def _page() -> tuple[bytes, bytes, dict[str, str]]:
     """Return the page, the same compressed, and its headers: of scripts it runs its own alone."""
-    parts = "\n".join((_HERE / f"rating_{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
-    script = f'(() => {{\nconst element = document.getElementById("rater");\n{parts}\n}})();'
+    parts = "\n".join((_HERE / "static" / f"rating_{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
+    words = json.dumps(locales(), ensure_ascii=False).replace("<", "\\u003c")  # or it could end the script
+    script = f'(() => {{\nconst element = document.getElementById("rater");\nconst WORDS = {words};\n{parts}\n}})();'
     style = style_alone()
-    plain = render("rater.html", css=style, script=Markup(script)).encode()
+    plain = render("rater.html", css=style, script=Markup(script), locales=locales()).encode()
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; connect-src 'self'; "
         "img-src 'self'; media-src blob:; base-uri 'none'; form-action 'none'"

@@ -1,10 +1,11 @@
 """The listening test over HTTP: the rater's page, and what it asks for, one route each, under ``/listening``.
 
-Conventions: answers are JSON, but for the sounds; a refusal is ``{"error": sentence}``. A rater is known by
-``Authorization: Bearer VISIT``, checked at every route in the transaction that acts. What changes something
-goes to the one thread that writes (`Database.soon`), and the time is read there, so that times run in the order of the
-writes; what only reads waits for nobody. Who waits longer than `WAITS_S` for the database is answered 503. Types
-are checked here, strictly; what the values may be is the business of `annotation.session`.
+Conventions: answers are JSON, but for the sounds; a refusal is ``{"error": sentence}``, with a ``code`` and its
+``values`` by which the page says it in the rater's language. A rater is known by ``Authorization: Bearer VISIT``,
+checked at every route in the transaction that acts. What changes something goes to the one thread that writes
+(`Database.soon`), and the time is read there, so that times run in the order of the writes; what only reads waits for
+nobody. Who waits longer than `WAITS_S` for the database is answered 503. Types are checked here, strictly; what the
+values may be is the business of `annotation.session`.
 
 Blindness: no answer may be told from another but by what its rater is to see. All carry ``no-store`` and the
 same headers; none a validator, a range or a file name, because a clip that comes twice would share them.
@@ -43,7 +44,7 @@ from annotation.session.exclusions import close_abandoned
 from core.errors import AccessError, BusyError, MusicEvalError, RatingError, StudyError
 from core.settings import Settings
 from webapp.guard import RateLimit
-from webapp.listening import rating_page
+from webapp.listening import ENGLISH, locales, rating_page
 from webapp.temporary import own_folder
 
 T = TypeVar("T")
@@ -59,11 +60,13 @@ WAITS_S = 5.0  # for the database, where another program holds it; then the page
 _CODES = (20, 30.0)
 _VISITORS = (20, 30.0)  # who tries the demo study
 _DEMO_SIGN = "demo."
-_NO_VISIT = "You are not signed in. Enter your access code."
-_TOO_OFTEN = "Too many attempts. Wait {} s, then try again."
-_MISFIT = "The request is not what the page would send."
-_LOST = "That clip could not be played: its file on the server is damaged. It is left out; here is the next one."
-_UNEXPECTED = "Something went wrong on the server; it has been logged there. Try again."
+_NO_VISIT = AccessError("You are not signed in. Enter your access code.", "signed_out")
+_MISFIT = RatingError("The request is not what the page would send.", "misfit")
+_LARGE = RatingError("The request is larger than {bytes} bytes.", "too_large", bytes=MAX_BODY_BYTES)
+_LOST = StudyError(
+    "That clip could not be played: its file on the server is damaged. It is left out; here is the next one.", "lost"
+)
+_UNEXPECTED = MusicEvalError("Something went wrong on the server; it has been logged there. Try again.", "unexpected")
 # What the rules of the listening test refuse. That nobody is signed in is 401, and told apart below.
 _STATUS = {AccessError: 404, RatingError: 400, BusyError: 503, StudyError: 409}
 _HEADERS = {"Cache-Control": "no-store"}
@@ -140,6 +143,14 @@ def listening_app(stores: StudyStores) -> FastAPI:
     return app
 
 
+class _Refusal(HTTPException):
+    """What is refused with a status of its own."""
+
+    def __init__(self, status: int, error: MusicEvalError, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status, str(error), headers)
+        self.error = error
+
+
 class _Route(APIRoute):
     """Refuses large bodies; logs what nobody foresaw and answers it plainly."""
 
@@ -148,7 +159,7 @@ class _Route(APIRoute):
 
         async def handle(request: Request) -> Response:
             if int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES:
-                _refuse(413, f"The request is larger than {MAX_BODY_BYTES} bytes.")
+                _refuse(413, _LARGE)
             # A body is JSON, whatever it is called: browsers call it text.
             named = [header for header in request.scope["headers"] if header[0] != b"content-type"]
             scope = {**request.scope, "headers": [*named, (b"content-type", b"application/json")]}
@@ -158,7 +169,7 @@ class _Route(APIRoute):
                 raise
             except Exception as error:
                 _LOG.exception("a request of the listening test failed")
-                raise HTTPException(500, _UNEXPECTED) from error
+                raise _Refusal(500, _UNEXPECTED) from error
 
         return handle
 
@@ -185,6 +196,7 @@ class _Code(_Body):
 
 class _About(_Body):
     answers: dict[str, _Text]
+    language: str = ENGLISH  # in which the page showed the consent
 
 
 class _Rating(_Body):
@@ -234,7 +246,7 @@ class _Visitor:
         try:
             return studies.authorise(session, self.visit, at)
         except AccessError as error:
-            _refuse(401, str(error))
+            _refuse(401, error)
 
 
 async def _visitor(request: Request) -> _Visitor:
@@ -262,7 +274,7 @@ async def _enter(request: Request, body: _Code) -> Response:
             database.soon(lambda session: studies.enter(session, body.code, now(session)))
         )
     except AccessError as error:
-        _refuse(401, str(error))
+        _refuse(401, error)
     return _json({"visit": visit})
 
 
@@ -292,8 +304,9 @@ def _place(visitor: _Signed) -> Response:
 
 @_routes.post("/about")
 async def _about(visitor: _Signed, body: _About) -> Response:
+    consent = locales().get(body.language, {}).get("consent", CONSENT)
     return await visitor.write(
-        lambda session, rater, at: _json(_shown(listening.about(session, rater, body.answers, at), rater))
+        lambda session, rater, at: _json(_shown(listening.about(session, rater, body.answers, at, consent), rater))
     )
 
 
@@ -337,7 +350,7 @@ async def _clip(visitor: _Signed, token: str) -> Response:
         _LOG.error("clip %s: %s", sound.name, error)
         fault = str(error)
         await visitor.write(lambda session, rater, at: listening.lose(session, rater, token, fault, at))
-        raise HTTPException(410, _LOST) from error
+        raise _Refusal(410, _LOST) from error
     if not sound.served or sound.sha256 is None:
         await visitor.write(
             lambda session, rater, at: listening.serve(session, rater, token, at, digest.sha256), first=True
@@ -378,22 +391,27 @@ def _client(request: Request) -> str:
 def _take(limit: RateLimit, request: Request) -> None:
     wait_s = math.ceil(limit.take(_client(request)))
     if wait_s:
-        raise HTTPException(429, _TOO_OFTEN.format(wait_s), {"Retry-After": str(wait_s)})
+        often = AccessError("Too many attempts. Wait {seconds} s, then try again.", "too_often", seconds=wait_s)
+        raise _Refusal(429, often, {"Retry-After": str(wait_s)})
 
 
-def _refuse(status: int, sentence: str) -> NoReturn:
-    raise HTTPException(status, sentence)
+def _refuse(status: int, error: MusicEvalError) -> NoReturn:
+    raise _Refusal(status, error)
+
+
+def _told(error: MusicEvalError) -> dict[str, Any]:
+    return {"error": str(error)} | ({"code": error.code, "values": error.values} if error.code else {})
 
 
 async def _refused(_request: Request, error: Any) -> Response:
     """Answer what was raised: a status and its sentence."""
     if isinstance(error, RequestValidationError):
-        return _json({"error": _MISFIT}, 400)
+        return _json(_told(_MISFIT), 400)
     if isinstance(error, HTTPException):  # of status 400 is what FastAPI cannot read as JSON
-        sentence = _MISFIT if error.status_code == 400 else error.detail
-        return _json({"error": sentence}, error.status_code, error.headers)
+        said = error.error if isinstance(error, _Refusal) else MusicEvalError(error.detail)
+        return _json(_told(_MISFIT if error.status_code == 400 else said), error.status_code, error.headers)
     status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
-    return _json({"error": str(error)}, status, {"Retry-After": "1"} if status == 503 else None)
+    return _json(_told(error), status, {"Retry-After": "1"} if status == 503 else None)
 
 
 def _json(content: dict[str, Any], status: int = 200, headers: Any = None) -> Response:

@@ -5,7 +5,6 @@ by `annotation.results`; what somebody gave (names, comments, reasons) is escape
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -23,12 +22,11 @@ from annotation.results.reliability import RATER_FIGURES_MEAN
 from annotation.results.rescreening import Rescreening, rescreen
 from annotation.results.scores import Results
 from annotation.results.status import FIGURES, Overview, overview
-from annotation.rules import words
 from annotation.session.exclusions import Change, possible_changes
 from annotation.studies import find_study, invite, renew, shown_time, study_names
 from core.errors import StudyError
 from core.scales import Scale
-from webapp.exports import CLIPS, Packed, clips_route, export_route, pack_export
+from webapp.exports import CLIPS, REPORT, Packed, clips_route, export_route, pack_export, report_route
 from webapp.handlers import BY_ITSELF, PRIVATE, told
 from webapp.html import html_table, render
 from webapp.listening_api import StudyStore
@@ -66,7 +64,7 @@ def view(name: str, found: Overview) -> Markup:
         rater_figures_mean=RATER_FIGURES_MEAN,
         shown_time=shown_time,
         table=_table,
-        tables={"signs": _signs(found), "log": _log(found)},
+        tables={"signs": _signs(found), "log": found.log_table},
         plots=[_plot(found.status.study, found.results, scale) for scale in found.results.scales],
     )
 
@@ -99,24 +97,12 @@ def _signs(found: Overview) -> Table:
     return Table("Signs of not listening; they exclude nobody", ("Rater", "Signs"), rows)
 
 
-def _log(found: Overview) -> Table:
-    rows = []
-    for entry in reversed(found.log.to_dict("records")):
-        batch = None if entry["batch"] == "all" else entry["batch"]
-        figures = "; ".join(words(json.loads(entry["evidence"]), found.results.scales)) or "–"
-        done = _offer(Change(found.status.study, entry["action"], entry["rater"], batch))
-        when = shown_time(entry["at"].isoformat())
-        rows.append((done, entry["rule"], entry["reason"], figures, entry["author"], when))
-    heads = ("What", "Rule", "Reason", "Figures", "By", "When")
-    return Table("Log, the latest first", heads, rows, "Nothing was excluded so far.")
-
-
 def _offer(change: Change) -> str:
     return f"{change.action.capitalize()} {change.what}"
 
 
 def _note(sentence: str, packed: Packed | None = None) -> Markup:
-    return render("study_note.html", sentence=sentence, packed=packed, clips=CLIPS)
+    return render("study_note.html", sentence=sentence, packed=packed, clips=CLIPS, report=REPORT)
 
 
 def _codes(invited: Sequence[tuple[str, str]]) -> Markup:
@@ -140,7 +126,7 @@ def build_study_tab(app: gr.Blocks, store: StudyStore, train: Callable[[str], st
     """Lay the page out in the open `gr.Blocks`; return the routes of its downloads."""
     page = StudyPage(store, train)
     app.load(told(page.open), page.asked, page.opened, **BY_ITSELF)
-    return [export_route(store.data), clips_route(store)]
+    return [export_route(store.data), clips_route(store), report_route(store)]
 
 
 class StudyPage:

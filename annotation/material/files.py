@@ -97,7 +97,9 @@ class ClipFile:
             if error.errno in _NO_FAULT_OF_FILES:
                 raise
             if not self.path.parent.is_dir():  # a disk is away, and no rater is to lose all their clips for it
-                raise BusyError("The clips of this study cannot be reached. Tell whoever runs it.") from error
+                raise BusyError(
+                    "The clips of this study cannot be reached. Tell whoever runs it.", "clips_away"
+                ) from error
             raise StudyError(MISSING) from error
 
     def _right(self, digest: Digest, n_bytes: int) -> Digest:

@@ -4,6 +4,7 @@ Reads and changes nothing; `overview` and ``status`` end abandoned batches befor
 listening are shown and exclude nobody.
 """
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ from annotation.results.reliability import Reliability, reliability
 from annotation.results.scores import Results
 from annotation.results.screening import Screening, screening
 from annotation.results.signs import listening_signs
-from annotation.rules import RULES, STRICT, false_alarms, strict_alarm
+from annotation.rules import RULES, STRICT, false_alarms, strict_alarm, words
 from annotation.schema import Batch, Clip, Problem, Rater, Response, Study, Trial, Visit
 from annotation.session.exclusions import (
     Change,
@@ -358,6 +359,20 @@ class Overview:
     screening: Screening
     log: pd.DataFrame
     changes: list[Change]
+
+    @property
+    def log_table(self) -> Table:
+        """What was left out or put back, the latest first."""
+        rows = []
+        for entry in reversed(self.log.to_dict("records")):
+            batch = None if entry["batch"] == "all" else entry["batch"]
+            figures = "; ".join(words(json.loads(entry["evidence"]), self.results.scales)) or "–"
+            done = Change(self.status.study, entry["action"], entry["rater"], batch)
+            when = shown_time(entry["at"].isoformat())
+            what = f"{done.action.capitalize()} {done.what}"
+            rows.append((what, entry["rule"], entry["reason"], figures, entry["author"], when))
+        heads = ("What", "Rule", "Reason", "Figures", "By", "When")
+        return Table("Log, the latest first", heads, rows, "Nothing was excluded so far.")
 
 
 def studies_table(session: Session) -> Table:

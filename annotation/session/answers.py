@@ -72,22 +72,34 @@ def check_reply(reply: Reply, scales: Scales, duration_s: float) -> None:
     for key, title in titles.items():
         score = reply.scores.get(key)
         if score is None or not MIN_SCORE <= score <= MAX_SCORE:
-            raise RatingError(f"{title} must be a whole number from 1 to 5.")
+            raise RatingError("{scale} must be a whole number from 1 to 5.", "score_range", scale=title)
     if reply.scores.keys() - titles.keys():
-        raise RatingError(f"There are more scores than asked for. The scales are {', '.join(titles)}.")
+        raise RatingError(
+            "There are more scores than asked for. The scales are {scales}.", "scores_many", scales=[*titles]
+        )
     check_text(reply.comment, "The comment", MAX_COMMENT_LENGTH)
     if len(reply.played) > _MAX_STRETCHES:
-        raise RatingError(f"What was played must be a list of at most {_MAX_STRETCHES} stretches.")
+        raise RatingError(
+            "What was played must be a list of at most {most} stretches.", "stretches_many", most=_MAX_STRETCHES
+        )
     if not all(0 <= start_s <= end_s <= duration_s + _LATE_S for start_s, end_s in reply.played):
-        raise RatingError("Each stretch that was played must be a start and an end within the clip, in seconds.")
+        raise RatingError(
+            "Each stretch that was played must be a start and an end within the clip, in seconds.", "stretches_outside"
+        )
 
 
 def check_text(text: str, what: str, longest: int) -> None:
     """Refuse (`RatingError`) a text that is too long, or holds what no file can."""
     if any("\ud800" <= sign <= "\udfff" for sign in text):
-        raise RatingError(f"{what} is not a text that can be stored.")
+        raise RatingError("{what} is not a text that can be stored.", "text_odd", what=what)
     if len(text) > longest:
-        raise RatingError(f"{what} has {len(text)} characters; it can have {longest}. Please shorten it.")
+        raise RatingError(
+            "{what} has {length} characters; it can have {longest}. Please shorten it.",
+            "text_long",
+            what=what,
+            length=len(text),
+            longest=longest,
+        )
 
 
 def has_agreed(session: Session, rater: Rater) -> bool:
@@ -95,24 +107,33 @@ def has_agreed(session: Session, rater: Rater) -> bool:
     return bool(session.scalar(_AGREED, {"rater": rater.id}))
 
 
-def record_about(session: Session, rater: Rater, answers: Mapping[str, str], at: datetime) -> None:
-    """Store a rater's consent, and their answers by question, of which any may be missing or blank.
+def record_about(
+    session: Session, rater: Rater, answers: Mapping[str, str], at: datetime, consent: str = CONSENT
+) -> None:
+    """Store a rater's consent, in the words that they read, and their answers by question, any missing or blank.
 
     The first time counts. Raises `RatingError` if a question is unknown, or an answer too long or none of the
     options.
     """
     questions = {question.key: question for question in QUESTIONS}
     if not answers.keys() <= questions.keys():
-        raise RatingError(f"The answers could not be read. The questions are {', '.join(questions)}.")
+        raise RatingError(
+            "The answers could not be read. The questions are {questions}.", "questions_unknown", questions=[*questions]
+        )
     said = {}
     for key, answer in answers.items():
         check_text(answer, "An answer", _MAX_ANSWER_LENGTH)
         said[key], options = answer.strip(), questions[key].options
         if said[key] and options and said[key] not in options:
-            raise RatingError(f"The answer to “{questions[key].text}” can be {', '.join(options)}.")
+            raise RatingError(
+                "The answer to “{question}” can be {options}.",
+                "answer_none",
+                question=questions[key].text,
+                options=options,
+            )
     if has_agreed(session, rater):
         return
-    session.add(Consent(rater_id=rater.id, text=CONSENT, given_at=at))
+    session.add(Consent(rater_id=rater.id, text=consent, given_at=at))
     session.add_all(
         Answer(rater_id=rater.id, question=key, answer=answer, given_at=at) for key, answer in said.items() if answer
     )

@@ -15,6 +15,7 @@ rounded up: with all of them it would be little else, and tell so.
 Source: the MusicEval paper, sections IV.A to IV.C; what it leaves open stands in `annotation.protocol`.
 """
 
+import math
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -61,6 +62,7 @@ _HISTORY = (
     .order_by(Batch.number)
 )
 _TRIALS = insert(Trial)
+_RATERS = select(func.count()).select_from(Rater).where(Rater.study_id == bindparam("study"))
 
 
 @dataclass(frozen=True)
@@ -177,18 +179,37 @@ def open_batch(session: Session, rater: Rater, at: datetime) -> Batch | None:
     found = candidates(session, rater, history, at)
     anchors = _clips(session, rater.study_id, "anchor")
     if len(anchors) < protocol.anchors or not (found or _clips(session, rater.study_id, "stimulus", most=1)):
-        raise StudyError("This listening test is not ready yet. Whoever runs it can see in its status why.")
+        raise StudyError(
+            "This listening test is not ready yet. Whoever runs it can see in its status why.", "not_ready"
+        )
     if not found:
         return None
+    order = next_items(session, rater, history, found)
+    if order[0].role == "practice":
+        return _store(session, rater, 0, order, at)
+    short = sum(item.role == "stimulus" for item in order) < protocol.batch_size
+    return _store(session, rater, history.batches + 1, order, at, short=short)
+
+
+def next_items(session: Session, rater: Rater, history: History, found: list[Candidate]) -> list[Item]:
+    """Return what the next batch of a rater presents, were it opened now; the same as often as it is asked."""
     practice = practice_clips(session, rater, history)
     if practice:
-        return _store(session, rater, 0, practice, at)
-    number = history.batches + 1
-    random = np.random.default_rng((rater.study.seed, rater.id, number))
+        return practice
+    protocol = rater.study.protocol
+    random = np.random.default_rng((rater.study.seed, rater.id, history.batches + 1))
     chosen = _choose(found, protocol, random)
+    anchors = _clips(session, rater.study_id, "anchor")
     checks = _least_recent(anchors, history.anchors, protocol.anchors_in(len(chosen)), random)
-    order = arrange(chosen, checks, protocol, random)
-    return _store(session, rater, number, order, at, short=len(chosen) < protocol.batch_size)
+    return arrange(chosen, checks, protocol, random)
+
+
+def batches_left(session: Session, rater: Rater, found: Sequence[Candidate]) -> int:
+    """Estimate how many batches are left for a rater, who shares the open ratings of these clips with the others."""
+    protocol = rater.study.protocol
+    open_ratings = sum(protocol.raters_per_clip - one.claims for one in found)
+    raters = session.scalar(_RATERS, {"study": rater.study_id}) or 1
+    return math.ceil(min(len(found), open_ratings / raters) / protocol.batch_size)
 
 
 def history_of(session: Session, rater: Rater) -> History:

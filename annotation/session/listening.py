@@ -14,7 +14,7 @@ the careful. Practice counts too: it is the first that is known of a rater.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from statistics import median
 from typing import Any, Literal, NamedTuple
@@ -24,7 +24,15 @@ from sqlalchemy.orm import Session, aliased
 
 from annotation.schema import Batch, Clip, Problem, Prompt, Rater, Rating, Response, Trial
 from annotation.session import assignment, ledger
-from annotation.session.answers import MAX_COMMENT_LENGTH, Reply, check_reply, check_text, has_agreed, record_about
+from annotation.session.answers import (
+    CONSENT,
+    MAX_COMMENT_LENGTH,
+    Reply,
+    check_reply,
+    check_text,
+    has_agreed,
+    record_about,
+)
 from annotation.session.exclusions import close, close_left_out, close_stale
 from core.errors import AccessError, RatingError
 
@@ -93,9 +101,7 @@ _RECENT = (
     .where(Batch.rater_id == bindparam("rater"), Batch.number >= bindparam("since"), Trial.state != "released")
     .order_by(Trial.batch_id, Trial.position)
 )
-_DURATION = select(func.avg(Clip.duration_s)).where(
-    Clip.study_id == bindparam("study"), Clip.kind == bindparam("clips")
-)
+_DURATIONS = select(Clip.id, Clip.duration_s).where(Clip.id.in_(bindparam("clips", expanding=True)))
 _RESPOND, _SCORE = insert(Response), insert(Rating)
 _RATED = update(Trial).where(Trial.id == bindparam("trial")).values(state="rated")
 _SHOWN = update(Trial).where(Trial.id == bindparam("trial")).values(shown_at=bindparam("at"))
@@ -137,7 +143,10 @@ class RaterStep:
     batches_done: int = 0
     clips_rated: int = 0  # hidden checks too: a number that skips them would tell them
     practice_next: bool = False
-    estimate_s: float = 0.0  # of the next batch, at step "ready"
+    # What `current_step` alone looks up, because it takes longer than to store an answer: about how many batches
+    # the rater will have had in the end, and at step "ready" how long the next one takes.
+    batches_total: int = field(default=0, compare=False)
+    estimate_s: float = field(default=0.0, compare=False)
     # At step "done": nothing is left, or clips that others hold may come free.
     message: Literal["", "complete", "wait"] = ""
 
@@ -168,15 +177,19 @@ def current_step(session: Session, rater: Rater, at: datetime) -> RaterStep:
     A batch whose lease has lapsed is taken up again as far as its clips are still needed, and one in which
     nothing is left to answer is ended.
     """
-    return _stands(session, rater, at) if has_agreed(session, rater) else RaterStep("about")
+    if not has_agreed(session, rater):
+        return RaterStep("about")
+    return _foreseen(session, rater, _stands(session, rater, at), at)
 
 
-def about(session: Session, rater: Rater, answers: Mapping[str, str], at: datetime) -> RaterStep:
-    """Take a rater's consent, which the call itself gives, and their answers about themselves.
+def about(
+    session: Session, rater: Rater, answers: Mapping[str, str], at: datetime, consent: str = CONSENT
+) -> RaterStep:
+    """Take a rater's consent, given by the call itself to the words that they read, and their answers about themselves.
 
     Raises `RatingError` if an answer cannot be taken.
     """
-    record_about(session, rater, answers, at)
+    record_about(session, rater, answers, at, consent)
     return current_step(session, rater, at)
 
 
@@ -295,6 +308,20 @@ def _stands(session: Session, rater: Rater, at: datetime) -> RaterStep:
     return _inside(session, rater, batch.id, batch.number, at)
 
 
+def _foreseen(session: Session, rater: Rater, step: RaterStep, at: datetime) -> RaterStep:
+    """Add what takes a look at all clips: how many batches there will be, and what the next one takes."""
+    if step.step == "done" or (step.task is not None and step.task.practice):
+        return step
+    history = assignment.history_of(session, rater)
+    left = assignment.candidates(session, rater, history, at)
+    total = step.batches_done + (step.task is not None) + assignment.batches_left(session, rater, left)
+    if step.task is not None:
+        return replace(step, batches_total=total)
+    items = assignment.next_items(session, rater, history, left)
+    takes_s = _takes_s(session, items, _recent_trials(session, rater, history.batches + 1))
+    return replace(step, batches_total=total, estimate_s=takes_s)
+
+
 def _reclaim(session: Session, batch_id: int, at: datetime) -> None:
     ledger.reclaim(session, session.get_one(Batch, batch_id, populate_existing=True), at)
 
@@ -328,19 +355,12 @@ def _between(session: Session, rater: Rater, at: datetime) -> RaterStep:
     close_stale(session, rater.study, at)
     history = assignment.history_of(session, rater)
     done = session.connection().execute(_DONE_ALONE, {"rater": rater.id}).one()
-    left = len(assignment.candidates(session, rater, history, at, most=rater.study.protocol.batch_size))
-    if not left:
+    if not assignment.candidates(session, rater, history, at, most=1):
         waits = assignment.may_come_free(session, rater, history)
         message: Literal["wait", "complete"] = "wait" if waits else "complete"
         return RaterStep("done", None, done.batches_done, done.clips_rated, message=message)
-    practice = len(assignment.practice_clips(session, rater, history))
-    return RaterStep(
-        "ready",
-        batches_done=done.batches_done,
-        clips_rated=done.clips_rated,
-        practice_next=practice > 0,
-        estimate_s=_next_batch_s(session, rater, practice, left, history.batches),
-    )
+    practice = bool(assignment.practice_clips(session, rater, history))
+    return RaterStep("ready", None, done.batches_done, done.clips_rated, practice_next=practice)
 
 
 def _recent_trials(session: Session, rater: Rater, latest: int) -> Sequence[Any]:
@@ -358,13 +378,11 @@ def _overhead_s(trials: Iterable[Any]) -> float:
     return median(overheads) if overheads else DEFAULT_OVERHEAD_S
 
 
-def _next_batch_s(session: Session, rater: Rater, practice: int, left: int, latest: int) -> float:
-    """Estimate a rater's next batch: practice of so many clips, or else of what is left to rate."""
-    kind = "practice" if practice else "stimulus"
-    clips = {"study": rater.study_id, "clips": kind}
-    duration_s: float = session.connection().execute(_DURATION, clips).scalar_one()
-    trials = practice or rater.study.protocol.trials_in(left)
-    return trials * (duration_s + _overhead_s(_recent_trials(session, rater, latest)))
+def _takes_s(session: Session, items: Sequence[assignment.Item], recent: Sequence[Any]) -> float:
+    """Return what a batch will take, as its first trial will say it."""
+    clips = {"clips": [item.clip_id for item in items]}
+    durations: dict[int, float] = dict(session.connection().execute(_DURATIONS, clips).all())
+    return sum(durations[item.clip_id] for item in items) + len(items) * _overhead_s(recent)
 
 
 def _own_trial(session: Session, rater: Rater, token: str) -> Any:
@@ -392,15 +410,15 @@ def _trial_in_hand(session: Session, rater: Rater, token: str, at: datetime) -> 
 
 def _refuse_later(trial: Any) -> None:
     if trial.shown_at is None:
-        raise RatingError("Another clip comes before this one. Reload the page.")
+        raise RatingError("Another clip comes before this one. Reload the page.", "not_yet")
 
 
 def _refuse_unheard(trial: Any, at: datetime) -> None:
     _refuse_later(trial)
     if trial.shown_at is None or trial.served_at is None:
-        raise RatingError("This clip was not played yet. Listen to it to its end once.")
+        raise RatingError("This clip was not played yet. Listen to it to its end once.", "not_played")
     if (at - max(trial.shown_at, trial.served_at)).total_seconds() < trial.duration_s:
-        raise RatingError("The clip cannot have been heard yet. Listen to it to its end once.")
+        raise RatingError("The clip cannot have been heard yet. Listen to it to its end once.", "not_heard")
 
 
 def _feedback(rater: Rater, trial: Any) -> Feedback | None:
@@ -411,4 +429,4 @@ def _feedback(rater: Rater, trial: Any) -> Feedback | None:
 
 
 def _refusal() -> AccessError:
-    return AccessError("This clip is not open for you. Reload the page.")
+    return AccessError("This clip is not open for you. Reload the page.", "not_yours")

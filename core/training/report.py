@@ -3,7 +3,6 @@
 The plots are the course of its training, and predicted against rated scores; the same bytes each time.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,9 @@ from matplotlib.ticker import MaxNLocator
 from core.controls import Controls
 from core.evaluation import LEVELS, Measured, Predictions, predicted
 from core.metrics import METRICS
+from core.plots import STYLE, colour, svg
 from core.scales import MAX_SCORE, MIN_SCORE, Scales
 from core.training.recipe import RECIPES
-
-_STYLE: Any = {"svg.hashsalt": "musiceval", "svg.fonttype": "none", "axes.spines.top": False}
-_STYLE |= {"axes.spines.right": False, "font.size": 9}
-_COLOURS = ("#2563eb", "#c2410c", "#0f766e", "#7c3aed", "#a16207", "#be123c")  # of scales, in order
 
 
 def draw_curves(log: Sequence[Mapping[str, float]], scales: Scales, kept: int) -> str:
@@ -30,27 +26,27 @@ def draw_curves(log: Sequence[Mapping[str, float]], scales: Scales, kept: int) -
 
     A line marks the epoch whose weights are kept.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.6), layout="constrained")
         axes = figure.add_subplot(xlabel="epoch", ylabel="mean absolute error (L1)")
         rows = pd.DataFrame(log)
         curves = {"train_l1": ("training", "#6b7280", "-"), "dev_l1": ("dev", "#111827", "-")}
         for n, scale in enumerate(scales):
-            curves[f"dev_l1_{scale.key}"] = (f"dev, {scale.title.lower()}", _colour(n), "--")
-        for column, (label, colour, line) in curves.items():
+            curves[f"dev_l1_{scale.key}"] = (f"dev, {scale.title.lower()}", colour(n), "--")
+        for column, (label, hue, line) in curves.items():
             if column in rows:
                 marker = "o" if len(rows) == 1 else ""
-                axes.plot(rows["epoch"], rows[column], line, color=colour, label=label, marker=marker)
+                axes.plot(rows["epoch"], rows[column], line, color=hue, label=label, marker=marker)
         axes.axvline(kept, color="#9ca3af", linestyle=":", label=f"epoch {kept} is kept")
         axes.legend(frameon=False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        return _svg(figure)
+        return svg(figure)
 
 
 def draw_scatter(predictions: Predictions) -> str:
     """Draw predicted against rated scores, a point for each clip and a ring for each system's mean."""
     scales = predictions.scales
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.6 * len(scales), 3.8), layout="constrained")
         ends = (MIN_SCORE - 0.1, MAX_SCORE + 0.1)
         for n, scale in enumerate(scales):
@@ -60,19 +56,9 @@ def draw_scatter(predictions: Predictions) -> str:
             x, y = scale.key, predicted(scale.key)
             table = predictions.on(scale)
             systems = table[table["system_id"] != ""].groupby("system_id")[[x, y]].mean()
-            axes.scatter(table[x], table[y], s=6, alpha=0.4, color=_colour(n))
+            axes.scatter(table[x], table[y], s=6, alpha=0.4, color=colour(n))
             axes.scatter(systems[x], systems[y], s=36, facecolors="none", edgecolors="#111827")
-        return _svg(figure)
-
-
-def _colour(n: int) -> str:
-    return _COLOURS[n % len(_COLOURS)]
-
-
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+        return svg(figure)
 
 
 _SPLIT_WORDS = {

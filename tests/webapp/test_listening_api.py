@@ -20,8 +20,8 @@ from core.settings import Settings
 from tests.webapp.studies import RemoteRater, SmallStudy, answer, make_study, rows, state
 
 HTML = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script> &amp; {{value}}"
-NOT_SIGNED_IN = {"error": "You are not signed in. Enter your access code."}
-NOT_OPEN = {"error": "This clip is not open for you. Reload the page."}
+NOT_SIGNED_IN = {"error": "You are not signed in. Enter your access code.", "code": "signed_out", "values": {}}
+NOT_OPEN = {"error": "This clip is not open for you. Reload the page.", "code": "not_yours", "values": {}}
 # Of a visit: each with a body that would do.
 ROUTES = {
     "place": ("GET", None),
@@ -66,7 +66,7 @@ def test_a_code_that_is_not_known(http: httpx.Client, code: str) -> None:
         said = http.post("/listening/enter", json={"code": wrong})
         assert (said.status_code, said.json()) == (
             401,
-            {"error": "This code is not known. Check it for typing mistakes."},
+            {"error": "This code is not known. Check it for typing mistakes.", "code": "code_unknown", "values": {}},
         )
 
 
@@ -255,7 +255,7 @@ def test_what_is_made_up_stores_nothing(
         whole = {name: given for name, given in answer(task).items() if name != key}
         body = f'{json.dumps(whole)[:-1]}, "{key}": {value}}}'
         said = rater.client.post("/listening/rate", content=body, headers=headers)
-        assert (said.status_code, said.json().keys()) == (400, {"error"}), value
+        assert (said.status_code, said.json().keys()) == (400, {"error", "code", "values"}), value
         if key == "comment":
             body = f'{{"token": "{task["token"]}", "comment": {value}}}'
             assert rater.client.post("/listening/problem", content=body, headers=headers).status_code == 400

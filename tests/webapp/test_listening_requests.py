@@ -27,7 +27,7 @@ from tests.webapp.studies import CANARY, RemoteRater, SmallStudy, answer, make_s
 from webapp import listening_api
 from webapp.listening_api import MAX_BODY_BYTES, StudyStore, StudyStores, close_abandoned_batches, listening_app
 
-NOT_SIGNED_IN = {"error": "You are not signed in. Enter your access code."}
+NOT_SIGNED_IN = {"error": "You are not signed in. Enter your access code.", "code": "signed_out", "values": {}}
 
 
 @pytest.mark.usefixtures("nothing_stored")
@@ -39,13 +39,14 @@ NOT_SIGNED_IN = {"error": "You are not signed in. Enter your access code."}
 def test_a_body_that_does_not_fit(rater: RemoteRater, body: bytes) -> None:
     said = rater.client.post("/listening/rate", content=body, headers=rater.headers)
     assert said.status_code == 400
-    assert said.json().keys() == {"error"}
+    assert said.json().keys() == {"error", "code", "values"}
 
 
 def test_a_body_that_is_too_large(rater: RemoteRater) -> None:
     body = b'{"token": "%s"}' % (b"x" * MAX_BODY_BYTES)
     said = rater.client.post("/listening/rate", content=body, headers=rater.headers)
-    assert (said.status_code, said.json()) == (413, {"error": f"The request is larger than {MAX_BODY_BYTES} bytes."})
+    told = {"error": f"The request is larger than {MAX_BODY_BYTES} bytes.", "code": "too_large"}
+    assert (said.status_code, said.json()) == (413, told | {"values": {"bytes": MAX_BODY_BYTES}})
     assert rater.client.post("/listening/rate", content=iter([b"{}"])).status_code == 411
 
 
@@ -79,7 +80,11 @@ def test_what_fails_unexpectedly_is_logged_and_told_plainly(
     said = rater.get("place")
     assert (said.status_code, said.json()) == (
         500,
-        {"error": "Something went wrong on the server; it has been logged there. Try again."},
+        {
+            "error": "Something went wrong on the server; it has been logged there. Try again.",
+            "code": "unexpected",
+            "values": {},
+        },
     )
     assert "a detail of the server" in caplog.text
 
@@ -163,7 +168,7 @@ def test_a_database_that_others_hold_is_told_in_time(tmp_path: Path, monkeypatch
     with held_by_another(tmp_path / "data" / "musiceval.sqlite", "the queue"):
         began = time.monotonic()
         said = rater.rate(task)
-        assert (said.status_code, list(said.json())) == (503, ["error"])
+        assert (said.status_code, list(said.json())) == (503, ["error", "code", "values"])
         assert int(said.headers["retry-after"]) > 0
         assert 0.3 <= time.monotonic() - began < 5
         assert rater.place()["task"]["token"] == task["token"]  # reading waits for nobody
@@ -221,7 +226,9 @@ def test_wrong_codes_are_limited_by_address(stores: StudyStores) -> None:
     refused = enter(one, "WRONG")
     assert refused.status_code == 429
     assert 0 < int(refused.headers["retry-after"]) <= 30
-    assert refused.json() == {"error": f"Too many attempts. Wait {refused.headers['retry-after']} s, then try again."}
+    wait_s = int(refused.headers["retry-after"])
+    told = {"error": f"Too many attempts. Wait {wait_s} s, then try again.", "code": "too_often"}
+    assert refused.json() == told | {"values": {"seconds": wait_s}}
     assert enter(other, "WRONG").status_code == 401
     assert {enter(one, code).status_code for code in study.codes} == {200}  # guesses keep nobody out
 

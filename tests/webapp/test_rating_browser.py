@@ -77,8 +77,12 @@ def test_a_whole_batch_from_code_to_break(
     title(page, "Practice 1 of 1: the answer")
     expect(page.get_by_role("row", name=IMPRESSION)).to_have_text(f"{IMPRESSION}24")
     expect(page.get_by_text("Noise, as it should be.")).to_be_visible()
+    expect(page.locator(".me-seek")).to_be_enabled()
+    page.keyboard.press("Space")  # to hear it again
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
     page.keyboard.press("Enter")
     title(page, "Now the clips that count")
+    expect(page.get_by_text("Part 1 of about 2")).to_be_visible()
     press(page, "Start")
     said = []
     for number in range(1, 7):
@@ -90,7 +94,8 @@ def test_a_whole_batch_from_code_to_break(
             page.reload()
             title(page, "Clip 3 of 6")
             expect(page.locator(".me-prompt p")).to_have_text(prompt)
-            expect(page.get_by_role("radio", checked=True)).to_have_count(0)
+            expect(page.get_by_role("radio", checked=True)).to_have_value("1")
+            expect(page.get_by_text("Rate the textual alignment.")).to_be_visible()  # and it was heard
         scores = (3 + number % 2, 4 - number % 2)
         (rate_by_keyboard if number % 2 else rate)(page, *scores)
         said.append(scores)

@@ -36,7 +36,7 @@ from core.scales import MUSICAL_IMPRESSION, MUSICEVAL, TEXTUAL_ALIGNMENT, Scale
 from tests.annotation.rooms import NOW, TINY, Room, deaf, tiny
 from tests.annotation.scripted import rate_all
 from tests.webapp.studies import SmallStudy, make_study
-from webapp.exports import DAY_S, EXPORT_LIFE_S, EXPORTS, clips_route, export_route, pack_export
+from webapp.exports import DAY_S, EXPORT_LIFE_S, EXPORTS, clips_route, export_route, pack_export, report_route
 from webapp.listening_api import StudyStore
 from webapp.study import StudyPage, build_study_tab, comparison, view
 from webapp.system_plot import download, systems_plot
@@ -400,7 +400,7 @@ class Served:
 def served(database: Database, tmp_path: Path) -> Iterator[Served]:
     store = StudyStore(database, tmp_path)
     study = make_study(database, tmp_path, stimuli=2, raters=1)
-    with TestClient(Starlette(routes=[export_route(tmp_path), clips_route(store)])) as client:
+    with TestClient(Starlette(routes=[export_route(tmp_path), clips_route(store), report_route(store)])) as client:
         yield Served(store, study, client)
 
 
@@ -439,6 +439,13 @@ def test_an_export_lives_for_an_hour(served: Served) -> None:
     new = pack_export(served.store, served.study.name, datetime.now(UTC))
     assert [path.name for path in served.packed] == [new.name]
     assert served.client.get(f"{EXPORTS}/{new.name}").status_code == 200
+
+
+def test_the_report_is_one_file(served: Served) -> None:
+    answer = served.client.get(f"{EXPORTS}/{served.study.name}/report.html")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert re.search(rf'filename="{served.study.name}-report-.*\.html"', answer.headers["content-disposition"])
+    assert served.client.get(f"{EXPORTS}/none/report.html").status_code == 404
 
 
 def test_an_export_with_clips_is_made_while_it_is_sent(served: Served) -> None:

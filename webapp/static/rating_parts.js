@@ -19,38 +19,57 @@ const link = (text, onclick) => button(text, onclick, "me-link");
 const key = (name) => make("kbd", { "aria-hidden": "true" }, name);
 const wait = (time_s) => new Promise((resume) => setTimeout(resume, 1000 * time_s));
 const clock = (time_s) => `${Math.floor(time_s / 60)}:${String(Math.floor(time_s % 60)).padStart(2, "0")}`;
-const minutes = (time_s) => (time_s < 90 ? "1 minute" : `${Math.round(time_s / 60)} minutes`);
-const counted = (count, thing) => `${count} ${thing}${count === 1 ? "" : "s"}`;
 
-// The browser keeps the visit and the volume, nothing else. In a frame that may keep nothing, the page does.
-const kept = {};
-const memory = {
+// The browser keeps the visit, the volume and the language; and until its tab is closed, how many parts there are
+// and what was answered and not yet sent. In a frame that may keep nothing, the page does.
+class Memory {
+  constructor(store) {
+    this.store = store;
+    this.kept = {};
+  }
+
   get(name) {
     try {
-      return localStorage.getItem(`musiceval-${name}`);
+      return window[this.store].getItem(`musiceval-${name}`);
     } catch {
-      return kept[name] ?? null;
+      return this.kept[name] ?? null;
     }
-  },
+  }
+
   set(name, value) {
     try {
-      if (value === null) localStorage.removeItem(`musiceval-${name}`);
-      else localStorage.setItem(`musiceval-${name}`, value);
+      if (value === null) window[this.store].removeItem(`musiceval-${name}`);
+      else window[this.store].setItem(`musiceval-${name}`, value);
     } catch {
-      kept[name] = value;
+      this.kept[name] = value;
     }
-  },
-};
-
-// Calls. A failure is passing when the same request may well succeed later.
-class Failure extends Error {
-  constructor(status, sentence) {
-    super(sentence);
-    this.status = status;
-    this.passing = status === 0 || status === 429 || status >= 500;
   }
 }
-const UNREACHABLE = "The server cannot be reached.";
+const memory = new Memory("localStorage");
+const ofTab = new Memory("sessionStorage");
+
+// What was answered and not yet sent: of one trial, by its token, or about oneself.
+const draft = {
+  of(name) {
+    const kept = JSON.parse(ofTab.get("draft"));
+    return kept?.name === name ? kept.answer : null;
+  },
+  keep: (name, answer) => ofTab.set("draft", JSON.stringify({ name, answer })),
+  forget: () => ofTab.set("draft", null),
+};
+
+// Calls. A failure is passing when the same request may well succeed later; its message is in the rater's language.
+class Failure extends Error {
+  constructor(status, { error = "", code = error ? "" : "unreachable", values = {} } = {}) {
+    super();
+    Object.assign(this, { status, code, values, sentence: error });
+    this.passing = status === 0 || status === 429 || status >= 500;
+  }
+
+  get message() {
+    return refusal(this.code, this.values, this.sentence);
+  }
+}
 const PATIENCE_S = 30;
 const LONGEST_WAIT_S = 20;
 
@@ -66,11 +85,11 @@ async function ask(path, body) {
     });
     if (answer.headers.get("content-type") === "audio/wav") return await answer.arrayBuffer();
     const content = await answer.json();
-    if (!answer.ok) throw new Failure(answer.status, content.error ?? UNREACHABLE);
+    if (!answer.ok) throw new Failure(answer.status, content);
     return content;
   } catch (error) {
     // What is not ours (no network, a proxy's page instead of JSON) is all the same to who waits.
-    throw error instanceof Failure ? error : new Failure(0, UNREACHABLE);
+    throw error instanceof Failure ? error : new Failure(0);
   }
 }
 
@@ -92,18 +111,18 @@ function countDown(wait_s, place, sentence) {
     const until = performance.now() + 1000 * wait_s;
     const tick = () => {
       const left_s = Math.ceil((until - performance.now()) / 1000);
-      again.textContent = ` Trying again in ${left_s} s. `;
+      again.textContent = ` ${say("again.in", { seconds: left_s })} `;
       if (left_s <= 0) end();
     };
     const end = () => {
       clearInterval(timer);
       window.removeEventListener("online", end);
-      place.replaceChildren("Trying again…");
+      place.replaceChildren(say("again.now"));
       resume();
     };
     const timer = setInterval(tick, 250);
     window.addEventListener("online", end);
-    place.replaceChildren(make("span", { role: "alert" }, sentence), again, link("Try now", end));
+    place.replaceChildren(make("span", { role: "alert" }, sentence), again, link(say("again.press"), end));
     tick();
   });
 }

@@ -58,54 +58,53 @@ class Player {
     this.running = null; // the stretch that is being played
     this.sound = null;
     this.reachedEnd = false;
-    this.audio = make("audio", { preload: "auto", volume: volume(), onerror: failed });
+    this.voice = this.makeVoice(changed, failed);
     this.button = button("", () => this.toggle(), "me-play");
     this.canvas = make("canvas", { className: "me-moving", "aria-hidden": "true" });
     this.clock = make("span", { className: "me-clock" });
     this.seek = make("input", {
       type: "range", className: "me-seek", min: 0, max: duration_s, step: 0.01, value: 0, disabled: true,
-      "aria-label": "Position in the clip",
+      "aria-label": say("player.position"),
       oninput: () => this.goTo(Number(this.seek.value)),
       onkeydown: (event) => this.seekKey(event),
     });
     const middle = make("div", {}, this.canvas, this.seek);
-    this.node = make("div", { className: "me-trial-player" }, this.button, middle, this.clock, this.audio);
-    this.listen(changed);
+    this.node = make("div", { className: "me-trial-player" }, this.button, middle, this.clock, this.voice.node);
     new ResizeObserver(() => this.paint()).observe(this.canvas);
     this.paint();
   }
 
-  listen(changed) {
-    const { audio } = this;
+  get audio() {
+    return this.voice.audio;
+  }
+
+  makeVoice(changed, failed) {
     const happenings = {
       loadedmetadata: () => null,
       seeked: () => null,
       play: () => this.begin(),
-      timeupdate: () => this.heardTo(audio.currentTime),
-      pause: () => this.heardTo(audio.currentTime),
+      timeupdate: () => this.heardTo(this.audio.currentTime),
+      pause: () => this.heardTo(this.audio.currentTime),
       ended: () => this.heardTo(this.duration_s),
     };
-    for (const [name, happens] of Object.entries(happenings)) {
-      audio.addEventListener(name, () => {
-        happens();
-        this.reachedEnd ||= audio.ended;
-        this.paint();
-        changed();
-      });
-    }
+    const told = Object.entries(happenings).map(([name, happens]) => [name, () => {
+      happens();
+      this.reachedEnd ||= this.audio.ended;
+      this.paint();
+      changed();
+    }]);
+    return new Voice(Object.fromEntries(told), failed);
   }
 
   load(sound) {
     this.sound = sound;
-    this.audio.src = sound.url;
+    this.voice.load(sound);
     this.seek.disabled = false;
     this.paint();
   }
 
   toggle() {
-    if (!this.sound) return;
-    if (this.audio.paused) this.audio.play().catch(() => this.paint());
-    else this.audio.pause();
+    if (this.sound) this.voice.toggle();
   }
 
   goTo(time_s) {
@@ -154,16 +153,16 @@ class Player {
 
   paint() {
     const now_s = Math.min(this.audio.currentTime, this.duration_s);
-    const label = this.audio.paused ? "Play" : "Pause";
+    const label = this.audio.paused ? say("player.play") : say("player.pause");
     if (this.button.getAttribute("aria-label") !== label) {
       this.button.textContent = this.audio.paused ? "▶" : "❚❚";
       this.button.setAttribute("aria-label", label);
     }
     this.clock.textContent = `${clock(now_s)} / ${clock(this.duration_s)}`;
     this.seek.value = now_s;
-    this.seek.setAttribute("aria-valuetext", `${clock(now_s)} of ${clock(this.duration_s)}`);
+    this.seek.setAttribute("aria-valuetext", say("player.at", { at: clock(now_s), whole: clock(this.duration_s) }));
     this.seek.style.setProperty("--heard", heardGradient(this.stretches, this.duration_s));
-    if (this.stretches.length) drawAround(this.canvas, this.sound, now_s);
+    if (this.sound && this.stretches.length) drawAround(this.canvas, this.sound, now_s);
     else drawStill(this.canvas);
   }
 }

@@ -1,13 +1,7 @@
 // The way through the test: code, about you, sound check, practice, rate, break, done. Where a rater stands
 // is the server's word (`place`); the sound check alone is this device's.
 
-const STEPS = ["Code", "About you", "Sound check", "Practice", "Rate"];
-const SIGNED_OUT = "Your visit has ended. Enter your access code to go on where you were.";
-const DEMO_NOTE = "Demo: composed clips, and nothing that you answer counts.";
-const DEMO_OVER = "The demo was started anew meanwhile. Nothing of it is kept.";
-const LEFT = "You have signed out. Your ratings are saved; your code brings you back to where you were.";
-const LEFT_DEMO = "You have left the demo.";
-const GONE = "That clip is not yours to rate any more. Here is where you are.";
+const stepNames = () => [say("code.step"), say("about.title"), say("sound.title"), say("practice.title"), say("rate.step")];
 const GONE_S = 0.5; // however often it happens, the server is not asked without a pause
 
 const stage = make("div", { className: "me-stage" });
@@ -15,41 +9,47 @@ let current = {};
 let demo = false;
 
 const heading = (text) => make("h2", { tabIndex: -1 }, text);
-const noticeLine = (text) => (text ? make("p", { className: "me-notice", role: "status" }, text) : null);
+// A notice is a function, so that it is said anew in another language.
+const noticeLine = (notice) => (notice ? make("p", { className: "me-notice", role: "status" }, notice()) : null);
 const paragraphs = (text) => text.split("\n").filter(Boolean).map((line) => make("p", {}, line));
 
-// Show a screen. `handlers`: key (what a key does), stop (silence), busy (an answer is on its way).
+// Show a screen. `handlers`: key (what a key does; without it Enter goes on), stop (silence), busy (an answer is on
+// its way), again (show it anew, in another language).
 function show(screen, handlers = {}) {
   current.stop?.();
-  current = handlers;
-  const note = demo ? make("p", { className: "me-demo" }, DEMO_NOTE) : "";
+  current = { key: (pressed) => pressed === "Enter" && goOn(screen), ...handlers };
+  dress();
+  const note = demo ? make("p", { className: "me-demo" }, say("demo.note")) : "";
   const here = document.activeElement === document.body || stage.contains(document.activeElement);
   stage.replaceChildren(note, screen);
   if (here) screen.querySelector("h2")?.focus({ preventScroll: true });
   if (element.getBoundingClientRect().top < 0) element.scrollIntoView();
 }
 
+const goOn = (screen) => screen.querySelector(".me-primary")?.click();
+
 function makeCard(step, title, ...parts) {
-  const names = STEPS.map((name, index) => {
+  const names = stepNames().map((name, index) => {
     const state = index === step ? { "aria-current": "step" } : {};
     return make("li", { className: index < step ? "me-passed" : "", ...state }, name);
   });
-  const steps = step === null ? null : make("ol", { className: "me-steps", "aria-label": "Steps" }, ...names);
+  const steps = step === null ? null : make("ol", { className: "me-steps", "aria-label": say("steps") }, ...names);
   return make("section", { className: "me-card" }, steps, heading(title), ...parts);
 }
 
 // Go to where the server says the rater is. On a device that has no volume yet, the sound check comes first.
-function go(place, notice = "") {
+function go(place, notice) {
   demo = place.demo;
   if (place.step === "about") return showAbout(place);
+  if (place.step === "ready" && !place.batches_total) return resume(notice); // what comes is told when it is asked for
   if (place.step === "done") return showDone(place, notice);
   if (memory.get("volume") === null) return showSoundCheck(2);
   if (place.step === "ready") return showReady(place, notice);
   return showTrial(place, notice);
 }
 
-async function resume(notice = "") {
-  const trouble = make("p", { role: "status" }, "One moment…");
+async function resume(notice) {
+  const trouble = make("p", { role: "status" }, say("moment"));
   show(make("section", { className: "me-card" }, trouble));
   try {
     const tell = (failure, wait_s) => countDown(wait_s, trouble, failure.message);
@@ -61,25 +61,26 @@ async function resume(notice = "") {
 
 // What to do when the server will not have it: sign in again, or ask where the rater stands.
 async function recover(failure) {
-  if (failure.status === 404) return wait(GONE_S).then(() => resume(GONE));
-  if (failure.status === 410) return wait(GONE_S).then(() => resume(failure.message)); // its file is damaged
+  if (failure.status === 404) return wait(GONE_S).then(() => resume(() => say("notice.gone")));
+  if (failure.status === 410) return wait(GONE_S).then(() => resume(() => failure.message)); // its file is damaged
   if (failure.status !== 401) return showTrouble(failure);
   const wasDemo = (memory.get("visit") ?? "").startsWith("demo.");
   memory.set("visit", null);
   demo = false;
-  showCode(wasDemo ? DEMO_OVER : SIGNED_OUT);
+  showCode(() => (wasDemo ? say("notice.demo_over") : say("notice.signed_out")));
 }
 
 function showTrouble(failure) {
-  show(makeCard(null, "This did not work", make("p", {}, failure.message),
-    make("footer", {}, primary("Try again", () => resume()), leaveButton("Sign out"))));
+  show(makeCard(null, say("trouble.title"), make("p", {}, failure.message),
+    make("footer", {}, primary(say("trouble.again"), () => resume()), leaveButton(say("sign_out")))),
+  { again: () => showTrouble(failure) });
 }
 
 // Do something on the server when a button is pressed; say on the page what became of it.
 async function act(press, trouble, action) {
   const word = press.textContent;
   press.disabled = true;
-  press.textContent = "One moment…";
+  press.textContent = say("moment");
   trouble.replaceChildren();
   try {
     await action();
@@ -91,13 +92,13 @@ async function act(press, trouble, action) {
   press.disabled = false;
 }
 
-function showCode(notice = "") {
+function showCode(notice, typed = "") {
   const code = make("input", {
-    type: "text", id: "me-code", autocomplete: "off", autocapitalize: "characters", spellcheck: false,
+    type: "text", id: "me-code", autocomplete: "off", autocapitalize: "characters", spellcheck: false, value: typed,
     placeholder: "XXXX-XXXX-XXXX", "aria-describedby": "me-code-trouble",
   });
   const trouble = make("p", { className: "me-reason", id: "me-code-trouble", role: "alert" });
-  const enter = make("button", { type: "submit", className: "me-button me-primary" }, "Begin");
+  const enter = make("button", { type: "submit", className: "me-button me-primary" }, say("code.begin"));
   const signIn = async (path, body) => {
     const { visit } = await ask(path, body);
     memory.set("visit", visit);
@@ -109,71 +110,86 @@ function showCode(notice = "") {
     else code.focus();
   };
   const form = make("form", { className: "me-entry", onsubmit },
-    make("label", { htmlFor: "me-code" }, "Access code"),
+    make("label", { htmlFor: "me-code" }, say("code.label")),
     make("div", { className: "me-row" }, code, enter), trouble);
   const demoTrouble = make("p", { className: "me-reason", role: "alert" });
-  const tryIt = button("Try the demo", () => act(tryIt, demoTrouble, () => signIn("try", {})));
-  show(makeCard(0, "Rate music by ear", noticeLine(notice),
-    make("p", {}, "You hear short clips and rate each on two scales. Your place is kept: you can stop at " +
-      "any time and go on later, also on another device."),
+  const tryIt = button(say("code.try"), () => act(tryIt, demoTrouble, () => signIn("try", {})));
+  show(makeCard(0, say("code.title"), noticeLine(notice),
+    make("p", {}, say("code.intro")),
     form,
-    make("div", { className: "me-aside" }, make("h3", {}, "No code?"),
-      make("p", {}, "Look around in a small demo with composed clips. Nothing that you answer there counts."),
-      tryIt, demoTrouble)));
+    make("div", { className: "me-aside" }, make("h3", {}, say("code.none")), make("p", {}, say("code.demo")),
+      tryIt, demoTrouble)),
+  { again: () => showCode(notice, code.value) });
 }
 
 function showAbout(place) {
   const trouble = make("p", { className: "me-reason", role: "alert" });
   const agree = make("input", { type: "checkbox", id: "me-agree", required: true });
-  const onward = make("button", { type: "submit", className: "me-button me-primary" }, "Continue");
-  const questions = place.questions.map(({ key: name, text, options }) => {
-    if (!options.length) {
-      const input = make("input", { type: "text", name, id: `me-${name}`, maxLength: 200 });
-      return make("p", { className: "me-question" }, make("label", { htmlFor: `me-${name}` }, text), input);
-    }
-    const choices = options.map((option) =>
-      make("label", {}, make("input", { type: "radio", name, value: option }), option));
-    return make("fieldset", { className: "me-question" }, make("legend", {}, text), ...choices);
-  });
-  const send = (event) => {
-    event.preventDefault();
-    const answers = Object.fromEntries([...new FormData(form)].filter(([, answer]) => answer.trim()));
-    act(onward, trouble, async () => go(await ask("about", { answers })));
+  const onward = make("button", { type: "submit", className: "me-button me-primary" }, say("about.go"));
+  const kept = draft.of("about") ?? {};
+  const questions = place.questions.map((question) => makeQuestion(question, kept[question.key] ?? ""));
+  const answers = () => Object.fromEntries([...new FormData(form)].filter(([, answer]) => answer.trim()));
+  const send = async () => {
+    const next = await ask("about", { answers: answers(), language });
+    draft.forget();
+    go(next);
   };
-  const may = make("p", { className: "me-reason" }, "You may leave a question open.");
-  const form = make("form", { onsubmit: send },
-    make("div", { className: "me-consent" }, ...paragraphs(place.consent),
-      make("label", { className: "me-agree" }, agree, "I agree and take part.")),
+  const onsubmit = (event) => {
+    event.preventDefault();
+    if (agree.checked) return act(onward, trouble, send);
+    trouble.replaceChildren(say("about.agree_first"));
+    agree.focus();
+  };
+  const may = make("p", { className: "me-reason" }, say("about.open"));
+  const [consent] = translated([place.consent]);
+  const oninput = () => draft.keep("about", answers());
+  const form = make("form", { onsubmit, oninput, noValidate: true }, // the browser's words may be of another language
+    make("div", { className: "me-consent" }, ...paragraphs(consent),
+      make("label", { className: "me-agree" }, agree, say("about.agree"))),
     ...questions,
     make("footer", {}, onward, may, trouble));
-  show(makeCard(1, "About you", form));
+  show(makeCard(1, say("about.title"), form), { again: () => showAbout(place) });
+}
+
+// A question is answered with one of its options, as the server names it, or in the rater's own words.
+function makeQuestion({ key: name, text, options }, kept) {
+  const [title, ...words] = translated([text, ...options]);
+  if (!options.length) {
+    const input = make("input", { type: "text", name, id: `me-${name}`, maxLength: 200, value: kept });
+    return make("p", { className: "me-question" }, make("label", { htmlFor: `me-${name}` }, title), input);
+  }
+  const choices = options.map((option, index) =>
+    make("label", {}, make("input", { type: "radio", name, value: option, checked: option === kept }), words[index]));
+  return make("fieldset", { className: "me-question" }, make("legend", {}, title), ...choices);
 }
 
 function showSoundCheck(step) {
-  const audio = make("audio", { loop: true, volume: volume() });
-  const trouble = make("p", { className: "me-reason", role: "status" }, "The music is loading.");
-  const slider = makeVolume((loudness) => (audio.volume = loudness));
-  const play = button("Play the music", () => (audio.paused ? audio.play().catch(label) : audio.pause()));
-  const right = primary("It sounds right", () => {
-    memory.set("volume", audio.volume);
-    resume();
-  });
-  const label = () => (play.textContent = audio.paused ? "Play the music" : "Stop the music");
-  play.disabled = right.disabled = true;
-  for (const event of ["play", "pause"]) audio.addEventListener(event, label);
-  audio.addEventListener("playing", () => {
+  const trouble = make("p", { className: "me-reason", role: "status" }, say("sound.loading"));
+  const label = () => (play.textContent = voice.audio.paused ? say("sound.play") : say("sound.stop"));
+  const heard = () => {
     right.disabled = false;
     trouble.replaceChildren();
+  };
+  const failed = () => trouble.replaceChildren(say("sound.unplayable"));
+  const voice = new Voice({ play: label, pause: label, playing: heard }, failed, true);
+  const slider = makeVolume((loudness) => (voice.audio.volume = loudness));
+  const play = button(say("sound.play"), () => voice.toggle());
+  const right = primary(say("sound.right"), () => {
+    memory.set("volume", voice.audio.volume);
+    resume();
   });
-  const screen = makeCard(step, "Sound check",
+  play.disabled = right.disabled = true;
+  const screen = makeCard(step, say("sound.title"),
     make("ol", { className: "me-advice" },
-      make("li", {}, "Sit in a quiet room and put on headphones if you have them."),
-      make("li", {}, "Play the music, and set the volume so that it is pleasant and clear."),
-      make("li", {}, "Then leave the volume as it is for the whole test.")),
-    make("div", { className: "me-row" }, play, slider), audio,
+      ...[say("sound.room"), say("sound.set"), say("sound.leave")].map((advice) => make("li", {}, advice))),
+    make("div", { className: "me-row" }, play, slider), voice.node,
     make("footer", {}, right, trouble));
-  show(screen, { stop: () => audio.pause(), key: (pressed) => pressed === " " && play.click() });
-  loadSoundCheck(screen, audio, trouble, play);
+  show(screen, {
+    stop: () => voice.audio.pause(),
+    key: (pressed) => (pressed === " " || right.disabled ? play : right).click(),
+    again: () => showSoundCheck(step),
+  });
+  loadSoundCheck(screen, voice, trouble, play);
 }
 
 function makeVolume(changed) {
@@ -181,43 +197,37 @@ function makeVolume(changed) {
   const slider = make("input", {
     type: "range", className: "me-volume", min: 0, max: 100, step: 1, value: Math.round(100 * volume()),
     oninput: () => {
-      shown.textContent = `${slider.value} %`;
+      shown.textContent = say("volume.is", { percent: slider.value });
       changed(slider.value / 100);
     },
   });
-  shown.textContent = `${slider.value} %`;
-  return make("label", { className: "me-row" }, "Volume", slider, shown);
+  shown.textContent = say("volume.is", { percent: slider.value });
+  return make("label", { className: "me-row" }, say("volume"), slider, shown);
 }
 
-async function loadSoundCheck(screen, audio, trouble, play) {
+async function loadSoundCheck(screen, voice, trouble, play) {
   try {
     const tell = (failure, wait_s) => countDown(wait_s, trouble, failure.message);
-    audio.src = (await insist(() => fetchSound("sound-check"), tell)).url;
+    voice.load(await insist(() => fetchSound("sound-check"), tell));
     play.disabled = false;
-    trouble.replaceChildren("Play the music first.");
+    trouble.replaceChildren(say("sound.first"));
   } catch (failure) {
     if (screen.isConnected) recover(failure);
   }
 }
 
 function readyWords(place) {
-  const takes = `about ${minutes(place.estimate_s)}`;
+  const takes = { minutes: minutes(place.estimate_s) };
   if (place.practice_next) {
-    return [3, "Practice", "Start practice",
-      `First a few clips to get used to the scales, ${takes}. After each answer you see what was expected, ` +
-        "and why.",
-      "Read the prompt, then listen. You can play a clip again as often as you like."];
+    return [3, say("practice.title"), say("practice.go"), say("practice.about", takes), say("practice.how")];
   }
+  const part = progress(place);
   if (!place.batches_done) {
-    return [4, "Now the clips that count", "Start",
-      `The first part takes ${takes}. You can pause at any time, and a break is offered after each part.`,
-      "Trust your ear. There is no going back to a clip."];
+    return [4, say("rate.title"), say("rate.go"), part, say("rate.about", takes), say("rate.how")];
   }
-  return [null, "Time for a break", "Go on",
-    `Thank you: ${counted(place.batches_done, "part")} done, ${counted(place.clips_rated, "clip")} rated, ` +
-      "all saved.",
-    `Rest your ears for a few minutes. The next part takes ${takes}. You can also leave, and come back ` +
-      "another day."];
+  const parts = say("parts", { count: place.batches_done });
+  const clips = say("clips", { count: place.clips_rated });
+  return [null, say("break.title"), say("go_on"), say("break.thanks", { parts, clips }), part, say("break.about", takes)];
 }
 
 function showReady(place, notice) {
@@ -225,9 +235,10 @@ function showReady(place, notice) {
   const trouble = make("p", { className: "me-reason", role: "status" });
   const start = () => act(press, trouble, async () => go(await ask("start", {})));
   const press = primary(word, start);
-  const sound = link("Check the sound again", () => showSoundCheck(step));
+  const sound = link(say("sound.again"), () => showSoundCheck(step));
   show(makeCard(step, title, noticeLine(notice), ...lines.map((line) => make("p", {}, line)),
-    make("footer", {}, press, sound, leaveButton("Leave for now"), trouble)));
+    make("footer", {}, press, sound, leaveButton(say("leave")), trouble)),
+  { again: () => showReady(place, notice) });
 }
 
 function showPause(trial) {
@@ -239,38 +250,43 @@ function showPause(trial) {
     current = handlers;
     trial.node.querySelector("h2").focus();
   };
-  const pane = makeCard(null, "Paused",
-    make("p", {}, "Everything up to this clip is saved. What you chose for this clip stays on this page."),
+  const pane = makeCard(null, say("pause.title"),
+    make("p", {}, say("pause.about")),
     makeVolume((loudness) => {
       memory.set("volume", loudness);
       trial.player.audio.volume = loudness;
     }),
-    make("footer", {}, primary("Go on", back), leaveButton("Leave for now")));
+    make("footer", {}, primary(say("go_on"), back), leaveButton(say("leave"))));
   trial.node.hidden = true;
   stage.append(pane);
-  current = { key: (pressed) => pressed === "Enter" && back() };
+  current = {
+    key: (pressed) => pressed === "Enter" && back(),
+    again: () => showPause(showTrial(trial.place)),
+  };
   pane.querySelector("h2").focus();
 }
 
 function showDone(place, notice) {
-  const rated = place.clips_rated ? `You rated ${counted(place.clips_rated, "clip")}, all saved.` : "";
+  const rated = place.clips_rated ? say("done.rated", { clips: say("clips", { count: place.clips_rated }) }) : "";
+  const again = () => showDone(place, notice);
   const words = [noticeLine(notice), rated ? make("p", {}, rated) : null];
   if (place.message === "complete") {
-    show(makeCard(null, "Done. Thank you!", ...words, make("p", {}, "There is nothing left to rate for you."),
-      make("footer", {}, leaveButton("Sign out"))));
+    show(makeCard(null, say("done.title"), ...words, make("p", {}, say("done.complete")),
+      make("footer", {}, leaveButton(say("sign_out")))), { again });
     return;
   }
-  show(makeCard(null, "Nothing to rate right now", ...words,
-    make("p", {}, "The clips that are left are with other listeners. Some may come free: look again later."),
-    make("footer", {}, primary("Look again", () => resume()), leaveButton("Leave for now"))));
+  show(makeCard(null, say("wait.title"), ...words, make("p", {}, say("wait.about")),
+    make("footer", {}, primary(say("wait.look"), () => resume()), leaveButton(say("leave")))), { again });
 }
 
 const leaveButton = (text) => link(text, async () => {
   await ask("leave", {}).catch(() => null); // without the server, this device at least forgets the visit
-  const words = demo ? LEFT_DEMO : LEFT;
+  const wasDemo = demo;
   memory.set("visit", null);
+  ofTab.set("parts", null);
+  draft.forget();
   demo = false;
-  showCode(words);
+  showCode(() => (wasDemo ? say("notice.left_demo") : say("notice.left")));
 });
 
 // Keys: only on this page, never while someone types, and a button keeps its own.

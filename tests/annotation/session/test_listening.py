@@ -187,7 +187,7 @@ def test_a_whole_session(database: Database) -> None:
         here = submitted.place
         if here.step == "ready":
             assert (here.batches_done, here.clips_rated, here.practice_next) == (0, 0, False)
-            assert here.estimate_s == 7 * (DURATION_S + 5)
+            assert room.place(0).estimate_s == 7 * (DURATION_S + 5)
             here = room.start(0)
     assert steps == [(True, 1, 2), (True, 2, 2)] + [(False, place, 7) for place in range(1, 8)]
     assert here == RaterStep("done", None, batches_done=1, clips_rated=7, message="complete")
@@ -444,6 +444,37 @@ def test_the_estimate_of_a_short_batch_is_its_own(database: Database) -> None:
     room.rate_batch(0)
     assert room.place(0).estimate_s == (1 + 1) * (DURATION_S + 5)  # one clip and one anchor
     assert task(room.start(0)).count == 2
+
+
+def test_a_batch_takes_what_was_promised(database: Database) -> None:
+    """Clips of any length, anchors too, full batches and the short last one."""
+    room = Room.build(database, clips=9, training=2, raters=1, raters_per_clip=1)
+    with database.write() as session:
+        for number, clip in enumerate(session.scalars(select(Clip))):
+            clip.duration_s = DURATION_S + 0.3 * number
+    promised = []
+    while (here := room.place(0)).step == "ready":
+        promised.append(here.estimate_s)
+        assert task(room.start(0)).time_left_s == pytest.approx(here.estimate_s)
+        while (here := room.place(0)).task is not None:
+            room.rate(0, here)
+    assert len({*promised}) == len(promised) == 4
+
+
+def test_how_many_batches_there_will_be(database: Database) -> None:
+    """A rater's share of what is open, and never more than what is left for them."""
+    room = Room.build(database, clips=10, raters=2, raters_per_clip=1, training=1)
+    assert [room.place(number).batches_total for number in (0, 1)] == [2, 2]  # 10 ratings, 2 raters, batches of 4
+    room.start(0)
+    assert room.place(0).batches_total == 0  # practice
+    room.rate_batch(0)
+    here = room.start(0)
+    assert (here.batches_done, here.batches_total, room.place(0).batches_total) == (0, 0, 2)  # it is not looked up
+    assert room.rate(0, here).place.batches_total == 0
+    room.rate_batch(0)
+    assert (room.place(0).batches_done, room.place(0).batches_total) == (1, 2)
+    alone = Room.build(database, clips=10, raters=1, name="alone")
+    assert alone.place(0).batches_total == 3
 
 
 def test_a_missing_file_is_noted_and_the_batch_goes_on(room: Room) -> None:

@@ -1,0 +1,115 @@
+"""The report: method, panel, screening, figures and tables of a study, dated, with the hash of its ratings."""
+
+import dataclasses
+import hashlib
+import io
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from annotation.database import Database
+from annotation.export import exported_ratings
+from annotation.report.figures import Plot, figures
+from annotation.results import Table, number
+from annotation.results.ratings import ratings_table
+from annotation.results.reliability import RATER_FIGURES_MEAN
+from annotation.results.scores import Results
+from annotation.results.status import FIGURES, Overview, overview
+from annotation.schema import Answer, Rater, Study
+from annotation.session.answers import QUESTIONS
+from annotation.studies import find_study, shown_time
+from core import __version__
+from core.rated_clips import write_csv
+
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What stands in a report besides the figures that the page *Studies* shows as well."""
+
+    found: Overview
+    ratings_sha256: str  # of all ratings, as ratings.csv of an export at that moment has them
+    plots: list[Plot]
+    panel: list[Table]  # what raters said of themselves, counted
+
+    @property
+    def name(self) -> str:
+        """What a file of it is called."""
+        status = self.found.status
+        return f"{status.study}-report-{status.at[:10]}.html"
+
+    def html(self) -> str:
+        """Lay it out as one file."""
+        status = self.found.status
+        return _ENVIRONMENT.get_template("report.html").render(
+            report=self,
+            found=self.found,
+            when=shown_time(status.at),
+            version=__version__,
+            rules=_rules(self.found),
+            figures=FIGURES,
+            clips=_clips(self.found.results),
+            rater_figures_mean=RATER_FIGURES_MEAN,
+            drawing=lambda plot: Markup(plot.svg[plot.svg.index("<svg") :]),
+        )
+
+
+def report(database: Database, study_name: str, at: datetime | None = None) -> Report:
+    """End a study's abandoned batches, and gather its report."""
+    found = overview(database, study_name, at)
+    with database.read() as session:
+        study = find_study(session, study_name)
+        ratings = ratings_table(session, study)
+        panel = [table for table in _panel(session, study) if table.rows]
+    written = io.BytesIO()
+    write_csv(exported_ratings(ratings), written)
+    return Report(found, hashlib.sha256(written.getvalue()).hexdigest(), figures(ratings, found.results), panel)
+
+
+def _rules(found: Overview) -> Table:
+    protocol = found.status.protocol
+    rows = [
+        (rule.name.replace("_", " "), getattr(protocol, rule.name), rule.metadata["meaning"])
+        for rule in dataclasses.fields(protocol)
+    ]
+    return Table("The rules, fixed when the study was created", ("Rule", "Value", "What it means"), rows)
+
+
+def _clips(results: Results) -> Table:
+    rows = []
+    for row in results.clips.to_dict("records"):
+        scores = [_score(row, scale.key) for scale in results.scales]
+        rows.append((row["clip"], row["system"], *scores, row["n_ratings"], row["prompt"]))
+    heads = ("Clip", "System", *(f"{scale.title} [95 % interval]" for scale in results.scales), "Ratings", "Prompt")
+    return Table("Clips", heads, rows)
+
+
+def _score(row: dict[str, Any], key: str) -> str:
+    low, high, lacking = row[f"{key}_low"], row[f"{key}_high"], row["no_interval"]
+    return f"{number(row[key])} " + (f"– ({lacking})" if lacking else f"[{low:.2f}, {high:.2f}]")
+
+
+def _panel(session: Session, study: Study) -> list[Table]:
+    """Count the latest answers of the raters to each question with options; who said what stands nowhere."""
+    query = select(Answer.rater_id, Answer.question, Answer.answer).join(Rater).where(Rater.study_id == study.id)
+    latest = {(rater, question): answer for rater, question, answer in session.execute(query.order_by(Answer.id))}
+    tables = []
+    for question in QUESTIONS:
+        counts = Counter(answer for (_, asked), answer in latest.items() if asked == question.key)
+        rows = [(option, counts[option]) for option in question.options if counts[option]]
+        tables.append(Table(question.text, ("Answer", "Raters"), rows))
+    return tables

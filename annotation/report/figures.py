@@ -1,0 +1,135 @@
+"""The figures of the paper's section V from a study's valid ratings, as SVG.
+
+Source: the MusicEval paper, figures 1 to 3 and 5: how often each point was given, the systems on each scale, the
+lengths of prompts; and the systems on two scales against each other.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from annotation.results.scores import Results
+from core.plots import STYLE, colour, svg
+from core.scales import MAX_SCORE, MIN_SCORE, Scale, Scales
+
+_POINTS = np.arange(MIN_SCORE, MAX_SCORE + 1)
+_ENDS = (MIN_SCORE - 0.15, MAX_SCORE + 0.15)
+_GREY = "#9ca3af"
+_ROW_IN = 0.26  # inches of one system
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure: what it shows, and the SVG."""
+
+    caption: str
+    svg: str
+
+
+def figures(ratings: pd.DataFrame, results: Results) -> list[Plot]:
+    """Draw all figures for which there are valid ratings; the tables are those of `annotation.results`."""
+    if results.clips.empty:
+        return []
+    valid = ratings[ratings["status"] == "valid"]
+    with mpl.rc_context(STYLE):
+        return list(_figures(valid, results))
+
+
+def _figures(valid: pd.DataFrame, results: Results) -> Iterator[Plot]:
+    scales = results.scales
+    yield Plot(f"How often each point was given: {len(valid):,} valid ratings.", _distributions(valid, scales))
+    for n, scale in enumerate(scales):
+        yield Plot(
+            f"{scale.title} by system: each grey dot is the mean of a clip, the coloured one that of the system with "
+            "its 95 % interval, where there are ratings enough for one.",
+            _systems(results, scale, colour(n)),
+        )
+    for one, other in itertools.pairwise(scales):
+        yield Plot(
+            f"{other.title} against {one.title.lower()}: the systems, with their 95 % intervals.",
+            _against(results.systems, one, other),
+        )
+    prompts = results.clips["prompt"].drop_duplicates()
+    yield Plot(f"Lengths of the {len(prompts):,} prompts.", _prompt_lengths(prompts))
+
+
+def _distributions(valid: pd.DataFrame, scales: Scales) -> str:
+    figure = Figure(figsize=(6.4, 2.8), layout="constrained")
+    axes = figure.add_subplot(xlabel="points", ylabel="share of ratings, %", xticks=_POINTS)
+    width = 0.8 / len(scales)
+    for n, scale in enumerate(scales):
+        shares = valid[scale.key].value_counts(normalize=True).reindex(_POINTS, fill_value=0.0)
+        places = _POINTS + (n - (len(scales) - 1) / 2) * width
+        axes.bar(places, 100 * shares, width, color=colour(n), label=scale.title)
+    figure.legend(frameon=False, loc="outside upper left", ncols=len(scales))
+    return svg(figure)
+
+
+def _systems(results: Results, scale: Scale, hue: str) -> str:
+    systems = results.systems.sort_values([scale.key, "system"], ascending=[True, False], ignore_index=True)
+    figure = Figure(figsize=(6.4, 0.8 + _ROW_IN * len(systems)), layout="constrained")
+    axes = figure.add_subplot(xlabel=f"{scale.title}, MOS", xlim=_ENDS, ylim=(-0.6, len(systems) - 0.4))
+    random = np.random.default_rng(0)  # moves dots apart that would lie on each other
+    for row, system in enumerate(systems["system"]):
+        means = results.clips.loc[results.clips["system"] == system, scale.key]
+        axes.scatter(means, row + random.uniform(-0.25, 0.25, len(means)), s=5, color=_GREY, alpha=0.5, linewidth=0)
+    _bars(axes, systems, scale, None, hue)
+    axes.set_yticks(range(len(systems)), [_shown(name) for name in systems["system"]])
+    return svg(figure)
+
+
+def _against(systems: pd.DataFrame, one: Scale, other: Scale) -> str:
+    figure = Figure(figsize=(4.8, 4.8), layout="constrained")
+    axes = figure.add_subplot(
+        xlabel=f"{one.title}, MOS", ylabel=f"{other.title}, MOS", xlim=_ENDS, ylim=_ENDS, aspect="equal"
+    )
+    _bars(axes, systems, one, other, colour(0))
+    for row in systems.to_dict("records"):
+        place = (row[one.key], row[other.key])
+        axes.annotate(_shown(row["system"]), place, (4, 3), textcoords="offset points", fontsize=7)
+    return svg(figure)
+
+
+def _bars(axes: Axes, systems: pd.DataFrame, across: Scale, up: Scale | None, hue: str) -> None:
+    """Draw the systems' means with their intervals; without a scale upwards, in their order."""
+    y = systems[up.key] if up else pd.Series(range(len(systems)))
+    axes.errorbar(
+        systems[across.key],
+        y,
+        xerr=_reach(systems, across),
+        yerr=_reach(systems, up) if up else None,
+        fmt="o",
+        color=hue,
+        markersize=4,
+        linewidth=1.2,
+    )
+
+
+def _reach(systems: pd.DataFrame, scale: Scale) -> Any:
+    """Return how far an interval goes below and above the mean: nowhere, where there is none."""
+    mean, low, high = (systems[f"{scale.key}{part}"] for part in ("", "_low", "_high"))
+    return np.nan_to_num(np.array([mean - low, high - mean], float)).clip(0.0)
+
+
+def _prompt_lengths(prompts: Sequence[str] | pd.Series) -> str:
+    words = np.array([len(prompt.split()) for prompt in prompts])
+    figure = Figure(figsize=(6.4, 2.4), layout="constrained")
+    axes = figure.add_subplot(xlabel="words", ylabel="prompts")
+    step = max(1, math.ceil((words.max() - words.min() + 1) / 30))
+    axes.hist(words, list(np.arange(words.min(), words.max() + step + 1, step) - 0.5), color=_GREY, edgecolor="white")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    return svg(figure)
+
+
+def _shown(name: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in name)
