@@ -1,8 +1,7 @@
 """Run ``python -m annotation``."""
 
-import sys
-
 from annotation.cli import main
+from core.command import run_process
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_process(main)

@@ -58,7 +58,7 @@ from core.musiceval import EXPORTED, key_of, wav_names, write_release
 from core.rated_clips import MANIFEST, RatedClips, write_csv
 from core.scales import Scales, keys
 
-_PACKAGES = ("numpy", "pandas", "scipy", "sqlalchemy", "soundfile", "soxr", "pyloudnorm")
+_PACKAGES = ("numpy", "pandas", "scipy", "sqlalchemy", "soundfile", "soxr")
 _CLIP_COLUMNS = ("duration_s", "loudness_lufs", "gain_db", "gain_lowered", "source_file", "source_sha256")
 # What exports have called practice clips from the first on; whoever reads them knows that word.
 _AS_EXPORTED = {"practice": "training"}

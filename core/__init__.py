@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from core.rated_clips import RatedClips as RatedClips
     from core.scales import Scale as Scale
     from core.scorer import Item as Item
-    from core.scorer import Score as Score
     from core.scorer import Scorer as Scorer
-    from core.scorer import Unscored as Unscored
+    from core.scores import Score as Score
+    from core.scores import Unscored as Unscored
     from core.training.recipe import TrainingPlan as TrainingPlan
     from core.training.run import train as train
 
@@ -33,10 +33,10 @@ PUBLIC = {
     "RatedClips": "core.rated_clips",
     "Reading": "core.opinions",
     "Scale": "core.scales",
-    "Score": "core.scorer",
+    "Score": "core.scores",
     "Scorer": "core.scorer",
     "TrainingPlan": "core.training.recipe",
-    "Unscored": "core.scorer",
+    "Unscored": "core.scores",
     "load_checkpoint": "core.checkpoint",
     "read_clip": "core.audio",
     "read_source": "core.musiceval",

@@ -25,18 +25,17 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pyloudnorm
 import soxr
 from numpy.typing import ArrayLike, NDArray
-from scipy import signal
 
+from core import filters
 from core.decoding import LENGTH_TOLERANCE_S, check_layout, decode, level_of, too_long
 from core.errors import AudioError, SilenceError, shown_beyond, shown_name
 
 MODEL_SAMPLE_RATE_HZ = 48_000
 WINDOW_SAMPLES = 480_000
 WINDOW_S = WINDOW_SAMPLES / MODEL_SAMPLE_RATE_HZ
-SILENCE_PEAK = 0.001  # -60 dBFS: below it a clip counts as silent and is not made louder
+SILENCE_PEAK = filters.SILENCE_PEAK
 NEAR_SILENCE = 0.001  # of a clip's peak: 60 dB down, so that a quieter copy is silent in the same places
 FROM_THE_START, FROM_THE_FIRST_SOUND = "from the start", "from the first sound"
 
@@ -57,7 +56,6 @@ _WINDOW_POLICIES: Mapping[str, Mapping[str, Any]] = {
 }
 _MEGABYTE = 1_000_000
 _MOST_PEAK = 2.0**32  # of floats that hold integers of 32 bits; beyond are no samples, and powers overflow
-_LOUDNESS_BLOCK_S = 0.4  # BS.1770 measures blocks of 400 ms
 _LOW_PASS_TAPS = 257  # at 16 kHz: a transition of about 400 Hz around the bandwidth
 _LOWEST_HZ = 20.0  # nothing below is heard, by people or by the towers
 _LEAST_SHARE = 0.01  # of a clip's level: what is left 40 dB down is what a codec or a filter left over
@@ -387,16 +385,6 @@ def _resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
     return resampled
 
 
-def _low_pass(samples: Samples, policy: InputPolicy) -> Samples:
-    """Cut samples at the policy's rate off at its bandwidth; linear phase, 100 dB down 250 Hz above it."""
-    if policy.bandwidth_hz >= policy.sample_rate_hz / 2:
-        return samples
-    kaiser = ("kaiser", 10.0)
-    taps = signal.firwin(_LOW_PASS_TAPS, policy.bandwidth_hz, window=kaiser, fs=policy.sample_rate_hz)
-    filtered: Samples = signal.oaconvolve(samples, taps, mode="same").astype(np.float32)
-    return filtered
-
-
 def _hear(samples: Samples, sample_rate_hz: int, policy: InputPolicy) -> tuple[Heard, Samples]:
     """Return what a judge hears of samples, and what of that can be heard, before the gain."""
     start, end = _sounding(samples) if policy.skips_silence else (0, samples.size)
@@ -427,7 +415,8 @@ def _still(samples: Samples, least: float) -> int:
 
 
 def _narrowed(samples: Samples, sample_rate_hz: int, policy: InputPolicy) -> Samples:
-    return _low_pass(_resample(samples, sample_rate_hz, policy.sample_rate_hz), policy)
+    """Return samples at the policy's rate and bandwidth; linear phase, 100 dB down 250 Hz above it."""
+    return _filtered(samples, sample_rate_hz, policy, _low_pass(policy))
 
 
 def _without_offset(samples: Samples, sample_rate_hz: int, policy: InputPolicy) -> Samples:
@@ -436,10 +425,19 @@ def _without_offset(samples: Samples, sample_rate_hz: int, policy: InputPolicy) 
     The offset goes first: where a resampler begins, it would be a click.
     """
     mean = samples.mean(dtype=np.float64) if samples.size else 0.0
-    narrow = _narrowed((samples - mean).astype(np.float32), sample_rate_hz, policy)
-    high_pass = signal.butter(2, _LOWEST_HZ, "highpass", fs=policy.sample_rate_hz, output="sos")
-    filtered: Samples = signal.sosfilt(high_pass, narrow.astype(np.float64)).astype(np.float32)
-    return filtered
+    both = np.convolve(_low_pass(policy), filters.high_pass(policy.sample_rate_hz, _LOWEST_HZ))
+    return _filtered((samples - mean).astype(np.float32), sample_rate_hz, policy, both)
+
+
+def _low_pass(policy: InputPolicy) -> NDArray[np.float64]:
+    if policy.bandwidth_hz >= policy.sample_rate_hz / 2:
+        return np.ones(1)
+    return filters.low_pass(policy.sample_rate_hz, policy.bandwidth_hz, _LOW_PASS_TAPS)
+
+
+def _filtered(samples: Samples, sample_rate_hz: int, policy: InputPolicy, taps: NDArray[np.float64]) -> Samples:
+    resampled = _resample(samples, sample_rate_hz, policy.sample_rate_hz)
+    return filters.convolve(resampled, taps, _low_pass(policy).size // 2).astype(np.float32)
 
 
 def _why_silent(clip: Clip, audible: Samples, policy: InputPolicy) -> str:
@@ -471,24 +469,11 @@ def _is_infrasound(audible: Samples, sample_rate_hz: int) -> bool:
     """Whether next to nothing of it lies above the least frequency; the high pass alone is not that steep."""
     if not audible.any():
         return False
-    frequency_hz, power = signal.welch(audible, sample_rate_hz, nperseg=min(sample_rate_hz, audible.size))
+    frequency_hz, power = filters.spectrum(audible, sample_rate_hz, min(sample_rate_hz, audible.size))
     return bool(power[frequency_hz >= _LOWEST_HZ].sum() < _LEAST_SHARE**2 * power.sum())
 
 
 def _gain(samples: Samples, policy: InputPolicy) -> np.float32:
-    """Return the factor that brings samples at the policy's rate to its loudness; 1 for silence.
-
-    The meter's absolute gate would hear less of a quiet copy, so samples are measured at a peak of 1: then a
-    copy at any level gets the same loudness in the end. A clip shorter than one block of the meter is
-    measured repeated.
-    """
-    peak = float(np.abs(samples).max(initial=0.0))
-    if peak < SILENCE_PEAK:
-        return np.float32(1.0)
-    block_samples = math.ceil(_LOUDNESS_BLOCK_S * policy.sample_rate_hz)
-    measured = np.resize(samples, max(samples.size, block_samples)).astype(np.float64) / peak
-    meter = pyloudnorm.Meter(policy.sample_rate_hz, block_size=_LOUDNESS_BLOCK_S)
-    loudness_lufs = meter.integrated_loudness(measured)
-    if not math.isfinite(loudness_lufs):
-        return np.float32(1.0)
-    return np.float32(10.0 ** ((policy.loudness_lufs - loudness_lufs) / 20.0) / peak)
+    """Return the factor that brings samples at the policy's rate to its loudness; 1 for silence."""
+    loudness = filters.loudness_lufs(samples, policy.sample_rate_hz)
+    return np.float32(1.0 if loudness is None else 10.0 ** ((policy.loudness_lufs - loudness) / 20.0))

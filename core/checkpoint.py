@@ -29,7 +29,6 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from huggingface_hub import save_torch_state_dict
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -155,14 +154,17 @@ def save_checkpoint(
     CheckpointError
         If `metrics` lacks what scoring needs.
     """
+    from huggingface_hub import save_torch_state_dict  # nobody who scores needs it
+
     _parse_error_estimate(metrics, heads.scales)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_FILE).unlink(missing_ok=True)
-    weights = dict(_named_weights(tower, heads, dtype))
-    save_torch_state_dict(weights, folder, max_shard_size=max_shard_size)
+    save_torch_state_dict(dict(_named_weights(tower, heads, dtype)), folder, max_shard_size=max_shard_size)
     for path in tower.tokenizer_files():
         if path.parent.resolve() != folder.resolve():
             shutil.copyfile(path, folder / path.name)
+    write_atomically(folder / METRICS_FILE, json_text(metrics))
+    write_atomically(folder / CARD_FILE, model_card)
     config = {
         "format": FORMAT,
         "id": checkpoint_id,
@@ -175,10 +177,8 @@ def save_checkpoint(
         "stored_as": str(dtype).removeprefix("torch."),
         "provenance": dict(provenance),
         "weights_sha256": {path.name: sha256_of(path) for path in sorted(folder.glob(_WEIGHT_FILES))},
+        "metrics_sha256": sha256_of(folder / METRICS_FILE),
     }
-    write_atomically(folder / METRICS_FILE, json_text(metrics))
-    config["metrics_sha256"] = sha256_of(folder / METRICS_FILE)
-    write_atomically(folder / CARD_FILE, model_card)
     write_atomically(folder / CONFIG_FILE, json_text(config))
 
 

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from core.batch.run import Counts, Judging
     from core.cli_options import Sources
     from core.opinions import Reading
-    from core.scorer import Score
+    from core.scores import Score
     from core.training.folder import RunFolder
     from core.training.recipe import RunProgress
 
@@ -330,7 +330,7 @@ def show_wait(seconds: float) -> str:
 
 
 def _report(folder: "RunFolder") -> None:
-    from core.evaluation import table_one_as_text
+    from core.table_one import table_one_as_text
 
     metrics, (measured, controls) = folder.metrics(), folder.measured()
     if measured.agreement:

@@ -90,8 +90,8 @@ def evaluate(data: Path | None, system_truth: Path | None, as_json: bool, **give
 
 def _shown(judged: "_Judged", measured: "Measured", people: "Sequence[PeopleAgreement]", truth: str) -> Iterator[str]:
     """Table I, where systems are known or a control stands in it; then the agreement with people."""
-    from core.evaluation import table_one_as_text
     from core.people import as_text
+    from core.table_one import table_one_as_text
 
     if not people or judged.controls.measured or _has_systems(judged):
         yield table_one_as_text(measured, judged.controls.titled())

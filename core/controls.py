@@ -44,7 +44,7 @@ class Controls:
     missing: Mapping[str, str] = field(default_factory=dict)
 
     def titled(self) -> dict[str, Measured]:
-        """Return those that were measured by their titles, as `core.evaluation.table_one` takes them."""
+        """Return those that were measured by their titles, as `core.table_one.table_one` takes them."""
         return {TITLES[name]: of for name, of in self.measured.items()}
 
     def in_words(self, measured: Measured) -> list[str]:

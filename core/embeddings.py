@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import soundfile
@@ -40,11 +40,13 @@ from core.feed import READERS, Progress, clip_sha256, read_all, stop_if_any
 from core.files import write_atomically
 from core.heads import EmbeddedClips, Heads
 from core.prepared import Prepared, prepare_whole
-from core.rated_clips import RatedClips
 from core.readers import Readers, readers_for
 from core.settings import PRECISIONS
 from core.towers import Tower, tower_sha256
 from core.towers.compiled import CompiledAudio, heard
+
+if TYPE_CHECKING:
+    from core.rated_clips import RatedClips
 
 FORMAT = 2  # raised when the same names would stand for other numbers, as by another front end
 BATCH = 8  # windows, or prompts; more does not help a CPU
@@ -264,7 +266,7 @@ class EmbeddingCache:
         return DataError(f"{why} Give another one.")
 
 
-def embed_clips(clips: RatedClips, cache: EmbeddingCache, progress: Progress | None = None) -> EmbeddedClips:
+def embed_clips(clips: "RatedClips", cache: EmbeddingCache, progress: Progress | None = None) -> EmbeddedClips:
     """Embed rated clips and their prompts, in the order of the table; DataError as `EmbeddingCache.audio`."""
     audio = cache.audio([Path(path) for path in clips.table["audio_path"]], progress)
     embedded = cache.together(audio, list(clips.table["prompt"]))
@@ -289,7 +291,7 @@ def _windows(clips: Iterable[tuple[str, Samples]], policy: InputPolicy, progress
 @functools.cache
 def _audio_versions() -> Mapping[str, str]:
     """What else the numbers depend on."""
-    packages = {package: version(package) for package in ("soxr", "pyloudnorm", "scipy", "torch")}
+    packages = {package: version(package) for package in ("soxr", "numpy", "torch")}
     return {**packages, "libsndfile": soundfile.__libsndfile_version__}
 
 

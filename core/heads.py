@@ -350,7 +350,7 @@ class _Score(nn.Module):
 
 def bin_centres() -> Tensor:
     """Return the middles of the bins, (20,), from the least score to the highest."""
-    return torch.linspace(MIN_SCORE, MAX_SCORE, BINS)
+    return torch.linspace(MIN_SCORE, MAX_SCORE, BINS, device="cpu")  # on "meta" it would import sympy
 
 
 class _OfTheClip(_Score):

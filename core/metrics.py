@@ -18,7 +18,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from core.errors import MetricError
 
@@ -46,11 +45,15 @@ def lcc(truth: Values, predicted: Values) -> float:
 
 def srcc(truth: Values, predicted: Values) -> float:
     """Return Spearman's rank correlation, -1 to 1; ties share their mean rank."""
+    from scipy import stats  # late: it takes half a second, and the pages begin without it
+
     return lcc(stats.rankdata(truth), stats.rankdata(predicted))
 
 
 def ktau(truth: Values, predicted: Values) -> float:
     """Return Kendall's tau-b, -1 to 1; NaN where a side is constant."""
+    from scipy import stats  # late: it takes half a second, and the pages begin without it
+
     return float(stats.kendalltau(truth, predicted, variant="b").statistic)
 
 

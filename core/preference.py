@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from core.errors import CheckpointError, shown_name
 from core.files import json_text, sha256_of, write_atomically
 from core.heads import EmbeddedClips, pool
-from core.scorer import PreferenceRank
+from core.scores import PreferenceRank
 from core.towers import StartingTower
 from core.towers.clap import SPECS
 from core.towers.official import Official, PinnedFile, alone, download, hub_errors, prepared_folder, verify

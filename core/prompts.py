@@ -5,11 +5,14 @@ A judge gives none there (`core.scorer`), learns none and is measured on none (`
 
 import dataclasses
 import unicodedata
+from typing import TYPE_CHECKING
 
 from core.errors import shown_name
-from core.rated_clips import RatedClips
 from core.towers import PromptReading, Tower
 from core.warnings import ScoreWarning
+
+if TYPE_CHECKING:
+    from core.rated_clips import RatedClips
 
 # Warnings without an alignment.
 UNREADABLE = ("prompt_empty", "prompt_not_english", "prompt_unknown", "prompt_without_music")
@@ -36,7 +39,7 @@ def is_readable(prompt: str, tower: Tower) -> bool:
     return not any(warning.code in UNREADABLE for warning in prompt_warnings(prompt, tower))
 
 
-def as_read_by(clips: RatedClips, tower: Tower) -> RatedClips:
+def as_read_by(clips: "RatedClips", tower: Tower) -> "RatedClips":
     """Return rated clips that know whose prompts a tower cannot read (`RatedClips.unread`)."""
     if not any(scale.needs_prompt for scale in clips.scales):
         return clips

@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, stack
@@ -26,10 +26,13 @@ from core.batch.manifest import AUDIO_SUFFIXES
 from core.checkpoint import Checkpoint
 from core.errors import CheckpointError, shown_name
 from core.heads import Heads
-from core.preference import Preference, keep_references, load_preference
 from core.scales import MAX_SCORE, MIN_SCORE, MUSICAL_IMPRESSION, MUSICEVAL, TEXTUAL_ALIGNMENT, Scales
-from core.scorer import Item, Scorer, Unscored
+from core.scorer import Item, Scorer
+from core.scores import Unscored
 from core.towers import StartingTower, Tower, load_tower
+
+if TYPE_CHECKING:
+    from core.preference import Preference
 
 OPPOSITES = (  # better, worse
     ("high quality music", "low quality music"),
@@ -68,6 +71,7 @@ def load_scorer(model: Path | None, zero_shot: str | None, *options: Any, **name
     """
     if not zero_shot:
         return Scorer.load(model, *options, **named)
+    from core.preference import load_preference
     from core.towers.official import OFFICIAL
 
     start = load_tower(zero_shot)
@@ -75,7 +79,7 @@ def load_scorer(model: Path | None, zero_shot: str | None, *options: Any, **name
     return Scorer(zero_shot_checkpoint(start, named["preference"]), *options, **named)
 
 
-def zero_shot_checkpoint(start: StartingTower, preference: Preference | None = None) -> Checkpoint:
+def zero_shot_checkpoint(start: StartingTower, preference: "Preference | None" = None) -> Checkpoint:
     """Put a tower and heads that learned nothing together; it has no error estimate, so no intervals."""
     scales = (TEXTUAL_ALIGNMENT,) if preference else MUSICEVAL
     what = json.dumps([start.sha256, preference.sha256 if preference else OPPOSITES, HIGHEST_COSINE])
@@ -98,6 +102,7 @@ def measure_references(folder: Path, limits: AudioLimits, device: torch.device, 
 
     `report` is told of each clip that cannot be heard. CheckpointError where too few can be.
     """
+    from core.preference import keep_references, load_preference
     from core.towers.official import OFFICIAL
 
     start = load_tower(OFFICIAL.tower)

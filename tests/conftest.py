@@ -2,9 +2,9 @@
 
 import dataclasses
 import functools
-import importlib
 import os
 import ssl
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from core.checkpoint import load_checkpoint, save_checkpoint
 from core.heads import Heads
 from core.scorer import Scorer
 from core.towers.clap import ClapTower
+from core.towers.laion import clap_module
 from tests.clips import write_clip
 from tests.towers import random_tower
 
@@ -46,7 +47,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _one_fourier_matrix() -> Iterator[None]:
     """Every CLAP that is built computes the same matrix, for a third of a second; in tests the first one does."""
-    kind = importlib.import_module("torchlibrosa.stft").DFTBase
+    kind = sys.modules[clap_module("htsat").Spectrogram.__module__].DFTBase
     compute = functools.cache(kind().dft_matrix)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kind, "dft_matrix", lambda _, n: compute(n))

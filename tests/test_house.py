@@ -44,6 +44,7 @@ MAY_IMPORT = {
         "core.command",
         "core.errors",
         "core.files",
+        "core.filters",
         "core.musiceval",
         "core.plots",
         "core.rated_clips",

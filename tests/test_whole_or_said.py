@@ -21,7 +21,8 @@ from annotation.protocol import Protocol
 from annotation.studies import create
 from core.cli import main
 from core.errors import MusicEvalError
-from core.scorer import Item, Scorer, Unscored
+from core.scorer import Item, Scorer
+from core.scores import Unscored
 from core.training.manager import ModelRegistry
 from tests.annotation.rooms import NOW
 from tests.cases import (

@@ -18,7 +18,8 @@ from tqdm import tqdm
 from core.audio import Samples, read_clip
 from core.command import as_json, path_option
 from core.scales import keys
-from core.scorer import Item, Score, Scorer
+from core.scorer import Item, Scorer
+from core.scores import Score
 
 SHIFTS_MS = (5, 12, 25, 40, 77, 250, 500)
 

@@ -299,21 +299,7 @@ def build_clip_list_tab(app: gr.Blocks, judge: Judge) -> None:
         return [state("waiting"), wait, hidden, "", hidden, hidden, *[gr.skip()] * len(FORMATS)]
 
     def run_batch(clip_list: str | None, files: list[str] | None, request: gr.Request) -> Iterator[list[Any]]:
-        ready = gr.update(interactive=True)
-        hidden, visible = gr.update(visible=False), gr.update(visible=True)
-        nothing = [gr.skip()] * (3 + len(FORMATS))
-        try:
-            with plain_errors():
-                for run in runs.run(str(request.session_hash), address_of(request), clip_list, files):
-                    if not run.ended:
-                        yield [state("scoring", run), gr.skip(), visible, *nothing]
-                        continue
-                    table = gr.update(value=rows_table(run), visible=True)
-                    with tables(run) as paths:
-                        results = [board(run), table, visible, *map(str, paths.values())]
-                        yield [state("ended", run), ready, hidden, *results]
-        except gr.Error as error:
-            yield [state("failed", message=error.message), ready, hidden, *nothing]
+        yield from _course(runs.run(str(request.session_hash), address_of(request), clip_list, files))
 
     def stop_batch(request: gr.Request) -> Any:
         runs.stop(str(request.session_hash))
@@ -322,12 +308,30 @@ def build_clip_list_tab(app: gr.Blocks, judge: Judge) -> None:
     def leave(request: gr.Request) -> None:
         runs.stop(str(request.session_hash))
 
-    start.click(begin, None, outputs, js=_TO_THE_STATE, **_ANY_NUMBER).then(
-        run_batch, given, outputs, **QUIETLY, **_SOME_AT_A_TIME
-    )
+    begun = start.click(begin, None, outputs, js=_TO_THE_STATE, **_ANY_NUMBER)
+    begun.then(run_batch, given, outputs, **QUIETLY, **_SOME_AT_A_TIME)
     stop.click(stop_batch, None, stop, **_ANY_NUMBER)
     app.unload(leave)
     _add_endpoint(runs, given)
+
+
+def _course(course: Iterator[ListRun]) -> Iterator[list[Any]]:
+    """What the page shows while a list is scored, at its end, and where it cannot be."""
+    ready = gr.update(interactive=True)
+    hidden, visible = gr.update(visible=False), gr.update(visible=True)
+    nothing = [gr.skip()] * (3 + len(FORMATS))
+    try:
+        with plain_errors():
+            for run in course:
+                if not run.ended:
+                    yield [state("scoring", run), gr.skip(), visible, *nothing]
+                    continue
+                table = gr.update(value=rows_table(run), visible=True)
+                with tables(run) as paths:
+                    results = [board(run), table, visible, *map(str, paths.values())]
+                    yield [state("ended", run), ready, hidden, *results]
+    except gr.Error as error:
+        yield [state("failed", message=error.message), ready, hidden, *nothing]
 
 
 def _inputs() -> list[gr.File]:

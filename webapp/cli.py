@@ -3,10 +3,11 @@
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import annotation.cli
 import core.cli
-from core.command import Group, run_command
+from core.command import Group, run_command, run_process
 from core.settings import Settings
 
 app = Group(
@@ -26,3 +27,8 @@ def serve_app() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command of ``musiceval`` and return its exit code."""
     return run_command("musiceval", app, argv)
+
+
+def run() -> NoReturn:
+    """Be the command ``musiceval``."""
+    run_process(main)

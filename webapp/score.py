@@ -27,7 +27,8 @@ from markupsafe import Markup
 from core.audio import Samples
 from core.errors import AudioError, shown_beyond, shown_name
 from core.scales import Scales
-from core.scorer import Score, Scorer, WindowScore
+from core.scorer import Scorer
+from core.scores import Score, WindowScore
 from core.warnings import show_time
 from webapp.batch import QUIET_WARNINGS, build_clip_list_tab, python_usage
 from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, plain_errors, refusal
@@ -222,22 +223,12 @@ def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) ->
             button = gr.Button("Score", variant="primary", size="lg", elem_id="score")
             _example_cards(examples, clip, prompt)
         with gr.Column(elem_classes="me-right"):
-            shown = gr.HTML(
-                empty(judge.scorer.checkpoint.scales),
-                elem_id="result",
-                js_on_load=(_HERE / "static" / "score_tab.js").read_text(encoding="utf-8"),
-                apply_default_css=False,
-                max_bytes=judge.limits.max_bytes,
-            )
+            shown = _result(judge)
             python_usage(_SNIPPET)
     shown_judge = gr.State("")  # its SHA-256; another may judge by now
 
     def follow(known: str, chosen: str) -> list[Any]:
         return follow_judge(judge, menu, known, chosen)
-
-    gr.Timer(_FOLLOW_S).tick(follow, [shown_judge, model], [model, note, shown_judge], **BY_ITSELF)
-    output = gr.JSON(label="Score", visible=False)
-    endpoint = gr.Button(visible=False)  # clients call it, nobody clicks it
 
     def show(
         clip: str | None,
@@ -252,13 +243,25 @@ def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) ->
             said = failed(error.message)
         return [said, banner(judge.scorer.checkpoint)]
 
-    def score(
-        clip: str | None,
-        prompt: str | None,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> dict[str, Any]:
-        """Score a clip against its prompt: musical impression and textual alignment, each from 1 to 5."""
-        return _score(lambda: judge.scorer, clip, prompt, progress).to_json()
+    gr.Timer(_FOLLOW_S).tick(follow, [shown_judge, model], [model, note, shown_judge], **BY_ITSELF)
+    asked = gr.on(
+        [button.click, prompt.submit],
+        show,
+        [*inputs],
+        [shown, note],
+        js=_SHOW_RESULT,
+        show_progress_on=shown,
+        **PRIVATE,
+        **_ONE_AT_A_TIME,
+    )
+    asked.then(None, [*inputs], js=_MARK_STALE, **PRIVATE)
+    gr.on([clip.change, prompt.change, model.change], None, [*inputs], js=_MARK_STALE, **PRIVATE)
+    clip.play(None, js=_STOP_RESULT, **PRIVATE)
+    _add_endpoint(judge, clip, prompt)
+
+
+def _result(judge: Judge) -> gr.HTML:
+    """Lay out what shows a score, or why an upload is refused before it is sent."""
 
     def refuse(file: gr.EventData) -> str:
         name, size = getattr(file, "name", ""), getattr(file, "bytes", None)
@@ -269,20 +272,30 @@ def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) ->
         sentence = f"has {given} MB; the limit is {allowed:g} MB. Cut it or save it as FLAC."
         return failed(f"{shown_name(str(name))} {sentence}")
 
-    gr.on(
-        [button.click, prompt.submit],
-        show,
-        [*inputs],
-        [shown, note],
-        js=_SHOW_RESULT,
-        show_progress_on=shown,
-        **PRIVATE,
-        **_ONE_AT_A_TIME,
-    ).then(None, [*inputs], js=_MARK_STALE, **PRIVATE)
-    gr.on([clip.change, prompt.change, model.change], None, [*inputs], js=_MARK_STALE, **PRIVATE)
+    shown = gr.HTML(
+        empty(judge.scorer.checkpoint.scales),
+        elem_id="result",
+        js_on_load=(_HERE / "static" / "score_tab.js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        max_bytes=judge.limits.max_bytes,
+    )
     shown.too_large(refuse, None, shown, **QUIETLY)
-    clip.play(None, js=_STOP_RESULT, **PRIVATE)
-    endpoint.click(score, [clip, prompt], output, api_name="score", **_ONE_AT_A_TIME)
+    return shown
+
+
+def _add_endpoint(judge: Judge, clip: gr.Audio, prompt: gr.Textbox) -> None:
+    """Offer ``/score``; its button and its output are never shown, for nobody clicks it."""
+
+    def score(
+        clip: str | None,
+        prompt: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> dict[str, Any]:
+        """Score a clip against its prompt: musical impression and textual alignment, each from 1 to 5."""
+        return _score(lambda: judge.scorer, clip, prompt, progress).to_json()
+
+    output = gr.JSON(label="Score", visible=False)
+    gr.Button(visible=False).click(score, [clip, prompt], output, api_name="score", **_ONE_AT_A_TIME)
 
 
 def follow_judge(judge: Judge, menu: ModelMenu, known: str, chosen: str) -> list[Any]:

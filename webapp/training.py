@@ -19,10 +19,11 @@ from annotation.export import write_training_data
 from annotation.studies import study_names
 from core.checkpoint import LOG_FILE, PREDICTIONS_FILE
 from core.errors import CheckpointError, TrainingError, shown_name
-from core.evaluation import LEVELS, predicted, table_one
+from core.evaluation import LEVELS, predicted
 from core.metrics import METRICS
 from core.scales import MAX_SCORE, MIN_SCORE
 from core.splits import Split
+from core.table_one import table_one
 from core.training.check import check_plan
 from core.training.manager import (
     BROKEN_OFF,

@@ -1,7 +1,7 @@
 """One form for every clip of a study, so that nothing but the music tells clips apart.
 
 Mono, at the study's rate, an excerpt where the protocol asks for one, without a constant offset, faded at both
-ends, at one integrated loudness (ITU-R BS.1770-4, by pyloudnorm). A clip whose true peak would pass the limit
+ends, at one integrated loudness (ITU-R BS.1770-4). A clip whose true peak would pass the limit
 gets less gain instead of a limiter: it is quieter than the others, and not altered. The true peak is the
 largest magnitude at four times the rate (BS.1770-4, annex 2). Files are WAV, 16 bits, with the plain header of
 44 bytes: a compressed file's size would tell a clip from its neighbours.
@@ -20,11 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyloudnorm
 import soundfile
 import soxr
 from numpy.typing import NDArray
-from scipy import signal
 from sqlalchemy import select
 
 from annotation.database import Database
@@ -32,12 +30,12 @@ from annotation.protocol import Protocol
 from annotation.schema import Clip as ClipRow
 from annotation.schema import Study
 from annotation.studies import clip_path
-from core.audio import NEAR_SILENCE, SILENCE_PEAK, AudioLimits, Clip, ClipSource, read_clip
+from core.audio import NEAR_SILENCE, AudioLimits, Clip, ClipSource, read_clip
 from core.errors import AudioError, shown_beyond
+from core.filters import BLOCK_S, SILENCE_PEAK, loudness_lufs, spectrum
 from core.warnings import is_clipped
 
 MIN_DURATION_S = 0.5
-_BLOCK_S = 0.4  # BS.1770 measures blocks of 400 ms
 _OVERSAMPLING = 4
 _BAND_FLOOR_DB = 70.0  # a band this far below the strongest is empty, as above the cut of a codec
 _SPECTRUM_SAMPLES = 1024
@@ -142,24 +140,9 @@ def normalise(clip: Clip, protocol: Protocol, longest_s: float = math.inf) -> No
     )
 
 
-def loudness_lufs(samples: Samples, sample_rate_hz: int) -> float | None:
-    """Return the integrated loudness; None for silence (a peak under -60 dBFS).
-
-    A clip shorter than one block of the meter is measured repeated. Measured at a peak of 1, so that the
-    meter's absolute gate does not depend on the level.
-    """
-    peak = float(np.abs(samples).max(initial=0.0))
-    if peak < SILENCE_PEAK:
-        return None
-    block_samples = math.ceil(_BLOCK_S * sample_rate_hz)
-    scaled = np.resize(samples, max(samples.size, block_samples)).astype(np.float64) / peak
-    loudness = pyloudnorm.Meter(sample_rate_hz, block_size=_BLOCK_S).integrated_loudness(scaled)
-    return float(loudness) + 20.0 * math.log10(peak) if math.isfinite(loudness) else None
-
-
 def _silent_share(samples: Samples, sample_rate_hz: int) -> float:
     """Return the share of blocks of the meter in which nothing comes within 60 dB of the peak."""
-    blocks = range(0, samples.size, math.ceil(_BLOCK_S * sample_rate_hz))
+    blocks = range(0, samples.size, math.ceil(BLOCK_S * sample_rate_hz))
     peaks = np.maximum.reduceat(np.abs(samples), blocks)
     return float(np.mean(peaks < NEAR_SILENCE * peaks.max()))
 
@@ -173,9 +156,7 @@ def true_peak_dbtp(samples: Samples) -> float:
 
 def bandwidth_hz(samples: Samples, sample_rate_hz: int) -> float:
     """Return the highest frequency that a clip fills: where its mean spectrum is last above the floor."""
-    frequency_hz, power = signal.welch(
-        samples.astype(np.float64), sample_rate_hz, nperseg=min(_SPECTRUM_SAMPLES, samples.size)
-    )
+    frequency_hz, power = spectrum(samples, sample_rate_hz, min(_SPECTRUM_SAMPLES, samples.size))
     filled = power > power.max() * 10.0 ** (-_BAND_FLOOR_DB / 10.0)
     return float(frequency_hz[filled].max(initial=0.0))
 

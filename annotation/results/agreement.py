@@ -11,7 +11,6 @@ from typing import Literal
 import krippendorff
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Numbers = NDArray[np.float64]
 Codes = NDArray[np.intp]
@@ -94,6 +93,8 @@ def trend(clip: Codes, rater: Codes, score: Numbers, step: Numbers) -> Trend | N
     Least squares with an effect for every clip and every rater: what is left when both were taken from the
     scores and from the steps.
     """
+    from scipy import stats  # late: it takes half a second, and the pages begin without it
+
     free = len(score) - (clip.max() + 1) - (rater.max() + 1)
     residual_score, residual_step = _without_effects(score, clip, rater), _without_effects(step, clip, rater)
     spread = residual_step @ residual_step

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from annotation.results.agreement import Codes, Numbers
 
@@ -65,20 +64,28 @@ def fit(clip: Codes, rater: Codes, score: Numbers, corrected: bool = True) -> Ra
         bias = np.bincount(rater, score - quality[clip]) / of_rater
         if np.linalg.norm(before - quality) < _CONVERGED:
             break
-    shift, inconsistency = bias.mean(), np.sqrt(variance)
-    reach = stats.norm.ppf(0.975) * _bias_errors(clip, rater, weight)
-    degrees = _degrees(clip, rater, share)
+    shift = bias.mean()
+    raters = _raters(bias - shift, _bias_errors(clip, rater, weight), np.sqrt(variance), _degrees(clip, rater, share))
+    return RaterModel(quality + shift, raters)
+
+
+def _raters(bias: Numbers, errors: Numbers, inconsistency: Numbers, degrees: Numbers) -> pd.DataFrame:
+    """Lay out what is known of each rater, with intervals."""
+    from scipy import stats  # late: it takes half a second, and the pages begin without it
+
+    reach = stats.norm.ppf(0.975) * errors
     known = np.maximum(degrees, 1.0)  # where there are fewer, nobody looks
-    raters = {
-        "bias": bias - shift,
-        "bias_low": bias - shift - reach,
-        "bias_high": bias - shift + reach,
-        "inconsistency": inconsistency,
-        "inconsistency_low": inconsistency * np.sqrt(known / stats.chi2.ppf(0.975, known)),
-        "inconsistency_high": inconsistency * np.sqrt(known / stats.chi2.ppf(0.025, known)),
-        "degrees": degrees,
-    }
-    return RaterModel(quality + shift, pd.DataFrame(raters))
+    return pd.DataFrame(
+        {
+            "bias": bias,
+            "bias_low": bias - reach,
+            "bias_high": bias + reach,
+            "inconsistency": inconsistency,
+            "inconsistency_low": inconsistency * np.sqrt(known / stats.chi2.ppf(0.975, known)),
+            "inconsistency_high": inconsistency * np.sqrt(known / stats.chi2.ppf(0.025, known)),
+            "degrees": degrees,
+        }
+    )
 
 
 def _degrees(clip: Codes, rater: Codes, share: Numbers) -> Numbers:

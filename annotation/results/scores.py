@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from annotation.results import Table
 from annotation.results.agreement import ROUNDING
@@ -46,6 +45,8 @@ def mos_table(ratings: pd.DataFrame, scales: Iterable[str]) -> pd.DataFrame:
     under the key, ``<key>_sd`` (of the clip's own ratings, n - 1 degrees), ``<key>_low`` and ``<key>_high``;
     then ``no_interval``, which is empty where there is one.
     """
+    from scipy import stats  # late: it takes half a second, and the pages begin without it
+
     valid = ratings[ratings["status"] == "valid"]
     groups = valid.groupby("clip")
     table = groups[["prompt", "system"]].first()
@@ -99,6 +100,8 @@ def system_table(
     without an interval has no rank, nor has one alone; ``no_interval`` says why there is no interval. `clips` is the
     table of `mos_table`.
     """
+    from scipy import stats  # late: it takes half a second, and the pages begin without it
+
     valid, scales = ratings[ratings["status"] == "valid"], list(scales)
     clips = mos_table(valid, scales) if clips is None else clips
     groups = clips.groupby("system")
@@ -164,6 +167,8 @@ def _add_ranks(table: pd.DataFrame, key: str, enough: pd.Series, draws: Numbers,
 
 def _surely_differ(above: Numbers, draws: Numbers, degrees: Numbers) -> NDArray[np.bool_]:
     """Tell of each pair of systems whether their difference is more than chance, by Holm's correction."""
+    from scipy import stats  # late: it takes half a second, and the pages begin without it
+
     one, other = np.triu_indices(len(above), 1)
     differ = np.zeros(above.shape, bool)
     if draws.shape[1] < _REPLICATES / 2 or len(one) == 0:

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
 
 from core.batch.manifest import OK, Cells
 from core.scales import Scales, keys
@@ -71,6 +70,8 @@ def _system(system: str, scores: pd.DataFrame, n_rows: int, seed: int) -> dict[s
 
 
 def _interval(scores: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    from scipy.stats import bootstrap  # late: it takes half a second, and the pages begin without it
+
     if len(scores) < LEAST_CLIPS:
         return math.nan, math.nan
     found = bootstrap(

@@ -50,7 +50,8 @@ from core.errors import AudioError, BatchError, DataError, shown_name
 from core.feed import READERS, clip_sha256, in_order
 from core.files import Problems, find_file
 from core.readers import Readers, cores, readers_for
-from core.scorer import Item, Score, Scorer, Unscored
+from core.scorer import Item, Scorer
+from core.scores import Score, Unscored
 from core.zero_shot import load_scorer
 
 if TYPE_CHECKING:

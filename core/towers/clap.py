@@ -3,9 +3,9 @@
 The networks are laion-clap's own, ``clap_module`` (audio encoder HTS-AT, Chen et al. 2022, arXiv
 2202.00874), at two shapes: ``music-audioset``, that of the official checkpoint that the MusicEval paper
 fine-tunes, and ``small``, the same classes at a size that a laptop trains in minutes. Nothing is
-downloaded: ``import laion_clap`` fetches three tokenizers, so its inner package is imported from its
-folder; its constructor fetches RoBERTa's weights, which every CLAP checkpoint then overwrites, so the text
-encoder is built from its configuration.
+downloaded: ``import laion_clap`` fetches three tokenizers, so its inner modules are executed alone
+(`core.towers.laion`); its constructor fetches RoBERTa's weights, which every CLAP checkpoint then overwrites, so
+the text encoder is built from its configuration.
 
 Conventions: embeddings have unit length; a window has exactly 480,000 samples, neither more (HTSAT asserts)
 nor less (HTSAT silently stretches); of a prompt 77 tokens are read, the begin and end marks among them, and
@@ -14,18 +14,14 @@ generator.
 """
 
 import contextlib
-import functools
-import importlib
-import importlib.util
 import json
 import re
-import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -35,6 +31,7 @@ from torch.nn import functional
 
 from core.errors import CheckpointError, shown_name
 from core.towers import PromptReading, Weights, Windows, waveforms
+from core.towers.laion import clap_module
 
 FFT_SAMPLES = 1_024
 HOP_SAMPLES = 480
@@ -243,20 +240,6 @@ class ClapTower(nn.Module):
         return functional.normalize(self.clap.audio_projection(latent).float(), dim=-1)
 
 
-@functools.cache
-def clap_module(name: str) -> ModuleType:
-    """Import ``clap_module.<name>`` from laion-clap's folder, not through laion_clap, which downloads."""
-    found = importlib.util.find_spec("laion_clap")
-    if found is None or not found.submodule_search_locations:
-        raise CheckpointError("laion-clap is not installed: install requirements.txt.")
-    folder = next(iter(found.submodule_search_locations))
-    sys.path.append(folder)
-    try:
-        return importlib.import_module(f"clap_module.{name}")
-    finally:
-        sys.path.remove(folder)
-
-
 def build_clap(spec: TowerSpec) -> nn.Module:
     """Build laion-clap's ``CLAP`` with random weights from torch's global generator; fetches nothing."""
     model = clap_module("model")
@@ -300,7 +283,7 @@ def _our_sizes(model: ModuleType, spec: TowerSpec) -> Iterator[None]:
 
     with (
         mock.patch.object(model, "create_htsat_model", create_htsat),
-        mock.patch.object(model.RobertaModel, "from_pretrained", create_roberta),
+        mock.patch.object(model, "RobertaModel", SimpleNamespace(from_pretrained=create_roberta)),
     ):
         yield
 

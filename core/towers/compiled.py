@@ -9,6 +9,8 @@ a window's embedding does not depend on what is beside it; on a busy machine Ope
 way from call to call, by 1e-4 of its unit length. A processor without bfloat16 computes in float32.
 """
 
+import contextlib
+import ctypes
 import sys
 import warnings
 from typing import Any
@@ -34,10 +36,10 @@ class CompiledAudio:
     def __init__(self, tower: Tower, batch: int, with_frames: bool = False, precision: str = "bfloat16") -> None:
         noise = np.random.default_rng(0).normal(0.0, 0.1, (1, WINDOW_SAMPLES)).astype(np.float32)
         features = tower.features(noise)
+        network = _AudioNetwork(tower, with_frames).eval()
         example = features.expand(batch, *features.shape[1:]).contiguous()
-        self._batch, self._network = batch, _compile(tower, example, with_frames, precision)
-        with torch.no_grad():
-            cosine = float(functional.cosine_similarity(self(features), heard(tower, features, with_frames)))
+        self._batch, self._network = batch, _compile(network, example, precision)
+        cosine = float(functional.cosine_similarity(self(features), network.computed[:1]))
         if not cosine >= _LEAST_COSINE:  # also where it is not a number
             raise CheckpointError(
                 f"OpenVINO computes other embeddings than this tower (cosine {cosine:.4f}): use float32, "
@@ -63,31 +65,46 @@ def heard(tower: Tower, features: Tensor, with_frames: bool) -> Tensor:
 
 
 class _AudioNetwork(nn.Module):
-    """`heard` in the place where tracing looks for it."""
+    """`heard` in the place where tracing looks for it; keeps what it computed."""
+
+    computed: Tensor
 
     def __init__(self, tower: Tower, with_frames: bool) -> None:
         super().__init__()
         self.tower, self.with_frames = tower, with_frames
 
     def forward(self, features: Tensor) -> Tensor:
-        return heard(self.tower, features, self.with_frames)
+        self.computed = heard(self.tower, features, self.with_frames)
+        return self.computed
 
 
-def _compile(tower: Tower, example: Tensor, with_frames: bool, precision: str) -> Any:
+def _compile(network: nn.Module, example: Tensor, precision: str) -> Any:
     # OpenVINO's telemetry reports each import to its makers; None counts as not installed.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # that laion-clap's shapes become constants is what is wanted
-        network = _AudioNetwork(tower, with_frames).eval()
-        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
-        shape = openvino.PartialShape(list(example.shape))
-        model = openvino.convert_model(traced, example_input=example, input=[shape])
-    core = openvino.Core()
+    model, core = _traced(network, example), openvino.Core()
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it, and keeps 60 MB of what tracing freed
+        ctypes.CDLL(None).malloc_trim(0)
     has_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     hints = {
         "INFERENCE_PRECISION_HINT": "bf16" if has_bfloat16 and precision == "bfloat16" else "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
     return core.compile_model(model, "CPU", hints)
+
+
+def _traced(network: nn.Module, example: Tensor) -> Any:
+    """The network as OpenVINO has it; openvino.convert_model does the same in a second more."""
+    from openvino import PartialShape
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # that laion-clap's shapes become constants is what is wanted
+        traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        decoder = TorchScriptPythonDecoder(traced, example_input=(example,))  # has to outlive the conversion
+        model = frontend.convert(frontend.load(decoder))
+        model.reshape(PartialShape(list(example.shape)))
+    return model

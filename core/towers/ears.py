@@ -29,6 +29,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -82,11 +83,11 @@ class Tagger(nn.Module):
     def _frames(self, spectrograms: Tensor) -> Tensor:
         """What is pooled over time, (n, 753, frames)."""
         heard = self.start(spectrograms[:, None])
-        maps = [convolution(heard) for convolution in self.timbre]
-        for convolution, length in zip(self.tempo, _TEMPO, strict=True):
+        padded = [heard, heard]
+        for length in _TEMPO:
             before = (length - 1) // 2  # as TensorFlow pads even lengths
-            maps.append(convolution(functional.pad(heard, (0, 0, before, length // 2))))
-        found = [scaling(of.relu()).amax(-1) for scaling, of in zip(self.front, maps, strict=True)]
+            padded.append(functional.pad(heard, (0, 0, before, length // 2)))
+        found = [_highest(*one) for one in zip([*self.timbre, *self.tempo], self.front, padded, strict=True)]
         layers = [torch.cat(found, dim=1)]
         for convolution, scaling in zip(self.middle, self.after, strict=True):
             before_it = layers[-1] if len(layers) > 1 else 0.0
@@ -105,6 +106,18 @@ class _Scaling(nn.Module):
         shape = [1] * values.ndim
         shape[axis] = -1
         return values * self.factor.view(shape) + self.offset.view(shape)
+
+
+def _highest(convolution: Any, scaling: Any, heard: Tensor) -> Tensor:
+    """Return the highest of ``scaling(convolution(heard).relu())`` over the bands.
+
+    Where the factor is negative, that is where the convolution is lowest: so its sign goes first, and what comes
+    after the convolution is computed of one band instead of all.
+    """
+    sign = torch.where(scaling.factor >= 0, 1.0, -1.0)
+    weight, bias = convolution.weight * sign[:, None, None, None], convolution.bias * sign
+    most: Tensor = functional.conv2d(heard, weight, bias, padding=convolution.padding).amax(-1) * sign[:, None]
+    return scaling(most.relu())  # type: ignore[no-any-return]
 
 
 class Words:
@@ -190,7 +203,7 @@ class EarsTower(nn.Module):
     @classmethod
     def restore(cls, weights: Weights, folder: Path) -> "EarsTower":
         """Bring it back from a checkpoint's weights and folder; CheckpointError where they do not fit."""
-        with torch.random.fork_rng(devices=[]):  # random weights are drawn, then overwritten
+        with torch.device("meta"):  # draws no random weights
             tower = cls(Words(folder), len(weights.get("known", ())))
         tower.load_weights(weights)
         return tower.eval()
@@ -296,7 +309,7 @@ class EarsTower(nn.Module):
         if known is not None and bytes(known.tolist()) != self.words.sha256:
             raise CheckpointError(f"{' or '.join(WORD_FILES)} of the model folder is damaged. Copy the folder again.")
         try:
-            self.load_state_dict({name: _as_float32(weight) for name, weight in weights.items()})
+            self.load_state_dict({name: _as_float32(weight) for name, weight in weights.items()}, assign=True)
         except RuntimeError as error:
             raise CheckpointError("These weights are not those of a tower 'ears' with these words.") from error
 

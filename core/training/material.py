@@ -15,12 +15,12 @@ import core
 from core import checkpoint
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.controls import Controls, measure_controls
-from core.evaluation import comparison, error_estimate, judged, measure
+from core.evaluation import Predictions, comparison, error_estimate, judged, measure
 from core.heads import Heads
 from core.musiceval import is_published, is_simulated, read_source
 from core.prompts import as_read_by
 from core.rated_clips import RatedClips, audio_sha256, data_sha256, write_csv
-from core.scales import keys
+from core.scales import Scales, keys
 from core.splits import SPLITS, split_clips
 from core.towers import StartingTower, load_tower, tower_sha256
 from core.training.check import (
@@ -197,15 +197,15 @@ def write_model(
     was learned of how further sources rate, and `moved` what was gained by moving a judge. Ranges come from the
     `estimate`; without one from the measured part.
     """
-    data, path, run, rows = material.in_words(), folder.path, folder.run(), material.measured_rows
-    measured_on, which = material.measured_in_words()
-    cosine = None if cosine is None else cosine[rows]
+    path, run, rows = folder.path, folder.run(), material.measured_rows
     predictions = judged(material.clips.take(rows), values.double().numpy(), heads.scales)
     measured = measure(predictions)
-    controls = Controls() if material.judge else measure_controls(material.clips, rows, cosine)
+    controls = Controls()
+    if not material.judge:
+        controls = measure_controls(material.clips, rows, None if cosine is None else cosine[rows])
     metrics = {
         "part": material.measured_part,
-        "held_out": estimate or error_estimate(predictions, measured_on, which),
+        "held_out": estimate or error_estimate(predictions, *material.measured_in_words()),
         **measured.to_json(),
         **measured.reasons_to_json(),
         **controls.to_json(),
@@ -217,11 +217,7 @@ def write_model(
         "data_sha256": run["data"]["sha256"],
         "split": run["split"],
     }
-    predictions.to_csv(path / checkpoint.PREDICTIONS_FILE)
-    parts = material.clips.table[["clip_id", "split"]].assign(audio_sha256=audio_sha256(material.clips))
-    write_csv(parts, path / checkpoint.SPLIT_FILE)
-    folder.write(checkpoint.CURVES_FILE, draw_curves(state.log, heads.scales, state.best_epoch))
-    folder.write(checkpoint.SCATTER_FILE, draw_scatter(predictions))
+    _write_tables_and_figures(folder, material, predictions, heads.scales, state)
     name = path.absolute().name
     save_checkpoint(
         path,
@@ -230,12 +226,22 @@ def write_model(
         heads=heads,
         policy=material.starting.policy,
         metrics=metrics,
-        model_card=model_card(name, run, metrics, measured, data, material.caveat),
+        model_card=model_card(name, run, metrics, measured, material.in_words(), material.caveat),
         demo=material.is_simulated,
         provenance={"data": material.taught_in_words(), "run": run},
         caveat=material.caveat,
         max_shard_size=_MAX_SHARD_SIZE,
     )
+
+
+def _write_tables_and_figures(
+    folder: RunFolder, material: Material, predictions: Predictions, scales: Scales, state: FitState
+) -> None:
+    predictions.to_csv(folder.path / checkpoint.PREDICTIONS_FILE)
+    parts = material.clips.table[["clip_id", "split"]].assign(audio_sha256=audio_sha256(material.clips))
+    write_csv(parts, folder.path / checkpoint.SPLIT_FILE)
+    folder.write(checkpoint.CURVES_FILE, draw_curves(state.log, scales, state.best_epoch))
+    folder.write(checkpoint.SCATTER_FILE, draw_scatter(predictions))
 
 
 def _course(material: Material, state: FitState, moved: Mapping[str, Change] | None) -> dict[str, Any]:

@@ -154,6 +154,35 @@ def test_help_needs_nothing_heavy(capfd: pytest.CaptureFixture[str]) -> None:
     assert commands == ["score", "embed", "train", "evaluate", "baselines", "ablation", "fetch-clap"]
 
 
+def test_a_score_imports_no_more_than_it_needs(clip_path: Path) -> None:
+    """By the embedded judge; and a process that reads clips imports no torch."""
+    program = (
+        "import sys, core.prepared; from core.cli import main;"
+        "print({'torch', 'scipy', 'pandas'} & {*sys.modules}, file=sys.stderr);"
+        f"assert main(['score', {str(clip_path)!r}, '--prompt', 'A calm guitar']) == 0;"
+        "heavy = {'scipy', 'pandas', 'sympy', 'torchvision', 'transformers', 'librosa', 'sqlalchemy', 'torch._dynamo'};"
+        "print(heavy & {*sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr == "set()\nset()\n"
+
+
+def test_a_process_ends_with_what_it_returned_and_what_it_began() -> None:
+    program = (
+        "import atexit, sys; from core.command import run_process\n"
+        "def main():\n"
+        "    atexit.register(print, 'cleared away')\n"
+        "    print('done')\n"
+        "    return {code}\n"
+        "run_process(main)"
+    )
+    for code in ("3", "1 / 0"):
+        given = [sys.executable, "-c", program.format(code=code)]
+        done = subprocess.run(given, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.stdout == "done\ncleared away\n"
+        assert (done.returncode, "ZeroDivisionError" in done.stderr) in ((3, False), (1, True))
+
+
 # One clip
 
 

@@ -15,7 +15,8 @@ from core.checkpoint import load_checkpoint
 from core.embeddings import EmbeddingCache
 from core.errors import CheckpointError
 from core.prompts import prompt_warnings
-from core.scorer import EMBEDDED_JUDGE, Score, Scorer
+from core.scorer import EMBEDDED_JUDGE, Scorer
+from core.scores import Score
 from core.towers.ears import LAYER, TAGS, EarsTower, Words
 from tests.clips import pluck, write_clip
 from tools.bench import EXAMPLES

@@ -20,11 +20,11 @@ from core.evaluation import (
     read_answer,
     read_predictions,
     read_system_scores,
-    table_one_as_text,
 )
 from core.metrics import Agreement
 from core.musiceval import read_release
 from core.scales import MUSICAL_IMPRESSION, MUSICEVAL, TEXTUAL_ALIGNMENT, Scale, keys
+from core.table_one import table_one_as_text
 from tests.rated import rated_table
 from tests.releases import DEV, write_release
 

@@ -17,7 +17,8 @@ from core.audio import AudioLimits, InputPolicy
 from core.errors import AudioError, ReadingError
 from core.prepared import prepare, prepare_in, prepare_whole
 from core.readers import Readers, ReadLimits, cores, readers_for
-from core.scorer import Item, Scorer, Unscored
+from core.scorer import Item, Scorer
+from core.scores import Unscored
 from tests.clips import pluck, write_clip
 
 POLICY = InputPolicy()

@@ -20,7 +20,8 @@ from core.cli import main
 from core.errors import AudioError, CheckpointError, SilenceError
 from core.prompts import UNREADABLE
 from core.scales import MUSICEVAL, keys
-from core.scorer import AT_ONCE, Item, Score, Scorer, Unscored
+from core.scorer import AT_ONCE, Item, Scorer
+from core.scores import Score, Unscored
 from core.towers import StartingTower, tower_sha256
 from core.zero_shot import OPPOSITES, ZeroShotHeads, load_scorer, zero_shot_checkpoint
 from tests.bad_inputs import BAD_INPUTS, BAD_MODELS, BadInput, BadModel
@@ -398,7 +399,7 @@ def test_the_zero_shot_command(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     asked = []
-    monkeypatch.setattr("core.zero_shot.load_preference", lambda *_: None)  # whatever this machine has
+    monkeypatch.setattr("core.preference.load_preference", lambda *_: None)  # whatever this machine has
     monkeypatch.setattr("core.zero_shot.load_tower", lambda tower: asked.append(tower) or start)
     command = ["score", str(clip_path), "--prompt", PROMPT]
     assert main([*command, "--zero-shot"]) == 0

@@ -13,7 +13,8 @@ import pytest
 from core.audio import Clip, read_clip
 from core.prepared import outline
 from core.scales import MUSICEVAL, TEXTUAL_ALIGNMENT, Scale
-from core.scorer import Intervals, PreferenceRank, Score, Scorer, WindowScore
+from core.scorer import Scorer
+from core.scores import Intervals, PreferenceRank, Score, WindowScore
 from core.warnings import ScoreWarning
 from tests.clips import pluck, write_clip
 from webapp.html import html_table, render

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from core.errors import SilenceError
 from core.scales import MUSICAL_IMPRESSION, TEXTUAL_ALIGNMENT
-from core.scorer import Item, Score, Scorer, Unscored
+from core.scorer import Item, Scorer
+from core.scores import Score, Unscored
 from tools.judge.lessons import rows_of
 
 ANCHORS, MODELS = "audio/anchors/*.ogg", "audio/ttm"

@@ -10,7 +10,7 @@ from unittest import mock
 import core.training.run  # the command imports it late; a process that is forked finds it imported
 from core.cli import main
 from core.towers import StartingTower
-from core.towers.clap import clap_module
+from core.towers.laion import clap_module
 from tests.towers import random_tower
 
 for name in ("model", "htsat", "tokenizer"):
