@@ -17,7 +17,7 @@ from annotation.rules import consequences, false_alarms
 from annotation.session.answers import CONSENT
 from annotation.simulate import simulate
 from annotation.studies import create, parse_scales
-from core.errors import StudyError
+from core.errors import MusicEvalError, StudyError
 from core.scales import MUSICEVAL
 from webapp.follow import Done, follow
 from webapp.handlers import PRIVATE, told
@@ -107,14 +107,16 @@ class NewStudy:
         )
 
     def weigh(self, scales: str, *rules: Any) -> Markup:
-        """Say what follows from the rules: how often a good rater fails, and which checks find nothing."""
-        asked, protocol = parse_scales(scales), _protocol(rules)
-        protocol.check_new(asked)
+        """Say what follows from the rules, or why no study can have them: how often a good rater fails, for one."""
+        try:
+            asked, protocol = parse_scales(scales), _protocol(rules)
+            protocol.check_new(asked)
+        except MusicEvalError as error:
+            return render("studio_follows.html", batch="", sentences=[str(error)])
         chance = false_alarms(protocol, asked)["either"]
         trials = protocol.trials_in(protocol.batch_size)
-        return render(
-            "studio_follows.html", sentences=consequences(protocol, asked), trials=trials, chance=f"{chance:.1%}"
-        )
+        batch = f"A full batch has {trials} trials; by chance a good rater fails {chance:.1%} of batches."
+        return render("studio_follows.html", batch=batch, sentences=consequences(protocol, asked))
 
     def plan(self, scales: str, *given: Any) -> Iterator[Markup]:
         """Simulate the study that is planned; show how far that is, then what came of it."""

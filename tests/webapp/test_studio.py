@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 import pytest
 from fastapi.testclient import TestClient
+from markupsafe import escape
 from sqlalchemy import select
 
 from annotation.database import Database
@@ -94,8 +95,11 @@ def test_what_cannot_be_made_is_said_and_nothing_is_made(
     "scales", ["", "{}", "[]", "[1]", "[[[[", '[{"key": "a"}]', json.dumps([{"key": "a", "title": 1}] * 9)]
 )
 def test_scales_that_are_none_are_refused(page: StudyPage, scales: str) -> None:
-    with pytest.raises(MusicEvalError):
-        page.creation.weigh(scales, *DEFAULTS)
+    with pytest.raises(MusicEvalError) as refusal:
+        next(page.creation.plan(scales, 10, 2, 5, 4, *DEFAULTS))
+    said = page.creation.weigh(scales, *DEFAULTS)  # while somebody types
+    assert escape(str(refusal.value)) in said
+    assert "A full batch" not in said
 
 
 def test_a_plan_says_what_a_study_costs(page: StudyPage) -> None:
