@@ -40,7 +40,7 @@ def codes(invited: Sequence[tuple[str, str]], notes: Sequence[str], address: str
     return render(
         "studio_codes.html",
         table=html_table("Codes, shown only now", ("Rater", "Code"), invited),
-        raters=[one | {"qr": segno.make(one["link"]).svg_data_uri(scale=_QR_SCALE)} for one in raters],
+        raters=[one | {"qr": segno.make(one["link"]).svg_data_uri(scale=_QR_SCALE, light="white")} for one in raters],
         csv=_csv(rows),
     )
 

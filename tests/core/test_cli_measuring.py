@@ -250,7 +250,7 @@ def test_the_models_of_the_folds_of_a_split(
     one, other = (of["people"]["musical_impression"] for of in (found, alone))
     assert one["reliability"] == other["reliability"]
     for name in ("n_clips", "srcc", "lcc", "ktau", "pairs", "mse"):
-        assert one[name] == pytest.approx(other[name], abs=1e-6)
+        assert one[name] == pytest.approx(other[name], abs=1e-5)  # windows stand in other batches
     assert found["part"] == "test"
     assert found["notes"][0] == "Measured on 12 of 12 clips, each by one of 3 models."
     assert "The model was trained on the audio of none of them." in found["notes"]

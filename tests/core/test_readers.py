@@ -115,18 +115,22 @@ def test_a_nursery_that_was_killed_is_begun_again() -> None:
         assert readers.call(abs, -1) == 1
 
 
-def wait(readers: Readers) -> None:
+def wait(readers: Readers, pipe: Path) -> None:
     with pytest.raises(ReadingError):
-        readers.call(time.sleep, 60)
+        readers.call(Path.read_bytes, pipe)
 
 
-def test_readers_end_when_they_are_closed() -> None:
+def test_readers_end_when_they_are_closed(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
     with Readers(1) as readers:
         numbers = readers.call(os.getpid), readers.call(os.getppid)
-        waiting = threading.Thread(target=wait, args=[readers])
+        waiting = threading.Thread(target=wait, args=[readers, pipe])
         waiting.start()
-        assert all(map(is_there, numbers))
-    waiting.join(10.0)
+        with pipe.open("wb"):  # waits until it is read
+            assert all(map(is_there, numbers))
+            readers.close()
+            waiting.join(10.0)
     assert not waiting.is_alive()
     assert within(10.0, lambda: not any(map(is_there, numbers)))
 
