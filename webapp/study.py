@@ -189,6 +189,7 @@ class StudyPage:
             self._on(done, self.open, self.asked, self.opened)
         for changed in (self.studio.moved, self.clip_desk.changed):
             self._on(changed.change, self.open, self.asked, self.opened, **BY_ITSELF)
+            self._on(changed.change, str, [], [self.creation.note], **BY_ITSELF)  # what was to do next is being done
         self._on(self.creation.made, self.open, [self.creation.created, self.shown], self.opened)
         self._on(self.made.change, self.open, self.asked, self.opened, **BY_ITSELF)
         self._on(self.study.input, self.open, self.asked, self.opened, trigger_mode="always_last")
