@@ -56,6 +56,7 @@ def test_the_exported_scores_are_those_given(
     report = run("ingest", "real", str(manifest))
     assert report.splitlines() == [
         "Rows read: 17. Added: 12 clips, 5 anchors.",
+        "! Clipped: ttm/specgen_0.flac, ttm/wavegen_0.flac, ttm/wavegen_12.flac, ttm/wavegen_32.flac.",
         "! 1 of 5 anchors may be known by their length: solo_trumpet.ogg (5.3 s). The clips have 29.0 s.",
     ]
     assert run("ingest", "real", str(manifest)).startswith("Rows read: 17. Added: nothing. There already: 17.")
