@@ -122,7 +122,7 @@ class TextTable:
     def _cell(self, name: str, cell: str) -> str:
         if self.separator == ";" and name in self._numbers and _DECIMAL_COMMA.fullmatch(cell):
             return cell.replace(",", ".")
-        return stripped(unescape_cell(cell))
+        return cell
 
 
 def open_table(path: Path, texts: Sequence[str], numbers: Sequence[str] = (), has_heading: bool = True) -> TextTable:
@@ -195,7 +195,7 @@ class _Lines:
 
 
 def _records(path: Path, encoding: str, separator: str) -> Iterator[_Record]:
-    """Each row that is not empty, with its stripped cells."""
+    """Each row that is not empty, with its cells as they are meant."""
     with _opened(path, encoding) as file:
         lines = _Lines(file)
         reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
@@ -203,7 +203,7 @@ def _records(path: Path, encoding: str, separator: str) -> Iterator[_Record]:
             start = lines.number + 1
             lines.of_row.clear()
             try:
-                cells = [stripped(cell) for cell in next(reader)]
+                cells = [read_cell(cell) for cell in next(reader)]
             except StopIteration:
                 return
             except csv.Error as error:
@@ -334,6 +334,11 @@ def escape_cell(text: str) -> str:
 def unescape_cell(text: str) -> str:
     """Undo `escape_cell`."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def read_cell(cell: str) -> str:
+    """Return the text of a cell, not escaped and without what stands around it: what is escaped may be a blank."""
+    return stripped(unescape_cell(cell if cell.startswith("'") else stripped(cell)))
 
 
 def means_nothing(text: str) -> bool:

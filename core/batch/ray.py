@@ -50,7 +50,7 @@ from core.batch.manifest import (
 from core.batch.run import Counts, Judging, local_file, score_rows
 from core.errors import AudioError, BatchError, DataError, shown_name
 from core.files import Problems
-from core.tables import escape_cell, unescape_cell
+from core.tables import escape_cell, read_cell
 
 ROWS_AT_ONCE = 32  # scored together, and again together where a machine is lost
 MAX_BLOCKS = 10_000  # of the list; each is a task
@@ -124,7 +124,7 @@ class Table:
         """Return the rows of a part of the table; CSV has texts only, whose escapes are undone."""
         if not self.is_csv:
             return [plain(cells) for cells in batch.to_pylist()]
-        return [{name: unescape_cell(cell.strip()).strip() for name, cell in row.items()} for row in batch.to_pylist()]
+        return [{name: read_cell(cell) for name, cell in row.items()} for row in batch.to_pylist()]
 
     def copy_to(self, folder: Path) -> Path:
         """Copy a file to a folder of this machine, under its name."""
