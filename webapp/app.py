@@ -30,6 +30,7 @@ from webapp.listening_api import PREFIX, StudyStores, listening_app
 from webapp.pages_process import PagesProcess
 
 _END_S = 1  # for what is under way when the server ends
+_SWITCH_S = 0.0005  # so long the thread that writes ratings waits, after each statement, for the one that answers
 
 
 def build_app(pages: Starlette, settings: Settings) -> FastAPI:
@@ -64,10 +65,6 @@ def build_app(pages: Starlette, settings: Settings) -> FastAPI:
     )
     app.add_middleware(SecurityHeaders, framed_by_spaces=_on_space())
     return app
-
-
-# After each statement, the thread that writes ratings waits so long for the one that answers requests.
-_SWITCH_S = 0.0005
 
 
 def _name_open_folder(data: Path) -> None:

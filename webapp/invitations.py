@@ -24,7 +24,6 @@ _NOTES = "One line a new rater, for you alone: who it is, how to reach them. It 
 _RENEW = "The rater’s old code ends, and so does every sign-in made with it. Ratings stay."
 _WITHDRAW = "Code and devices of the rater end, and the open batch. It cannot be undone."
 _QR_SCALE = 3
-_COPY = """(element) => navigator.clipboard.writeText(element)"""
 
 Shown = dict[Any, Any]
 

@@ -18,7 +18,6 @@ from annotation.database import Database
 from annotation.export import exported_ratings
 from annotation.report.figures import Plot, figures
 from annotation.results import Table, number
-from annotation.results.ratings import ratings_table
 from annotation.results.reliability import RATER_FIGURES_MEAN
 from annotation.results.scores import Results
 from annotation.results.status import FIGURES, Overview, overview
@@ -72,12 +71,10 @@ def report(database: Database, study_name: str, at: datetime | None = None) -> R
     """End a study's abandoned batches, and gather its report."""
     found = overview(database, study_name, at)
     with database.read() as session:
-        study = find_study(session, study_name)
-        ratings = ratings_table(session, study)
-        panel = [table for table in _panel(session, study) if table.rows]
+        panel = [table for table in _panel(session, find_study(session, study_name)) if table.rows]
     written = io.BytesIO()
-    write_csv(exported_ratings(ratings), written)
-    return Report(found, hashlib.sha256(written.getvalue()).hexdigest(), figures(ratings, found.results), panel)
+    write_csv(exported_ratings(found.ratings), written)
+    return Report(found, hashlib.sha256(written.getvalue()).hexdigest(), figures(found.ratings, found.results), panel)
 
 
 def _rules(found: Overview) -> Table:

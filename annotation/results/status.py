@@ -354,6 +354,7 @@ class Overview:
     """How a study stands, what it has found out, and what can be excluded or restored: all of one moment."""
 
     demo: bool  # composed clips or simulated raters
+    ratings: pd.DataFrame  # as `ratings_table` has them
     status: Status
     results: Results
     reliability: Reliability
@@ -404,6 +405,7 @@ def overview(database: Database, study_name: str, at: datetime | None = None, da
         at = now(session) if at is None else at
         return Overview(
             study.demo,
+            ratings,
             _status(session, study, at, signs, data),
             Results.of(ratings, study.scales),
             reliability(ratings, study.scales, signs),
