@@ -80,8 +80,9 @@ class ExportManifest:
 
     study: str
     demo: bool
+    imported: dict[str, Any] | None  # where the ratings came from, if they were not given here
     seed: int
-    protocol: Protocol
+    protocol: Protocol | None  # None: the ratings were imported without rules
     scales: Scales
     created_at: str
     exported_at: str
@@ -254,6 +255,9 @@ def _records(session: Session, study: Study) -> dict[str, pd.DataFrame]:
         for name, query in queries.items()
     }
     found["trials"]["played"] = found["trials"]["played"].map(lambda played: json.dumps(played) if played else "")
+    if not study.has_batches:
+        found["batches"] = found["batches"].head(0)
+        found["trials"] = found["trials"].assign(batch=pd.NA, position=pd.NA)
     return {name: table.replace({"role": _AS_EXPORTED}) for name, table in found.items()}
 
 
@@ -316,16 +320,17 @@ def _manifest(found: _Found, files: dict[str, str], at: datetime, audio: bool) -
     return ExportManifest(
         study=study.name,
         demo=study.demo,
+        imported=study.imported,
         seed=study.seed,
-        protocol=study.protocol,
+        protocol=study.protocol if study.has_batches else None,
         scales=study.scales,
         created_at=study.created_at.isoformat(),
         exported_at=at.isoformat(),
-        first_rating_at=None if ratings.empty else first.isoformat(),
-        last_rating_at=None if ratings.empty else last.isoformat(),
+        first_rating_at=None if pd.isna(first) else first.isoformat(),
+        last_rating_at=None if pd.isna(last) else last.isoformat(),
         counts=Counts(
             clips=int((tables["clips"]["kind"] == "stimulus").sum()),
-            clips_done=int((mos["n_ratings"] >= study.protocol.raters_per_clip).sum()),
+            clips_done=int((mos["n_ratings"] >= (study.protocol.raters_per_clip if study.has_batches else 1)).sum()),
             raters=len(tables["raters"]),
             ratings={str(status): int(n) for status, n in ratings["status"].value_counts().items()},
         ),
@@ -376,7 +381,7 @@ def write_training_data(database: Database, data: Path, study_name: str, folder:
         "study": study.name,
         "demo": study.demo,
         "seed": study.seed,
-        "protocol": study.protocol.to_json(),
+        "protocol": study.protocol.to_json() if study.has_batches else None,
         "scales": [scale.to_json() for scale in study.scales],
         "written_at": at.isoformat(),
         "counts": {"clips": len(clips), "ratings": int(clips.table["n_ratings"].sum())},

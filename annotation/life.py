@@ -22,6 +22,7 @@ from annotation.schema import (
     Consent,
     Event,
     Exclusion,
+    HeadphoneCheck,
     Problem,
     Prompt,
     Rater,
@@ -34,7 +35,7 @@ from annotation.schema import (
 )
 from annotation.session.exclusions import close as end_batch
 from annotation.session.exclusions import exclude, is_excluded
-from annotation.studies import find_rater
+from annotation.studies import find_rater, refuse_imported
 from core.errors import StudyError
 
 AUTHOR = "administrator"
@@ -76,6 +77,8 @@ def move(session: Session, study: Study, name: str, at: datetime, reason: str = 
     Raises `StudyError` if its state does not allow that, or it is opened without clips to rate.
     """
     wanted = MOVES[name]
+    if wanted.to == "open":
+        refuse_imported(study)
     if study.state not in wanted.sources:
         allowed = moves_from(study.state)
         raise StudyError(
@@ -202,7 +205,7 @@ def delete(session: Session, study: Study, with_answers: bool = False) -> None:
         *(sql_delete(table).where(table.trial_id.in_(trials)) for table in (Rating, Response, Problem)),
         sql_delete(Exclusion).where(Exclusion.rater_id.in_(raters)),
         sql_delete(Trial).where(Trial.id.in_(trials)),
-        *(sql_delete(table).where(table.rater_id.in_(raters)) for table in (Visit, Consent, Answer)),
+        *(sql_delete(table).where(table.rater_id.in_(raters)) for table in (Visit, Consent, Answer, HeadphoneCheck)),
         *(sql_delete(table).where(table.study_id == study.id) for table in (Event, Batch, Rater, Clip, Prompt, System)),
     ):
         session.execute(statement, execution_options={"synchronize_session": False})

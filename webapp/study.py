@@ -32,6 +32,7 @@ from webapp.clip_desk import ClipDesk, sound_route
 from webapp.exports import CLIPS, REPORT, Packed, clips_route, export_route, pack_export, report_route
 from webapp.handlers import BY_ITSELF, PRIVATE, told
 from webapp.html import html_table, render
+from webapp.imports import ImportDesk
 from webapp.invitations import Invitations
 from webapp.listening_api import StudyStore
 from webapp.new_study import NewStudy
@@ -156,6 +157,7 @@ class StudyPage:
             self.study = gr.Dropdown(label="Study", choices=[], min_width=240)
             refresh = gr.Button("Refresh", elem_id="refresh", scale=0, min_width=112)
         self.creation = NewStudy(store)
+        self.imports = ImportDesk(store, limits, readers)
         self.nothing = gr.HTML(render("study_none.html"), visible=False, apply_default_css=False)
         with gr.Column(visible=False, elem_id="desk") as self.desk:
             self.views = {"heading": _html()}
@@ -190,7 +192,8 @@ class StudyPage:
         for changed in (self.studio.moved, self.clip_desk.changed):
             self._on(changed.change, self.open, self.asked, self.opened, **BY_ITSELF)
             self._on(changed.change, str, [], [self.creation.note], **BY_ITSELF)  # what was to do next is being done
-        self._on(self.creation.made, self.open, [self.creation.created, self.shown], self.opened)
+        for new in (self.creation, self.imports):
+            self._on(new.made, self.open, [new.created, self.shown], self.opened)
         self._on(self.made.change, self.open, self.asked, self.opened, **BY_ITSELF)
         self._on(self.study.input, self.open, self.asked, self.opened, trigger_mode="always_last")
 

@@ -33,7 +33,7 @@ from annotation.database import Database
 from annotation.life import refuse_archived
 from annotation.material.sound import FINDINGS, Normalised, parity, read_normalised, to_wav
 from annotation.schema import CLIP_KINDS, Clip, Prompt, Study, System
-from annotation.studies import clip_path, find_study
+from annotation.studies import clip_path, find_study, refuse_imported
 from core.audio import AudioLimits, ClipSource, read_clip
 from core.errors import AudioError, ReadingError, StudyError, counted, shown_name
 from core.files import Problems, find_file, first_of, sha256_of, write_atomically
@@ -131,6 +131,7 @@ def ingest(
     with database.read() as session:
         study = find_study(session, study_name)
     refuse_archived(study)
+    refuse_imported(study)
     optional = ("kind", *(f"{_EXPECTED}{key}" for key in keys(study.scales)), "explanation")
     columns, rows = _read(clip_list, optional)
     unused = [name for name in columns if name not in (*REQUIRED, *optional)]
@@ -257,7 +258,7 @@ def _drawn_length_s(database: Database, study: Study, source_sha256: str) -> flo
         Clip.study_id == study.id, Clip.kind == "stimulus", Clip.retired_at.is_(None)
     )
     with database.read() as session:
-        lengths_s = session.scalars(of_clips.order_by(Clip.duration_s)).all()
+        lengths_s = [length_s for length_s in session.scalars(of_clips.order_by(Clip.duration_s)) if length_s]
     if not lengths_s:
         raise StudyError(
             "An anchor is cut to the length of a clip, and the study has no clips yet. "
@@ -275,8 +276,8 @@ def same_audio(session: Session, study: Study) -> list[str]:
         .order_by(Clip.id)
     )
     of_bytes: dict[str, dict[str, str]] = defaultdict(dict)  # file by system
-    for sha256, file, system in session.execute(query):
-        of_bytes[sha256].setdefault(system, file)
+    for sha256, file, system in session.execute(query.where(Clip.source_sha256.is_not(None))):
+        of_bytes[str(sha256)].setdefault(system, file)
     several = [
         [f"{file} ({system})" for system, file in found.items()] for found in of_bytes.values() if len(found) > 1
     ]

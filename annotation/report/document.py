@@ -79,6 +79,8 @@ def report(database: Database, study_name: str, at: datetime | None = None) -> R
 
 def _rules(found: Overview) -> Table:
     protocol = found.status.protocol
+    if not found.status.checks.screened:
+        return Table("Rules", (), (), found.status.progress.notes[0])
     rows = [
         (rule.name.replace("_", " "), getattr(protocol, rule.name), rule.metadata["meaning"])
         for rule in dataclasses.fields(protocol)

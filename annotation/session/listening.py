@@ -393,7 +393,8 @@ def _overhead_s(trials: Iterable[Any]) -> float:
 def _takes_s(session: Session, items: Sequence[assignment.Item], recent: Sequence[Any]) -> float:
     """Return what a batch will take, as its first trial will say it."""
     clips = {"clips": [item.clip_id for item in items]}
-    durations: dict[int, float] = dict(session.connection().execute(_DURATIONS, clips).all())
+    found = session.connection().execute(_DURATIONS, clips)
+    durations = {clip_id: duration_s or 0.0 for clip_id, duration_s in found}
     return sum(durations[item.clip_id] for item in items) + len(items) * _overhead_s(recent)
 
 
