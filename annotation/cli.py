@@ -25,6 +25,7 @@ from annotation.cli_options import say_next as _next
 from annotation.cli_options import text_of as _text_of
 from annotation.cli_options import wall_time as _now
 from annotation.cli_options import with_reason as _reason
+from annotation.cli_people import enrol, erase, joined
 from annotation.plans import SimulationPlan, StressPlan
 from annotation.protocol import SCREENING, Protocol
 from core.command import Group, as_json, at_most_one, fields_as_one, print_json, run_command
@@ -450,7 +451,8 @@ def _print(found: Any, as_json: bool) -> None:
         print(found.text())
 
 
-app.add_command(import_ratings)
+for _command in (import_ratings, enrol, joined, erase):
+    app.add_command(_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

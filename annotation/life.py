@@ -14,6 +14,7 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
+from annotation.material.files import CHANGED, MISSING
 from annotation.schema import (
     DELETED,
     Answer,
@@ -177,6 +178,38 @@ def withdraw(
     if drop and not is_excluded(session, rater):
         exclude(session, rater, reason.strip() or "The rater has withdrawn.", author.strip() or AUTHOR, at)
     note(session, study, "withdraw", at, reason, author, pseudonym, {"ratings": "left out" if drop else "kept"})
+
+
+def erase(
+    session: Session,
+    study: Study,
+    pseudonym: str,
+    at: datetime,
+    comments: bool = False,
+    reason: str = "",
+    author: str = AUTHOR,
+) -> dict[str, int]:
+    """Erase what is known of a rater besides their ratings, which stay as they are; return how much, by what it was.
+
+    That is their answers about themselves, the note about them, what their link carried, and their comments if asked.
+    It can be done in every state, an archived study included, because a rater may ask for it at any time.
+    """
+    rater = find_rater(session, study, pseudonym)
+    theirs = select(Trial.id).where(Trial.rater_id == rater.id)
+    statements: dict[str, Any] = {"answers": sql_delete(Answer).where(Answer.rater_id == rater.id)}
+    if comments:
+        for name, table in (("comments", Response), ("reports", Problem)):
+            said = (table.trial_id.in_(theirs), table.comment.not_in(("", MISSING, CHANGED)))
+            statements[name] = update(table).where(*said).values(comment="")
+    unsynchronised = {"synchronize_session": False}
+    done = {
+        name: session.execute(statement, execution_options=unsynchronised).rowcount  # type: ignore[attr-defined]
+        for name, statement in statements.items()
+    }
+    done |= {"notes": int(bool(rater.note)), "parameters": len(rater.external.get("parameters", {}))}
+    rater.note, rater.external = "", {"parameters": {}} if rater.external else {}
+    note(session, study, "erase", at, reason, author, pseudonym, done)
+    return done
 
 
 def log(session: Session, study: Study) -> list[Event]:

@@ -9,8 +9,9 @@
     Clock: the latest time that was read
 
 Conventions: every time is UTC and aware; what is not known of imported ratings is None; responses, ratings,
-problems, exclusions and events are append-only (triggers refuse to change them, to delete them but with their whole
-study, or to change the trial that they are of); what a rater may hold in hand is a `token`, which says nothing.
+problems, exclusions and events are append-only (triggers refuse to change them but to erase a comment, to delete them
+but with their whole study, or to change the trial that they are of); what a rater may hold in hand is a `token`, which
+says nothing.
 The tables fit any dialect with partial indexes; what is special to SQLite stands in `annotation.database` and
 the migrations.
 

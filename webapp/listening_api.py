@@ -34,7 +34,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from annotation import studies
+from annotation import enrolment, studies
 from annotation.database import Database, now
 from annotation.material.files import ClipFile
 from annotation.preview import RATER as PREVIEW
@@ -61,6 +61,7 @@ WAITS_S = 5.0  # for the database, where another program holds it; then the page
 # A class of raters behind one address may mistype; a machine that guesses gets 2 tries a minute.
 _CODES = (20, 30.0)
 _VISITORS = (20, 30.0)  # who tries the demo study
+_JOINS = (40, 30.0)  # raters who join by a study's link: a class at once, then 2 a minute
 _DEMO_SIGN = "demo."
 _PREVIEW_SIGN = "preview."
 _NO_VISIT = AccessError("You are not signed in. Enter your access code.", "signed_out")
@@ -158,6 +159,7 @@ def listening_app(stores: StudyStores) -> FastAPI:
     )
     app.state.stores = stores
     app.state.codes, app.state.visitors = RateLimit(*_CODES), RateLimit(*_VISITORS)
+    app.state.joins = RateLimit(*_JOINS)
     app.router.routes.extend(_routes.routes)  # where they are seen, and held against the docs
     app.add_route("/", rating_page)
     return app
@@ -212,6 +214,11 @@ _Stretch = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 class _Code(_Body):
     code: _Text
+
+
+class _Join(_Body):
+    key: _Text
+    carried: Annotated[dict[str, _Text], Field(max_length=50)] = {}  # what stands in the link besides
 
 
 class _About(_Body):
@@ -299,6 +306,23 @@ async def _enter(request: Request, body: _Code) -> Response:
     except AccessError as error:
         _refuse(401, error)
     return _json({"visit": store.sign + visit})
+
+
+@_routes.post("/join")
+async def _join(request: Request, body: _Join) -> Response:
+    """Take part by a study's link: be a new rater, with a code that is told once."""
+    stores = request.app.state.stores
+    _take(request.app.state.joins, request)
+
+    def joined(session: Session) -> dict[str, str]:
+        at = now(session)
+        rater, code = enrolment.join(session, body.key, body.carried, at)
+        return {"code": code, "visit": stores.real.sign + studies.open_visit(session, rater, at)}
+
+    try:
+        return _json(await asyncio.wrap_future(stores.real.database.soon(joined)))
+    except AccessError as error:
+        _refuse(403, error)
 
 
 @_routes.post("/try")
@@ -400,6 +424,9 @@ def _sound_check(visitor: _Signed) -> Response:
 
 def _shown(step: listening.RaterStep, rater: Rater) -> dict[str, Any]:
     shown = asdict(step) | {"demo": rater.study.demo, "preview": rater.pseudonym == PREVIEW}
+    if step.step in ("ready", "done"):
+        ended = step.message in ("complete", "closed")
+        shown["completion"] = enrolment.completion(rater.study, rater, step.batches_done, ended)
     if step.step != "task":
         shown["study"] = {name: getattr(rater.study, name) for name in ("title", "instructions", "contact")}
     if step.step == "about":

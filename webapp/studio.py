@@ -31,7 +31,13 @@ _BUTTONS = {
 _ACTIONS = {
     **{"open": "Opened", "pause": "Paused", "close": "Closed", "archive": "Archived", "unarchive": "Taken out"},
     **{"describe": "Texts changed", "withdraw": "Rater withdrawn", "retire": "Clip retired"},
-    **{"import": "Ratings imported", "reprompt": "Clip given another prompt", "replace": "Clip replaced"},
+    **{
+        "enrol": "Study link set",
+        "erase": "Answers erased",
+        "import": "Ratings imported",
+        "reprompt": "Clip given another prompt",
+        "replace": "Clip replaced",
+    },
 }
 _MOST_EVENTS = 50
 _PREVIEW = "The test as raters meet it, in another tab, from the first step on. Nothing that you answer there is kept."

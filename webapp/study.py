@@ -29,6 +29,7 @@ from core.errors import StudyError
 from core.readers import Readers
 from core.scales import Scale
 from webapp.clip_desk import ClipDesk, sound_route
+from webapp.enrolling import Enrolling
 from webapp.exports import CLIPS, REPORT, Packed, clips_route, export_route, pack_export, report_route
 from webapp.handlers import BY_ITSELF, PRIVATE, told
 from webapp.html import html_table, render
@@ -165,6 +166,7 @@ class StudyPage:
                 with gr.Tab("Progress"):
                     self.views["progress"] = _html()
                     self.invitations = Invitations(store, self.study, self._on, _html)
+                    self.enrolling = Enrolling(store, self.study, self._on, _html)
                 with gr.Tab("Set up"):
                     self.studio = Studio(store, self.study, self._on, _html)
                 with gr.Tab("Clips"):
@@ -180,14 +182,14 @@ class StudyPage:
                 with gr.Tab("Reliability"):
                     self.views["reliability"] = _html()
         self.asked = [self.study, self.shown]
-        self._rooms = (self.invitations, self.studio, self.clip_desk)
+        self._rooms = (self.invitations, self.enrolling, self.studio, self.clip_desk)
         controls = [self.study, self.nothing, self.desk, self.clips, self.change, self.shown]
         controls += [part for room in self._rooms for part in room.parts]
         notes = [self.training_note, self.export_note, self.invitations.codes, self.rescreened]
         left = [*notes, *self.compared, self.made, self.done, *self.rules]
         self.opened = [*controls, *self.views.values(), *left]
         self._on(refresh.click, self.open, self.asked, self.opened)
-        for done in (self.invitations.invited, self.invitations.left):
+        for done in (self.invitations.invited, self.invitations.left, self.invitations.wiped, self.enrolling.saved):
             self._on(done, self.open, self.asked, self.opened)
         for changed in (self.studio.moved, self.clip_desk.changed):
             self._on(changed.change, self.open, self.asked, self.opened, **BY_ITSELF)

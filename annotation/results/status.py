@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import case, func, select
+from sqlalchemy import case, exists, func, select
 from sqlalchemy.orm import Session
 
 from annotation.database import Database, now
@@ -360,6 +360,9 @@ def _problems(session: Session, study: Study) -> list[ClipProblem]:
 
 def _faults(session: Session, study: Study, data: Path) -> list[str]:
     """Name the clips that raters cannot hear; those that could not be sent are hashed, of all others the length."""
+    heard = exists().where(Clip.study_id == study.id, Clip.duration_s.is_not(None))
+    if study.imported is not None and not session.scalar(select(heard)):
+        return []
     lost = select(Clip.name).join(Trial).join(Problem).where(Problem.comment.in_((MISSING, CHANGED)))
     reported = set(session.scalars(lost.where(Clip.study_id == study.id)))
     files = [(name, file) for name, file in clip_files(session, data, study).items() if file.is_expected]

@@ -240,7 +240,7 @@ function showReady(place, notice) {
   const press = primary(word, start);
   const sound = link(say("sound.again"), () => showSoundCheck(step));
   show(makeCard(step, title, noticeLine(notice), studyWords(place), ...lines.map((line) => make("p", {}, line)),
-    make("footer", {}, press, sound, leaveButton(say("leave")), trouble)),
+    completionOf(place), make("footer", {}, press, sound, leaveButton(say("leave")), trouble)),
   { again: () => showReady(place, notice) });
 }
 
@@ -275,11 +275,11 @@ function showDone(place, notice) {
   const again = () => showDone(place, notice);
   const words = [noticeLine(notice), rated ? make("p", {}, rated) : null];
   if (place.message === "complete") {
-    show(makeCard(null, say("done.title"), ...words, make("p", {}, say("done.complete")),
+    show(makeCard(null, say("done.title"), ...words, make("p", {}, say("done.complete")), completionOf(place),
       make("footer", {}, leaveButton(say("sign_out")))), { again });
     return;
   }
-  show(makeCard(null, say("wait.title"), ...words, make("p", {}, say("wait.about")),
+  show(makeCard(null, say("wait.title"), ...words, make("p", {}, say("wait.about")), completionOf(place),
     make("footer", {}, primary(say("wait.look"), () => resume()), leaveButton(say("leave")))), { again });
 }
 
@@ -309,10 +309,13 @@ window.addEventListener("beforeunload", (event) => current.busy?.() && event.pre
 
 element.replaceChildren(stage);
 const invited = codeOfLink();
+const keyOfLink = joinOfLink();
 if (invited) showCode(null, invited);
-else if (memory.get("visit")) resume();
+else if (keyOfLink) showJoin();
+else if (memory.get("visit")) (ofTab.get("code") ? showOwnCode() : resume());
 else showCode();
 window.addEventListener("hashchange", () => {
   const code = codeOfLink();
   if (code) showCode(null, code);
+  else if (joinOfLink()) showJoin();
 });

@@ -18,6 +18,10 @@ _UNKNOWN = {
     "trials": ("token",),
     "responses": ("heard_s", "given_at"),
 }
+_COMMENTED = {
+    "responses": ("id", "trial_id", "played", "heard_s", "given_at"),
+    "problems": ("id", "trial_id", "reported_at"),
+}
 _GIVEN_HERE = "role = 'stimulus' AND state != 'released' AND token IS NOT NULL"
 
 
@@ -42,6 +46,18 @@ def upgrade() -> None:
         "one_stimulus_trial", "trials", ["rater_id", "clip_id"], unique=True, sqlite_where=sa.text(_GIVEN_HERE)
     )
     _allow_unknown()
+    _allow_erasing()
+
+
+def _allow_erasing() -> None:
+    """Let a comment be erased, and nothing else of what a rater said be changed."""
+    for table, others in _COMMENTED.items():
+        changed = " OR ".join(f"NEW.{column} IS NOT OLD.{column}" for column in others)
+        op.execute(f"DROP TRIGGER {table}_refuse_update")
+        op.execute(
+            f"CREATE TRIGGER {table}_refuse_update BEFORE UPDATE ON {table} WHEN NEW.comment != '' OR {changed} "
+            f"BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END"
+        )
 
 
 def _allow_unknown() -> None:
