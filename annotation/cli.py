@@ -94,12 +94,14 @@ def create(study: str, seed: int | None, draft: bool, scales: Path | None, rules
 @click.option("--contact", metavar="TEXT", callback=_one_line, help="whom raters ask")
 @click.option("--instructions", metavar="FILE", type=Path, help="a text file: shown before the clips")
 @click.option("--consent", metavar="FILE", type=Path, help="a text file: what raters agree to")
-def describe(study: str, instructions: Path | None, consent: Path | None, **lines: str | None) -> None:
+@click.option("--questions", metavar="FILE", type=Path, help="JSON: what raters are asked about themselves")
+@click.option("--translations", metavar="FILE", type=Path, help="JSON: all of these in other languages")
+def describe(study: str, title: str | None, contact: str | None, **files: Path | None) -> None:
     """Set the texts that raters see; those that are not given stay."""
     from annotation import life
     from annotation.studies import find_study
 
-    files = {"instructions": instructions, "consent": consent}
+    lines = {"title": title, "contact": contact}
     texts = {name: text for name, text in lines.items() if text is not None}
     texts |= {name: _text_of(file) for name, file in files.items() if file is not None}
     with _opened() as (database, _), database.write() as session:

@@ -5,7 +5,8 @@
     systems.csv       mean opinion scores of the systems
     clips.csv         every clip: what it is, where it came from, what normalising did, its name in musiceval/
     raters.csv        when raters were invited and agreed, and what they said of themselves
-    consents.csv      the text that each rater agreed to
+    consents.csv      the text that each rater agreed to, and the study's other texts as they read them then
+    answers.csv       what raters said of themselves, each with the words of its question
     batches.csv       every batch: its state, when it was opened, closed and screened, whether it was short
     trials.csv        every presentation, those that were let go too, with the stretches that were played
     problems.csv      clips that did not play
@@ -48,9 +49,9 @@ from annotation.results.reliability import reliability
 from annotation.results.scores import Results, mos_table
 from annotation.results.screening import screening
 from annotation.schema import Answer, Batch, Clip, Consent, Problem, Prompt, Rater, Response, Study, System, Trial
-from annotation.session.answers import QUESTIONS
 from annotation.session.exclusions import change_log, close_abandoned
 from annotation.studies import find_study
+from annotation.wording import questions_of
 from core import __version__
 from core.errors import StudyError
 from core.files import json_text, new_folder, sha256_of, write_atomically
@@ -61,6 +62,7 @@ from core.scales import Scales, keys
 _PACKAGES = ("numpy", "pandas", "scipy", "sqlalchemy", "soundfile", "soxr")
 _CLIP_COLUMNS = ("duration_s", "loudness_lufs", "gain_db", "gain_lowered", "source_file", "source_sha256")
 # What exports have called practice clips from the first on; whoever reads them knows that word.
+_READ = ["language", "title", "instructions", "contact"]  # texts as a rater read them when they agreed
 _AS_EXPORTED = {"practice": "training"}
 
 
@@ -239,14 +241,18 @@ def _records(session: Session, study: Study) -> dict[str, pd.DataFrame]:
         .join(Rater, Batch.rater_id == Rater.id)
         .join(Clip, Trial.clip_id == Clip.id)
     )
-    consents = select(Rater.pseudonym.label("rater"), Consent.given_at, Consent.text).join(
+    consents = select(Rater.pseudonym.label("rater"), Consent.given_at, Consent.text, Consent.read).join(
         Rater, Consent.rater_id == Rater.id
     )
+    answers = select(
+        Rater.pseudonym.label("rater"), Answer.question, Answer.asked, Answer.answer, Answer.given_at
+    ).join(Rater, Answer.rater_id == Rater.id)
     queries = {
         "batches": batches.order_by(Rater.id, Batch.number),
         "trials": trials.order_by(Rater.id, Batch.number, Trial.position),
         "problems": problems.order_by(Problem.id),
         "consents": consents.order_by(Consent.id),
+        "answers": answers.order_by(Answer.id),
     }
     found = {
         name: pd.DataFrame(
@@ -254,6 +260,8 @@ def _records(session: Session, study: Study) -> dict[str, pd.DataFrame]:
         )
         for name, query in queries.items()
     }
+    read = pd.DataFrame(found["consents"].pop("read").tolist(), found["consents"].index, _READ)
+    found["consents"] = found["consents"].join(read)
     found["trials"]["played"] = found["trials"]["played"].map(lambda played: json.dumps(played) if played else "")
     if not study.has_batches:
         found["batches"] = found["batches"].head(0)
@@ -308,8 +316,9 @@ def _raters(session: Session, study: Study) -> pd.DataFrame:
         rows[consent.rater_id]["agreed_at"] = consent.given_at
     for answer in session.scalars(select(Answer).join(Rater).where(of_study).order_by(Answer.id)):
         rows[answer.rater_id][answer.question] = answer.answer
-    columns = ["rater", "invited_at", "agreed_at", *(question.key for question in QUESTIONS)]
-    return pd.DataFrame(rows.values(), columns=columns)
+    asked = [question.key for question in questions_of(study)]
+    before = sorted({key for row in rows.values() for key in row} - {"rater", "invited_at", "agreed_at", *asked})
+    return pd.DataFrame(rows.values(), columns=["rater", "invited_at", "agreed_at", *asked, *before])
 
 
 def _manifest(found: _Found, files: dict[str, str], at: datetime, audio: bool) -> ExportManifest:

@@ -37,10 +37,10 @@ from annotation.schema import (
 from annotation.session.exclusions import close as end_batch
 from annotation.session.exclusions import exclude, is_excluded
 from annotation.studies import find_rater, refuse_imported
+from annotation.wording import LONGEST, SPECIAL, as_text, check_text
 from core.errors import StudyError
 
 AUTHOR = "administrator"
-LONGEST = {"title": 120, "contact": 300, "instructions": 5_000, "consent": 5_000}
 
 
 @dataclass(frozen=True)
@@ -135,21 +135,23 @@ def refuse_archived(study: Study) -> None:
 
 
 def describe(session: Session, study: Study, texts: Mapping[str, str], at: datetime) -> None:
-    """Set the texts that raters see (`LONGEST` has their names); those that are not given stay.
+    """Set the words that raters read, by name; those that are not given stay. `annotation.wording` has what they are.
 
-    Who has agreed to another consent text before has agreed to that one, which is kept with their consent.
+    Who has agreed to another consent text before has agreed to that one, which is kept with their consent. What was
+    before stands in the log.
     """
     refuse_archived(study)
-    changed = {}
-    for name, text in texts.items():
-        plain = text.replace("\r\n", "\n").strip()
-        if len(plain) > LONGEST[name]:
-            raise StudyError(f"The {name} has {len(plain):,} characters; it can have {LONGEST[name]:,}. Shorten it.")
-        if any(not (sign.isprintable() or sign == "\n") for sign in plain):
-            raise StudyError(f"The {name} has characters that are no text. Take them out.")
-        if plain != getattr(study, name):
-            changed[name] = {"before": getattr(study, name), "after": plain}
-            setattr(study, name, plain)
+    changed: dict[str, Any] = {}
+    for name in (*LONGEST, *SPECIAL):  # translations last: they are held against the questions
+        text = texts.get(name)
+        if text is None and name == "translations" and "questions" in changed:
+            text = as_text(study, name)
+        if text is None:
+            continue
+        before, after = getattr(study, name), SPECIAL[name](text, study) if name in SPECIAL else check_text(name, text)
+        if after != before:
+            changed[name] = {"before": before, "after": after}
+            setattr(study, name, after)
     if changed:
         note(session, study, "describe", at, details=changed)
 

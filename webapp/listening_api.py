@@ -39,14 +39,16 @@ from annotation.database import Database, now
 from annotation.material.files import ClipFile
 from annotation.preview import RATER as PREVIEW
 from annotation.preview import preview_file
-from annotation.schema import Rater
+from annotation.schema import Rater, Study
 from annotation.session import listening
-from annotation.session.answers import CONSENT, QUESTIONS, Reply, consent_of
+from annotation.session.answers import CONSENT, Reply
 from annotation.session.exclusions import close_abandoned
+from annotation.wording import questions_of
 from core.errors import AccessError, BusyError, MusicEvalError, RatingError, StudyError
 from core.settings import Settings
 from webapp.guard import RateLimit
 from webapp.listening import ENGLISH, locales, rating_page
+from webapp.markup import tree
 from webapp.temporary import own_folder
 
 T = TypeVar("T")
@@ -352,9 +354,11 @@ def _place(visitor: _Signed) -> Response:
 @_routes.post("/about")
 async def _about(visitor: _Signed, body: _About) -> Response:
     consent = locales().get(body.language, {}).get("consent", CONSENT)
-    return await visitor.write(
-        lambda session, rater, at: _json(_shown(listening.about(session, rater, body.answers, at, consent), rater))
-    )
+
+    def agree(session: Session, rater: Rater, at: datetime) -> Response:
+        return _json(_shown(listening.about(session, rater, body.answers, at, consent, body.language), rater))
+
+    return await visitor.write(agree)
 
 
 @_routes.post("/start")
@@ -428,12 +432,32 @@ def _shown(step: listening.RaterStep, rater: Rater) -> dict[str, Any]:
         ended = step.message in ("complete", "closed")
         shown["completion"] = enrolment.completion(rater.study, rater, step.batches_done, ended)
     if step.step != "task":
-        shown["study"] = {name: getattr(rater.study, name) for name in ("title", "instructions", "contact")}
+        shown["study"] = _in_all_languages(rater.study, ("title", "instructions", "contact"))
     if step.step == "about":
-        shown |= {"consent": consent_of(rater.study), "questions": [asdict(question) for question in QUESTIONS]}
+        shown["consent"] = _in_all_languages(rater.study, ("consent",)) | {"usual": CONSENT}
+        shown["questions"] = [
+            asdict(question) | {"words": _words(rater.study, "questions", question.key)}
+            for question in questions_of(rater.study)
+        ]
     if step.step == "task":
-        shown["scales"] = [scale.to_json() for scale in rater.study.scales]
+        shown["scales"] = [
+            scale.to_json() | {"words": _words(rater.study, "scales", scale.key)} for scale in rater.study.scales
+        ]
     return shown
+
+
+def _in_all_languages(study: Study, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return texts as trees, and under ``words`` those that there are in other languages."""
+    own = {name: tree(getattr(study, name)) for name in names}
+    others = {
+        tag: {name: tree(words[name]) for name in names if words.get(name)} for tag, words in study.translations.items()
+    }
+    return {**own, "words": others}
+
+
+def _words(study: Study, part: str, key: str) -> dict[str, Any]:
+    """Return a question or a scale in other languages, by their tags."""
+    return {tag: words[part][key] for tag, words in study.translations.items() if key in words.get(part, {})}
 
 
 def _client(request: Request) -> str:

@@ -13,6 +13,7 @@ from annotation.preview import make_preview
 from annotation.protocol import Protocol
 from annotation.schema import Event, Study
 from annotation.studies import find_study, imported_from, shown_time
+from annotation.wording import as_text
 from core.errors import StudyError
 from webapp.html import html_table, render
 from webapp.listening_api import PREFIX, StudyStore
@@ -105,7 +106,7 @@ class Studio:
         }
         if name == before:
             return shown
-        texts = {part: getattr(study, key) for part, key in zip(self.texts, TEXTS, strict=True)}
+        texts = {part: as_text(study, key) for part, key in zip(self.texts, TEXTS, strict=True)}
         return {**shown, **texts, self.link: "", self.typed: ""}
 
     def move(self, study: str | None, name: str, reason: str) -> Shown:

@@ -187,14 +187,14 @@ def current_step(session: Session, rater: Rater, at: datetime) -> RaterStep:
 
 
 def about(
-    session: Session, rater: Rater, answers: Mapping[str, str], at: datetime, consent: str = CONSENT
+    session: Session, rater: Rater, answers: Mapping[str, str], at: datetime, consent: str = CONSENT, language: str = ""
 ) -> RaterStep:
     """Take a rater's consent, given by the call itself to the words that they read, and their answers about themselves.
 
     Raises `RatingError` if an answer cannot be taken.
     """
     if rater.study.state == "open":
-        record_about(session, rater, answers, at, consent)
+        record_about(session, rater, answers, at, consent, language)
     return current_step(session, rater, at)
 
 

@@ -143,11 +143,11 @@ function showAbout(place) {
     trouble.replaceChildren(say("about.agree_first"));
     agree.focus();
   };
-  const may = make("p", { className: "me-reason" }, say("about.open"));
-  const [consent] = translated([place.consent]);
+  const open = place.questions.some(({ needed }) => !needed);
+  const may = open ? make("p", { className: "me-reason" }, say("about.open")) : "";
   const oninput = () => draft.keep("about", answers());
   const form = make("form", { onsubmit, oninput, noValidate: true }, // the browser's words may be of another language
-    make("div", { className: "me-consent" }, ...paragraphs(consent),
+    make("div", { className: "me-consent" }, ...consentOf(place),
       make("label", { className: "me-agree" }, agree, say("about.agree"))),
     ...questions,
     make("footer", {}, onward, may, trouble));
@@ -155,10 +155,13 @@ function showAbout(place) {
 }
 
 // A question is answered with one of its options, as the server names it, or in the rater's own words.
-function makeQuestion({ key: name, text, options }, kept) {
-  const [title, ...words] = translated([text, ...options]);
+function makeQuestion({ key: name, text, options, kind, needed, words: all }, kept) {
+  const own = ownWords(all);
+  const [asked, ...words] = own.text ? [own.text, ...(own.options ?? [])] : translated([text, ...options]);
+  const title = needed ? say("about.needed", { question: asked }) : asked;
   if (!options.length) {
-    const input = make("input", { type: "text", name, id: `me-${name}`, maxLength: 200, value: kept });
+    const inputMode = kind === "number" ? "decimal" : "text";
+    const input = make("input", { type: "text", name, id: `me-${name}`, maxLength: 200, value: kept, inputMode });
     return make("p", { className: "me-question" }, make("label", { htmlFor: `me-${name}` }, title), input);
   }
   const choices = options.map((option, index) =>

@@ -16,12 +16,32 @@ function showNotOpen(place) {
     make("footer", {}, look, leaveButton(say("sign_out")))), { again: () => showNotOpen(place) });
 }
 
-const contactOf = ({ study }) =>
-  study.contact ? [make("p", {}, say("study.contact", { contact: study.contact }))] : [];
+// A study's texts come as trees of these tags and of text; where it has them in the rater's language, in that.
+const TAGS = new Set(["p", "h4", "strong", "em", "ul", "ol", "li", "blockquote", "code", "br", "a"]);
+const nodes = (tree) => tree.flatMap((node) => (typeof node === "string" ? node : makeNode(node)));
+const inline = (tree) => nodes(tree.flatMap((node) => node.children ?? node));
+const textsOf = (texts) => ({ ...texts, ...ownWords(texts.words) });
+
+function makeNode({ tag, href, children }) {
+  if (!TAGS.has(tag)) return nodes(children);
+  const leads = tag === "a" && /^(https:\/\/|mailto:)/i.test(href);
+  return [make(tag, leads ? { href, target: "_blank", rel: "noopener noreferrer" } : {}, ...nodes(children))];
+}
+
+function contactOf({ study }) {
+  const { contact } = textsOf(study);
+  const [before, after] = say("study.contact", { contact: "\n" }).split("\n");
+  return contact.length ? [make("p", {}, before, ...inline(contact), after)] : [];
+}
+
+function consentOf({ consent: texts }) {
+  const { consent, usual } = textsOf(texts);
+  return consent.length ? nodes(consent) : paragraphs(translated([usual])[0]);
+}
 
 function studyWords(place) {
-  const { title, instructions } = place.study;
-  const words = [...(title ? [make("h3", {}, title)] : []), ...paragraphs(instructions), ...contactOf(place)];
+  const { title, instructions } = textsOf(place.study);
+  const words = [...(title.length ? [make("h3", {}, ...inline(title))] : []), ...nodes(instructions), ...contactOf(place)];
   return words.length ? make("div", { className: "me-study" }, ...words) : null;
 }
 
