@@ -199,10 +199,17 @@ def _rows(read: TextTable, roles: Mapping[str, str], scales: Scales, problems: P
 
 
 def _bounded(read: TextTable, problems: Problems) -> Iterator[Line]:
+    if _n_lines(read.path) > 2 * MOST_RATINGS:  # told at once: to read them takes a minute
+        raise DataError(f"{shown_name(read.path.name)} has more than {2 * MOST_RATINGS:,} lines. Split it.")
     for number, line in enumerate(read.rows(problems), 1):
         if number > MOST_RATINGS:
             raise DataError(f"{shown_name(read.path.name)} has more than {MOST_RATINGS:,} rows. Split it.")
         yield line
+
+
+def _n_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1_000_000), b""))
 
 
 def _text(line: Line, role: str, column: str | None, place: str, problems: Problems) -> str:

@@ -31,6 +31,7 @@ from sqlalchemy.orm import Session
 
 from annotation.database import Database
 from annotation.life import refuse_archived
+from annotation.material.scripts import other_scripts
 from annotation.material.sound import FINDINGS, Normalised, parity, read_normalised, to_wav
 from annotation.schema import CLIP_KINDS, Clip, Prompt, Study, System
 from annotation.studies import clip_path, find_study, refuse_imported
@@ -79,6 +80,7 @@ class IngestReport:
     found: dict[str, list[str]] = field(default_factory=lambda: {code: [] for code in FINDINGS})  # files; added as are
     same_audio: list[str] = field(default_factory=list)  # of several systems, a sentence each
     unexplained: list[str] = field(default_factory=list)  # practice without an answer on each scale, or why
+    other_scripts: list[str] = field(default_factory=list)  # prompts, in a sentence
     unused_columns: list[str] = field(default_factory=list)
     parity: list[str] = field(default_factory=list)  # where anchors differ from the clips, a sentence each
 
@@ -109,7 +111,9 @@ class IngestReport:
             if names:
                 more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
                 lines.append(f"! {meaning}: {', '.join(names[:_MOST_NAMES])}{more}.")
-        return "\n".join([*lines, *(f"! {sentence}" for sentence in (*self.same_audio, *self.parity))])
+        return "\n".join(
+            [*lines, *(f"! {sentence}" for sentence in (*self.same_audio, *self.other_scripts, *self.parity))]
+        )
 
 
 def ingest(
@@ -152,6 +156,7 @@ def ingest(
     report.parity = parity(database, data, study)
     with database.read() as session:
         report.same_audio = same_audio(session, study)
+        report.other_scripts = other_scripts(session, study)
     return report
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, exists, select
 from sqlalchemy.orm import Session
 
-from annotation.schema import Answer, Consent, Rater
+from annotation.schema import Answer, Consent, Rater, Study
 from annotation.wording import Question, asked_in, questions_of, text_in
 from core.errors import RatingError
 from core.scales import MAX_SCORE, MIN_SCORE, Scales
@@ -98,7 +98,7 @@ def record_about(
     answer too long or none that the question takes.
     """
     study = rater.study
-    said = _checked(questions_of(study), answers)
+    said = _checked(study, answers, language)
     if has_agreed(session, rater):
         return
     read = {name: text_in(study, name, language) for name in ("title", "instructions", "contact")}
@@ -116,8 +116,9 @@ def record_about(
     )
 
 
-def _checked(asked: Sequence[Question], answers: Mapping[str, str]) -> list[tuple[Question, str]]:
+def _checked(study: Study, answers: Mapping[str, str], language: str) -> list[tuple[Question, str]]:
     """Return the answers that are not blank, if they can be those to the questions."""
+    asked = questions_of(study)
     keys = [question.key for question in asked]
     if not answers.keys() <= {*keys}:
         raise RatingError(
@@ -129,16 +130,18 @@ def _checked(asked: Sequence[Question], answers: Mapping[str, str]) -> list[tupl
         check_text(answer, "An answer", _MAX_ANSWER_LENGTH)
         answer = answer.strip()
         if question.needed and not answer:
-            raise RatingError("Please answer “{question}”.", "answer_needed", question=question.text)
+            raise RatingError(
+                "Please answer “{question}”.", "answer_needed", question=asked_in(study, question, language)
+            )
         if answer and not question.takes(answer):
-            raise _refused(question)
+            raise _refused(question, asked_in(study, question, language))
         said += [(question, answer)] if answer else []
     return said
 
 
-def _refused(question: Question) -> RatingError:
+def _refused(question: Question, asked: str) -> RatingError:
     if question.kind == "number":
-        return RatingError("The answer to “{question}” must be a number.", "answer_number", question=question.text)
+        return RatingError("The answer to “{question}” must be a number.", "answer_number", question=asked)
     return RatingError(
         "The answer to “{question}” can be {options}.", "answer_none", question=question.text, options=question.options
     )
