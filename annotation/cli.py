@@ -45,6 +45,7 @@ _NOT_SIMULATED = {
     "excerpt_start_s",
     "excerpt_length_s",
     "fade_ms",
+    "headphones",
     "protocol",
 }
 

@@ -9,6 +9,7 @@
     answers.csv       what raters said of themselves, each with the words of its question
     batches.csv       every batch: its state, when it was opened, closed and screened, whether it was short
     trials.csv        every presentation, those that were let go too, with the stretches that were played
+    headphones.csv    how raters did in the headphone check
     problems.csv      clips that did not play
     anchors.csv       what anchors got, and how often too little
     checks.csv        what each rater gave anchors and repeats, and what they lost by it
@@ -48,7 +49,20 @@ from annotation.results.ratings import ratings_table
 from annotation.results.reliability import reliability
 from annotation.results.scores import Results, mos_table
 from annotation.results.screening import screening
-from annotation.schema import Answer, Batch, Clip, Consent, Problem, Prompt, Rater, Response, Study, System, Trial
+from annotation.schema import (
+    Answer,
+    Batch,
+    Clip,
+    Consent,
+    HeadphoneCheck,
+    Problem,
+    Prompt,
+    Rater,
+    Response,
+    Study,
+    System,
+    Trial,
+)
 from annotation.session.exclusions import change_log, close_abandoned
 from annotation.studies import find_study
 from annotation.wording import questions_of
@@ -247,12 +261,15 @@ def _records(session: Session, study: Study) -> dict[str, pd.DataFrame]:
     answers = select(
         Rater.pseudonym.label("rater"), Answer.question, Answer.asked, Answer.answer, Answer.given_at
     ).join(Rater, Answer.rater_id == Rater.id)
+    of_check = (HeadphoneCheck.correct, HeadphoneCheck.trials, HeadphoneCheck.passed, HeadphoneCheck.at)
+    headphones = select(Rater.pseudonym.label("rater"), *of_check).join(Rater, HeadphoneCheck.rater_id == Rater.id)
     queries = {
         "batches": batches.order_by(Rater.id, Batch.number),
         "trials": trials.order_by(Rater.id, Batch.number, Trial.position),
         "problems": problems.order_by(Problem.id),
         "consents": consents.order_by(Consent.id),
         "answers": answers.order_by(Answer.id),
+        "headphones": headphones.order_by(HeadphoneCheck.id),
     }
     found = {
         name: pd.DataFrame(

@@ -228,6 +228,10 @@ class _About(_Body):
     language: str = ENGLISH  # in which the page showed the consent
 
 
+class _Headphones(_Body):
+    correct: int
+
+
 class _Rating(_Body):
     """An answer to a trial; the scores stand beside the rest under the keys of the study's scales."""
 
@@ -359,6 +363,14 @@ async def _about(visitor: _Signed, body: _About) -> Response:
         return _json(_shown(listening.about(session, rater, body.answers, at, consent, body.language), rater))
 
     return await visitor.write(agree)
+
+
+@_routes.post("/headphones")
+async def _headphones(visitor: _Signed, body: _Headphones) -> Response:
+    """Take how many answers of a headphone check were right."""
+    return await visitor.write(
+        lambda session, rater, at: _json(_shown(listening.check_headphones(session, rater, body.correct, at), rater))
+    )
 
 
 @_routes.post("/start")

@@ -32,7 +32,15 @@ PARTS = {
         *("anchors", "anchor_fail_below", "anchor_scale", "anchor_rule", "anchor_margin"),
         *("duplicates", "duplicate_tolerance", "duplicate_distance", "scope"),
     ),
-    "Sound": ("sample_rate_hz", "loudness_lufs", "peak_dbtp", "excerpt_start_s", "excerpt_length_s", "fade_ms"),
+    "Sound": (
+        "headphones",
+        "sample_rate_hz",
+        "loudness_lufs",
+        "peak_dbtp",
+        "excerpt_start_s",
+        "excerpt_length_s",
+        "fade_ms",
+    ),
 }
 TEXTS = {
     "title": ("Title", "Raters see it above the test.", 1),

@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session, aliased
 
 from annotation.schema import Batch, Clip, Problem, Prompt, Rater, Rating, Response, Trial
 from annotation.session import assignment, ledger
+from annotation.session import headphones as headphone_check
 from annotation.session.answers import (
     CONSENT,
     MAX_COMMENT_LENGTH,
@@ -149,6 +150,9 @@ class RaterStep:
     # the rater will have had in the end, and at step "ready" how long the next one takes.
     batches_total: int = field(default=0, compare=False)
     estimate_s: float = field(default=0.0, compare=False)
+    headphones: headphone_check.Due = field(
+        default="", compare=False
+    )  # to check first, at "ready"
     # At step "done": nothing is left, clips that others hold may come free, or the study is not open.
     message: Message = ""
 
@@ -198,6 +202,12 @@ def about(
     return current_step(session, rater, at)
 
 
+def check_headphones(session: Session, rater: Rater, correct: int, at: datetime) -> RaterStep:
+    """Take the answers of a headphone check; raises `RatingError` if there cannot be so many that are right."""
+    headphone_check.record(session, rater, correct, at)
+    return current_step(session, rater, at)
+
+
 def start(session: Session, rater: Rater, at: datetime) -> RaterStep:
     """Begin the next batch; a rater who is in one stays there.
 
@@ -207,6 +217,8 @@ def start(session: Session, rater: Rater, at: datetime) -> RaterStep:
         return current_step(session, rater, at)
     if _open_batch(session, rater) is not None:
         return _stands(session, rater, at)
+    if headphone_check.due(session, rater) == "required":
+        return current_step(session, rater, at)
     close_stale(session, rater.study, at)
     close_left_out(session, rater, at)
     batch = assignment.open_batch(session, rater, at)
@@ -331,7 +343,8 @@ def _foreseen(session: Session, rater: Rater, step: RaterStep, at: datetime) -> 
         return replace(step, batches_total=total)
     items = assignment.next_items(session, rater, history, left)
     takes_s = _takes_s(session, items, _recent_trials(session, rater, history.batches + 1))
-    return replace(step, batches_total=total, estimate_s=takes_s)
+    checked = headphone_check.due(session, rater)
+    return replace(step, batches_total=total, estimate_s=takes_s, headphones=checked)
 
 
 def _reclaim(session: Session, batch_id: int, at: datetime) -> None:

@@ -47,6 +47,7 @@ function go(place, notice) {
   if (place.step === "ready" && !place.batches_total) return resume(notice); // what comes is told when it is asked for
   if (place.step === "done") return showDone(place, notice);
   if (memory.get("volume") === null) return showSoundCheck(2);
+  if (place.step === "ready" && place.headphones) return showHeadphones(place);
   if (place.step === "ready") return showReady(place, notice);
   return showTrial(place, notice);
 }
