@@ -17,7 +17,7 @@ import logging
 import math
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -37,18 +37,16 @@ from starlette.responses import JSONResponse, Response
 from annotation import enrolment, studies
 from annotation.database import Database, now
 from annotation.material.files import ClipFile
-from annotation.preview import RATER as PREVIEW
 from annotation.preview import preview_file
-from annotation.schema import Rater, Study
+from annotation.schema import Rater
 from annotation.session import listening
 from annotation.session.answers import CONSENT, Reply
 from annotation.session.exclusions import close_abandoned
-from annotation.wording import questions_of
 from core.errors import AccessError, BusyError, MusicEvalError, RatingError, StudyError
 from core.settings import Settings
 from webapp.guard import RateLimit
 from webapp.listening import ENGLISH, locales, rating_page
-from webapp.markup import tree
+from webapp.places import shown_place
 from webapp.temporary import own_folder
 
 T = TypeVar("T")
@@ -352,7 +350,7 @@ async def _leave(visitor: _Signed) -> Response:
 
 @_routes.get("/place")
 def _place(visitor: _Signed) -> Response:
-    return visitor.look(lambda session, rater, at: _json(_shown(listening.current_step(session, rater, at), rater)))
+    return visitor.look(lambda session, rater, at: _stands(listening.current_step(session, rater, at), rater))
 
 
 @_routes.post("/about")
@@ -360,7 +358,7 @@ async def _about(visitor: _Signed, body: _About) -> Response:
     consent = locales().get(body.language, {}).get("consent", CONSENT)
 
     def agree(session: Session, rater: Rater, at: datetime) -> Response:
-        return _json(_shown(listening.about(session, rater, body.answers, at, consent, body.language), rater))
+        return _stands(listening.about(session, rater, body.answers, at, consent, body.language), rater)
 
     return await visitor.write(agree)
 
@@ -369,13 +367,13 @@ async def _about(visitor: _Signed, body: _About) -> Response:
 async def _headphones(visitor: _Signed, body: _Headphones) -> Response:
     """Take how many answers of a headphone check were right."""
     return await visitor.write(
-        lambda session, rater, at: _json(_shown(listening.check_headphones(session, rater, body.correct, at), rater))
+        lambda session, rater, at: _stands(listening.check_headphones(session, rater, body.correct, at), rater)
     )
 
 
 @_routes.post("/start")
 async def _start(visitor: _Signed) -> Response:
-    return await visitor.write(lambda session, rater, at: _json(_shown(listening.start(session, rater, at), rater)))
+    return await visitor.write(lambda session, rater, at: _stands(listening.start(session, rater, at), rater))
 
 
 @_routes.post("/rate")
@@ -386,7 +384,7 @@ async def _rate(visitor: _Signed, body: _Rating) -> Response:
         done = listening.submit(session, rater, body.token, reply, at)
         told = done.feedback
         feedback = told and {**told.expected, "explanation": told.explanation}
-        return _json({"outcome": done.outcome, "place": _shown(done.place, rater), "feedback": feedback})
+        return _json({"outcome": done.outcome, "place": shown_place(done.place, rater), "feedback": feedback})
 
     return await visitor.write(rate, first=True)
 
@@ -394,7 +392,7 @@ async def _rate(visitor: _Signed, body: _Rating) -> Response:
 @_routes.post("/problem")
 async def _problem(visitor: _Signed, body: _Problem) -> Response:
     return await visitor.write(
-        lambda session, rater, at: _json(_shown(listening.problem(session, rater, body.token, body.comment, at), rater))
+        lambda session, rater, at: _stands(listening.problem(session, rater, body.token, body.comment, at), rater)
     )
 
 
@@ -438,38 +436,8 @@ def _sound_check(visitor: _Signed) -> Response:
     return _sound(sound_check(protocol))
 
 
-def _shown(step: listening.RaterStep, rater: Rater) -> dict[str, Any]:
-    shown = asdict(step) | {"demo": rater.study.demo, "preview": rater.pseudonym == PREVIEW}
-    if step.step in ("ready", "done"):
-        ended = step.message in ("complete", "closed")
-        shown["completion"] = enrolment.completion(rater.study, rater, step.batches_done, ended)
-    if step.step != "task":
-        shown["study"] = _in_all_languages(rater.study, ("title", "instructions", "contact"))
-    if step.step == "about":
-        shown["consent"] = _in_all_languages(rater.study, ("consent",)) | {"usual": CONSENT}
-        shown["questions"] = [
-            asdict(question) | {"words": _words(rater.study, "questions", question.key)}
-            for question in questions_of(rater.study)
-        ]
-    if step.step == "task":
-        shown["scales"] = [
-            scale.to_json() | {"words": _words(rater.study, "scales", scale.key)} for scale in rater.study.scales
-        ]
-    return shown
-
-
-def _in_all_languages(study: Study, names: tuple[str, ...]) -> dict[str, Any]:
-    """Return texts as trees, and under ``words`` those that there are in other languages."""
-    own = {name: tree(getattr(study, name)) for name in names}
-    others = {
-        tag: {name: tree(words[name]) for name in names if words.get(name)} for tag, words in study.translations.items()
-    }
-    return {**own, "words": others}
-
-
-def _words(study: Study, part: str, key: str) -> dict[str, Any]:
-    """Return a question or a scale in other languages, by their tags."""
-    return {tag: words[part][key] for tag, words in study.translations.items() if key in words.get(part, {})}
+def _stands(step: listening.RaterStep, rater: Rater) -> Response:
+    return _json(shown_place(step, rater))
 
 
 def _client(request: Request) -> str:

@@ -150,9 +150,7 @@ class RaterStep:
     # the rater will have had in the end, and at step "ready" how long the next one takes.
     batches_total: int = field(default=0, compare=False)
     estimate_s: float = field(default=0.0, compare=False)
-    headphones: headphone_check.Due = field(
-        default="", compare=False
-    )  # to check first, at "ready"
+    headphones: headphone_check.Due = field(default="", compare=False)  # to check first, at "ready"
     # At step "done": nothing is left, clips that others hold may come free, or the study is not open.
     message: Message = ""
 

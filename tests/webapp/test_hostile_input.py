@@ -24,7 +24,8 @@ from core.errors import MusicEvalError
 from tests.clips import write_clip
 from tests.webapp.studies import make_study, rows
 from webapp.handlers import told
-from webapp.listening_api import StudyStore, _shown
+from webapp.listening_api import StudyStore
+from webapp.places import shown_place
 from webapp.study import StudyPage
 
 HTML = "<img src=x onerror=alert(1)>"
@@ -186,7 +187,7 @@ def test_raters_get_texts_and_never_html(database: Database, tmp_path: Path) -> 
         study = find_study(session, name)
         study.state = "open"
         rater = find_rater(session, study, "R02")
-        place = _shown(listening.RaterStep("about"), rater)
+        place = shown_place(listening.RaterStep("about"), rater)
         assert place["study"]["title"] == [{"tag": "p", "children": [HTML]}]
         assert place["consent"]["consent"] == [{"tag": "p", "children": [HTML]}]
         here = listening.current_step(session, rater, now(session))
