@@ -76,6 +76,7 @@ _reason = click.option("--reason", metavar="TEXT", callback=_one_line, default="
 def create(study: str, seed: int | None, draft: bool, scales: Path | None, rules: dict[str, Any]) -> None:
     """Create a study; its rules are fixed from then on."""
     from annotation.rules import consequences
+    from annotation.sequential import pausing
     from annotation.studies import create, parse_scales
 
     asked = parse_scales(_text_of(scales)) if scales else MUSICEVAL
@@ -87,6 +88,7 @@ def create(study: str, seed: int | None, draft: bool, scales: Path | None, rules
                 session, study, protocol, seed, now(session), scales=asked, state="draft" if draft else "open"
             )
         print(f"The study {study} is created in the folder {data}.")
+    print(f"{pausing(protocol, made.scales)}.")
     for sentence in consequences(protocol, made.scales):
         print(f"! {sentence}")
     _next(f"ingest {study} MANIFEST")

@@ -31,6 +31,7 @@ _BUTTONS = {
 _ACTIONS = {
     **{"open": "Opened", "pause": "Paused", "close": "Closed", "archive": "Archived", "unarchive": "Taken out"},
     **{"describe": "Texts changed", "withdraw": "Rater withdrawn", "retire": "Clip retired"},
+    **{"pause_rater": "Rater paused", "resume_rater": "Rater let go on"},
     **{"reprompt": "Clip given another prompt", "replace": "Clip replaced"},
 }
 _MOST_EVENTS = 50

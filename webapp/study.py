@@ -34,6 +34,7 @@ from webapp.handlers import BY_ITSELF, PRIVATE, told
 from webapp.html import html_table, render
 from webapp.invitations import Invitations
 from webapp.listening_api import StudyStore
+from webapp.live import LiveView
 from webapp.new_study import NewStudy
 from webapp.studio import Studio
 from webapp.system_plot import download, systems_plot
@@ -158,6 +159,7 @@ class StudyPage:
         self.creation = NewStudy(store)
         self.nothing = gr.HTML(render("study_none.html"), visible=False, apply_default_css=False)
         with gr.Column(visible=False, elem_id="desk") as self.desk:
+            self.live = LiveView(store, self.study, self._on, _html)
             self.views = {"heading": _html()}
             with gr.Tabs():
                 with gr.Tab("Progress"):
@@ -179,7 +181,7 @@ class StudyPage:
                     self.views["reliability"] = _html()
         self.asked = [self.study, self.shown]
         self._rooms = (self.invitations, self.studio, self.clip_desk)
-        controls = [self.study, self.nothing, self.desk, self.clips, self.change, self.shown]
+        controls = [self.study, self.nothing, self.desk, self.clips, self.change, self.shown, *self.live.parts]
         controls += [part for room in self._rooms for part in room.parts]
         notes = [self.training_note, self.export_note, self.invitations.codes, self.rescreened]
         left = [*notes, *self.compared, self.made, self.done, *self.rules]
@@ -273,6 +275,7 @@ class StudyPage:
         unchosen = {} if name == before else {"value": None}
         return {
             **shown,
+            **self.live.show(self.live.look(name)),
             **{part: view(part_name, found) for part_name, part in self.views.items()},
             self.study: gr.update(choices=names, value=name),
             **({} if name == before else {**self.leave(), **self._own_rules(found)}),

@@ -28,6 +28,7 @@ from annotation.results.screening import Screening, screening
 from annotation.results.signs import listening_signs
 from annotation.rules import RULES, STRICT, false_alarms, strict_alarm, words
 from annotation.schema import Batch, Clip, Problem, Rater, Response, Study, Trial, Visit
+from annotation.sequential import pausing
 from annotation.session.exclusions import (
     Change,
     change_log,
@@ -98,6 +99,7 @@ class Checks:
     """What the hidden checks did, and how often they would be wrong."""
 
     expected_false_alarms: dict[str, float]  # of one full batch: by rule, and ``either``
+    pausing: str  # when the rules pause a rater, and how often that is wrong, in a sentence
     expected_of_strict: float  # by an anchor, of a rater who gives `STRICT` points less
     batches_ended: int
     batches_empty: int  # that ended without a rating that could count
@@ -217,6 +219,7 @@ FIGURES: tuple[Figure[Status], ...] = (
     Figure("Raters", lambda status: str(status.progress.raters)),
     Figure("Batches", lambda status: status.checks.excluded),
     Figure("Checks", lambda status: status.checks.by_chance),
+    Figure("Pauses", lambda status: status.checks.pausing),
 )
 
 
@@ -244,6 +247,7 @@ def _checks(session: Session, study: Study) -> Checks:
     states: dict[str, int] = dict(session.execute(query.group_by(Batch.state)).all())
     return Checks(
         false_alarms(study.protocol, study.scales),
+        pausing(study.protocol, study.scales),
         strict_alarm(study.protocol, study.scales),
         states.get("valid", 0) + states.get("empty", 0) + by_rule.total(),
         states.get("empty", 0),
@@ -264,7 +268,7 @@ def _raters(session: Session, study: Study, at: datetime, signs: Mapping[str, li
         counted = [batch.state for batch in batches if batch.number > 0]
         rated_at, n_ratings = last.get(rater.id, (None, 0))
         state, in_hand = ("excluded", None) if rater.id in out else _where(batches, trials, rater.id in came, at)
-        state = "withdrawn" if rater.withdrawn_at else state
+        state = "withdrawn" if rater.withdrawn_at else "paused" if rater.paused_at else state
         rows.append(
             RaterStatus(
                 rater=rater.pseudonym,

@@ -92,8 +92,9 @@ def rate(database: Database, codes: list[list[str]]) -> None:
 
 def test_create_stores_the_rules(run: Run, database: Database) -> None:
     code, out, err = run("create", "one", "--seed", "5", "--scope", "rater", "--anchor-fail-below", "3.5")
-    first, warning = out.splitlines()
+    first, pausing, warning = out.splitlines()
     assert (code, first) == (0, f"The study one is created in the folder {Path.cwd() / 'data'}.")
+    assert pausing.startswith("A rater is paused once 6 batches in a row failed")
     assert warning.startswith("! One failed batch takes out all of a rater's ratings.")
     assert err == "Next: python -m annotation ingest one MANIFEST\n"
     with database.read() as session:

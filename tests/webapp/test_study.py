@@ -28,6 +28,7 @@ from starlette.testclient import TestClient
 from annotation.database import Database
 from annotation.protocol import SCREENING, Protocol
 from annotation.results.changes import what_if
+from annotation.results.live import count_on, live
 from annotation.results.status import FIGURES, overview
 from annotation.schema import Rater, System
 from annotation.session.exclusions import Change
@@ -39,6 +40,7 @@ from tests.annotation.scripted import rate_all
 from tests.webapp.studies import SmallStudy, make_study
 from webapp.exports import DAY_S, EXPORT_LIFE_S, EXPORTS, clips_route, export_route, pack_export, report_route
 from webapp.listening_api import StudyStore
+from webapp.live import live_view
 from webapp.study import StudyPage, build_study_tab, comparison, view
 from webapp.system_plot import download, systems_plot
 
@@ -91,11 +93,14 @@ def cells(html: str, row: str) -> list[str]:
     return [re.sub("<[^>]+>", "", cell) for cell in re.findall("<td[^>]*>(.*?)</td>", found)]
 
 
-def test_the_heading_tells_how_far_it_is(seen: dict[str, str]) -> None:
-    heading = seen["heading"]
-    assert re.findall("<span>(.*?)</span>", heading) == ["0 of 4", "8 of 12"]
-    assert 'aria-valuenow="8" aria-valuemin="0" aria-valuemax="12"' in heading
-    assert "not those of experts" not in heading
+def test_the_live_view_tells_how_far_it_is(room: Room, seen: dict[str, str]) -> None:
+    with room.database.read() as session:
+        study = find_study(session, "room")
+        shown = live_view(live(session, study, room.at, count_on(session, study)))
+    assert re.findall("<span>(.*?)</span>", shown) == ["0 of 4", "8 of 12"]
+    assert 'aria-valuenow="8" aria-valuemin="0" aria-valuemax="12"' in shown
+    assert "At work: R04." in shown
+    assert "not those of experts" not in seen["heading"]
 
 
 def test_progress_tells_who_is_where_and_has_every_figure(room: Room, seen: dict[str, str]) -> None:
@@ -209,8 +214,8 @@ class Desk:
     trained: list[str] = field(default_factory=list)
 
     def valid_ratings(self) -> str:
-        heading = self.page.open("room")[self.page.views["heading"]]
-        return re.findall("<span>(.*?)</span>", heading)[1]
+        shown = self.page.open("room")[self.page.live.view]
+        return re.findall("<span>(.*?)</span>", shown)[1]
 
     def screening(self) -> str:
         return str(self.page.open("room")[self.page.views["screening"]])
@@ -259,7 +264,7 @@ def test_opening_shows_the_chosen_study_or_the_newest(desk: Desk) -> None:
         shown = page.open(current)
         assert (shown[page.study]["choices"], shown[page.study]["value"]) == (["hall", "room"], name)
         assert (shown[page.nothing]["visible"], shown[page.desk]["visible"]) == (False, True)
-        assert f"{name}: " in shown[page.views["heading"]]
+        assert f"{name}: " in shown[page.live.view]
 
 
 def test_clips_have_their_scores(desk: Desk) -> None:
