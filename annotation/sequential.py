@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from annotation.protocol import Protocol
 from annotation.rules import PAPER_BATCHES, STRICT, false_alarms, strict_alarm
@@ -86,6 +87,7 @@ class SequentialTest:
         return paused
 
 
+@lru_cache
 def pausing(protocol: Protocol, scales: Scales, batches: int = PAPER_BATCHES) -> str:
     """Say when a rater is paused, and to how many that happens by chance."""
     if protocol.pause_rule == "off":

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from annotation.session.exclusions import (
 from annotation.studies import find_study, shown_time
 from core.errors import counted, shown_name
 from core.files import first_of
-from core.scales import keys
+from core.scales import Scales, keys
 
 _MOST_PROBLEMS = 20  # that a terminal shows
 
@@ -361,24 +362,34 @@ class Overview:
     ratings: pd.DataFrame  # as `ratings_table` has them
     status: Status
     results: Results
-    reliability: Reliability
+    signs: pd.DataFrame  # as `listening_signs` has them
     screening: Screening
     log: pd.DataFrame
     changes: list[Change]
 
+    @cached_property
+    def reliability(self) -> Reliability:
+        """How far the ratings can be trusted; of a large study it takes as long as all the rest."""
+        return reliability(self.ratings, self.results.scales, self.signs)
+
     @property
     def log_table(self) -> Table:
         """What was left out or put back, the latest first."""
-        rows = []
-        for entry in reversed(self.log.to_dict("records")):
-            batch = None if entry["batch"] == "all" else entry["batch"]
-            figures = "; ".join(words(json.loads(entry["evidence"]), self.results.scales)) or "–"
-            done = Change(self.status.study, entry["action"], entry["rater"], batch)
-            when = shown_time(entry["at"].isoformat())
-            what = f"{done.action.capitalize()} {done.what}"
-            rows.append((what, entry["rule"], entry["reason"], figures, entry["author"], when))
-        heads = ("What", "Rule", "Reason", "Figures", "By", "When")
-        return Table("Log, the latest first", heads, rows, "Nothing was excluded so far.")
+        return log_table(self.log, self.results.scales)
+
+
+def log_table(log: pd.DataFrame, scales: Scales) -> Table:
+    """Lay out what `change_log` returns, the latest first."""
+    rows = []
+    for entry in reversed(log.to_dict("records")):
+        batch = None if entry["batch"] == "all" else entry["batch"]
+        figures = "; ".join(words(json.loads(entry["evidence"]), scales)) or "–"
+        done = Change("", entry["action"], entry["rater"], batch)
+        when = shown_time(entry["at"].isoformat())
+        what = f"{done.action.capitalize()} {done.what}"
+        rows.append((what, entry["rule"], entry["reason"], figures, entry["author"], when))
+    heads = ("What", "Rule", "Reason", "Figures", "By", "When")
+    return Table("Log, the latest first", heads, rows, "Nothing was excluded so far.")
 
 
 def studies_table(session: Session) -> Table:
@@ -412,7 +423,7 @@ def overview(database: Database, study_name: str, at: datetime | None = None, da
             ratings,
             _status(session, study, at, signs, data),
             Results.of(ratings, study.scales),
-            reliability(ratings, study.scales, signs),
+            signs,
             screening(ratings, study.protocol, study.scales),
             change_log(session, study),
             possible_changes(session, study),

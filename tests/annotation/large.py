@@ -78,10 +78,10 @@ def _clips(session: Any, study: Study, size: Size) -> list[int]:
 
 
 def _shares(size: Size, random: np.random.Generator) -> list[list[int]]:
-    """Share the clips out: nobody rates one twice, and all clips have nearly as many ratings."""
-    each = np.array_split(np.arange(size.ratings), size.raters)
-    order = np.concatenate([np.arange(size.clips)] * (size.ratings // size.clips + 1))[: size.ratings]
-    return [list(random.permutation(np.unique(order[places]))) for places in each]
+    """Share the clips out: nobody rates one twice, and all have nearly as many raters."""
+    passes = [random.permutation(size.clips) for _ in range(size.ratings // size.clips + 1)]
+    shares = np.array_split(np.concatenate(passes)[: size.ratings], size.raters)
+    return [list(dict.fromkeys(int(clip) for clip in share)) for share in shares]
 
 
 def _rate(
