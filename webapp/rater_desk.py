@@ -23,6 +23,7 @@ _PAUSE = (
     "A paused rater gets no batch, and is told so kindly; nothing that they rated changes. Whoever is let go on is "
     "tested anew by the rule of the study."
 )
+_FIRST = 3  # tables of a rater above the controls: distribution, agreement, batches
 
 Shown = dict[Any, Any]
 
@@ -54,6 +55,7 @@ class RaterDesk:
                 self.going = gr.Button("Let this rater go on", scale=0, min_width=176)
             gr.HTML("<h3>Exclude or restore</h3>", apply_default_css=False)
             self.changes = Changes(store, study, on, html)
+        self.more = html()
         chosen, looked = [study, self.rater], self.looked
         on(self.table.select, self.choose, [study], [self.rater, *looked], show_progress="hidden")
         on(self.rater.input, self.look, chosen, looked, show_progress="hidden")
@@ -63,12 +65,12 @@ class RaterDesk:
     @property
     def parts(self) -> list[Any]:
         """What `show` changes."""
-        return [self.table, self.hours, self.rater, self.page, self.acts, *self.changes.parts]
+        return [self.table, self.hours, self.rater, self.page, self.more, self.acts, *self.changes.parts]
 
     @property
     def looked(self) -> list[Any]:
         """What `look` changes."""
-        return [self.page, self.acts, self.pausing, self.going, self.changes.change]
+        return [self.page, self.more, self.acts, self.pausing, self.going, self.changes.change]
 
     def show(self, found: Overview, so_far: Live, before: str | None) -> Shown:
         """Show the raters of a study; the page of one stays where it is the study shown before."""
@@ -87,7 +89,7 @@ class RaterDesk:
         }
         if same:
             return shown
-        return {**shown, self.page: "", self.acts: gr.update(visible=False), **self.changes.show([], same=False)}
+        return {**shown, **self._nobody(), **self.changes.show([], same=False)}
 
     def choose(self, study: str | None, event: gr.SelectData) -> Shown:
         """Show the rater of the row that was clicked."""
@@ -97,18 +99,22 @@ class RaterDesk:
     def look(self, study: str | None, rater: str | None) -> Shown:
         """Show all that is known of a rater."""
         if not study or not rater:
-            return {self.page: "", self.acts: gr.update(visible=False)}
+            return self._nobody()
         with self._store.database.read() as session:
             found = find_study(session, study)
             page = rater_page(session, found, rater, ratings_table(session, found))
             changes = [change for change in possible_changes(session, found) if change.rater == rater]
         return {
             self.page: rater_view(page),
+            self.more: Markup().join(_tables(page)[_FIRST:]),
             self.acts: gr.update(visible=True),
             self.pausing: gr.update(visible=not page.paused),
             self.going: gr.update(visible=page.paused),
             self.changes.change: self.changes.show(changes, same=True)[self.changes.change],
         }
+
+    def _nobody(self) -> Shown:
+        return {self.page: "", self.more: "", self.acts: gr.update(visible=False)}
 
     def pause_rater(self, study: str | None, rater: str | None, reason: str) -> Shown:
         """Give a rater no further batch."""
@@ -126,9 +132,12 @@ class RaterDesk:
 
 
 def rater_view(page: RaterPage) -> Markup:
-    """Lay out the page of a rater."""
-    tables = [html_table(table.caption, table.heads, table.rows, table.nothing) for table in page.tables]
-    return render("study_rater.html", page=page, tables=tables)
+    """Lay out the page of a rater as far as it stands above the controls; what is long comes below them."""
+    return render("study_rater.html", page=page, tables=_tables(page)[:_FIRST])
+
+
+def _tables(page: RaterPage) -> list[Markup]:
+    return [html_table(table.caption, table.heads, table.rows, table.nothing) for table in page.tables]
 
 
 def raters_frame(found: Overview, so_far: Live) -> pd.DataFrame:

@@ -116,7 +116,7 @@ def build_study_tab(
 ) -> list[BaseRoute]:
     """Lay the page out in the open `gr.Blocks`; return the routes of its downloads and sounds."""
     page = StudyPage(store, train, limits, readers)
-    app.load(told(page.open), page.asked, page.opened, **BY_ITSELF)
+    page.opens(app.load, **BY_ITSELF)
     return [export_route(store.data), clips_route(store), report_route(store), sound_route(store)]
 
 
@@ -137,7 +137,6 @@ class StudyPage:
         self._store = store
         self._train = train
         self.shown = gr.State()  # the study that the page shows
-        self.stamp = gr.State()  # when it was shown; what takes longer follows
         with gr.Row(elem_classes="me-bar"):
             self.study = gr.Dropdown(label="Study", choices=[], min_width=240)
             refresh = gr.Button("Refresh", elem_id="refresh", scale=0, min_width=112)
@@ -170,24 +169,27 @@ class StudyPage:
                     self.views["reliability"] = _html()
         self.asked = [self.study, self.shown]
         self._rooms = (self.invitations, self.studio)
-        controls = [self.study, self.nothing, self.desk, self.clips, self.shown, self.stamp]
+        controls = [self.study, self.nothing, self.desk, self.clips, self.shown]
         rooms = (*self._rooms, self.clip_desk, self.raters, self.changes, self.live, self.log)
         controls += [part for room in rooms for part in room.parts]
         notes = [self.training_note, self.export_note, self.invitations.codes, self.rescreened]
         self.opened = [*controls, *self.views.values(), *notes, *self.rules]
-        self._on(refresh.click, self.open, self.asked, self.opened)
-        for done in (self.invitations.invited, self.invitations.left):
-            self._on(done, self.open, self.asked, self.opened)
-        for changed in (self.studio.moved, self.clip_desk.changed):
-            self._on(changed.change, self.open, self.asked, self.opened, **BY_ITSELF)
-            self._on(changed.change, str, [], [self.creation.note], **BY_ITSELF)  # what was to do next is being done
-        self._on(self.creation.made, self.open, [self.creation.created, self.shown], self.opened)
-        for made in (self.changes.made, self.raters.changes.made, self.raters.acted):
-            self._on(made.change, self.open, self.asked, self.opened, **BY_ITSELF)
-        chosen = [self.study, self.raters.rater]
-        self._on(self.stamp.change, self.raters.look, chosen, self.raters.looked, **BY_ITSELF)
-        self._on(self.stamp.change, self.weigh, [self.study], [self.views["reliability"]], **BY_ITSELF)
-        self._on(self.study.input, self.open, self.asked, self.opened, trigger_mode="always_last")
+        moved = (self.studio.moved, self.clip_desk.changed)
+        acted = (self.changes.made, self.raters.changes.made, self.raters.acted)
+        for changed in (*moved, *acted):
+            self.opens(changed.change, **BY_ITSELF)
+        for changed in moved:  # what was to do next is being done
+            self._on(changed.change, str, [], [self.creation.note], **BY_ITSELF)
+        for done in (refresh.click, self.invitations.invited, self.invitations.left):
+            self.opens(done)
+        self.opens(self.creation.made, [self.creation.created, self.shown])
+        self.opens(self.study.input, trigger_mode="always_last")
+
+    def opens(self, event: Callable[..., Any], inputs: Any = None, **options: Any) -> None:
+        """Let an event show the study anew; what takes longer follows."""
+        shown = self._on(event, self.open, inputs or self.asked, self.opened, **options)
+        chosen, late = [self.study, self.raters.rater], [self.views["reliability"], *self.raters.looked]
+        self._on(shown.then, self.follow, chosen, late, **BY_ITSELF)
 
     def _on(
         self, event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
@@ -248,7 +250,6 @@ class StudyPage:
             **({} if name == before else {**self.leave(), **self._own_rules(found)}),
             self.shown: name,
             self.clips: _clips(found.results),
-            self.stamp: datetime.now(UTC).isoformat(),
             **{part: value for room in self._rooms for part, value in room.show(name, before).items()},
             **self.clip_desk.show(name, before, found.ratings),
             **self.raters.show(found, so_far, before),
@@ -256,11 +257,16 @@ class StudyPage:
             **self.log.show(name),
         }
 
-    def weigh(self, study: str | None) -> Markup:
-        """Show how far the ratings can be trusted, which takes longer than all else."""
-        if not study or study not in study_names(self._store.database):
-            return Markup()
-        return view("reliability", overview(self._store.database, study))
+    def follow(self, study: str | None, rater: str | None) -> Shown:
+        """Show how far the ratings can be trusted, which takes longer than all else, and the rater who is chosen."""
+        if study not in study_names(self._store.database):
+            return {self.views["reliability"]: ""}
+        found = overview(self._store.database, study)
+        known = rater in [one.rater for one in found.status.raters]
+        return {
+            self.views["reliability"]: view("reliability", found),
+            **self.raters.look(study, rater if known else None),
+        }
 
     def _log(self, name: str) -> Table:
         with self._store.database.read() as session:

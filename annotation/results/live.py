@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import and_, case, exists, func, select
+import numpy as np
+from sqlalchemy import and_, case, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from annotation.protocol import Protocol
 from annotation.results import Table
+from annotation.results.agreement import Codes
 from annotation.schema import Batch, Clip, Exclusion, Rater, Response, Study, Trial
 from annotation.session.holds import CHECKS
 
@@ -29,6 +31,7 @@ LEAST_BATCHES = 3  # of a rater, before an alarm can show
 ALARM = 0.01  # chance that as many batches of an honest rater fail
 _MOST_NAMED = 12
 _FAR_DAYS = 36_500.0
+_FEW = 500  # batches that are asked for by their numbers
 _SILENT = f"No alarm can show yet: it takes {LEAST_BATCHES} batches of a rater that have ended."
 
 # Built once: putting a statement together takes longer than SQLite needs to run it.
@@ -53,6 +56,7 @@ class Answers:
     last: int = 0  # its id
     first: datetime | None = None  # when the first was given
     by_day: Mapping[tuple[int, str], Given] = field(default_factory=dict)  # by rater and day
+    clips: Mapping[int, Codes] = field(default_factory=dict)  # rated in each batch that was seen to count
 
 
 def count_on(session: Session, study: Study, before: Answers | None = None) -> Answers:
@@ -83,7 +87,21 @@ def count_on(session: Session, study: Study, before: Answers | None = None) -> A
             had.rating_s + (worked_s or 0.0) - practised_s,
         )
         last, first = max(last, newest), min(first or earliest, earliest)
-    return Answers(last, first, by_day)
+    return Answers(last, first, by_day, _clips_on(session, study, before.clips))
+
+
+def _clips_on(session: Session, study: Study, before: Mapping[int, Codes]) -> dict[int, Codes]:
+    """Add the clips of batches that count and were not seen before; what has ended holds the same clips for good."""
+    valid = (Batch.study_id == study.id, Batch.state == "valid")
+    new = {batch_id for (batch_id,) in session.execute(select(Batch.id).where(*valid))} - before.keys()
+    if not new:
+        return dict(before)
+    rated = select(Trial.batch_id, Trial.clip_id).where(Trial.role == "stimulus", Trial.state == "rated")
+    few = Trial.batch_id.in_(new) if len(new) < _FEW else Trial.batch_id.in_(select(Batch.id).where(*valid))
+    found: dict[int, list[int]] = defaultdict(list)
+    for batch_id, clip_id in session.connection().execute(rated.where(few)).all():
+        found[batch_id].append(clip_id)
+    return {**before, **{batch_id: np.array(clips) for batch_id, clips in found.items()}}
 
 
 @dataclass(frozen=True)
@@ -99,7 +117,7 @@ class RaterPace:
     days: int  # on which they answered
     batches_failed: int
     batches_ended: int
-    last_failed: int  # of the latest batches, at most `LAST_BATCHES`
+    last_failed: int  # of the latest batches since the rater was let go on, at most `LAST_BATCHES`
     last_ended: int
 
 
@@ -154,7 +172,7 @@ class Live:
 
 def live(session: Session, study: Study, at: datetime, answers: Answers) -> Live:
     """Say how a study goes on at a time, of which the answers were counted."""
-    protocol, counts = study.protocol, _counts(session, study)
+    protocol, counts = study.protocol, _counts(session, study, answers)
     needed, raters = counts.clips * protocol.raters_per_clip, _raters(session, study, at, answers)
     left = max(needed - counts.valid - counts.pending, 0)
     rate, hours = _rate_a_day(answers, counts.counting, at), _hours_left(answers, counts.counting, left)
@@ -187,28 +205,22 @@ class _Counts(NamedTuple):
     pending: int
 
 
-def _counts(session: Session, study: Study) -> _Counts:
-    limit = study.protocol.raters_per_clip
-    in_use = select(func.count()).where(Clip.study_id == study.id, Clip.kind == "stimulus", Clip.retired_at.is_(None))
-    rated = (
-        select(Trial.clip_id, func.count().label("n"))
+def _counts(session: Session, study: Study, answers: Answers) -> _Counts:
+    limit, connection = study.protocol.raters_per_clip, session.connection()
+    clips = select(Clip.id).where(Clip.study_id == study.id, Clip.kind == "stimulus", Clip.retired_at.is_(None))
+    in_use = np.array(connection.execute(clips).scalars().all(), int)
+    valid = select(Batch.id).where(Batch.study_id == study.id, Batch.state == "valid")
+    rated = [answers.clips[one] for one in connection.execute(valid).scalars() if one in answers.clips]
+    n = np.bincount(np.concatenate([np.array([], int), *rated]), minlength=in_use.max(initial=0) + 1)[in_use]
+    waits = (
+        select(func.count())
+        .select_from(Trial)
         .join(Batch)
-        .where(Batch.study_id == study.id, Trial.role == "stimulus", Trial.state == "rated")
+        .where(Batch.study_id == study.id, Batch.state == "open", Trial.role == "stimulus", Trial.state == "rated")
     )
-    valid = rated.where(Batch.state == "valid").group_by(Trial.clip_id).subquery()
-    pending = select(func.count()).select_from(rated.where(Batch.state == "open").group_by(Trial.id).subquery())
-    n = valid.c.n
-    query = (
-        select(
-            *(in_use.scalar_subquery(), func.sum(case((n >= limit, 1), else_=0))),
-            *(func.sum(func.min(n, limit)), func.sum(n), pending.scalar_subquery()),
-        )
-        .select_from(valid)
-        .join(Clip, Clip.id == valid.c.clip_id)
-        .where(Clip.retired_at.is_(None))
-    )
-    clips, done, without, counting, waiting = (count or 0 for count in session.execute(query).one())
-    return _Counts(clips, done, without, counting + waiting, waiting)
+    pending = connection.execute(waits).scalar_one()
+    done, without = int((n >= limit).sum()), int(np.minimum(n, limit).sum())
+    return _Counts(len(in_use), done, without, int(n.sum()) + pending, pending)
 
 
 def _raters(session: Session, study: Study, at: datetime, answers: Answers) -> list[RaterPace]:
@@ -218,12 +230,21 @@ def _raters(session: Session, study: Study, at: datetime, answers: Answers) -> l
         given[rater_id].append(of_day)
     failed = and_(Batch.state == "excluded", exists().where(Exclusion.batch_id == Batch.id, Exclusion.rule.in_(CHECKS)))
     running = and_(Batch.state == "open", Batch.lease_until > at)
-    batches = select(Batch.rater_id, Batch.state, failed, running).where(Batch.study_id == study.id, Batch.number > 0)
+    tested = or_(Rater.resumed_at.is_(None), Batch.screened_at > Rater.resumed_at)
+    batches = (
+        select(Batch.rater_id, Batch.state, failed, running, tested)
+        .join(Rater, Batch.rater_id == Rater.id)
+        .where(Batch.study_id == study.id, Batch.number > 0)
+        .order_by(Batch.rater_id, Batch.number)
+    )
     connection = session.connection()  # the session would look at every row as at an object
-    judged, at_work = defaultdict(list), set()
-    for rater_id, state, has_failed, runs in connection.execute(batches.order_by(Batch.rater_id, Batch.number)).all():
+    judged: dict[int, list[bool]] = defaultdict(list)
+    latest: dict[int, list[bool]] = defaultdict(list)
+    at_work = set()
+    for rater_id, state, has_failed, runs, is_tested in connection.execute(batches).all():
         if has_failed or state == "valid":
             judged[rater_id].append(bool(has_failed))
+            latest[rater_id] += [bool(has_failed)] if is_tested else []
         if runs:
             at_work.add(rater_id)
     out = _left_out(session, study)
@@ -232,12 +253,14 @@ def _raters(session: Session, study: Study, at: datetime, answers: Answers) -> l
     for rater_id, name, withdrawn_at, paused_at in connection.execute(raters.order_by(Rater.id)).all():
         states = {"withdrawn": withdrawn_at, "excluded": rater_id in out, "paused": paused_at}
         state = next((word for word, holds in states.items() if holds), "at work" if rater_id in at_work else "")
-        found.append(_pace_of(name, state, given[rater_id], judged[rater_id]))
+        found.append(_pace_of(name, state, given[rater_id], judged[rater_id], latest[rater_id]))
     return found
 
 
-def _pace_of(name: str, state: str, given: Sequence[Given], judged: Sequence[bool]) -> RaterPace:
-    latest = judged[-LAST_BATCHES:]
+def _pace_of(
+    name: str, state: str, given: Sequence[Given], judged: Sequence[bool], tested: Sequence[bool]
+) -> RaterPace:
+    latest = tested[-LAST_BATCHES:]
     return RaterPace(
         rater=name,
         state=state,

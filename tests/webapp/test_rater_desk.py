@@ -72,6 +72,7 @@ def test_a_rater_is_chosen_from_the_table_and_let_go_on(page: StudyPage, room: R
     shown = desk.choose("room", clicked("R01", "paused"))
     assert shown[desk.rater] == "R01"
     assert "This rater is paused" in shown[desk.page]
+    assert "Anchors: mean 2.00, 12 of 12 too low" in shown[desk.more]
     assert "An anchor was rated too low." in shown[desk.page]
     assert [shown[part]["visible"] for part in (desk.acts, desk.pausing, desk.going)] == [True, False, True]
     assert shown[desk.changes.change]["choices"][:2] == ["Exclude R01", "Restore batch 1 of R01"]
@@ -91,7 +92,7 @@ def test_a_rater_is_chosen_from_the_table_and_let_go_on(page: StudyPage, room: R
 
 def test_nothing_is_shown_where_nobody_is_chosen(page: StudyPage) -> None:
     desk = page.raters
-    assert desk.look("room", None) == {desk.page: "", desk.acts: gr.update(visible=False)}
+    assert desk.look("room", None) == {desk.page: "", desk.more: "", desk.acts: gr.update(visible=False)}
     assert desk.page in page.open("room", None)
     assert desk.page not in page.open("room", "room")
 
