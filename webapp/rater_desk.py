@@ -96,13 +96,13 @@ class RaterDesk:
         name = str(event.row_value[0])
         return {self.rater: name, **self.look(study, name)}
 
-    def look(self, study: str | None, rater: str | None) -> Shown:
+    def look(self, study: str | None, rater: str | None, ratings: pd.DataFrame | None = None) -> Shown:
         """Show all that is known of a rater."""
         if not study or not rater:
             return self._nobody()
         with self._store.database.read() as session:
             found = find_study(session, study)
-            page = rater_page(session, found, rater, ratings_table(session, found))
+            page = rater_page(session, found, rater, ratings_table(session, found) if ratings is None else ratings)
             changes = [change for change in possible_changes(session, found) if change.rater == rater]
         return {
             self.page: rater_view(page),

@@ -16,7 +16,8 @@ from starlette.routing import BaseRoute
 
 from annotation.protocol import SCREENING, Protocol
 from annotation.results import Table
-from annotation.results.reliability import RATER_FIGURES_MEAN
+from annotation.results.ratings import ratings_table
+from annotation.results.reliability import RATER_FIGURES_MEAN, Reliability, reliability
 from annotation.results.rescreening import Rescreening, rescreen
 from annotation.results.scores import Results
 from annotation.results.status import FIGURES, Overview, log_table, overview
@@ -55,18 +56,22 @@ Shown = dict[Any, Any]  # what changes, by the part of the page
 
 
 def view(name: str, found: Overview) -> Markup:
-    """Show a study: its heading, or the progress, results, screening or reliability."""
+    """Show a study: its heading, or the progress, results or screening."""
     return render(
         f"study_{name}.html",
         found=found,
         status=found.status,
         figures=FIGURES,
-        rater_figures_mean=RATER_FIGURES_MEAN,
         shown_time=shown_time,
         table=_table,
         tables={"signs": _signs(found)},
         plots=[_plot(found.status.study, found.results, scale) for scale in found.results.scales],
     )
+
+
+def reliability_view(found: Reliability) -> Markup:
+    """Show how far ratings can be trusted."""
+    return render("study_reliability.html", found=found, figures_mean=RATER_FIGURES_MEAN, table=_table)
 
 
 def rescreening(found: Rescreening) -> Markup:
@@ -261,11 +266,12 @@ class StudyPage:
         """Show how far the ratings can be trusted, which takes longer than all else, and the rater who is chosen."""
         if study not in study_names(self._store.database):
             return {self.views["reliability"]: ""}
-        found = overview(self._store.database, study)
-        known = rater in [one.rater for one in found.status.raters]
+        with self._store.database.read() as session:
+            found = find_study(session, study)
+            ratings = ratings_table(session, found)
         return {
-            self.views["reliability"]: view("reliability", found),
-            **self.raters.look(study, rater if known else None),
+            self.views["reliability"]: reliability_view(reliability(ratings, found.scales)),
+            **self.raters.look(study, rater, ratings),
         }
 
     def _log(self, name: str) -> Table:

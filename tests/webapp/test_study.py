@@ -43,12 +43,12 @@ from webapp.exports import DAY_S, EXPORT_LIFE_S, EXPORTS, clips_route, export_ro
 from webapp.html import html_table
 from webapp.listening_api import StudyStore
 from webapp.live import live_view
-from webapp.study import StudyPage, build_study_tab, view
+from webapp.study import StudyPage, build_study_tab, reliability_view, view
 from webapp.system_plot import download, systems_plot
 
 ASKED: Any = SimpleNamespace(request=SimpleNamespace(url=SimpleNamespace(scheme="http", netloc="127.0.0.1:7860")))
 HOSTILE = "<img src=x onerror=alert(1)> & \"quotes\" 'too' ${1} {{2}}"
-VIEWS = ("heading", "progress", "results", "screening", "reliability")
+VIEWS = ("heading", "progress", "results", "screening")
 
 
 def opened(file: Path) -> Database:
@@ -81,7 +81,8 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
 def shown(room: Room) -> dict[str, str]:
     found = overview(room.database, "room", room.at)
     log = html_table("", found.log_table.heads, found.log_table.rows, found.log_table.nothing)
-    return {name: view(name, found) for name in VIEWS} | {"log": log}
+    views = {name: view(name, found) for name in VIEWS}
+    return views | {"log": log, "reliability": reliability_view(found.reliability)}
 
 
 @pytest.fixture(scope="module")
