@@ -18,6 +18,7 @@ PRESENTATIONS = ("mixed", "by-prompt")
 SCOPES = ("batch", "rater")
 ANCHOR_RULES = ("fixed", "relative")
 PAUSE_RULES = ("sequential", "off")
+HEADPHONES = ("off", "optional", "required")
 _MOST = 1_000_000
 _RANGES: Mapping[str, tuple[float, float]] = {  # others lie between 0 and _MOST
     "raters_per_clip": (1, _MOST),
@@ -143,6 +144,12 @@ class Protocol:
     )
     training: int = _rule(
         5, "practice trials with explained answers, never counted", "BS.1534: practice is needed, and not counted."
+    )
+    headphones: str = _rule(
+        "off",
+        "whether raters are checked for headphones: not, once, or until they pass",
+        "The paper has no check; loudspeakers in a quiet room are no fault.",
+        HEADPHONES,
     )
     lease_minutes: float = _rule(
         45.0,

@@ -13,7 +13,8 @@ from annotation.preview import make_preview
 from annotation.protocol import Protocol
 from annotation.results import Table
 from annotation.schema import Event, Study
-from annotation.studies import find_study, shown_time
+from annotation.studies import find_study, imported_from, shown_time
+from annotation.wording import as_text
 from core.errors import StudyError
 from webapp.html import html_table, render
 from webapp.listening_api import PREFIX, StudyStore
@@ -34,7 +35,13 @@ _ACTIONS = {
     **{"open": "Opened", "pause": "Paused", "close": "Closed", "archive": "Archived", "unarchive": "Taken out"},
     **{"describe": "Texts changed", "withdraw": "Rater withdrawn", "retire": "Clip retired"},
     **{"pause_rater": "Rater paused", "resume_rater": "Rater let go on"},
-    **{"reprompt": "Clip given another prompt", "replace": "Clip replaced"},
+    **{
+        "enrol": "Study link set",
+        "erase": "Answers erased",
+        "import": "Ratings imported",
+        "reprompt": "Clip given another prompt",
+        "replace": "Clip replaced",
+    },
 }
 _PREVIEW = "The test as raters meet it, in another tab, from the first step on. Nothing that you answer there is kept."
 _DELETE = (
@@ -101,7 +108,7 @@ class Studio:
         }
         if name == before:
             return shown
-        texts = {part: getattr(study, key) for part, key in zip(self.texts, TEXTS, strict=True)}
+        texts = {part: as_text(study, key) for part, key in zip(self.texts, TEXTS, strict=True)}
         return {**shown, **texts, self.link: "", self.typed: ""}
 
     def _log(self, name: str) -> Table:
@@ -147,6 +154,8 @@ def _rules(study: Study) -> Markup:
         ("Title", "Question", "Labels"),
         [(one.title, one.question, ", ".join(one.labels)) for one in study.scales],
     )
+    if not study.has_batches:
+        rows = [("none", "–", imported_from(study))]
     return render("studio_fixed.html", scales=scales, rules=html_table("Rules", ("Rule", "Value", "Meaning"), rows))
 
 

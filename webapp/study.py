@@ -29,9 +29,11 @@ from core.readers import Readers
 from core.scales import Scale
 from webapp.changes import Changes
 from webapp.clip_desk import ClipDesk, sound_route
+from webapp.enrolling import Enrolling
 from webapp.exports import CLIPS, REPORT, Packed, clips_route, export_route, pack_export, report_route
 from webapp.handlers import BY_ITSELF, PRIVATE, told
 from webapp.html import html_table, render
+from webapp.imports import ImportDesk
 from webapp.invitations import Invitations
 from webapp.listening_api import StudyStore
 from webapp.live import LiveView
@@ -146,6 +148,7 @@ class StudyPage:
             self.study = gr.Dropdown(label="Study", choices=[], min_width=240)
             refresh = gr.Button("Refresh", elem_id="refresh", scale=0, min_width=112)
         self.creation = NewStudy(store)
+        self.imports = ImportDesk(store, limits, readers)
         self.nothing = gr.HTML(render("study_none.html"), visible=False, apply_default_css=False)
         with gr.Column(visible=False, elem_id="desk") as self.desk:
             self.live = LiveView(store, self.study, self._on, _html)
@@ -154,6 +157,7 @@ class StudyPage:
                 with gr.Tab("Progress"):
                     self.views["progress"] = _html()
                     self.invitations = Invitations(store, self.study, self._on, _html)
+                    self.enrolling = Enrolling(store, self.study, self._on, _html)
                 with gr.Tab("Raters"):
                     self.raters = RaterDesk(store, self.study, self._on, _html)
                 with gr.Tab("Set up"):
@@ -173,7 +177,7 @@ class StudyPage:
                 with gr.Tab("Reliability"):
                     self.views["reliability"] = _html()
         self.asked = [self.study, self.shown]
-        self._rooms = (self.invitations, self.studio)
+        self._rooms = (self.invitations, self.enrolling, self.studio)
         controls = [self.study, self.nothing, self.desk, self.clips, self.shown]
         rooms = (*self._rooms, self.clip_desk, self.raters, self.changes, self.live, self.log)
         controls += [part for room in rooms for part in room.parts]
@@ -185,9 +189,13 @@ class StudyPage:
             self.opens(changed.change, **BY_ITSELF)
         for changed in moved:  # what was to do next is being done
             self._on(changed.change, str, [], [self.creation.note], **BY_ITSELF)
-        for done in (refresh.click, self.invitations.invited, self.invitations.left):
+        for done in (
+            *(refresh.click, self.invitations.invited, self.invitations.left),
+            *(self.invitations.wiped, self.enrolling.saved),
+        ):
             self.opens(done)
-        self.opens(self.creation.made, [self.creation.created, self.shown])
+        for new in (self.creation, self.imports):
+            self.opens(new.made, [new.created, self.shown])
         self.opens(self.study.input, trigger_mode="always_last")
 
     def opens(self, event: Callable[..., Any], inputs: Any = None, **options: Any) -> None:

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from annotation.protocol import Protocol
 from annotation.results import Table
+from annotation.results.one_rater import when
 from annotation.results.screening import anchor_scale, rated_anchors
 from annotation.schema import Clip, Prompt, Study, System
-from annotation.studies import shown_time
 from core.scales import Scales, keys
 
 LEAST_RATINGS = 3
@@ -51,7 +51,7 @@ def clips_table(session: Session, study: Study, ratings: pd.DataFrame, findings:
             "What": ["retired" if row.retired_at else KINDS[row.kind] for row in rows],
             "System": [row.system for row in rows],
             "Prompt": [row.prompt for row in rows],
-            "Seconds": [round(row.duration_s, 1) for row in rows],
+            "Seconds": [None if row.duration_s is None else round(row.duration_s, 1) for row in rows],
             "Answers": answers.reindex(names, fill_value=0).to_numpy(),
             **{scale.short: means[scale.key].reindex(names).round(2).to_numpy() for scale in study.scales},
             "Disagreement": apart.round(2).to_numpy(),
@@ -104,7 +104,7 @@ def _all_ratings(mine: pd.DataFrame, scales: Scales) -> Table:
         (
             *(f"{row['rater']}, batch {row['batch']}", *(row[key] for key in keys(scales))),
             *(row["status"] + (f": {row['reason']}" if row["reason"] else ""), row["comment"] or "–"),
-            shown_time(row["given_at"].isoformat()),
+            when(row["given_at"]),
         )
         for row in mine[::-1].to_dict("records")
     ]

@@ -79,6 +79,7 @@ def count_on(session: Session, study: Study, before: Answers | None = None) -> A
     )
     last, first, by_day = before.last, before.first, dict(before.by_day)
     for rater, of_day, newest, answers, ratings, practice_s, worked_s, earliest in session.execute(query).all():
+        of_day = of_day or ""  # of an import, times may not be known
         had, practised_s = by_day.get((rater, of_day), Given()), practice_s or 0.0
         by_day[rater, of_day] = Given(
             had.answers + answers,
@@ -86,7 +87,8 @@ def count_on(session: Session, study: Study, before: Answers | None = None) -> A
             had.practice_s + practised_s,
             had.rating_s + (worked_s or 0.0) - practised_s,
         )
-        last, first = max(last, newest), min(first or earliest, earliest)
+        last = max(last, newest)
+        first = min(first or earliest, earliest) if earliest else first
     return Answers(last, first, by_day, _clips_on(session, study, before.clips))
 
 

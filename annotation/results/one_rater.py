@@ -62,7 +62,7 @@ def _facts(study: Study, rater: Rater, mine: pd.DataFrame) -> list[tuple[str, st
     few = f" None can show yet: they need {LEAST_RATINGS} ratings." if len(mine) < LEAST_RATINGS else ""
     trial_s, after_s = number(spent_s.median(), ".0f"), number(thinks_s.median(), ".1f")
     facts = {
-        "Invited": shown_time(rater.invited_at.isoformat()),
+        "Invited": when(rater.invited_at),
         "Rated": _span(mine["given_at"]),
         "Ratings": ", ".join(f"{count} {status}" for status, count in counts.items()) or "none",
         "Time a trial": f"{trial_s} s, of it {after_s} s after the clip (medians)",
@@ -72,9 +72,16 @@ def _facts(study: Study, rater: Rater, mine: pd.DataFrame) -> list[tuple[str, st
     return [*facts.items(), *((name, shown_time(at.isoformat())) for name, at in states.items() if at)]
 
 
+def when(at: Any) -> str:
+    """Show a time; a dash where it is not known."""
+    return "–" if at is None or pd.isna(at) else shown_time(at.isoformat())
+
+
 def _span(times: pd.Series) -> str:
     if times.empty:
         return "nothing yet"
+    if times.isna().all():
+        return "at times that are not known"
     first, last = (shown_time(time.isoformat()) for time in (times.min(), times.max()))
     return f"{first} to {last}, on {times.dt.date.nunique()} days"
 
@@ -110,7 +117,7 @@ def _against_others(clips: pd.DataFrame, pseudonym: str, scale: Scale) -> tuple[
     others = ((total - clips[scale.key]) / (n - 1).where(n > 1))[own].to_numpy(float)
     if len(score) < LEAST_DEGREES:
         return "–", "–", "–", len(score)
-    above, batch = score - others, clips.loc[own, "batch"].to_numpy(float)
+    above, batch = score - others, pd.to_numeric(clips.loc[own, "batch"], errors="coerce").fillna(0).to_numpy(float)
     agrees = correlation(score, others)
     return number(above.mean(), "+z.2f"), number(agrees), _drift(batch, above), len(score)
 
@@ -140,11 +147,11 @@ def _batches(session: Session, study: Study, rater: Rater, mine: pd.DataFrame) -
             entry = whole
         why = f"{entry.reason} ({entry.author})" if entry and batch.state == "excluded" else "–"
         evidence = words(entry.evidence, study.scales) if entry else []
-        closed = shown_time(batch.closed_at.isoformat()) if batch.closed_at else "–"
+        closed = when(batch.closed_at)
         rows.append(
             (
                 *(f"Batch {batch.number}", batch.state, int(rated.get(batch.number, 0))),
-                *(shown_time(batch.opened_at.isoformat()), closed, why, "; ".join(evidence) or "–"),
+                *(when(batch.opened_at), closed, why, "; ".join(evidence) or "–"),
             )
         )
     heads = ("Batch", "State", "Trials rated", "Opened", "Ended", "Why it is left out", "Figures")
@@ -194,7 +201,7 @@ def comment_rows(said: pd.DataFrame, scales: Sequence[Scale], *columns: str) -> 
             row["comment"],
             ", ".join(f"{scale.short} {row[scale.key]}" for scale in scales),
             *(str(row[column]) for column in columns),
-            shown_time(row["given_at"].isoformat()),
+            when(row["given_at"]),
         )
         for row in said[::-1].to_dict("records")
     ]

@@ -51,7 +51,7 @@ def hold(session: Session, rater: Rater, at: datetime) -> Hold | None:
     protocol = rater.study.protocol
     if not protocol.most_batches and not protocol.most_batches_a_day:
         return None
-    begun = session.connection().execute(_BEGUN, {"rater": rater.id}).scalars().all()
+    begun = [one for one in session.connection().execute(_BEGUN, {"rater": rater.id}).scalars() if one]
     if protocol.most_batches and len(begun) >= protocol.most_batches:
         return Hold("enough")
     today = [one for one in begun if one > at - DAY]
@@ -66,7 +66,7 @@ def watch(session: Session, rater: Rater, at: datetime) -> None:
     if protocol.pause_rule == "off" or rater.paused_at is not None:
         return
     session.flush()  # this reads past the session
-    since = rater.resumed_at or rater.invited_at
+    since = rater.resumed_at or rater.invited_at or rater.study.created_at
     rows = session.connection().execute(_JUDGED, {"rater": rater.id, "since": since}).all()
     # What was left out by hand says nothing of the checks.
     judged = [(number, state == "excluded") for number, state, failed in rows if state == "valid" or failed]
