@@ -73,6 +73,7 @@ app = Group(help="Set up and run expert listening tests.")
 def create(study: str, seed: int | None, draft: bool, scales: Path | None, rules: dict[str, Any]) -> None:
     """Create a study; its rules are fixed from then on."""
     from annotation.rules import consequences
+    from annotation.sequential import pausing
     from annotation.studies import create, parse_scales
 
     asked = parse_scales(_text_of(scales)) if scales else MUSICEVAL
@@ -84,6 +85,7 @@ def create(study: str, seed: int | None, draft: bool, scales: Path | None, rules
                 session, study, protocol, seed, now(session), scales=asked, state="draft" if draft else "open"
             )
         print(f"The study {study} is created in the folder {data}.")
+    print(f"{pausing(protocol, made.scales)}.")
     for sentence in consequences(protocol, made.scales):
         print(f"! {sentence}")
     _next(f"ingest {study} MANIFEST")
@@ -187,13 +189,33 @@ def delete(study: str, with_answers: bool) -> None:
 
 
 def _move(name: str, meaning: str) -> None:
-    """Add ``open``, ``pause``, ``archive`` or ``unarchive``."""
+    """Add ``archive`` or ``unarchive``."""
 
     @app.command(name, help=meaning)
     @_study
     @_reason
     def move(study: str, reason: str) -> None:
         _brought(study, name, reason)
+
+
+def _hold(name: str, meaning: str) -> None:
+    """Add ``open`` or ``pause``, of a study or of one rater."""
+
+    @app.command(name, help=meaning)
+    @_study
+    @click.option("--rater", metavar="RATER", callback=_one_line, help="only this rater (R03); give a reason")
+    @_reason
+    def move(study: str, rater: str | None, reason: str) -> None:
+        if rater is None:
+            _brought(study, name, reason)
+            return
+        from annotation.session import holds
+        from annotation.studies import find_rater, find_study
+
+        act, done = (holds.pause, "gets no batch") if name == "pause" else (holds.resume, "goes on")
+        with _opened() as (database, _), database.write() as session:
+            act(session, find_rater(session, find_study(session, study), rater), reason, "command line", now(session))
+        print(f"{rater} {done}.")
 
 
 def _brought(study: str, name: str, reason: str) -> None:
@@ -206,8 +228,8 @@ def _brought(study: str, name: str, reason: str) -> None:
     print(f"The study {study} is {move.done}. {move.follows}{f' Batches ended: {ended}.' if ended else ''}")
 
 
-_move("open", "Let raters work in a study that is a draft, paused or closed.")
-_move("pause", "Let no rater work until the study is opened again; each goes on where they were.")
+_hold("open", "Let raters work in a study that is a draft, paused or closed; or a paused rater go on.")
+_hold("pause", "Let no rater work, or not one of them, until that is taken back; each goes on where they were.")
 
 
 @app.command()

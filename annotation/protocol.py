@@ -17,6 +17,7 @@ from core.scales import MUSICEVAL, Scales, keys
 PRESENTATIONS = ("mixed", "by-prompt")
 SCOPES = ("batch", "rater")
 ANCHOR_RULES = ("fixed", "relative")
+PAUSE_RULES = ("sequential", "off")
 HEADPHONES = ("off", "optional", "required")
 _MOST = 1_000_000
 _RANGES: Mapping[str, tuple[float, float]] = {  # others lie between 0 and _MOST
@@ -25,6 +26,10 @@ _RANGES: Mapping[str, tuple[float, float]] = {  # others lie between 0 and _MOST
     "anchors": (0, 100),
     "anchor_fail_below": (0, 5),
     "anchor_margin": (0, 4),
+    "pause_honest": (0.001, 0.999),
+    "pause_careless": (0.001, 0.999),
+    "pause_wrongly": (1e-9, 0.5),
+    "pause_missed": (1e-9, 0.5),
     "lease_minutes": (0.001, _MOST),
     "close_after_days": (0.001, 36_500),
     "sample_rate_hz": (8_000, 192_000),
@@ -101,6 +106,42 @@ class Protocol:
         SCOPES,
         True,
     )
+    pause_rule: str = _rule(
+        "sequential",
+        "whether a rater whose batches fail is paused: by a sequential test, or never",
+        "Who answers at random would go on for weeks in vain; the test stops them after six batches.",
+        PAUSE_RULES,
+    )
+    pause_honest: float = _rule(
+        0.2,
+        "share of batches that an honest rater may fail",
+        "A good rater fails 9 % by chance, one who rates half a point lower 17 %.",
+    )
+    pause_careless: float = _rule(
+        0.7,
+        "share of batches from which on a rater is careless",
+        "Who answers at random fails 94 %; who listens now and then, fewer.",
+    )
+    pause_wrongly: float = _rule(
+        0.001,
+        "chance that a run of the test pauses a rater who fails the honest share",
+        "A rater has several runs, and whoever is paused for nothing may be lost.",
+    )
+    pause_missed: float = _rule(
+        0.1,
+        "chance that a run of the test lets a rater off who fails the careless share",
+        "The next run begins at once, so it costs a few batches.",
+    )
+    most_batches_a_day: int = _rule(
+        0,
+        "most batches that a rater can begin within 24 hours; 0 is no limit",
+        "How long somebody hears well is theirs to say; four are about two hours.",
+    )
+    most_batches: int = _rule(
+        0,
+        "most batches of a rater in all; 0 is no limit",
+        "In the paper each rater has about 49; a limit keeps one rater from being most of the panel.",
+    )
     training: int = _rule(
         5, "practice trials with explained answers, never counted", "BS.1534: practice is needed, and not counted."
     )
@@ -144,6 +185,11 @@ class Protocol:
                     raise StudyError(f"{rule.name} is {value}; it must lie between {low} and {high}.")
         if self.duplicates > self.batch_size:
             raise StudyError(f"duplicates is {self.duplicates}; a batch of {self.batch_size} clips has fewer.")
+        if self.pause_honest >= self.pause_careless:
+            raise StudyError(
+                f"pause_honest is {self.pause_honest} and pause_careless {self.pause_careless}; a careless rater fails "
+                "more batches than an honest one."
+            )
 
     def check_scale(self, scales: Scales) -> None:
         """Refuse to judge anchors on a scale that the study does not have."""
@@ -181,8 +227,8 @@ class Protocol:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Read what `to_json` returned."""
-        return cls(**stored)
+        """Read what `to_json` returned; a study from before there was a rule does not have it."""
+        return cls(**{"pause_rule": "off", **stored})
 
 
 # The rules by which batches are judged: what was rated can be judged again under others.

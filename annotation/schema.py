@@ -209,6 +209,8 @@ class Rater(Base):
     invited_at: Mapped[datetime | None]
     note: Mapped[str] = mapped_column(default="")  # for whoever runs the study; never exported
     withdrawn_at: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None]  # they get no batch until they are let go on
+    resumed_at: Mapped[datetime | None]  # let go on for the last time; the test that pauses looks at what came since
     external: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what a join link told; only for the administrator
 
     study: Mapped[Study] = relationship()

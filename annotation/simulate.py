@@ -154,6 +154,8 @@ class Listener:
         place = self._arrive(session, at) if self._task is None else self._rate(session, self._task, truth, at)
         self.finished = place.message == "complete"
         self._task = place.task
+        if place.message == "held":
+            return None  # paused for failed batches, and nobody lets them go on
         if place.task is None:
             return at + timedelta(seconds=_LOOKS_AGAIN_S if place.step == "done" else self._rest_s())
         if self.kind == "quitting" and self.random.random() < _LEAVES:

@@ -43,6 +43,8 @@ ACTIONS = {
     "renew": "Give a rater a new code",
     "withdraw": "Withdraw a rater",
     "export": "Prepare an export",
+    "pause_rater": "Pause a rater",
+    "let_go_on": "Let a rater go on",
     "confirm": "Exclude or restore",
     "undo": "Undo a change",
     "train": "Train from a study",

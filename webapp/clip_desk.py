@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import pandas as pd
 from markupsafe import Markup
-from sqlalchemy import func, select
+from sqlalchemy import select
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -18,7 +19,9 @@ from annotation.material.clip_life import find_by_name, replace, reprompt, retir
 from annotation.material.files import ClipFile
 from annotation.material.ingest import IngestReport, ingest
 from annotation.material.sound import FINDINGS, read_normalised
-from annotation.schema import Clip, Prompt, Study, System, Trial
+from annotation.results.clips import KINDS, clip_page, clips_table
+from annotation.results.ratings import ratings_table
+from annotation.schema import Clip, Prompt, Study, System
 from annotation.studies import find_study
 from core.audio import AudioLimits
 from core.batch.uploads import ClipFiles, ListLimits
@@ -41,7 +44,6 @@ _LIFE = (
     "Another prompt or recording is another clip: the old one is retired and keeps its ratings, which do not count any "
     "more. Nobody gets a retired clip again."
 )
-_KINDS = {"stimulus": "clip", "anchor": "anchor", "practice": "practice"}
 
 Shown = dict[Any, Any]
 
@@ -61,7 +63,15 @@ class ClipDesk:
         self._store, self._limits = store, limits
         self._read = partial(readers.call, read_normalised) if readers else read_normalised
         self.changed = gr.State()
-        self.overview = html()
+        self.overview = gr.Dataframe(
+            label="Clips, those on which raters disagree most first: choose one; a heading sorts",
+            interactive=False,
+            show_search="search",
+            max_chars=60,
+            max_height=480,
+            elem_classes="me-clips",
+            buttons=["fullscreen", "copy"],
+        )
         self._lay_out_filling(study, on, html)
         self._lay_out_life(study, on, html)
 
@@ -92,6 +102,7 @@ class ClipDesk:
             other = gr.Button("Replace", scale=0, min_width=144)
             end = gr.Button("Retire", variant="stop", scale=0, min_width=144)
         done = [self.changed, why, self.heard]
+        on(self.overview.select, self.choose, [study], [self.clip, self.heard], show_progress="hidden")
         on(self.clip.input, self.hear, [study, self.clip], [self.heard], show_progress="hidden")
         on(again.click, self.reprompt_clip, [study, self.clip, prompt, why], [*done, prompt])
         on(other.click, self.replace_clip, [study, self.clip, source, why], [*done, source])
@@ -103,18 +114,26 @@ class ClipDesk:
         """What `show` changes."""
         return [self.overview, self.clip, self.heard, self.report]
 
-    def show(self, name: str, before: str | None) -> Shown:
-        """Show what a study has, and what is to be known of it before raters hear it."""
+    def show(self, name: str, before: str | None, ratings: pd.DataFrame | None = None) -> Shown:
+        """Show what a study has, and what is to be known of it before and after raters hear it."""
         with self._store.database.read() as session:
             study = find_study(session, name)
             rows = _rows(session, study)
+            ratings = ratings_table(session, study) if ratings is None else ratings
+            table = clips_table(session, study, ratings, FINDINGS)
         shown: Shown = {
-            self.overview: _table(rows),
+            self.overview: table,
             self.clip: gr.update(
                 choices=[(_offer(row), row.name) for row in rows if row.retired_at is None], value=None
             ),
         }
         return shown if name == before else {**shown, self.heard: "", self.report: ""}
+
+    def choose(self, study: str | None, event: gr.SelectData) -> Shown:
+        """Show the clip of the row that was clicked; one that is retired can be heard, and changes no more."""
+        *_, name = event.row_value
+        retired = event.row_value[1] == "retired"
+        return {self.clip: None if retired else name, self.heard: self.hear(study, name)}
 
     def fill(self, study: str | None, clip_list: str | None, files: Sequence[str] | None, path: str) -> Iterator[Shown]:
         """Add the clips of a list, and report what was found; it goes on when the page is closed."""
@@ -147,11 +166,19 @@ class ClipDesk:
         if not study or not clip:
             return Markup()
         with self._store.database.read() as session:
-            (row,) = [row for row in _rows(session, find_study(session, study)) if row.name == clip] or [None]
-        if row is None:
-            raise StudyError("There is no such clip any more. Press Refresh.")
-        found = [FINDINGS[code] for code in row.findings if code in FINDINGS]
-        return render("studio_heard.html", clip=row, found=found, address=f"sound/{study}/{clip}.wav")
+            of_study = find_study(session, study)
+            (row,) = [row for row in _rows(session, of_study) if row.name == clip] or [None]
+            if row is None:
+                raise StudyError("There is no such clip any more. Press Refresh.")
+            page = clip_page(of_study, ratings_table(session, of_study), clip)
+        return render(
+            "studio_heard.html",
+            clip=row,
+            found=[FINDINGS[code] for code in row.findings if code in FINDINGS],
+            address=f"sound/{study}/{clip}.wav",
+            sentences=page.sentences,
+            tables=[html_table(table.caption, table.heads, table.rows, table.nothing) for table in page.tables],
+        )
 
     def retire_clip(self, study: str | None, clip: str | None, reason: str) -> Shown:
         """Take a clip out of use."""
@@ -181,11 +208,10 @@ class ClipDesk:
 
 
 def _rows(session: Any, study: Study) -> list[Any]:
-    rated = select(func.count()).where(Trial.clip_id == Clip.id, Trial.state == "rated").scalar_subquery()
     query = (
         select(
             *(Clip.name, Clip.kind, Clip.source_file, Clip.duration_s, Clip.findings, Clip.retired_at),
-            *(System.name.label("system"), Prompt.text.label("prompt"), rated.label("answers")),
+            *(System.name.label("system"), Prompt.text.label("prompt")),
         )
         .join(System, Clip.system_id == System.id)
         .join(Prompt, Clip.prompt_id == Prompt.id)
@@ -195,25 +221,8 @@ def _rows(session: Any, study: Study) -> list[Any]:
     return list(session.execute(query).all())
 
 
-def _table(rows: Sequence[Any]) -> Markup:
-    shown = [
-        (
-            row.source_file,
-            "retired" if row.retired_at else _KINDS[row.kind],
-            row.system,
-            row.prompt,
-            "–" if row.duration_s is None else round(row.duration_s, 1),
-            row.answers,
-            ", ".join(FINDINGS.get(code, code).split(",")[0].lower() for code in row.findings) or "–",
-        )
-        for row in rows
-    ]
-    heads = ("File", "What", "System", "Prompt", "Seconds", "Answers", "To know")
-    return html_table("Clips", heads, shown, "There are no clips yet. Add some.")
-
-
 def _offer(row: Any) -> str:
-    return f"{row.source_file} – {_KINDS[row.kind]}, {row.system}: {row.prompt[:60]}"
+    return f"{row.source_file} – {KINDS[row.kind]}, {row.system}: {row.prompt[:60]}"
 
 
 def _chosen(clip: str | None) -> str:

@@ -1,11 +1,16 @@
 """HTML of the pages, from the templates beside this file: whatever is put in is escaped (Jinja2)."""
 
+import base64
+import csv
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
+from core.tables import escape_cell
 
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -24,3 +29,12 @@ def render(template: str, **values: Any) -> Markup:
 def html_table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> Markup:
     """Lay out a table whose first column names the row; `note` stands in place of a table without rows."""
     return render("table.html", caption=caption, heads=heads, rows=list(rows), note=note)
+
+
+def csv_address(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return the address of a file that holds a table; it opens in a spreadsheet."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerows([[escape_cell(str(cell)) for cell in row] for row in (heads, *rows)])
+    content = base64.b64encode(b"\xef\xbb\xbf" + text.getvalue().encode()).decode()
+    return f"data:text/csv;base64,{content}"

@@ -14,6 +14,7 @@ from annotation.life import describe
 from annotation.plans import SimulationPlan
 from annotation.protocol import Protocol
 from annotation.rules import consequences, false_alarms
+from annotation.sequential import pausing
 from annotation.session.answers import CONSENT
 from annotation.simulate import simulate
 from annotation.studies import create, parse_scales
@@ -31,6 +32,10 @@ PARTS = {
     "Hidden checks": (
         *("anchors", "anchor_fail_below", "anchor_scale", "anchor_rule", "anchor_margin"),
         *("duplicates", "duplicate_tolerance", "duplicate_distance", "scope"),
+    ),
+    "Raters": (
+        *("pause_rule", "pause_honest", "pause_careless", "pause_wrongly", "pause_missed"),
+        *("most_batches_a_day", "most_batches"),
     ),
     "Sound": (
         "headphones",
@@ -140,7 +145,10 @@ class NewStudy:
             return render("studio_follows.html", batch="", sentences=[str(error)])
         chance = false_alarms(protocol, asked)["either"]
         trials = protocol.trials_in(protocol.batch_size)
-        batch = f"A full batch has {trials} trials; by chance a good rater fails {chance:.1%} of batches."
+        batch = (
+            f"A full batch has {trials} trials; by chance a good rater fails {chance:.1%} of batches. "
+            f"{pausing(protocol, asked)}."
+        )
         return render("studio_follows.html", batch=batch, sentences=consequences(protocol, asked))
 
     def plan(self, scales: str, *given: Any) -> Iterator[Markup]:

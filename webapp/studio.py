@@ -11,6 +11,7 @@ from annotation.database import now
 from annotation.life import MOVES, delete, describe, has_answers, log, move, moves_from
 from annotation.preview import make_preview
 from annotation.protocol import Protocol
+from annotation.results import Table
 from annotation.schema import Event, Study
 from annotation.studies import find_study, imported_from, shown_time
 from annotation.wording import as_text
@@ -18,6 +19,7 @@ from core.errors import StudyError
 from webapp.html import html_table, render
 from webapp.listening_api import PREFIX, StudyStore
 from webapp.new_study import TEXTS, text_fields
+from webapp.paged import PagedTable
 
 _WORDS = {
     "draft": "A draft: no rater can work in it before it is opened.",
@@ -32,6 +34,7 @@ _BUTTONS = {
 _ACTIONS = {
     **{"open": "Opened", "pause": "Paused", "close": "Closed", "archive": "Archived", "unarchive": "Taken out"},
     **{"describe": "Texts changed", "withdraw": "Rater withdrawn", "retire": "Clip retired"},
+    **{"pause_rater": "Rater paused", "resume_rater": "Rater let go on"},
     **{
         "enrol": "Study link set",
         "erase": "Answers erased",
@@ -40,7 +43,6 @@ _ACTIONS = {
         "replace": "Clip replaced",
     },
 }
-_MOST_EVENTS = 50
 _PREVIEW = "The test as raters meet it, in another tab, from the first step on. Nothing that you answer there is kept."
 _DELETE = (
     "Takes the study out of the database, with all that raters said: nothing brings it back but a backup. With answers "
@@ -78,7 +80,7 @@ class Studio:
         with gr.Accordion("Rules", open=False):
             self.rules = html()
         with gr.Accordion("Log", open=False):
-            self.log = html()
+            self.log = PagedTable(study, on, html, self._log)
         with gr.Accordion("Delete", open=False):
             gr.HTML(render("study_use.html", title="Delete the study", meaning=_DELETE), apply_default_css=False)
             with gr.Row(elem_classes="me-bar"):
@@ -89,25 +91,29 @@ class Studio:
     @property
     def parts(self) -> list[Any]:
         """What `show` changes."""
-        return [self.state, *self.moves.values(), self.link, *self.texts, self.rules, self.log, self.typed]
+        return [self.state, *self.moves.values(), self.link, *self.texts, self.rules, *self.log.parts, self.typed]
 
     def show(self, name: str, before: str | None) -> Shown:
         """Show a study; what was typed stays where it is the one that was shown before."""
         with self._store.database.read() as session:
             study = find_study(session, name)
-            events, said = log(session, study), has_answers(session, study)
+            said = has_answers(session, study)
         allowed = moves_from(study.state)
         follows = [(_BUTTONS[move], MOVES[move].follows) for move in allowed]
         shown: Shown = {
             self.state: render("studio_state.html", words=_WORDS[study.state], follows=follows, answered=said),
             self.rules: _rules(study),
-            self.log: _log(events),
+            **self.log.show(name),
             **{button: gr.update(visible=name in allowed) for name, button in self.moves.items()},
         }
         if name == before:
             return shown
         texts = {part: as_text(study, key) for part, key in zip(self.texts, TEXTS, strict=True)}
         return {**shown, **texts, self.link: "", self.typed: ""}
+
+    def _log(self, name: str) -> Table:
+        with self._store.database.read() as session:
+            return _log_table(log(session, find_study(session, name)))
 
     def move(self, study: str | None, name: str, reason: str) -> Shown:
         """Bring the study to another state."""
@@ -153,7 +159,7 @@ def _rules(study: Study) -> Markup:
     return render("studio_fixed.html", scales=scales, rules=html_table("Rules", ("Rule", "Value", "Meaning"), rows))
 
 
-def _log(events: list[Event]) -> Markup:
+def _log_table(events: list[Event]) -> Table:
     rows = [
         (
             _ACTIONS.get(event.action, event.action),
@@ -163,7 +169,7 @@ def _log(events: list[Event]) -> Markup:
             event.author,
             shown_time(event.at.isoformat()),
         )
-        for event in events[:_MOST_EVENTS]
+        for event in events
     ]
     heads = ("What", "About", "Reason", "Details", "By", "When")
-    return html_table(f"What was done, the latest {_MOST_EVENTS} first", heads, rows, "Nothing was done so far.")
+    return Table("What was done, the latest first", heads, rows, "Nothing was done so far.")

@@ -14,20 +14,20 @@ import pandas as pd
 from markupsafe import Markup
 from starlette.routing import BaseRoute
 
-from annotation.database import now
 from annotation.protocol import SCREENING, Protocol
 from annotation.results import Table
-from annotation.results.changes import Comparison, what_if
-from annotation.results.reliability import RATER_FIGURES_MEAN
+from annotation.results.ratings import ratings_table
+from annotation.results.reliability import RATER_FIGURES_MEAN, Reliability, reliability
 from annotation.results.rescreening import Rescreening, rescreen
 from annotation.results.scores import Results
-from annotation.results.status import FIGURES, Overview, overview
-from annotation.session.exclusions import Change, possible_changes
+from annotation.results.status import FIGURES, Overview, log_table, overview
+from annotation.session.exclusions import change_log
 from annotation.studies import find_study, shown_time, study_names
 from core.audio import AudioLimits
 from core.errors import StudyError
 from core.readers import Readers
 from core.scales import Scale
+from webapp.changes import Changes
 from webapp.clip_desk import ClipDesk, sound_route
 from webapp.enrolling import Enrolling
 from webapp.exports import CLIPS, REPORT, Packed, clips_route, export_route, pack_export, report_route
@@ -36,49 +36,44 @@ from webapp.html import html_table, render
 from webapp.imports import ImportDesk
 from webapp.invitations import Invitations
 from webapp.listening_api import StudyStore
+from webapp.live import LiveView
 from webapp.new_study import NewStudy
+from webapp.paged import PagedTable
+from webapp.rater_desk import RaterDesk
 from webapp.studio import Studio
 from webapp.system_plot import download, systems_plot
-
-_AUTHOR = "administrator"
-_UNDO_REASON = "The change before was undone at once."
 
 _EXPORT = "All ratings, scores and logs as CSV files."
 _TRAIN = (
     "Two small heads learn what the raters of this study said: minutes on a CPU. The tab Training shows the "
     "run, has other recipes, and makes the result the judge of this server."
 )
-_CHANGE = "Nothing changes until you confirm. Every change can be undone, and stays in the log."
 _RULES = (
     "A study keeps its rules. Here its ratings are judged by others, so that you see whom they fall on: which batches "
     "would count, and what would become of the scores. What was done by hand stays. Nothing is changed."
 )
-_IN_TURN: dict[str, Any] = {"concurrency_id": "changes", "concurrency_limit": 1}  # answered as they were clicked
 _VIEW = '<div class="me-desk">${value}</div>'  # what handlers return is HTML already
 
 Shown = dict[Any, Any]  # what changes, by the part of the page
 
 
 def view(name: str, found: Overview) -> Markup:
-    """Show a study: its heading, or the progress, results, screening or reliability."""
+    """Show a study: its heading, or the progress, results or screening."""
     return render(
         f"study_{name}.html",
         found=found,
         status=found.status,
         figures=FIGURES,
-        rater_figures_mean=RATER_FIGURES_MEAN,
         shown_time=shown_time,
         table=_table,
-        tables={"signs": _signs(found), "log": found.log_table},
+        tables={"signs": _signs(found)},
         plots=[_plot(found.status.study, found.results, scale) for scale in found.results.scales],
     )
 
 
-def comparison(change: Change, compared: Comparison) -> Markup:
-    """Show what a change would do to the systems' scores and ranks."""
-    scales = compared.before.scales
-    tables = [(_table(compared.table(scale)), compared.moved(scale)) for scale in scales]
-    return render("study_comparison.html", offer=_offer(change), ratings=compared.ratings, tables=tables)
+def reliability_view(found: Reliability) -> Markup:
+    """Show how far ratings can be trusted."""
+    return render("study_reliability.html", found=found, figures_mean=RATER_FIGURES_MEAN, table=_table)
 
 
 def rescreening(found: Rescreening) -> Markup:
@@ -100,10 +95,6 @@ def _plot(study: str, results: Results, scale: Scale) -> Markup:
 def _signs(found: Overview) -> Table:
     rows = [(rater.rater, ", ".join(rater.signs)) for rater in found.status.raters if rater.signs]
     return Table("Signs of not listening; they exclude nobody", ("Rater", "Signs"), rows)
-
-
-def _offer(change: Change) -> str:
-    return f"{change.action.capitalize()} {change.what}"
 
 
 def _note(sentence: str, packed: Packed | None = None) -> Markup:
@@ -132,7 +123,7 @@ def build_study_tab(
 ) -> list[BaseRoute]:
     """Lay the page out in the open `gr.Blocks`; return the routes of its downloads and sounds."""
     page = StudyPage(store, train, limits, readers)
-    app.load(told(page.open), page.asked, page.opened, **BY_ITSELF)
+    page.opens(app.load, **BY_ITSELF)
     return [export_route(store.data), clips_route(store), report_route(store), sound_route(store)]
 
 
@@ -152,7 +143,6 @@ class StudyPage:
     ) -> None:
         self._store = store
         self._train = train
-        self.waiting, self.made = gr.State(), gr.State()  # a change that was shown, and one that was made
         self.shown = gr.State()  # the study that the page shows
         with gr.Row(elem_classes="me-bar"):
             self.study = gr.Dropdown(label="Study", choices=[], min_width=240)
@@ -161,12 +151,15 @@ class StudyPage:
         self.imports = ImportDesk(store, limits, readers)
         self.nothing = gr.HTML(render("study_none.html"), visible=False, apply_default_css=False)
         with gr.Column(visible=False, elem_id="desk") as self.desk:
+            self.live = LiveView(store, self.study, self._on, _html)
             self.views = {"heading": _html()}
             with gr.Tabs():
                 with gr.Tab("Progress"):
                     self.views["progress"] = _html()
                     self.invitations = Invitations(store, self.study, self._on, _html)
                     self.enrolling = Enrolling(store, self.study, self._on, _html)
+                with gr.Tab("Raters"):
+                    self.raters = RaterDesk(store, self.study, self._on, _html)
                 with gr.Tab("Set up"):
                     self.studio = Studio(store, self.study, self._on, _html)
                 with gr.Tab("Clips"):
@@ -177,27 +170,39 @@ class StudyPage:
                     self._lay_out_uses()
                 with gr.Tab("Screening"):
                     self.views["screening"] = _html()
-                    self._lay_out_changes()
+                    gr.HTML("<h3>Exclude or restore</h3>", apply_default_css=False)
+                    self.changes = Changes(store, self.study, self._on, _html)
                     self._lay_out_rules()
+                    self.log = PagedTable(self.study, self._on, _html, self._log)
                 with gr.Tab("Reliability"):
                     self.views["reliability"] = _html()
         self.asked = [self.study, self.shown]
-        self._rooms = (self.invitations, self.enrolling, self.studio, self.clip_desk)
-        controls = [self.study, self.nothing, self.desk, self.clips, self.change, self.shown]
-        controls += [part for room in self._rooms for part in room.parts]
+        self._rooms = (self.invitations, self.enrolling, self.studio)
+        controls = [self.study, self.nothing, self.desk, self.clips, self.shown]
+        rooms = (*self._rooms, self.clip_desk, self.raters, self.changes, self.live, self.log)
+        controls += [part for room in rooms for part in room.parts]
         notes = [self.training_note, self.export_note, self.invitations.codes, self.rescreened]
-        left = [*notes, *self.compared, self.made, self.done, *self.rules]
-        self.opened = [*controls, *self.views.values(), *left]
-        self._on(refresh.click, self.open, self.asked, self.opened)
-        for done in (self.invitations.invited, self.invitations.left, self.invitations.wiped, self.enrolling.saved):
-            self._on(done, self.open, self.asked, self.opened)
-        for changed in (self.studio.moved, self.clip_desk.changed):
-            self._on(changed.change, self.open, self.asked, self.opened, **BY_ITSELF)
-            self._on(changed.change, str, [], [self.creation.note], **BY_ITSELF)  # what was to do next is being done
+        self.opened = [*controls, *self.views.values(), *notes, *self.rules]
+        moved = (self.studio.moved, self.clip_desk.changed)
+        acted = (self.changes.made, self.raters.changes.made, self.raters.acted)
+        for changed in (*moved, *acted):
+            self.opens(changed.change, **BY_ITSELF)
+        for changed in moved:  # what was to do next is being done
+            self._on(changed.change, str, [], [self.creation.note], **BY_ITSELF)
+        for done in (
+            *(refresh.click, self.invitations.invited, self.invitations.left),
+            *(self.invitations.wiped, self.enrolling.saved),
+        ):
+            self.opens(done)
         for new in (self.creation, self.imports):
-            self._on(new.made, self.open, [new.created, self.shown], self.opened)
-        self._on(self.made.change, self.open, self.asked, self.opened, **BY_ITSELF)
-        self._on(self.study.input, self.open, self.asked, self.opened, trigger_mode="always_last")
+            self.opens(new.made, [new.created, self.shown])
+        self.opens(self.study.input, trigger_mode="always_last")
+
+    def opens(self, event: Callable[..., Any], inputs: Any = None, **options: Any) -> None:
+        """Let an event show the study anew; what takes longer follows."""
+        shown = self._on(event, self.open, inputs or self.asked, self.opened, **options)
+        chosen, late = [self.study, self.raters.rater], [self.views["reliability"], *self.raters.looked]
+        self._on(shown.then, self.follow, chosen, late, **BY_ITSELF)
 
     def _on(
         self, event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
@@ -226,31 +231,6 @@ class StudyPage:
         self._on(button.click, handler, [self.study], [note])
         return note
 
-    def _lay_out_changes(self) -> None:
-        gr.HTML("<h3>Exclude or restore</h3>", apply_default_css=False)
-        with gr.Row(elem_classes="me-bar"):
-            self.change = gr.Dropdown(label="Batch or rater", info=_CHANGE, choices=[], min_width=240)
-            look = gr.Button("Show the effect", scale=0, min_width=200)
-        with gr.Column(visible=False, elem_classes="me-card") as self.effect:
-            self.comparison = _html()
-            self.reason = gr.Textbox(label="Reason, for the log", max_length=500)
-            author = gr.Textbox(_AUTHOR, label="Your name, for the log", max_length=80)
-            with gr.Row():
-                self.confirmation = gr.Button("Confirm", variant="primary")
-                cancel = gr.Button("Cancel")
-        with gr.Row(visible=False, elem_classes="me-bar") as self.done:
-            self.note = _html()
-            self.undoing = gr.Button("Undo", scale=0, min_width=112)
-        self.compared = [self.waiting, self.effect]
-        previewed = [*self.compared, self.comparison, self.confirmation]
-        self._on(look.click, self.preview, [self.study, self.change], previewed, **_IN_TURN)
-        changed = [*self.compared, self.made, self.change, self.reason, self.note, self.done, self.undoing]
-        self._on(self.confirmation.click, self.confirm, [self.waiting, self.reason, author], changed, **_IN_TURN)
-        undone = [self.made, self.note, self.undoing]
-        self._on(self.undoing.click, self.undo, [self.made, author], undone, **_IN_TURN)
-        for event in (cancel.click, self.change.input):
-            self._on(event, self.cancel, [], self.compared, **_IN_TURN)
-
     def _lay_out_rules(self) -> None:
         gr.HTML(render("study_use.html", title="Other rules", meaning=_RULES), apply_default_css=False)
         with gr.Row(elem_classes="me-bar"):
@@ -274,29 +254,38 @@ class StudyPage:
         if not names:
             return shown
         name = current if current in names else names[0]
-        found = overview(self._store.database, name, data=self._store.data)
-        unchosen = {} if name == before else {"value": None}
+        found, so_far = overview(self._store.database, name, data=self._store.data), self.live.look(name)
         return {
             **shown,
-            **{part: view(part_name, found) for part_name, part in self.views.items()},
+            **self.live.show(so_far),
+            **{part: view(part_name, found) for part_name, part in self.views.items() if part_name != "reliability"},
             self.study: gr.update(choices=names, value=name),
             **({} if name == before else {**self.leave(), **self._own_rules(found)}),
             self.shown: name,
             self.clips: _clips(found.results),
-            self.change: gr.update(choices=[_offer(change) for change in found.changes], **unchosen),
             **{part: value for room in self._rooms for part, value in room.show(name, before).items()},
+            **self.clip_desk.show(name, before, found.ratings),
+            **self.raters.show(found, so_far, before),
+            **self.changes.show(found.changes, same=name == before),
+            **self.log.show(name),
         }
 
-    def preview(self, study: str | None, offer: str | None) -> Shown:
-        """Show what a change would do."""
-        change = self._chosen(study, offer)
-        compared = what_if(self._store.database, change)
+    def follow(self, study: str | None, rater: str | None) -> Shown:
+        """Show how far the ratings can be trusted, which takes longer than all else, and the rater who is chosen."""
+        if study not in study_names(self._store.database):
+            return {self.views["reliability"]: ""}
+        with self._store.database.read() as session:
+            found = find_study(session, study)
+            ratings = ratings_table(session, found)
         return {
-            self.waiting: change,
-            self.comparison: comparison(change, compared),
-            self.effect: gr.update(visible=True),
-            self.confirmation: gr.update(value=_offer(change)),
+            self.views["reliability"]: reliability_view(reliability(ratings, found.scales)),
+            **self.raters.look(study, rater, ratings),
         }
+
+    def _log(self, name: str) -> Table:
+        with self._store.database.read() as session:
+            study = find_study(session, name)
+            return log_table(change_log(session, study), study.scales)
 
     def rescreen(self, study: str | None, *values: Any) -> Markup:
         """Show what other rules would make of the ratings."""
@@ -320,42 +309,10 @@ class StudyPage:
                 shown[part] = gr.update(value=value)
         return shown
 
-    def confirm(self, waiting: Change | None, reason: str, author: str) -> Shown:
-        """Make the change that was shown."""
-        if waiting is None:
-            raise StudyError("There is nothing to confirm. Choose a change and look at what it does first.")
-        with self._store.database.write() as session:
-            waiting.make(session, reason, author.strip() or _AUTHOR, now(session))
-        return {
-            **self.cancel(),
-            self.made: waiting,
-            self.change: gr.update(value=None),
-            self.reason: "",
-            self.note: _note(f"Done: {_offer(waiting)}. It stands in the log."),
-            self.done: gr.update(visible=True),
-            self.undoing: gr.update(visible=True),
-        }
-
-    def cancel(self) -> Shown:
-        """Make nothing of the change that was shown."""
-        return {self.waiting: None, self.effect: gr.update(visible=False)}
-
-    def undo(self, made: Change | None, author: str) -> Shown:
-        """Take the last change back."""
-        if made is None:
-            raise StudyError("There is nothing to undo here. The log lists every change.")
-        with self._store.database.write() as session:
-            made.take_back(session, _UNDO_REASON, author.strip() or _AUTHOR, now(session))
-        return {
-            self.made: None,
-            self.note: _note(f"Undone: {_offer(made)}. Both stand in the log."),
-            self.undoing: gr.update(visible=False),
-        }
-
     def leave(self) -> Shown:
         """Take away what was said of another study."""
         notes = dict.fromkeys((self.training_note, self.export_note, self.invitations.codes, self.rescreened), "")
-        return {**self.cancel(), **notes, self.made: None, self.done: gr.update(visible=False)}
+        return dict(notes)
 
     def export(self, study: str | None) -> Markup:
         """Pack the tables; return the links to them and to the export with the clips."""
@@ -364,16 +321,6 @@ class StudyPage:
     def train(self, study: str | None) -> Markup:
         """Start a run on the ratings of the study."""
         return _note(self._train(study or ""))
-
-    def _chosen(self, study: str | None, offer: str | None) -> Change:
-        if study is None or not offer:
-            raise StudyError("Choose what to exclude or restore first.")
-        with self._store.database.read() as session:
-            changes = possible_changes(session, find_study(session, study))
-        for change in changes:
-            if _offer(change) == offer:
-                return change
-        raise StudyError(f"{offer}: this was done already, or in another study. Press Refresh.")
 
 
 def _rule(rule: "dataclasses.Field[Any]") -> gr.Dropdown | gr.Number:

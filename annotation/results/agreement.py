@@ -19,8 +19,6 @@ LEAST_PAIRS = 10  # of answers to the same clip, before it is told how they diff
 LEAST_DEGREES = 10  # of freedom, before a change over time is told
 ROUNDING = 1 / 12  # variance of answers in whole points, however much raters agree
 
-_MOST_STEPS = 1000
-
 
 @dataclass(frozen=True)
 class Trend:
@@ -96,7 +94,7 @@ def trend(clip: Codes, rater: Codes, score: Numbers, step: Numbers) -> Trend | N
     from scipy import stats  # late: it takes half a second, and the pages begin without it
 
     free = len(score) - (clip.max() + 1) - (rater.max() + 1)
-    residual_score, residual_step = _without_effects(score, clip, rater), _without_effects(step, clip, rater)
+    residual_score, residual_step = _without_effects(np.stack([score, step], axis=1), clip, rater).T
     spread = residual_step @ residual_step
     if free < LEAST_DEGREES or spread < 1e-6:
         return None
@@ -107,14 +105,25 @@ def trend(clip: Codes, rater: Codes, score: Numbers, step: Numbers) -> Trend | N
 
 
 def _without_effects(values: Numbers, clip: Codes, rater: Codes) -> Numbers:
-    """Take the means of all clips and of all raters away, in turns until both are zero."""
-    for _ in range(_MOST_STEPS):
-        before = values
-        for group in (clip, rater):
-            values = values - (np.bincount(group, values) / np.bincount(group))[group]
-        if np.abs(values - before).max() < 1e-9:
-            break
-    return values
+    """Take an effect of every clip and of every rater away from each column, by least squares.
+
+    Clips are eliminated first: what is left is one equation a rater.
+    """
+    table = np.zeros((clip.max() + 1, rater.max() + 1))
+    np.add.at(table, (clip, rater), 1.0)
+    of_clip, of_rater = table.sum(axis=1), table.sum(axis=0)
+    within = values - _means(values, clip, of_clip)[clip]
+    equations = np.diag(of_rater) - (table / of_clip[:, None]).T @ table
+    # Effects of raters are told up to a constant for each group of clips and raters that share some.
+    sums = _means(within, rater, of_rater) * of_rater[:, None]
+    effects = np.linalg.pinv(equations, rcond=1e-10, hermitian=True) @ sums
+    left: Numbers = values - effects[rater]
+    without: Numbers = left - _means(left, clip, of_clip)[clip]
+    return without
+
+
+def _means(values: Numbers, group: Codes, n: Numbers) -> Numbers:
+    return np.stack([np.bincount(group, column) for column in values.T], axis=1) / n[:, None]
 
 
 def repeats(first: Numbers, second: Numbers) -> Repeats | None:

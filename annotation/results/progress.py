@@ -31,7 +31,7 @@ class Progress:
     training: int  # clips for practice
     anchors: int
     anchors_needed: int  # for no rater to hear one twice, if all share what is missing evenly
-    raters: int  # those who are neither excluded nor withdrawn
+    raters: int  # those who are neither excluded nor withdrawn nor paused
     raters_missing: int  # to invite, so that every clip can be done
     shortage: list[str]  # what stands in the way, a sentence each
     notes: list[str]  # what follows from the rules: checks that find nothing, signs that cannot show
@@ -44,7 +44,9 @@ def progress(session: Session, study: Study, at: datetime) -> Progress:
     in_use = select(Clip.kind, Clip.id).where(Clip.study_id == study.id, Clip.retired_at.is_(None))
     for kind, clip_id in session.execute(in_use):
         clips[kind].add(clip_id)
-    everyone = select(Rater.id).where(Rater.study_id == study.id, Rater.withdrawn_at.is_(None))
+    everyone = select(Rater.id).where(
+        Rater.study_id == study.id, Rater.withdrawn_at.is_(None), Rater.paused_at.is_(None)
+    )
     out = excluded_raters(session, study)
     raters = [rater_id for rater_id in session.scalars(everyone) if rater_id not in out]
     valid, claims = ledger.valid(session, study.id), ledger.claims(session, study.id, at)
@@ -54,6 +56,7 @@ def progress(session: Session, study: Study, at: datetime) -> Progress:
     done = sum(min(count, limit) for count in valid.values())
     a_rater = _batches_a_rater(session, study, len(clips["stimulus"]), needed - done, max(len(raters), limit))
     shortage = _shortage(protocol, {kind: len(found) for kind, found in clips.items()}, missing)
+    shortage += _limited(session, study, raters, needed - done)
     if needed and all(claims.get(clip_id, 0) >= limit for clip_id in clips["stimulus"]):
         shortage += _stragglers(session, study, at)
     found = Progress(
@@ -81,6 +84,24 @@ def _as_imported(study: Study, found: Progress, clips_rated: int) -> Progress:
     if study.has_batches:
         return found
     return replace(found, clips_done=clips_rated, ratings_needed=found.ratings_valid, anchors_needed=0)
+
+
+def _limited(session: Session, study: Study, raters: Sequence[int], missing: int) -> list[str]:
+    """Say how many ratings the rules let the raters not give any more, who may have so many batches in all."""
+    most, size = study.protocol.most_batches, study.protocol.batch_size
+    if not most or missing <= 0:
+        return []
+    had = select(Batch.rater_id, func.count()).where(Batch.study_id == study.id, Batch.number > 0)
+    ended: dict[int, int] = dict(
+        session.execute(had.where(Batch.state.in_(("valid", "excluded"))).group_by(Batch.rater_id)).all()
+    )
+    left = sum(max(most - ended.get(rater, 0), 0) for rater in raters) * size
+    if left >= missing:
+        return []
+    return [
+        f"Raters may have {most} batches in all: what is left to them gives {left} ratings, and {missing} are missing. "
+        f"Invite {math.ceil((missing - left) / (most * size))} more."
+    ]
 
 
 def _batches_a_rater(session: Session, study: Study, clips: int, missing: int, raters: int) -> int:

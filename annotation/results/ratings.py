@@ -68,7 +68,8 @@ def read_ratings(session: Session, study: Study) -> pd.DataFrame:
     )
     for key, rating in on.items():
         query = query.join(rating, and_(rating.trial_id == Trial.id, rating.scale == key))
-    table = pd.DataFrame(session.execute(query).all(), columns=list(query.selected_columns.keys()))
+    # Not by the session, which looks at every row as at an object.
+    table = pd.DataFrame(session.connection().execute(query).all(), columns=list(query.selected_columns.keys()))
     for time in ("shown_at", "served_at", "given_at"):
         table[time] = pd.to_datetime(table[time], utc=True, format="ISO8601")
     table = table.astype({"heard_s": float, "duration_s": float})  # where none is known, None makes no numbers

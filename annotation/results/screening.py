@@ -81,23 +81,29 @@ class Screening:
 
 def screening(ratings: pd.DataFrame, protocol: Protocol, scales: Scales) -> Screening:
     """Count what the checks found, in batches that count and in those that do not."""
-    score = protocol.anchor_scale if protocol.anchor_scale in keys(scales) else keys(scales)[0]
+    score = anchor_scale(protocol, scales)
     rated = ratings[ratings["role"] != "practice"]
-    anchors = _anchors(rated, protocol, score)
+    anchors = rated_anchors(rated, protocol, score)
     figures = {"n_ratings": (score, "size"), "mean": (score, "mean"), "n_failed": ("low", "sum")}
     by_anchor = anchors.groupby(["clip", "prompt"]).agg(**figures).reset_index().rename(columns={"clip": "anchor"})
     by_anchor = by_anchor.sort_values(["n_failed", "mean"], ascending=[False, True], ignore_index=True)
-    return Screening(by_anchor, _by_rater(rated, anchors, _pairs(rated, protocol, scales), score, protocol, scales))
+    pairs = rated_twice(rated, protocol, scales)
+    return Screening(by_anchor, _by_rater(rated, anchors, pairs, score, protocol, scales))
 
 
-def _anchors(rated: pd.DataFrame, protocol: Protocol, score: str) -> pd.DataFrame:
-    """Return the ratings of anchors, with whether each is under the limit of its batch."""
+def anchor_scale(protocol: Protocol, scales: Scales) -> str:
+    """Return the scale on which anchors are told; without anchors it may be one that the study does not have."""
+    return protocol.anchor_scale if protocol.anchor_scale in keys(scales) else keys(scales)[0]
+
+
+def rated_anchors(rated: pd.DataFrame, protocol: Protocol, score: str) -> pd.DataFrame:
+    """Return the ratings of anchors, with the limit of each in its batch, and whether it is under it."""
     batch = ["rater", "batch"]
     own = rated[rated["role"] == "stimulus"].groupby(batch)[score].agg(["size", "mean"])
     anchors = rated[rated["role"] == "anchor"]
     own = own.reindex(pd.MultiIndex.from_frame(anchors[batch]), fill_value=0)
     limits = [anchor_limit(protocol, n, mean) for n, mean in zip(own["size"], own["mean"], strict=True)]
-    return anchors.assign(low=anchors[score] < np.array(limits, float))
+    return anchors.assign(limit=np.array(limits, float), low=anchors[score] < np.array(limits, float))
 
 
 def _by_rater(
@@ -138,10 +144,10 @@ def _biases(clips: pd.DataFrame, score: str) -> pd.Series:
     return biases["mean"].where(biases["size"] >= LEAST_RATINGS)
 
 
-def _pairs(rated: pd.DataFrame, protocol: Protocol, scales: Scales) -> pd.DataFrame:
-    """Pair the two answers to clips that came twice."""
+def rated_twice(rated: pd.DataFrame, protocol: Protocol, scales: Scales) -> pd.DataFrame:
+    """Pair the two answers to clips that came twice, by scale as ``<key>`` and ``<key>_again``."""
     both = rated[rated["role"] == "stimulus"].merge(
         rated[rated["role"] == "duplicate"], on=["rater", "batch", "clip"], suffixes=("", "_again")
     )
     apart = pd.concat([(both[key] - both[f"{key}_again"]).abs() for key in keys(scales)], axis=1).max(axis=1)
-    return both[["rater"]].assign(failed=apart > protocol.duplicate_tolerance)
+    return both.assign(failed=apart > protocol.duplicate_tolerance)

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from annotation.results.screening import Screening, screening
 from annotation.results.signs import listening_signs
 from annotation.rules import RULES, STRICT, false_alarms, strict_alarm, words
 from annotation.schema import Batch, Clip, Problem, Rater, Response, Study, Trial, Visit
+from annotation.sequential import pausing
 from annotation.session.exclusions import (
     Change,
     change_log,
@@ -39,7 +41,7 @@ from annotation.session.exclusions import (
 from annotation.studies import find_study, shown_time
 from core.errors import counted, shown_name
 from core.files import first_of
-from core.scales import keys
+from core.scales import Scales, keys
 
 NOT_SCREENED = "– (imported without batches and checks: nothing was screened)"
 _MOST_PROBLEMS = 20  # that a terminal shows
@@ -100,6 +102,7 @@ class Checks:
 
     screened: bool
     expected_false_alarms: dict[str, float]  # of one full batch: by rule, and ``either``
+    pausing: str  # when the rules pause a rater, and how often that is wrong, in a sentence
     expected_of_strict: float  # by an anchor, of a rater who gives `STRICT` points less
     batches_ended: int
     batches_empty: int  # that ended without a rating that could count
@@ -237,6 +240,7 @@ FIGURES: tuple[Figure[Status], ...] = (
     Figure("Raters", lambda status: str(status.progress.raters)),
     Figure("Batches", lambda status: status.checks.excluded),
     Figure("Checks", lambda status: status.checks.by_chance),
+    Figure("Pauses", lambda status: status.checks.pausing),
 )
 
 
@@ -265,6 +269,7 @@ def _checks(session: Session, study: Study) -> Checks:
     return Checks(
         study.has_batches,
         false_alarms(study.protocol, study.scales),
+        pausing(study.protocol, study.scales),
         strict_alarm(study.protocol, study.scales),
         states.get("valid", 0) + states.get("empty", 0) + by_rule.total(),
         states.get("empty", 0),
@@ -287,7 +292,7 @@ def _raters(session: Session, study: Study, at: datetime, signs: Mapping[str, li
         state, in_hand = ("excluded", None) if rater.id in out else _where(batches, trials, rater.id in came, at)
         if study.imported is not None and state != "excluded":
             state, in_hand = "imported", None
-        state = "withdrawn" if rater.withdrawn_at else state
+        state = "withdrawn" if rater.withdrawn_at else "paused" if rater.paused_at else state
         rows.append(
             RaterStatus(
                 rater=rater.pseudonym,
@@ -383,24 +388,34 @@ class Overview:
     ratings: pd.DataFrame  # as `ratings_table` has them
     status: Status
     results: Results
-    reliability: Reliability
+    signs: pd.DataFrame  # as `listening_signs` has them
     screening: Screening
     log: pd.DataFrame
     changes: list[Change]
 
+    @cached_property
+    def reliability(self) -> Reliability:
+        """How far the ratings can be trusted; of a large study it takes as long as all the rest."""
+        return reliability(self.ratings, self.results.scales, self.signs)
+
     @property
     def log_table(self) -> Table:
         """What was left out or put back, the latest first."""
-        rows = []
-        for entry in reversed(self.log.to_dict("records")):
-            batch = None if entry["batch"] == "all" else entry["batch"]
-            figures = "; ".join(words(json.loads(entry["evidence"]), self.results.scales)) or "–"
-            done = Change(self.status.study, entry["action"], entry["rater"], batch)
-            when = shown_time(entry["at"].isoformat())
-            what = f"{done.action.capitalize()} {done.what}"
-            rows.append((what, entry["rule"], entry["reason"], figures, entry["author"], when))
-        heads = ("What", "Rule", "Reason", "Figures", "By", "When")
-        return Table("Log, the latest first", heads, rows, "Nothing was excluded so far.")
+        return log_table(self.log, self.results.scales)
+
+
+def log_table(log: pd.DataFrame, scales: Scales) -> Table:
+    """Lay out what `change_log` returns, the latest first."""
+    rows = []
+    for entry in reversed(log.to_dict("records")):
+        batch = None if entry["batch"] == "all" else entry["batch"]
+        figures = "; ".join(words(json.loads(entry["evidence"]), scales)) or "–"
+        done = Change("", entry["action"], entry["rater"], batch)
+        when = shown_time(entry["at"].isoformat())
+        what = f"{done.action.capitalize()} {done.what}"
+        rows.append((what, entry["rule"], entry["reason"], figures, entry["author"], when))
+    heads = ("What", "Rule", "Reason", "Figures", "By", "When")
+    return Table("Log, the latest first", heads, rows, "Nothing was excluded so far.")
 
 
 def studies_table(session: Session) -> Table:
@@ -439,7 +454,7 @@ def overview(database: Database, study_name: str, at: datetime | None = None, da
             ratings,
             _status(session, study, at, signs, data),
             Results.of(ratings, study.scales),
-            reliability(ratings, study.scales, signs),
+            signs,
             screening(ratings, study.protocol, study.scales),
             change_log(session, study),
             possible_changes(session, study),

@@ -24,7 +24,7 @@ from annotation import rules
 from annotation.database import Database, now
 from annotation.protocol import Protocol
 from annotation.schema import Batch, Clip, Exclusion, Rater, Rating, Response, Study, Trial
-from annotation.session import ledger
+from annotation.session import holds, ledger
 from annotation.studies import find_batch, find_rater, find_study
 from core.errors import StudyError
 
@@ -86,6 +86,8 @@ def close(session: Session, batch: Batch, at: datetime) -> None:
     if batch.state == "open":
         _count_again(session, batch, at)
     session.flush()  # others read past the session
+    if batch.number > 0:
+        holds.watch(session, batch.rater, at)
 
 
 def close_left_out(session: Session, rater: Rater, at: datetime) -> None:

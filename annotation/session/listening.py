@@ -23,7 +23,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from annotation.schema import Batch, Clip, Problem, Prompt, Rater, Rating, Response, Trial
-from annotation.session import assignment, ledger
+from annotation.session import assignment, holds, ledger
 from annotation.session import headphones as headphone_check
 from annotation.session.answers import (
     CONSENT,
@@ -37,7 +37,7 @@ from annotation.session.answers import (
 from annotation.session.exclusions import close, close_left_out, close_stale
 from core.errors import AccessError, RatingError
 
-Message = Literal["", "complete", "wait", "draft", "paused", "closed"]
+Message = Literal["", "complete", "wait", "draft", "paused", "closed", "held", "enough", "today"]
 DEFAULT_OVERHEAD_S = 15.0  # that a trial takes besides the clip, until the rater's own is known
 
 
@@ -151,8 +151,10 @@ class RaterStep:
     batches_total: int = field(default=0, compare=False)
     estimate_s: float = field(default=0.0, compare=False)
     headphones: headphone_check.Due = field(default="", compare=False)  # to check first, at "ready"
-    # At step "done": nothing is left, clips that others hold may come free, or the study is not open.
+    # At step "done": nothing is left, clips that others hold may come free, the study is not open, or the rater gets
+    # no batch for now (`annotation.session.holds`), which may end by itself in so many seconds.
     message: Message = ""
+    again_in_s: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def current_step(session: Session, rater: Rater, at: datetime) -> RaterStep:
     A batch whose lease has lapsed is taken up again as far as its clips are still needed, and one in which
     nothing is left to answer is ended.
     """
-    if rater.study.state != "open":
+    if _shut(rater):
         return _not_open(session, rater)
     if not has_agreed(session, rater):
         return RaterStep("about")
@@ -195,7 +197,7 @@ def about(
 
     Raises `RatingError` if an answer cannot be taken.
     """
-    if rater.study.state == "open":
+    if not _shut(rater):
         record_about(session, rater, answers, at, consent, language)
     return current_step(session, rater, at)
 
@@ -211,7 +213,7 @@ def start(session: Session, rater: Rater, at: datetime) -> RaterStep:
 
     Raises `StudyError` if the study is not ready.
     """
-    if rater.study.state != "open" or not has_agreed(session, rater):
+    if _shut(rater) or not has_agreed(session, rater):
         return current_step(session, rater, at)
     if _open_batch(session, rater) is not None:
         return _stands(session, rater, at)
@@ -219,7 +221,7 @@ def start(session: Session, rater: Rater, at: datetime) -> RaterStep:
         return current_step(session, rater, at)
     close_stale(session, rater.study, at)
     close_left_out(session, rater, at)
-    batch = assignment.open_batch(session, rater, at)
+    batch = None if holds.hold(session, rater, at) else assignment.open_batch(session, rater, at)
     return _between(session, rater, at) if batch is None else _inside(session, rater, batch.id, batch.number, at)
 
 
@@ -231,7 +233,7 @@ def clip_to_send(session: Session, rater: Rater, token: str, at: datetime) -> So
     """
     trial = _own_trial(session, rater, token)
     leased = trial.state == "open" and trial.batch_state == "open" and trial.lease_until > at
-    if not leased or trial.ahead > 1 or rater.study.state != "open":
+    if not leased or trial.ahead > 1 or _shut(rater):
         raise _refusal()
     return Sound(trial.id, trial.name, trial.wav_sha256, trial.duration_s, trial.served_at is not None)
 
@@ -256,7 +258,7 @@ def submit(session: Session, rater: Rater, token: str, reply: Reply, at: datetim
     reply cannot be taken, or comes before the clip can have been heard.
     """
     trial = _trial_in_hand(session, rater, token, at)
-    if trial.state == "released" or (trial.state == "open" and rater.study.state != "open"):
+    if trial.state == "released" or (trial.state == "open" and _shut(rater)):
         return Submitted(current_step(session, rater, at), "released")
     if trial.state == "rated":
         return Submitted(current_step(session, rater, at), "already", _feedback(rater, trial))
@@ -287,7 +289,7 @@ def _store(session: Session, rater: Rater, trial: Any, reply: Reply, at: datetim
 def problem(session: Session, rater: Rater, token: str, comment: str, at: datetime) -> RaterStep:
     """Note that a rater cannot hear a clip; let go of it, and go on. Raises as `submit` does."""
     trial = _trial_in_hand(session, rater, token, at)
-    if trial.state != "open" or rater.study.state != "open":
+    if trial.state != "open" or _shut(rater):
         return current_step(session, rater, at)
     _refuse_later(trial)
     check_text(comment, "The comment", MAX_COMMENT_LENGTH)
@@ -311,10 +313,15 @@ def _give_up(session: Session, row: Any, rater: Rater, comment: str, at: datetim
     session.flush()  # what follows reads past the session
 
 
+def _shut(rater: Rater) -> Message:
+    """Return why no rating of a rater is taken now: the study is not open, or the rater is paused."""
+    return _NOT_OPEN.get(rater.study.state, "") or ("held" if rater.paused_at else "")
+
+
 def _not_open(session: Session, rater: Rater) -> RaterStep:
-    """Say that the study takes no ratings now, and what the rater has done; nothing is handed out or taken up."""
+    """Say that no ratings are taken now, and what the rater has done; nothing is handed out or taken up."""
     done = session.connection().execute(_DONE_ALONE, {"rater": rater.id}).one()
-    return RaterStep("done", None, done.batches_done, done.clips_rated, message=_NOT_OPEN[rater.study.state])
+    return RaterStep("done", None, done.batches_done, done.clips_rated, message=_shut(rater))
 
 
 def _open_batch(session: Session, rater: Rater) -> Any:
@@ -337,6 +344,7 @@ def _foreseen(session: Session, rater: Rater, step: RaterStep, at: datetime) -> 
     history = assignment.history_of(session, rater)
     left = assignment.candidates(session, rater, history, at)
     total = step.batches_done + (step.task is not None) + assignment.batches_left(session, rater, left)
+    total = min(total, rater.study.protocol.most_batches or total)
     if step.task is not None:
         return replace(step, batches_total=total)
     items = assignment.next_items(session, rater, history, left)
@@ -378,6 +386,9 @@ def _between(session: Session, rater: Rater, at: datetime) -> RaterStep:
     close_stale(session, rater.study, at)
     history = assignment.history_of(session, rater)
     done = session.connection().execute(_DONE_ALONE, {"rater": rater.id}).one()
+    held = holds.hold(session, rater, at)
+    if held is not None:
+        return RaterStep("done", None, done.batches_done, done.clips_rated, message=held.why, again_in_s=held.ends_in_s)
     if not assignment.candidates(session, rater, history, at, most=1):
         waits = assignment.may_come_free(session, rater, history)
         message: Message = "wait" if waits else "complete"
@@ -422,7 +433,7 @@ def _own_trial(session: Session, rater: Rater, token: str) -> Any:
 def _trial_in_hand(session: Session, rater: Rater, token: str, at: datetime) -> Any:
     """Return the trial of a token whose batch lives, or that was answered; a lapsed lease is renewed."""
     trial = _own_trial(session, rater, token)
-    if trial.state == "rated" or rater.study.state != "open":
+    if trial.state == "rated" or _shut(rater):
         return trial
     if trial.batch_state != "open":
         raise _refusal()

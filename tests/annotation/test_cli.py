@@ -21,7 +21,7 @@ from annotation.plans import StressPlan
 from annotation.protocol import SCREENING, Protocol
 from annotation.schema import Clip, Study
 from annotation.session import listening
-from tests.annotation.rooms import NOW
+from tests.annotation.rooms import NOW, Room
 from tests.annotation.scripted import rate_all
 from tests.clips import pluck, write_clip
 from tests.webapp.studies import rows
@@ -92,8 +92,9 @@ def rate(database: Database, codes: list[list[str]]) -> None:
 
 def test_create_stores_the_rules(run: Run, database: Database) -> None:
     code, out, err = run("create", "one", "--seed", "5", "--scope", "rater", "--anchor-fail-below", "3.5")
-    first, warning = out.splitlines()
+    first, pausing, warning = out.splitlines()
     assert (code, first) == (0, f"The study one is created in the folder {Path.cwd() / 'data'}.")
+    assert pausing.startswith("A rater is paused once 6 batches in a row failed")
     assert warning.startswith("! One failed batch takes out all of a rater's ratings.")
     assert err == "Next: python -m annotation ingest one MANIFEST\n"
     with database.read() as session:
@@ -396,3 +397,12 @@ def test_the_database_may_be_elsewhere(run: Run, tmp_path: Path, monkeypatch: py
     code, _, err = run("status", "one")
     assert (code, err.count("\n")) == (2, 1)
     assert "Only SQLite is supported" in err
+
+
+def test_a_rater_is_paused_and_goes_on(run: Run, database: Database) -> None:
+    Room.build(database, raters=1)
+    assert run("pause", "room", "--rater", "R01")[0] == 2  # without a reason
+    assert run("pause", "room", "--rater", "R01", "--reason", "A call.")[:2] == (0, "R01 gets no batch.\n")
+    assert "paused" in run("status", "room")[1]
+    assert run("open", "room", "--rater", "R01", "--reason", "It is over.")[:2] == (0, "R01 goes on.\n")
+    assert run("open", "room", "--rater", "R01", "--reason", "Again.")[0] == 2

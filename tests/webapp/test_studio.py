@@ -71,7 +71,7 @@ def test_a_draft_is_made_with_its_texts_rules_and_scales(page: StudyPage, databa
     with database.read() as session:
         study = find_study(session, "autumn")
     assert (study.state, study.title, study.protocol) == ("draft", HOSTILE, Protocol(batch_size=10))
-    assert "&lt;img" in page.open("autumn")[page.studio.log]
+    assert "&lt;img" in page.open("autumn")[page.studio.log.table]
 
 
 @pytest.mark.parametrize(
@@ -133,11 +133,14 @@ def test_a_study_is_filled_from_a_list_and_a_zip(page: StudyPage, database: Data
         "deep/a.wav",
         "deep/b.wav",
     ]
-    assert HOSTILE not in shown[page.clip_desk.overview]
+    table = shown[page.clip_desk.overview]
+    assert set(table["File"]) == {"deep/a.wav", "deep/b.wav"}
     with database.read() as session:
         first = session.scalars(select(Clip)).first()
     assert first is not None
-    assert f"sound/autumn/{first.name}.wav" in page.clip_desk.hear("autumn", first.name)
+    heard = page.clip_desk.hear("autumn", first.name)
+    assert f"sound/autumn/{first.name}.wav" in heard
+    assert HOSTILE not in heard
     page.clip_desk.reprompt_clip("autumn", first.name, "Calm piano", "It was hostile.")
     with database.read() as session:
         assert [event.action for event in log(session, find_study(session, "autumn"))] == ["reprompt", "describe"]

@@ -28,6 +28,7 @@ from starlette.testclient import TestClient
 from annotation.database import Database
 from annotation.protocol import SCREENING, Protocol
 from annotation.results.changes import what_if
+from annotation.results.live import count_on, live
 from annotation.results.status import FIGURES, overview
 from annotation.schema import Rater, System
 from annotation.session.exclusions import Change
@@ -37,14 +38,17 @@ from core.scales import MUSICAL_IMPRESSION, MUSICEVAL, TEXTUAL_ALIGNMENT, Scale
 from tests.annotation.rooms import NOW, TINY, Room, deaf, tiny
 from tests.annotation.scripted import rate_all
 from tests.webapp.studies import SmallStudy, make_study
+from webapp.changes import comparison
 from webapp.exports import DAY_S, EXPORT_LIFE_S, EXPORTS, clips_route, export_route, pack_export, report_route
+from webapp.html import html_table
 from webapp.listening_api import StudyStore
-from webapp.study import StudyPage, build_study_tab, comparison, view
+from webapp.live import live_view
+from webapp.study import StudyPage, build_study_tab, reliability_view, view
 from webapp.system_plot import download, systems_plot
 
 ASKED: Any = SimpleNamespace(request=SimpleNamespace(url=SimpleNamespace(scheme="http", netloc="127.0.0.1:7860")))
 HOSTILE = "<img src=x onerror=alert(1)> & \"quotes\" 'too' ${1} {{2}}"
-VIEWS = ("heading", "progress", "results", "screening", "reliability")
+VIEWS = ("heading", "progress", "results", "screening")
 
 
 def opened(file: Path) -> Database:
@@ -76,7 +80,9 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
 
 def shown(room: Room) -> dict[str, str]:
     found = overview(room.database, "room", room.at)
-    return {name: view(name, found) for name in VIEWS}
+    log = html_table("", found.log_table.heads, found.log_table.rows, found.log_table.nothing)
+    views = {name: view(name, found) for name in VIEWS}
+    return views | {"log": log, "reliability": reliability_view(found.reliability)}
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +97,14 @@ def cells(html: str, row: str) -> list[str]:
     return [re.sub("<[^>]+>", "", cell) for cell in re.findall("<td[^>]*>(.*?)</td>", found)]
 
 
-def test_the_heading_tells_how_far_it_is(seen: dict[str, str]) -> None:
-    heading = seen["heading"]
-    assert re.findall("<span>(.*?)</span>", heading) == ["0 of 4", "8 of 12"]
-    assert 'aria-valuenow="8" aria-valuemin="0" aria-valuemax="12"' in heading
-    assert "not those of experts" not in heading
+def test_the_live_view_tells_how_far_it_is(room: Room, seen: dict[str, str]) -> None:
+    with room.database.read() as session:
+        study = find_study(session, "room")
+        shown = live_view(live(session, study, room.at, count_on(session, study)))
+    assert re.findall("<span>(.*?)</span>", shown) == ["0 of 4", "8 of 12"]
+    assert 'aria-valuenow="8" aria-valuemin="0" aria-valuemax="12"' in shown
+    assert "At work: R04." in shown
+    assert "not those of experts" not in seen["heading"]
 
 
 def test_progress_tells_who_is_where_and_has_every_figure(room: Room, seen: dict[str, str]) -> None:
@@ -122,7 +131,7 @@ def test_results_have_a_plot_for_each_scale(room: Room, seen: dict[str, str]) ->
 def test_screening_puts_the_figures_into_words(seen: dict[str, str]) -> None:
     screening = seen["screening"]
     assert "3 have ended, 1 of them excluded (anchor: 1)" in screening
-    rule, reason, figures, author, _ = cells(screening, "Exclude batch 1 of R03")
+    rule, reason, figures, author, _ = cells(seen["log"], "Exclude batch 1 of R03")
     assert (rule, reason, author) == ("anchor", "An anchor was rated too low.", "protocol")
     assert re.search(r"anchor at \d got MI 2", figures)
 
@@ -154,7 +163,7 @@ def test_nothing_yet_is_said_in_words(database: Database) -> None:
     assert "There are no clips to rate: ingest some." in views["heading"]
     assert "Nobody is invited yet." in views["progress"]
     assert "No rating is valid yet" in views["results"]
-    assert "Nothing was excluded so far." in views["screening"]
+    assert "Nothing was excluded so far." in views["log"]
     assert "No rating is valid yet" in views["reliability"]
 
 
@@ -209,11 +218,12 @@ class Desk:
     trained: list[str] = field(default_factory=list)
 
     def valid_ratings(self) -> str:
-        heading = self.page.open("room")[self.page.views["heading"]]
-        return re.findall("<span>(.*?)</span>", heading)[1]
+        shown = self.page.open("room")[self.page.live.view]
+        return re.findall("<span>(.*?)</span>", shown)[1]
 
     def screening(self) -> str:
-        return str(self.page.open("room")[self.page.views["screening"]])
+        shown = self.page.open("room")
+        return str(shown[self.page.views["screening"]]) + str(shown[self.page.log.table])
 
 
 def lay_out(database: Database, data: Path) -> Desk:
@@ -259,7 +269,7 @@ def test_opening_shows_the_chosen_study_or_the_newest(desk: Desk) -> None:
         shown = page.open(current)
         assert (shown[page.study]["choices"], shown[page.study]["value"]) == (["hall", "room"], name)
         assert (shown[page.nothing]["visible"], shown[page.desk]["visible"]) == (False, True)
-        assert f"{name}: " in shown[page.views["heading"]]
+        assert f"{name}: " in shown[page.live.view]
 
 
 def test_clips_have_their_scores(desk: Desk) -> None:
@@ -272,33 +282,41 @@ def test_clips_have_their_scores(desk: Desk) -> None:
 
 def test_a_change_is_looked_at_confirmed_and_undone(desk: Desk) -> None:
     page, offer = desk.page, "Exclude batch 1 of R01"
-    assert page.open("room")[page.change]["choices"][:2] == ["Exclude R01", offer]
-    looked = page.preview("room", offer)
-    assert looked[page.waiting] == Change("room", "exclude", "R01", 1)
-    assert (looked[page.effect]["visible"], looked[page.confirmation]["value"]) == (True, offer)
+    assert page.open("room")[page.changes.change]["choices"][:2] == ["Exclude R01", offer]
+    looked = page.changes.preview("room", offer)
+    assert looked[page.changes.waiting] == Change("room", "exclude", "R01", 1)
+    assert (looked[page.changes.effect]["visible"], looked[page.changes.confirmation]["value"]) == (True, offer)
     assert desk.valid_ratings() == "8 of 8"
-    done = page.confirm(looked[page.waiting], "She was ill.", " ")
-    assert (done[page.waiting], done[page.made], done[page.reason]) == (None, looked[page.waiting], "")
-    assert [done[part]["visible"] for part in (page.effect, page.done, page.undoing)] == [False, True, True]
-    assert f"Done: {offer}." in done[page.note]
+    done = page.changes.confirm(looked[page.changes.waiting], "She was ill.", " ")
+    assert (done[page.changes.waiting], done[page.changes.made], done[page.changes.reason]) == (
+        None,
+        looked[page.changes.waiting],
+        "",
+    )
+    assert [done[part]["visible"] for part in (page.changes.effect, page.changes.done, page.changes.undoing)] == [
+        False,
+        True,
+        True,
+    ]
+    assert f"Done: {offer}." in done[page.changes.note]
     assert desk.valid_ratings() == "4 of 8"
     assert cells(desk.screening(), offer)[1:4] == ["She was ill.", "–", "administrator"]
-    undone = page.undo(done[page.made], "Ann")
-    assert (undone[page.made], undone[page.undoing]["visible"]) == (None, False)
-    assert f"Undone: {offer}." in undone[page.note]
+    undone = page.changes.undo(done[page.changes.made], "Ann")
+    assert (undone[page.changes.made], undone[page.changes.undoing]["visible"]) == (None, False)
+    assert f"Undone: {offer}." in undone[page.changes.note]
     assert desk.valid_ratings() == "8 of 8"
     assert cells(desk.screening(), "Restore batch 1 of R01")[3] == "Ann"
 
 
 def test_what_cannot_be_done_is_said_and_changes_nothing(desk: Desk) -> None:
     page = desk.page
-    waiting = page.preview("room", "Exclude R01")[page.waiting]
+    waiting = page.changes.preview("room", "Exclude R01")[page.changes.waiting]
     attempts: list[tuple[Any, ...]] = [
-        (page.preview, "room", None),
-        (page.preview, "room", "Restore R01"),
-        (page.confirm, None, "why", "me"),
-        (page.confirm, waiting, "  ", "me"),
-        (page.undo, None, "me"),
+        (page.changes.preview, "room", None),
+        (page.changes.preview, "room", "Restore R01"),
+        (page.changes.confirm, None, "why", "me"),
+        (page.changes.confirm, waiting, "  ", "me"),
+        (page.changes.undo, None, "me"),
         (page.invitations.invite, "room", None, True, "", ASKED),
         (page.invitations.invite, None, 1, True, "", ASKED),
         (page.invitations.renew, "room", None, ASKED),
@@ -359,16 +377,20 @@ def test_another_study_begins_afresh(desk: Desk) -> None:
     page = desk.page
     shown = page.open("room", "hall")
     assert [shown[part] for part in (page.invitations.codes, page.export_note, page.training_note)] == ["", "", ""]
-    assert (shown[page.waiting], shown[page.made], shown[page.done]["visible"]) == (None, None, False)
-    assert [shown[part]["value"] for part in (page.change, page.invitations.rater)] == [None, None]
+    assert (shown[page.changes.waiting], shown[page.changes.made], shown[page.changes.done]["visible"]) == (
+        None,
+        None,
+        False,
+    )
+    assert [shown[part]["value"] for part in (page.changes.change, page.invitations.rater)] == [None, None]
 
 
 def test_an_answer_that_comes_late_takes_nothing_back(desk: Desk) -> None:
     page = desk.page
     first = page.open("room")
     late = page.open("room", first[page.shown])
-    assert not {page.invitations.codes, page.waiting, page.made, page.done} & late.keys()
-    assert not [part for part in (page.change, page.invitations.rater) if "value" in late[part]]
+    assert not {page.invitations.codes, page.changes.waiting, page.changes.made, page.changes.done} & late.keys()
+    assert not [part for part in (page.changes.change, page.invitations.rater) if "value" in late[part]]
 
 
 def test_a_clip_whose_file_is_damaged_stands_on_the_page(database: Database, tmp_path: Path) -> None:

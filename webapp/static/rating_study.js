@@ -1,20 +1,26 @@
-// What a study says of itself, what raters are told while it takes no ratings, and the link by which they come.
+// What a study says of itself, what raters are told while it takes no ratings of theirs, and the link by which they come.
 
 const NOT_OPEN = {
   draft: () => [say("draft.title"), say("draft.about")],
   paused: () => [say("paused.title"), say("paused.about")],
   closed: () => [say("closed.title"), say("closed.about")],
+  held: () => [say("held.title"), say("held.about")],
+  today: ({ again_in_s }) => [say("today.title"), say("today.about", { time: soon(again_in_s) })],
+  enough: () => [say("done.title"), say("enough.about")],
 };
+const FINAL = ["closed", "enough"]; // nothing comes by looking again
 const CODE = /^[A-Za-z0-9-]{12,20}$/; // behind the # of a link, so it is never sent as part of an address
 
 function showNotOpen(place) {
-  const [title, about] = NOT_OPEN[place.message]();
+  const [title, about] = NOT_OPEN[place.message](place);
   const rated = place.clips_rated ? say("done.rated", { clips: say("clips", { count: place.clips_rated }) }) : "";
-  const look = place.message === "closed" ? "" : primary(say("wait.look"), () => resume());
+  const look = FINAL.includes(place.message) ? "" : primary(say("wait.look"), () => resume());
   show(makeCard(null, title, make("p", {}, about),
     rated ? make("p", {}, rated) : null, completionOf(place), ...contactOf(place),
     make("footer", {}, look, leaveButton(say("sign_out")))), { again: () => showNotOpen(place) });
 }
+
+const soon = (time_s) => (time_s < 5400 ? minutes(time_s) : say("hours", { count: Math.ceil(time_s / 3600) }));
 
 // A study's texts come as trees of these tags and of text; where it has them in the rater's language, in that.
 const TAGS = new Set(["p", "h4", "strong", "em", "ul", "ol", "li", "blockquote", "code", "br", "a"]);

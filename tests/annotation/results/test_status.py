@@ -205,7 +205,7 @@ def test_the_json_is_flat(database: Database) -> None:
     assert shown["protocol"]["raters_per_clip"] == 5
     assert shown["checks"].keys() == {
         "expected_false_alarms", "expected_of_strict", "batches_ended", "batches_empty", "batches_excluded",
-        "excluded_by",
+        "excluded_by", "pausing",
     }  # fmt: skip
     usual = {"rater", "state", "batches_valid", "batches_excluded", "ratings", "last_rating_at", "signs"}
     inside, outside = shown["raters"]
