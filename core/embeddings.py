@@ -48,7 +48,7 @@ from core.towers.compiled import CompiledAudio, heard
 if TYPE_CHECKING:
     from core.rated_clips import RatedClips
 
-FORMAT = 2  # raised when the same names would stand for other numbers, as by another front end
+FORMAT = 3  # raised when the same names would stand for other numbers, as by another front end
 BATCH = 8  # windows, or prompts; more does not help a CPU
 ACCELERATED_BATCH = 64
 
