@@ -17,16 +17,17 @@ company, within 1e-6. A clip's rows are its windows' embeddings, each followed b
 come after these, and are kept in a file of their own; so are the words of prompts.
 """
 
+import collections
 import contextlib
 import functools
 import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
 import soundfile
@@ -34,16 +35,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.audio import AudioLimits, InputPolicy, Samples, cut_window, window_starts, window_weights
-from core.errors import DataError, shown_name
-from core.feed import READERS, Progress, clip_sha256, read_all, stop_if_any
+from core.audio import AudioLimits, InputPolicy, Samples
+from core.errors import AudioError, DataError, shown_name
+from core.feed import Progress, clip_sha256, read_all, stop_if_any
 from core.files import write_atomically
 from core.heads import EmbeddedClips, Heads
-from core.prepared import Prepared, prepare_whole
-from core.readers import Readers, readers_for
+from core.readers import readers_for
 from core.settings import PRECISIONS
 from core.towers import Tower, tower_sha256
 from core.towers.compiled import CompiledAudio, heard
+from core.windows import Feed, Free, Heard, read_whole, together
 
 if TYPE_CHECKING:
     from core.rated_clips import RatedClips
@@ -55,7 +56,6 @@ ACCELERATED_BATCH = 64
 _DIGEST_BYTES = 32
 
 Given = TypeVar("Given")
-_Window = tuple[str, Samples, float, bool]  # its clip's SHA-256, samples, weight, whether it is the clip's last
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,15 @@ class EmbeddingCache:
         kept = {sha256: rows for sha256 in {*digests.values()} if (rows := self.find(sha256)) is not None}
         self.found += len(kept)
         new = [path for path, sha256 in digests.items() if sha256 not in kept]
-        with readers_for(len(new)) as readers:
-            for done, (sha256, rows) in enumerate(self.stream(self._clips(new, readers, unreadable)), 1):
-                kept[sha256] = rows
+        with readers_for(len(new), batch=self.batch) as readers:
+            feed = Feed(self._policy, self._limits, readers, self._tower.device)
+            for done, (heard, found) in enumerate(self.stream(read_whole(feed, new)), 1):
+                if isinstance(found, AudioError):
+                    unreadable.append(str(found))
+                elif isinstance(found, Exception):
+                    raise found
+                else:
+                    kept[heard.clip().facts.sha256] = found
                 if progress:
                     progress(done / len(new), f"Embedding clip {done} of {len(new)}")
         stop_if_any(unreadable)
@@ -145,21 +151,29 @@ class EmbeddingCache:
         return None if frames is None else torch.cat([rows, frames.reshape(len(rows), -1)], dim=1)
 
     def stream(
-        self, clips: Iterable[tuple[str, Samples]], progress: Progress | None = None
-    ) -> Iterator[tuple[str, Tensor]]:
-        """Embed clips as they come and yield them in that order; no more are held than a batch needs.
+        self, clips: Iterable[Heard[Given]], progress: Progress | None = None
+    ) -> Iterator[tuple[Heard[Given], Tensor | Exception]]:
+        """Embed clips as they come and yield them in that order; no more are held than some batches need.
 
-        A clip is what it is kept as (the SHA-256 of its file where that was read whole) and its conditioned samples,
-        (n,).
+        With each come its rows; where something was found for it, that; and where it cannot be read, the error.
         """
-        rows: list[Tensor] = []
-        for batch, embedded in self._embed_windows(_windows(clips, self._policy, progress)):
-            for (sha256, _, weight, is_last), row in zip(batch, embedded.cpu(), strict=True):
-                embedding, frames = row[: self._tower.dim], row[self._tower.dim :]
-                rows.append(torch.cat([embedding, row.new_tensor([weight]), frames]))
-                if is_last:
-                    yield sha256, self._keep_clip(sha256, torch.stack(rows))
-                    rows = []
+        batches, waiting = _Batches(self), collections.deque[_Embedded[Given]]()
+        for clip in clips:
+            waiting.append(_Embedded(clip))
+            batches.take(waiting[-1], progress)
+            yield from self._whole(waiting)
+        batches.finish()
+        yield from self._whole(waiting)
+
+    def _whole(self, waiting: "collections.deque[_Embedded[Given]]") -> Iterator[tuple[Heard[Given], Any]]:
+        """Those clips of which everything has come, from the first on."""
+        while waiting and waiting[0].is_whole:
+            clip = waiting.popleft()
+            if clip.error is None and clip.heard.found is None:
+                rows = self._keep_clip(clip.heard.clip().kept_as, clip.rows_with_weights(self._tower.dim))
+                yield clip.heard, rows
+            else:
+                yield clip.heard, clip.heard.found if clip.error is None else clip.error
 
     def embed(self, features: Tensor) -> Tensor:
         """Embed features of the tower at the cache's precision, with their frames if asked; nothing is kept."""
@@ -167,24 +181,14 @@ class EmbeddingCache:
         with torch.no_grad(), self._autocast():
             return network(features).float()
 
-    def _embed_windows(self, windows: Iterable[_Window]) -> Iterator[tuple[list[_Window], Tensor]]:
-        """Batches with their embeddings; a GPU computes one while the windows of the next are waited for."""
-        behind: list[tuple[list[_Window], Tensor]] = []
-        for batch in _batches(windows, self.batch):
-            samples = np.stack([window for _, window, _, _ in batch])
-            behind.append((batch, self.embed(self._tower.features(samples))))
-            if self._tower.device.type == "cpu" or len(behind) > 1:
-                yield behind.pop(0)
-        yield from behind
+    def embed_windows(self, windows: Sequence[Samples]) -> Tensor:
+        """Embed windows, at most a batch, on the tower's device, where they may still be computed."""
+        return self.embed(self._tower.features(together(windows, self._tower.device)))
 
-    def _clips(
-        self, paths: Iterable[Path], readers: Readers | None, unreadable: list[str]
-    ) -> Iterator[tuple[str, Samples]]:
-        def read(path: Path) -> Prepared:
-            return prepare_whole(path, self._policy, self._limits, readers)
-
-        count = readers.count if readers else READERS
-        return ((clip.facts.sha256, clip.samples) for _, clip in read_all(read, paths, unreadable, count))
+    @property
+    def is_behind(self) -> bool:
+        """Whether a batch is computed while the windows of the next come."""
+        return self._tower.device.type != "cpu"
 
     @functools.cached_property
     def _network(self) -> Callable[[Tensor], Tensor]:
@@ -279,13 +283,72 @@ def clip_values(heads: Heads, clips: EmbeddedClips) -> NDArray[np.float64]:
         return heads.judge(clips).cpu().numpy()
 
 
-def _windows(clips: Iterable[tuple[str, Samples]], policy: InputPolicy, progress: Progress | None) -> Iterator[_Window]:
-    for sha256, samples in clips:
-        starts, weights = window_starts(samples.size, policy.passes), window_weights(samples.size, policy)
-        for number, (start, weight) in enumerate(zip(starts, weights, strict=True)):
+@dataclass(eq=False)
+class _Embedded(Generic[Given]):
+    """A clip of which windows are on their way through the tower."""
+
+    heard: Heard[Given]
+    rows: list[Tensor] = field(default_factory=list)
+    n_windows: int = 0
+    error: Exception | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return self.error is not None or len(self.rows) == self.n_windows
+
+    def rows_with_weights(self, dim: int) -> Tensor:
+        """Each window's embedding, how much it counts, and its frames."""
+        rows = torch.stack(self.rows)
+        weights = rows.new_tensor(self.heard.weights)[:, None]
+        return torch.cat([rows[:, :dim], weights, rows[:, dim:]], dim=1)
+
+
+class _Batches:
+    """Windows of several clips on their way through a tower; a GPU computes a batch while the next one comes."""
+
+    def __init__(self, cache: EmbeddingCache) -> None:
+        self._cache = cache
+        self._batch: list[tuple[_Embedded[Any], Samples, Free]] = []
+        self._behind: collections.deque[tuple[list[tuple[_Embedded[Any], Samples, Free]], Tensor]]
+        self._behind = collections.deque()
+
+    def take(self, clip: _Embedded[Any], progress: Progress | None) -> None:
+        """Take a clip's windows."""
+        for number, (window, free) in enumerate(_windows(clip)):
             if progress:
-                progress(number / len(starts), f"Listening: window {number + 1} of {len(starts)}")
-            yield sha256, cut_window(samples, start), weight, number == len(starts) - 1
+                progress(number / clip.n_windows, f"Listening: window {number + 1} of {clip.n_windows}")
+            self._batch.append((clip, window, free))
+            if len(self._batch) >= self._cache.batch:
+                self._send()
+
+    def finish(self) -> None:
+        """Have everything computed."""
+        if self._batch:
+            self._send()
+        while self._behind:
+            self._fetch()
+
+    def _send(self) -> None:
+        batch, self._batch = self._batch, []
+        self._behind.append((batch, self._cache.embed_windows([window for _, window, _ in batch])))
+        if not self._cache.is_behind or len(self._behind) > 1:
+            self._fetch()
+
+    def _fetch(self) -> None:
+        batch, rows = self._behind.popleft()
+        for (clip, _, free), row in zip(batch, rows.cpu(), strict=True):
+            clip.rows.append(row)
+            free()
+
+
+def _windows(clip: _Embedded[Any]) -> Iterator[tuple[Samples, Free]]:
+    """A clip's windows where nothing was found for it; what cannot be read of it is its error."""
+    try:
+        if clip.heard.clip() and clip.heard.found is None:
+            clip.n_windows = len(clip.heard.weights)
+            yield from clip.heard.windows()
+    except Exception as error:  # noqa: BLE001  # told with the clip
+        clip.error = error
 
 
 @functools.cache

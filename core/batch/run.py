@@ -418,8 +418,8 @@ def _open_workers(
 ) -> Iterator[Callable[[Iterable[Chunk]], Iterator[Finished]]]:
     """Yield a function that scores chunks in order: here, or in a process for each of several devices."""
     if len(devices) == 1:
-        with readers_for(n_rows) as scorer.readers:
-            yield lambda chunks: (_score_chunk(scorer, chunk) for chunk in chunks)
+        with readers_for(n_rows, batch=scorer.batch) as scorer.readers:
+            yield lambda chunks: _score_here(scorer, chunks)
         return
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     free = context.SimpleQueue()
@@ -443,7 +443,7 @@ def _begin_worker(judging: Judging, free: "SimpleQueue[str]", n_reading: int) ->
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the parent, which then ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _scorer = judging.scorer(free.get())
-    _scorer.readers = Readers(n_reading)
+    _scorer.readers = Readers.sharing(n_reading, _scorer.batch)
 
 
 def _end_with_parent() -> None:
@@ -458,6 +458,15 @@ def _score_there(chunk: Chunk) -> Finished:
     if _scorer is None:
         raise RuntimeError("the process was not begun")
     return _score_chunk(_scorer, chunk)
+
+
+def _score_here(scorer: Scorer, chunks: Iterable[Chunk]) -> Iterator[Finished]:
+    """Score chunks as one: nothing waits between them."""
+    given, asked = itertools.tee(itertools.chain.from_iterable(chunks))
+    records = score_rows(scorer, (row for _, row in asked))
+    finished = ((number, record) for (number, _), record in zip(given, records, strict=True))
+    while some := list(itertools.islice(finished, ROWS_AT_ONCE)):
+        yield some
 
 
 def _score_chunk(scorer: Scorer, chunk: Chunk) -> Finished:

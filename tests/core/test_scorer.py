@@ -261,9 +261,9 @@ def test_however_many_there_are_few_are_held(scorer: Scorer) -> None:
 
     results = scorer.score_many(endless())
     assert isinstance(next(results), Score)
-    assert taken == AT_ONCE
+    assert taken <= 2 * AT_ONCE  # those that are read ahead are of the next ones
     assert len(list(itertools.islice(results, AT_ONCE))) == AT_ONCE
-    assert taken == 2 * AT_ONCE
+    assert taken <= 3 * AT_ONCE
 
 
 def test_threads_do_not_disturb_each_other(scorer: Scorer) -> None:
