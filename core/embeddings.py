@@ -18,11 +18,11 @@ come after these, and are kept in a file of their own; so are the words of promp
 """
 
 import collections
-import contextlib
 import functools
 import hashlib
 import itertools
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -44,6 +44,7 @@ from core.readers import readers_for
 from core.settings import PRECISIONS
 from core.towers import Tower, tower_sha256
 from core.towers.compiled import CompiledAudio, heard
+from core.towers.graphed import GraphedAudio, compiled, computing
 from core.windows import Feed, Free, Heard, read_whole, together
 
 if TYPE_CHECKING:
@@ -52,8 +53,11 @@ if TYPE_CHECKING:
 FORMAT = 2  # raised when the same names would stand for other numbers, as by another front end
 BATCH = 8  # windows, or prompts; more does not help a CPU
 ACCELERATED_BATCH = 64
+LONG_RUN = 50_000  # clips, from which on compiled code makes up for the time that it takes
 
 _DIGEST_BYTES = 32
+
+logger = logging.getLogger(__name__)
 
 Given = TypeVar("Given")
 
@@ -96,6 +100,7 @@ class EmbeddingCache:
         if tower.training:
             raise ValueError("embeddings are cached of towers in eval mode")
         self.computed = self.found = 0
+        self._is_long = False
         self.batch = BATCH if tower.device.type == "cpu" else ACCELERATED_BATCH
         self._folder, self._tower, self._policy, self._precision = folder, tower, policy, precision
         self._limits, self._asked = limits or AudioLimits(), asked or Asked()
@@ -178,12 +183,28 @@ class EmbeddingCache:
     def embed(self, features: Tensor) -> Tensor:
         """Embed features of the tower at the cache's precision, with their frames if asked; nothing is kept."""
         network = self._network
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), computing(self._tower.device, self._precision):
             return network(features).float()
 
+    def expect(self, n_clips: int) -> None:
+        """Say how many clips are to be embedded: for very many, code is compiled for a GPU."""
+        self._is_long = n_clips >= LONG_RUN
+
     def embed_windows(self, windows: Sequence[Samples]) -> Tensor:
-        """Embed windows, at most a batch, on the tower's device, where they may still be computed."""
-        return self.embed(self._tower.features(together(windows, self._tower.device)))
+        """Embed windows, at most a batch, on the tower's device, where they may still be computed.
+
+        Where its memory does not hold them the batch is halved from then on.
+        """
+        try:
+            return self.embed(self._tower.features(together(windows, self._tower.device)))
+        except torch.OutOfMemoryError:
+            if len(windows) == 1:
+                raise
+        self.batch = half = len(windows) // 2
+        logger.warning("The memory of the GPU does not hold %d windows: %d go through at once.", len(windows), half)
+        self.__dict__.pop("_network", None)
+        torch.cuda.empty_cache()
+        return torch.cat([self.embed_windows(windows[:half]), self.embed_windows(windows[half:])])
 
     @property
     def is_behind(self) -> bool:
@@ -193,13 +214,17 @@ class EmbeddingCache:
     @functools.cached_property
     def _network(self) -> Callable[[Tensor], Tensor]:
         tower, precision = self._tower, self._precision
-        if tower.device.type == "cpu" and precision in tower.compiled:
-            return CompiledAudio(tower, tower.compiled[precision], self._asked.frames, precision)
-        return lambda features: heard(self._tower, features, self._asked.frames)
+        if tower.device.type == "cpu":
+            precision = "float32" if precision == "tf32" else precision
+            if precision in tower.compiled:
+                return CompiledAudio(tower, tower.compiled[precision], self._asked.frames, precision)
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        is_lower = self._precision != "float32"
-        return torch.autocast(self._tower.device.type, torch.bfloat16, enabled=is_lower)
+        def compute(features: Tensor) -> Tensor:
+            return heard(tower, features, self._asked.frames)
+
+        if tower.device.type != "cuda":
+            return compute
+        return compiled(compute, self.batch) if self._is_long else GraphedAudio(compute)
 
     @functools.cached_property
     def _tower_sha256(self) -> str:
@@ -213,7 +238,7 @@ class EmbeddingCache:
         kept = {name: rows for name in {*names.values()} if (rows := self._read(name, self._tower.dim)) is not None}
         self.found += len(kept)
         for batch in _batches((prompt for prompt, name in names.items() if name not in kept), self.batch):
-            with torch.no_grad(), self._autocast():
+            with torch.no_grad(), computing(self._tower.device, self._precision):
                 embedded = [rows.float().cpu() for rows in embed(batch)]
             for prompt, rows in zip(batch, embedded, strict=True):
                 kept[names[prompt]] = rows

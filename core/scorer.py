@@ -130,6 +130,10 @@ class Scorer:
         tower, policy, heads = checkpoint.tower, checkpoint.policy, checkpoint.heads
         self._cache = EmbeddingCache(cache, tower, policy, precision, self.limits, Asked.by(heads))
 
+    def expect(self, n_clips: int) -> None:
+        """Say how many clips are to be scored, before the first."""
+        self._cache.expect(n_clips)
+
     @property
     def batch(self) -> int:
         """Windows that go through the tower together."""

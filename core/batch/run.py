@@ -418,6 +418,7 @@ def _open_workers(
 ) -> Iterator[Callable[[Iterable[Chunk]], Iterator[Finished]]]:
     """Yield a function that scores chunks in order: here, or in a process for each of several devices."""
     if len(devices) == 1:
+        scorer.expect(n_rows)
         with readers_for(n_rows, batch=scorer.batch) as scorer.readers:
             yield lambda chunks: _score_here(scorer, chunks)
         return
