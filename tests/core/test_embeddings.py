@@ -103,6 +103,7 @@ def test_a_gpu_is_a_batch_ahead(tower: Tower, paths: list[Path], monkeypatch: py
             return tower.embed_features(features)
 
     monkeypatch.setattr("core.embeddings.together", lambda windows, _: np.stack(windows))
+    monkeypatch.setattr("core.embeddings.GraphedAudio", lambda compute: compute)
     cache = EmbeddingCache(None, cast("Tower", OnGpu()), InputPolicy())
     cache.batch = 2
     n_sent = [(rows, len(sent)) for _, rows in cache.stream(map(heard, paths))]
@@ -275,7 +276,7 @@ def test_all_unreadable_clips_are_told_and_the_others_kept(tower: Tower, paths: 
 
 
 def test_what_cannot_be_cached(random_checkpoint: Path, tower: Tower, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^There is no precision 'int8'\. It is float32 or bfloat16\.$"):
+    with pytest.raises(DataError, match=r"^There is no precision 'int8'\. It is float32 or tf32 or bfloat16\.$"):
         EmbeddingCache(tmp_path, tower, InputPolicy(), "int8")
     with pytest.raises(ValueError, match="eval mode"):
         EmbeddingCache(tmp_path, load_checkpoint(random_checkpoint).tower.train(), InputPolicy())
