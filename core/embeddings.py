@@ -56,6 +56,7 @@ ACCELERATED_BATCH = 64
 LONG_RUN = 50_000  # clips, from which on compiled code makes up for the time that it takes
 
 _DIGEST_BYTES = 32
+_REMEMBERED = 32  # clips, so that what is the same under several names is computed once
 
 logger = logging.getLogger(__name__)
 
@@ -163,9 +164,11 @@ class EmbeddingCache:
         With each come its rows; where something was found for it, that; and where it cannot be read, the error.
         """
         batches, waiting = _Batches(self), collections.deque[_Embedded[Given]]()
+        recent = collections.deque[_Known](maxlen=_REMEMBERED)
         for clip in clips:
             waiting.append(_Embedded(clip))
-            batches.take(waiting[-1], progress)
+            batches.take(waiting[-1], recent, progress)
+            recent.append(waiting[-1].known)
             yield from self._whole(waiting)
         batches.finish()
         yield from self._whole(waiting)
@@ -174,11 +177,9 @@ class EmbeddingCache:
         """Those clips of which everything has come, from the first on."""
         while waiting and waiting[0].is_whole:
             clip = waiting.popleft()
-            if clip.error is None and clip.heard.found is None:
-                rows = self._keep_clip(clip.heard.clip().kept_as, clip.rows_with_weights(self._tower.dim))
-                yield clip.heard, rows
-            else:
-                yield clip.heard, clip.heard.found if clip.error is None else clip.error
+            if clip.known.result is None:
+                clip.known.result = self._keep_clip(clip.known.name, clip.rows_with_weights(self._tower.dim))
+            yield clip.heard, clip.known.result
 
     def embed(self, features: Tensor) -> Tensor:
         """Embed features of the tower at the cache's precision, with their frames if asked; nothing is kept."""
@@ -204,7 +205,7 @@ class EmbeddingCache:
         logger.warning("The memory of the GPU does not hold %d windows: %d go through at once.", len(windows), half)
         self.__dict__.pop("_network", None)
         torch.cuda.empty_cache()
-        return torch.cat([self.embed_windows(windows[:half]), self.embed_windows(windows[half:])])
+        return torch.cat([self.embed_windows(windows[at : at + half]) for at in range(0, len(windows), half)])
 
     @property
     def is_behind(self) -> bool:
@@ -309,17 +310,25 @@ def clip_values(heads: Heads, clips: EmbeddedClips) -> NDArray[np.float64]:
 
 
 @dataclass(eq=False)
+class _Known:
+    """What clips of the same audio have in common."""
+
+    name: str = ""  # what its embeddings go by, where it was read
+    result: Any = None  # the rows, what was found instead, or the error
+
+
+@dataclass(eq=False)
 class _Embedded(Generic[Given]):
     """A clip of which windows are on their way through the tower."""
 
     heard: Heard[Given]
     rows: list[Tensor] = field(default_factory=list)
     n_windows: int = 0
-    error: Exception | None = None
+    known: _Known = field(default_factory=lambda: _Known())
 
     @property
     def is_whole(self) -> bool:
-        return self.error is not None or len(self.rows) == self.n_windows
+        return self.known.result is not None or len(self.rows) == self.n_windows
 
     def rows_with_weights(self, dim: int) -> Tensor:
         """Each window's embedding, how much it counts, and its frames."""
@@ -337,9 +346,9 @@ class _Batches:
         self._behind: collections.deque[tuple[list[tuple[_Embedded[Any], Samples, Free]], Tensor]]
         self._behind = collections.deque()
 
-    def take(self, clip: _Embedded[Any], progress: Progress | None) -> None:
-        """Take a clip's windows."""
-        for number, (window, free) in enumerate(_windows(clip)):
+    def take(self, clip: _Embedded[Any], recent: Iterable[_Known], progress: Progress | None) -> None:
+        """Take a clip's windows, unless those of the same audio were taken a short time ago."""
+        for number, (window, free) in enumerate(_windows(clip, recent)):
             if progress:
                 progress(number / clip.n_windows, f"Listening: window {number + 1} of {clip.n_windows}")
             self._batch.append((clip, window, free))
@@ -366,14 +375,17 @@ class _Batches:
             free()
 
 
-def _windows(clip: _Embedded[Any]) -> Iterator[tuple[Samples, Free]]:
-    """A clip's windows where nothing was found for it; what cannot be read of it is its error."""
+def _windows(clip: _Embedded[Any], recent: Iterable[_Known]) -> Iterator[tuple[Samples, Free]]:
+    """A clip's windows where nothing is known of it; what cannot be read of it is its error."""
     try:
-        if clip.heard.clip() and clip.heard.found is None:
+        known = _Known(clip.heard.clip().kept_as, clip.heard.found)
+        alike = next((other for other in recent if other.name == known.name), None)
+        clip.known = alike or known
+        if clip.known.result is None and not alike:
             clip.n_windows = len(clip.heard.weights)
             yield from clip.heard.windows()
     except Exception as error:  # noqa: BLE001  # told with the clip
-        clip.error = error
+        clip.known.result = error
 
 
 @functools.cache

@@ -168,8 +168,6 @@ class Feed:
     ) -> Iterator[Heard[Given]]:
         """Yield clips in order, each to be taken before the next is asked for."""
         slab = self.readers.slab if self.readers and self.readers.slab and self.readers.slab.begin() else None
-        if slab and self.device.type == "cuda":
-            slab.pin()
         count = self.readers.count if self.readers else _THREADS if self.device.type == "cpu" else _GPU_THREADS
         rest = enumerate(given)
         waiting: collections.deque[Heard[Given]] = collections.deque()
@@ -182,6 +180,8 @@ class Feed:
 
         try:
             begin(_AHEAD * count)
+            if slab and self.device.type == "cuda":
+                slab.pin()  # while the first clips are read
             while waiting:
                 heard = waiting.popleft()
                 yield heard

@@ -74,9 +74,9 @@ class GraphedAudio:
 
     def _record(self, given: Tensor) -> dict[int, _Graph]:
         """Record; where something cannot be recorded nothing is."""
-        given, graph = given.clone(), torch.cuda.CUDAGraph()
-        beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        given = given.clone()
         try:
+            graph, beside = torch.cuda.CUDAGraph(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
             beside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(beside):
                 for _ in range(_WARM_UPS):
