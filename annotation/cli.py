@@ -4,30 +4,38 @@ A result goes to stdout, a hint beside it to stderr. What holds for every comman
 with Click, stands in `core.command`.
 """
 
-import contextlib
 import copy
 import dataclasses
 import os
 import secrets
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from annotation.cli_imports import import_ratings
+from annotation.cli_options import hint as _hint
+from annotation.cli_options import now
+from annotation.cli_options import of_study as _study
+from annotation.cli_options import one_line as _one_line
+from annotation.cli_options import opened as _opened
+from annotation.cli_options import progress as _progress
+from annotation.cli_options import say_next as _next
+from annotation.cli_options import text_of as _text_of
+from annotation.cli_options import wall_time as _now
+from annotation.cli_options import with_reason as _reason
+from annotation.cli_people import enrol, erase, joined
 from annotation.plans import SimulationPlan, StressPlan
 from annotation.protocol import SCREENING, Protocol
-from core.command import Group, as_json, at_most_one, fields_as_one, print_json, progress_bar, run_command
+from core.command import Group, as_json, at_most_one, fields_as_one, print_json, run_command
 from core.errors import StudyError, shown_name
+from core.files import first_of
 from core.scales import MUSICEVAL
 from core.settings import Settings
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
-    from annotation.database import Database
+    pass
 
 # A simulated study has no sound; its rules are options of their own.
 _NOT_SIMULATED = {
@@ -37,6 +45,7 @@ _NOT_SIMULATED = {
     "excerpt_start_s",
     "excerpt_length_s",
     "fade_ms",
+    "headphones",
     "protocol",
 }
 
@@ -52,19 +61,7 @@ def _as_in_the_study(rule: "dataclasses.Field[Any]") -> "dataclasses.Field[Any]"
     return option
 
 
-def _one_line(_context: click.Context, _parameter: click.Parameter, given: str | None) -> str | None:
-    """Take one line of text: no control characters, no bytes that are not UTF-8."""
-    if given is not None and not given.isprintable():
-        raise click.BadParameter("give one line of text")
-    return given
-
-
 app = Group(help="Set up and run expert listening tests.")
-
-_study = click.argument("study", metavar="STUDY", callback=_one_line)
-
-
-_reason = click.option("--reason", metavar="TEXT", callback=_one_line, default="", help="why, for the log")
 
 
 @app.command()
@@ -98,24 +95,19 @@ def create(study: str, seed: int | None, draft: bool, scales: Path | None, rules
 @click.option("--contact", metavar="TEXT", callback=_one_line, help="whom raters ask")
 @click.option("--instructions", metavar="FILE", type=Path, help="a text file: shown before the clips")
 @click.option("--consent", metavar="FILE", type=Path, help="a text file: what raters agree to")
-def describe(study: str, instructions: Path | None, consent: Path | None, **lines: str | None) -> None:
+@click.option("--questions", metavar="FILE", type=Path, help="JSON: what raters are asked about themselves")
+@click.option("--translations", metavar="FILE", type=Path, help="JSON: all of these in other languages")
+def describe(study: str, title: str | None, contact: str | None, **files: Path | None) -> None:
     """Set the texts that raters see; those that are not given stay."""
     from annotation import life
     from annotation.studies import find_study
 
-    files = {"instructions": instructions, "consent": consent}
+    lines = {"title": title, "contact": contact}
     texts = {name: text for name, text in lines.items() if text is not None}
     texts |= {name: _text_of(file) for name, file in files.items() if file is not None}
     with _opened() as (database, _), database.write() as session:
         life.describe(session, find_study(session, study), texts, now(session))
     print(f"Texts set: {', '.join(texts) or 'none'}.")
-
-
-def _text_of(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{shown_name(file.name)} cannot be read as a text in UTF-8.") from error
 
 
 @app.command()
@@ -148,7 +140,7 @@ def list_studies() -> None:
 def show(study: str) -> None:
     """Show the rules and the scales of a study."""
     from annotation.results import Table
-    from annotation.studies import find_study
+    from annotation.studies import find_study, imported_from
 
     with _opened() as (database, _), database.read() as session:
         found = find_study(session, study)
@@ -158,6 +150,10 @@ def show(study: str) -> None:
     ]
     print(f"Study {found.name}, created {found.created_at:%Y-%m-%d %H:%M} UTC, seed {found.seed}")
     print(f"Scales: {', '.join(scale.title for scale in found.scales)}\n")
+    if found.imported is not None:
+        print(f"{imported_from(found)}\n")
+    if not found.has_batches:
+        return
     print(Table("Rules", ("Rule", "Value", "Meaning"), rules).text())
 
 
@@ -332,7 +328,7 @@ def export(study: str, output: Path, audio: bool) -> None:
     print(f"content {manifest.content_sha256}")
     if manifest.missing_audio:
         print(
-            f"! Clips whose audio is missing, or is not what raters heard: {', '.join(manifest.missing_audio)}. They "
+            f"! Clips whose audio is missing, or is not what raters heard: {first_of(manifest.missing_audio)}. They "
             "are in the tables, and not in rated_clips.csv and musiceval/."
         )
 
@@ -420,7 +416,7 @@ def reliability(study: str, as_json: bool) -> None:
             ratings = ratings_table(session, found)
         report = reliability(ratings, found.scales)
     _print(report, as_json)
-    if not as_json:
+    if not as_json and found.has_batches:
         checks = screening(ratings, found.protocol, found.scales)
         for table in (checks.raters_table, checks.anchors_table):
             print(f"\n{table.caption}\n{table.text()}" if table.rows else f"\n{table.nothing}")
@@ -451,30 +447,6 @@ def stress(plan: dict[str, Any], as_json: bool) -> None:
     _print(stress.stress(StressPlan(**plan)), as_json)
 
 
-@contextlib.contextmanager
-def _progress(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function that shows on a terminal how many of how many are done."""
-    with progress_bar(unit=unit, disable=None, leave=False) as show:
-        yield lambda done, total: show(done, total=total)
-
-
-@contextlib.contextmanager
-def _opened(new: bool = False) -> "Iterator[tuple[Database, Path]]":
-    """Open the database and the data folder of the settings; only a new study makes one."""
-    from annotation.database import Database
-
-    settings = Settings.from_environment(os.environ)
-    if not new and not settings.database and not (settings.data / "musiceval.sqlite").exists():
-        raise StudyError(
-            f"There are no studies in {settings.data}. Create one, or name its folder with MUSICEVAL_DATA."
-        )
-    database = Database(settings.database_url)
-    try:
-        yield database, settings.data
-    finally:
-        database.close()
-
-
 def _print(found: Any, as_json: bool) -> None:
     if as_json:
         print_json(found.to_json(), ascii_only=False)
@@ -482,25 +454,8 @@ def _print(found: Any, as_json: bool) -> None:
         print(found.text())
 
 
-def _hint(sentence: str) -> None:
-    """Print beside the result, for whoever sits before it."""
-    print(sentence, file=sys.stderr)
-
-
-def _next(command: str) -> None:
-    commands = click.get_current_context().parent
-    _hint(f"Next: {commands.command_path if commands else ''} {command}")
-
-
-def now(session: "Session") -> datetime:
-    """Return the time by the database, whose times never run backwards."""
-    from annotation.database import now
-
-    return now(session)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+for _command in (import_ratings, enrol, joined, erase):
+    app.add_command(_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -31,7 +31,7 @@ from core.errors import StudyError, shown_name
 
 T = TypeVar("T")
 
-NEWEST = "0005"  # of ``migrations/versions``; a database that has it is opened without loading them
+NEWEST = "0007"  # of ``migrations/versions``; a database that has it is opened without loading them
 CHECKED_S = 0.5  # that looking a database through may take when it is opened
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _STEPS = 10_000  # of SQLite's machine, between two looks at the time

@@ -5,9 +5,11 @@
     systems.csv       mean opinion scores of the systems
     clips.csv         every clip: what it is, where it came from, what normalising did, its name in musiceval/
     raters.csv        when raters were invited and agreed, and what they said of themselves
-    consents.csv      the text that each rater agreed to
+    consents.csv      the text that each rater agreed to, and the study's other texts as they read them then
+    answers.csv       what raters said of themselves, each with the words of its question
     batches.csv       every batch: its state, when it was opened, closed and screened, whether it was short
     trials.csv        every presentation, those that were let go too, with the stretches that were played
+    headphones.csv    how raters did in the headphone check
     problems.csv      clips that did not play
     anchors.csv       what anchors got, and how often too little
     checks.csv        what each rater gave anchors and repeats, and what they lost by it
@@ -47,10 +49,23 @@ from annotation.results.ratings import ratings_table
 from annotation.results.reliability import reliability
 from annotation.results.scores import Results, mos_table
 from annotation.results.screening import screening
-from annotation.schema import Answer, Batch, Clip, Consent, Problem, Prompt, Rater, Response, Study, System, Trial
-from annotation.session.answers import QUESTIONS
+from annotation.schema import (
+    Answer,
+    Batch,
+    Clip,
+    Consent,
+    HeadphoneCheck,
+    Problem,
+    Prompt,
+    Rater,
+    Response,
+    Study,
+    System,
+    Trial,
+)
 from annotation.session.exclusions import change_log, close_abandoned
 from annotation.studies import find_study
+from annotation.wording import questions_of
 from core import __version__
 from core.errors import StudyError
 from core.files import json_text, new_folder, sha256_of, write_atomically
@@ -61,6 +76,7 @@ from core.scales import Scales, keys
 _PACKAGES = ("numpy", "pandas", "scipy", "sqlalchemy", "soundfile", "soxr")
 _CLIP_COLUMNS = ("duration_s", "loudness_lufs", "gain_db", "gain_lowered", "source_file", "source_sha256")
 # What exports have called practice clips from the first on; whoever reads them knows that word.
+_READ = ["language", "title", "instructions", "contact"]  # texts as a rater read them when they agreed
 _AS_EXPORTED = {"practice": "training"}
 
 
@@ -80,8 +96,9 @@ class ExportManifest:
 
     study: str
     demo: bool
+    imported: dict[str, Any] | None  # where the ratings came from, if they were not given here
     seed: int
-    protocol: Protocol
+    protocol: Protocol | None  # None: the ratings were imported without rules
     scales: Scales
     created_at: str
     exported_at: str
@@ -238,14 +255,21 @@ def _records(session: Session, study: Study) -> dict[str, pd.DataFrame]:
         .join(Rater, Batch.rater_id == Rater.id)
         .join(Clip, Trial.clip_id == Clip.id)
     )
-    consents = select(Rater.pseudonym.label("rater"), Consent.given_at, Consent.text).join(
+    consents = select(Rater.pseudonym.label("rater"), Consent.given_at, Consent.text, Consent.read).join(
         Rater, Consent.rater_id == Rater.id
     )
+    answers = select(
+        Rater.pseudonym.label("rater"), Answer.question, Answer.asked, Answer.answer, Answer.given_at
+    ).join(Rater, Answer.rater_id == Rater.id)
+    of_check = (HeadphoneCheck.correct, HeadphoneCheck.trials, HeadphoneCheck.passed, HeadphoneCheck.at)
+    headphones = select(Rater.pseudonym.label("rater"), *of_check).join(Rater, HeadphoneCheck.rater_id == Rater.id)
     queries = {
         "batches": batches.order_by(Rater.id, Batch.number),
         "trials": trials.order_by(Rater.id, Batch.number, Trial.position),
         "problems": problems.order_by(Problem.id),
         "consents": consents.order_by(Consent.id),
+        "answers": answers.order_by(Answer.id),
+        "headphones": headphones.order_by(HeadphoneCheck.id),
     }
     found = {
         name: pd.DataFrame(
@@ -253,7 +277,12 @@ def _records(session: Session, study: Study) -> dict[str, pd.DataFrame]:
         )
         for name, query in queries.items()
     }
+    read = pd.DataFrame(found["consents"].pop("read").tolist(), found["consents"].index, _READ)
+    found["consents"] = found["consents"].join(read)
     found["trials"]["played"] = found["trials"]["played"].map(lambda played: json.dumps(played) if played else "")
+    if not study.has_batches:
+        found["batches"] = found["batches"].head(0)
+        found["trials"] = found["trials"].assign(batch=pd.NA, position=pd.NA)
     return {name: table.replace({"role": _AS_EXPORTED}) for name, table in found.items()}
 
 
@@ -304,8 +333,9 @@ def _raters(session: Session, study: Study) -> pd.DataFrame:
         rows[consent.rater_id]["agreed_at"] = consent.given_at
     for answer in session.scalars(select(Answer).join(Rater).where(of_study).order_by(Answer.id)):
         rows[answer.rater_id][answer.question] = answer.answer
-    columns = ["rater", "invited_at", "agreed_at", *(question.key for question in QUESTIONS)]
-    return pd.DataFrame(rows.values(), columns=columns)
+    asked = [question.key for question in questions_of(study)]
+    before = sorted({key for row in rows.values() for key in row} - {"rater", "invited_at", "agreed_at", *asked})
+    return pd.DataFrame(rows.values(), columns=["rater", "invited_at", "agreed_at", *asked, *before])
 
 
 def _manifest(found: _Found, files: dict[str, str], at: datetime, audio: bool) -> ExportManifest:
@@ -316,16 +346,17 @@ def _manifest(found: _Found, files: dict[str, str], at: datetime, audio: bool) -
     return ExportManifest(
         study=study.name,
         demo=study.demo,
+        imported=study.imported,
         seed=study.seed,
-        protocol=study.protocol,
+        protocol=study.protocol if study.has_batches else None,
         scales=study.scales,
         created_at=study.created_at.isoformat(),
         exported_at=at.isoformat(),
-        first_rating_at=None if ratings.empty else first.isoformat(),
-        last_rating_at=None if ratings.empty else last.isoformat(),
+        first_rating_at=None if pd.isna(first) else first.isoformat(),
+        last_rating_at=None if pd.isna(last) else last.isoformat(),
         counts=Counts(
             clips=int((tables["clips"]["kind"] == "stimulus").sum()),
-            clips_done=int((mos["n_ratings"] >= study.protocol.raters_per_clip).sum()),
+            clips_done=int((mos["n_ratings"] >= (study.protocol.raters_per_clip if study.has_batches else 1)).sum()),
             raters=len(tables["raters"]),
             ratings={str(status): int(n) for status, n in ratings["status"].value_counts().items()},
         ),
@@ -376,7 +407,7 @@ def write_training_data(database: Database, data: Path, study_name: str, folder:
         "study": study.name,
         "demo": study.demo,
         "seed": study.seed,
-        "protocol": study.protocol.to_json(),
+        "protocol": study.protocol.to_json() if study.has_batches else None,
         "scales": [scale.to_json() for scale in study.scales],
         "written_at": at.isoformat(),
         "counts": {"clips": len(clips), "ratings": int(clips.table["n_ratings"].sum())},

@@ -14,6 +14,7 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
+from annotation.material.files import CHANGED, MISSING
 from annotation.schema import (
     DELETED,
     Answer,
@@ -22,6 +23,7 @@ from annotation.schema import (
     Consent,
     Event,
     Exclusion,
+    HeadphoneCheck,
     Problem,
     Prompt,
     Rater,
@@ -34,11 +36,11 @@ from annotation.schema import (
 )
 from annotation.session.exclusions import close as end_batch
 from annotation.session.exclusions import exclude, is_excluded
-from annotation.studies import find_rater
+from annotation.studies import find_rater, refuse_imported
+from annotation.wording import LONGEST, SPECIAL, as_text, check_text
 from core.errors import StudyError
 
 AUTHOR = "administrator"
-LONGEST = {"title": 120, "contact": 300, "instructions": 5_000, "consent": 5_000}
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ def move(session: Session, study: Study, name: str, at: datetime, reason: str = 
     Raises `StudyError` if its state does not allow that, or it is opened without clips to rate.
     """
     wanted = MOVES[name]
+    if wanted.to == "open":
+        refuse_imported(study)
     if study.state not in wanted.sources:
         allowed = moves_from(study.state)
         raise StudyError(
@@ -131,21 +135,23 @@ def refuse_archived(study: Study) -> None:
 
 
 def describe(session: Session, study: Study, texts: Mapping[str, str], at: datetime) -> None:
-    """Set the texts that raters see (`LONGEST` has their names); those that are not given stay.
+    """Set the words that raters read, by name; those that are not given stay. `annotation.wording` has what they are.
 
-    Who has agreed to another consent text before has agreed to that one, which is kept with their consent.
+    Who has agreed to another consent text before has agreed to that one, which is kept with their consent. What was
+    before stands in the log.
     """
     refuse_archived(study)
-    changed = {}
-    for name, text in texts.items():
-        plain = text.replace("\r\n", "\n").strip()
-        if len(plain) > LONGEST[name]:
-            raise StudyError(f"The {name} has {len(plain):,} characters; it can have {LONGEST[name]:,}. Shorten it.")
-        if any(not (sign.isprintable() or sign == "\n") for sign in plain):
-            raise StudyError(f"The {name} has characters that are no text. Take them out.")
-        if plain != getattr(study, name):
-            changed[name] = {"before": getattr(study, name), "after": plain}
-            setattr(study, name, plain)
+    changed: dict[str, Any] = {}
+    for name in (*LONGEST, *SPECIAL):  # translations last: they are held against the questions
+        text = texts.get(name)
+        if text is None and name == "translations" and "questions" in changed:
+            text = as_text(study, name)
+        if text is None:
+            continue
+        before, after = getattr(study, name), SPECIAL[name](text, study) if name in SPECIAL else check_text(name, text)
+        if after != before:
+            changed[name] = {"before": before, "after": after}
+            setattr(study, name, after)
     if changed:
         note(session, study, "describe", at, details=changed)
 
@@ -176,6 +182,38 @@ def withdraw(
     note(session, study, "withdraw", at, reason, author, pseudonym, {"ratings": "left out" if drop else "kept"})
 
 
+def erase(
+    session: Session,
+    study: Study,
+    pseudonym: str,
+    at: datetime,
+    comments: bool = False,
+    reason: str = "",
+    author: str = AUTHOR,
+) -> dict[str, int]:
+    """Erase what is known of a rater besides their ratings, which stay as they are; return how much, by what it was.
+
+    That is their answers about themselves, the note about them, what their link carried, and their comments if asked.
+    It can be done in every state, an archived study included, because a rater may ask for it at any time.
+    """
+    rater = find_rater(session, study, pseudonym)
+    theirs = select(Trial.id).where(Trial.rater_id == rater.id)
+    statements: dict[str, Any] = {"answers": sql_delete(Answer).where(Answer.rater_id == rater.id)}
+    if comments:
+        for name, table in (("comments", Response), ("reports", Problem)):
+            said = (table.trial_id.in_(theirs), table.comment.not_in(("", MISSING, CHANGED)))
+            statements[name] = update(table).where(*said).values(comment="")
+    unsynchronised = {"synchronize_session": False}
+    done = {
+        name: session.execute(statement, execution_options=unsynchronised).rowcount  # type: ignore[attr-defined]
+        for name, statement in statements.items()
+    }
+    done |= {"notes": int(bool(rater.note)), "parameters": len(rater.external.get("parameters", {}))}
+    rater.note, rater.external = "", {"parameters": {}} if rater.external else {}
+    note(session, study, "erase", at, reason, author, pseudonym, done)
+    return done
+
+
 def log(session: Session, study: Study) -> list[Event]:
     """Return what was done to a study, the latest first."""
     return list(session.scalars(select(Event).where(Event.study_id == study.id).order_by(Event.id.desc())))
@@ -202,7 +240,7 @@ def delete(session: Session, study: Study, with_answers: bool = False) -> None:
         *(sql_delete(table).where(table.trial_id.in_(trials)) for table in (Rating, Response, Problem)),
         sql_delete(Exclusion).where(Exclusion.rater_id.in_(raters)),
         sql_delete(Trial).where(Trial.id.in_(trials)),
-        *(sql_delete(table).where(table.rater_id.in_(raters)) for table in (Visit, Consent, Answer)),
+        *(sql_delete(table).where(table.rater_id.in_(raters)) for table in (Visit, Consent, Answer, HeadphoneCheck)),
         *(sql_delete(table).where(table.study_id == study.id) for table in (Event, Batch, Rater, Clip, Prompt, System)),
     ):
         session.execute(statement, execution_options={"synchronize_session": False})

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select
 
 from annotation.database import Database, now
 from annotation.schema import Base, Rater
-from annotation.studies import find_study, hash_code, new_code
+from annotation.studies import find_study, hash_code, new_code, refuse_imported
 
 RATER = "preview"
 LIFE_S = 86_400.0
@@ -31,6 +31,7 @@ def make_preview(database: Database, data: Path, study_name: str) -> str:
     code = new_code()
     with database.read() as session:
         study = find_study(session, study_name)
+        refuse_imported(study)
         itself = dict(session.execute(select(_STUDIES).where(_STUDIES.c.id == study.id)).mappings().one())
         rows = {
             table: [dict(row) for row in session.execute(select(table).where(table.c.study_id == study.id)).mappings()]

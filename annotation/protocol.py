@@ -17,6 +17,7 @@ from core.scales import MUSICEVAL, Scales, keys
 PRESENTATIONS = ("mixed", "by-prompt")
 SCOPES = ("batch", "rater")
 ANCHOR_RULES = ("fixed", "relative")
+HEADPHONES = ("off", "optional", "required")
 _MOST = 1_000_000
 _RANGES: Mapping[str, tuple[float, float]] = {  # others lie between 0 and _MOST
     "raters_per_clip": (1, _MOST),
@@ -102,6 +103,12 @@ class Protocol:
     )
     training: int = _rule(
         5, "practice trials with explained answers, never counted", "BS.1534: practice is needed, and not counted."
+    )
+    headphones: str = _rule(
+        "off",
+        "whether raters are checked for headphones: not, once, or until they pass",
+        "The paper has no check; loudspeakers in a quiet room are no fault.",
+        HEADPHONES,
     )
     lease_minutes: float = _rule(
         45.0,

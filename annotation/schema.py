@@ -1,16 +1,17 @@
 """The tables of the listening test.
 
     Study ─┬─ System, Prompt ── Clip
-           └─ Rater ─┬─ Visit (a signed-in device), Consent, Answer
+           └─ Rater ─┬─ Visit (a signed-in device), Consent, Answer, HeadphoneCheck
                      └─ Batch ── Trial ─┬─ Response ── Rating (one a scale)
                                         └─ Problem
     Exclusion: what was taken out of the count, by whom and why, and what was put back
     Event: what was done to a study, its clips and its raters, by whom and why
     Clock: the latest time that was read
 
-Conventions: every time is UTC and aware; responses, ratings, problems, exclusions and events are
-append-only (triggers refuse to change them, to delete them but with their whole study, or to change the trial that
-they are of); what a rater may hold in hand is a `token`, which says nothing.
+Conventions: every time is UTC and aware; what is not known of imported ratings is None; responses, ratings,
+problems, exclusions and events are append-only (triggers refuse to change them but to erase a comment, to delete them
+but with their whole study, or to change the trial that they are of); what a rater may hold in hand is a `token`, which
+says nothing.
 The tables fit any dialect with partial indexes; what is special to SQLite stands in `annotation.database` and
 the migrations.
 
@@ -132,6 +133,15 @@ class Study(Base):
     instructions: Mapped[str] = mapped_column(default="")
     contact: Mapped[str] = mapped_column(default="")
     consent: Mapped[str] = mapped_column(default="")  # empty: the usual text
+    questions: Mapped[list[Any] | None]  # about the rater, as `Question.to_json` has them; None: the usual ones
+    translations: Mapped[dict[str, Any]] = mapped_column(default=dict)  # the texts above in other languages
+    enrolment: Mapped[dict[str, Any] | None]  # `annotation.enrolment.Enrolment`: who may join by themselves
+    imported: Mapped[dict[str, Any] | None]  # where its ratings came from, if they were not given here
+
+    @property
+    def has_batches(self) -> bool:
+        """Whether it is known in which batches, and in which order, its ratings were given."""
+        return self.imported is None or bool(self.imported["batches"])
 
 
 class System(Base):
@@ -169,12 +179,12 @@ class Clip(Base):
     prompt_id: Mapped[int] = mapped_column(ForeignKey("prompts.id"))
     name: Mapped[str] = mapped_column(unique=True)
     source_file: Mapped[str]  # as the manifest names it
-    source_sha256: Mapped[str]
+    source_sha256: Mapped[str | None]  # this and what follows is None of an imported clip without audio
     wav_sha256: Mapped[str | None]  # of the normalised file; None in an older study, until it is first sent
-    duration_s: Mapped[float]
+    duration_s: Mapped[float | None]
     loudness_lufs: Mapped[float | None]  # of the normalised file; None where there is nothing to measure
-    gain_db: Mapped[float]
-    gain_lowered: Mapped[bool]  # the peak would have passed the limit, so the clip is quieter than the others
+    gain_db: Mapped[float | None]
+    gain_lowered: Mapped[bool | None]  # the peak would have passed the limit, so the clip is quieter than the others
     expected: Mapped[dict[str, Any]] = mapped_column(default=dict)  # scores by scale, told in practice
     explanation: Mapped[str | None]
     added_at: Mapped[datetime]
@@ -196,9 +206,10 @@ class Rater(Base):
     pseudonym: Mapped[str]
     # None for visitors of the demo study, and for who has withdrawn
     code_sha256: Mapped[str | None] = mapped_column(unique=True)
-    invited_at: Mapped[datetime]
+    invited_at: Mapped[datetime | None]
     note: Mapped[str] = mapped_column(default="")  # for whoever runs the study; never exported
     withdrawn_at: Mapped[datetime | None]
+    external: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what a join link told; only for the administrator
 
     study: Mapped[Study] = relationship()
 
@@ -221,6 +232,7 @@ class Consent(Base):
     id: Mapped[_Id]
     rater_id: Mapped[int] = mapped_column(ForeignKey("raters.id"), index=True)
     text: Mapped[str]
+    read: Mapped[dict[str, Any]] = mapped_column(default=dict)  # the study's other texts as they stood, and language
     given_at: Mapped[datetime]
 
 
@@ -231,8 +243,21 @@ class Answer(Base):
     id: Mapped[_Id]
     rater_id: Mapped[int] = mapped_column(ForeignKey("raters.id"), index=True)
     question: Mapped[str]
+    asked: Mapped[str] = mapped_column(default="")  # the words of the question
     answer: Mapped[str]
     given_at: Mapped[datetime]
+
+
+class HeadphoneCheck(Base):
+    """How a rater did in one headphone check."""
+
+    __tablename__ = "headphone_checks"
+    id: Mapped[_Id]
+    rater_id: Mapped[int] = mapped_column(ForeignKey("raters.id"), index=True)
+    correct: Mapped[int]
+    trials: Mapped[int]
+    passed: Mapped[bool]
+    at: Mapped[datetime]
 
 
 class Batch(Base):
@@ -251,7 +276,7 @@ class Batch(Base):
     number: Mapped[int]
     state: Mapped[str]
     short: Mapped[bool]  # fewer clips than the protocol asks for, because no more were left
-    opened_at: Mapped[datetime]
+    opened_at: Mapped[datetime | None]
     lease_until: Mapped[datetime]
     closed_at: Mapped[datetime | None]  # None: open, or left out while it was open
     screened_at: Mapped[datetime | None]
@@ -268,7 +293,12 @@ class Trial(Base):
         UniqueConstraint("batch_id", "position"),
         _one_of("role", ROLES),
         _one_of("state", TRIAL_STATES),
-        _unique_where("one_stimulus_trial", "rater_id", "clip_id", where="role = 'stimulus' AND state != 'released'"),
+        _unique_where(
+            "one_stimulus_trial",
+            "rater_id",
+            "clip_id",
+            where="role = 'stimulus' AND state != 'released' AND token IS NOT NULL",
+        ),
         Index("trials_of_clip", "clip_id"),
     )
     id: Mapped[_Id]
@@ -277,7 +307,7 @@ class Trial(Base):
     clip_id: Mapped[int] = mapped_column(ForeignKey("clips.id"))
     position: Mapped[int]  # from 1
     role: Mapped[str]
-    token: Mapped[str] = mapped_column(unique=True)
+    token: Mapped[str | None] = mapped_column(unique=True)  # None: it was imported
     state: Mapped[str]
     shown_at: Mapped[datetime | None]  # first time it was the rater's current trial
     served_at: Mapped[datetime | None]  # first time its clip was sent
@@ -295,8 +325,8 @@ class Response(Base):
     trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), unique=True)
     comment: Mapped[str] = mapped_column(default="")
     played: Mapped[list[Any]]  # [start_s, end_s] of each stretch, in order; the browser's word
-    heard_s: Mapped[float]  # of the clip, however often
-    given_at: Mapped[datetime]
+    heard_s: Mapped[float | None]  # of the clip, however often
+    given_at: Mapped[datetime | None]
 
     trial: Mapped[Trial] = relationship(back_populates="response")
     ratings: Mapped[list["Rating"]] = relationship()

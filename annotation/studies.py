@@ -60,6 +60,25 @@ def shown_time(iso: str) -> str:
     return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M} UTC"
 
 
+def imported_from(study: Study) -> str:
+    """Say in a sentence where the ratings of a study came from; nothing where they were given here."""
+    if study.imported is None:
+        return ""
+    source = shown_name(study.imported["source"])
+    if study.has_batches:
+        return f"Imported from an export of the study {source}, with its batches, checks and times."
+    return f"Imported from {source}, which tells no batches, order, times or checks: nothing was screened."
+
+
+def refuse_imported(study: Study) -> None:
+    """Raise `StudyError` where ratings came from elsewhere: what raters heard there cannot go on here."""
+    if study.imported is not None:
+        raise StudyError(
+            f"The ratings of the study {study.name!r} were imported, so nobody goes on rating in it. Create a study of "
+            "your own for further ratings."
+        )
+
+
 def study_folder(data: Path, study: Study) -> Path:
     """Return the folder of a study's files."""
     return data / "studies" / study.name
@@ -105,7 +124,7 @@ def create(
         If the name is taken or is not one of a study, the seed is out of range, or anchors would be judged on
         a scale that the study does not have.
     """
-    _check_name(session, name)
+    check_name(session, name)
     if not 0 <= seed < _SEEDS:
         raise StudyError(f"The seed is {seed}; it must be a whole number from 0 to {_SEEDS - 1}.")
     protocol.check_new(scales)
@@ -136,7 +155,8 @@ def parse_scales(text: str) -> Scales:
     return scales
 
 
-def _check_name(session: Session, name: str) -> None:
+def check_name(session: Session, name: str) -> None:
+    """Refuse (`StudyError`) a name that no study can have, or that one has."""
     if not _NAME.fullmatch(name):
         raise StudyError(
             f"{shown_name(name)} cannot be the name of a study. "
@@ -158,7 +178,7 @@ def find_study(session: Session, name: str) -> Study:
 
 def rename(session: Session, data: Path, study: Study, name: str) -> None:
     """Give a study another name, and its folder with it; `StudyError` if it cannot be one or is taken."""
-    _check_name(session, name)
+    check_name(session, name)
     before = study_folder(data, study)
     study.name = name
     session.flush()
@@ -202,6 +222,7 @@ def invite(
     codes exist nowhere else: whoever loses one needs a new one. Raises `StudyError` too if the rules ask for
     practice and there is none, unless that is meant.
     """
+    refuse_imported(study)
     if not 1 <= count <= MOST_RATERS:
         raise StudyError(f"{count} raters were asked for; invite 1 to {MOST_RATERS} at a time.")
     if len(notes) > count or any(len(note) > MOST_NOTE for note in notes):
@@ -225,6 +246,7 @@ def invite(
 
 def renew(session: Session, study: Study, pseudonym: str, at: datetime) -> str:
     """Return a new code for a rater; the old one, and every device signed in with it, is out."""
+    refuse_imported(study)
     rater = find_rater(session, study, pseudonym)
     if rater.withdrawn_at is not None:
         raise StudyError(f"{pseudonym} has withdrawn, and gets no code any more. Invite someone new.")

@@ -147,6 +147,7 @@ class _ScoreLine:
     place: str
     wav: str
     scores: Scores
+    rater: str
 
 
 def is_release(folder: Path) -> bool:
@@ -176,13 +177,39 @@ def read_release(folder: Path) -> RatedClips:
         row = {"clip_id": wav.removesuffix(".wav"), "audio_path": str(folder / "wav" / wav)}
         row |= {"prompt": prompt, "prompt_id": prompt_id, "system_id": clip.name.system, "split": clip.split}
         scores = dict(zip(keys(MUSICEVAL), clip.mos, strict=True))
-        farthest, rated = _rated(clip, ratings.get(wav, []), problems)
+        farthest, rated = _rated(clip, [line.scores for line in ratings.get(wav, [])], problems)
         rounded += [wav] if farthest > MEAN_TOLERANCE else []
         rows.append(row | scores | rated)
     problems.stop_if_any()
     said = f"The listed scores of {len(rounded):,} clips are rounded, and not quite the means of their ratings: "
     notes = (f"{said}{first_of(rounded)}.",) if rounded else ()
     return RatedClips(pd.DataFrame(rows, columns=list(columns_of(MUSICEVAL))), notes=notes)
+
+
+def read_single_ratings(folder: Path) -> pd.DataFrame:
+    """Read who rated what in a release: ``person_mos`` and the prompts; neither audio nor lists of means are needed.
+
+    The columns are ``clip`` (the wav's name), ``rater``, ``system``, ``prompt``, ``audio_path`` (empty where the wav is
+    not there), ``place`` (file and line) and the scales. Raises DataError with all that is wrong.
+    """
+    problems = Problems(folder.absolute().name)
+    prompts = {file: _prompt_list(folder, file, problems) for file in (PROMPTS, DEMO_PROMPTS)}
+    rows = []
+    for wav, lines in _ratings(folder, problems).items():
+        name, place, audio = WavName.parse(wav), lines[0].place, folder / "wav" / wav
+        if name is None:
+            problems.add(place, f"{shown_name(wav)} is not a name such as S002_P051.wav")
+            continue
+        _, prompt = _prompt(wav, _Listed(name, lines[0].scores, "", place), prompts, problems)
+        of_clip = {"clip": wav, "system": name.system, "prompt": prompt}
+        of_clip["audio_path"] = str(audio) if audio.is_file() else ""
+        for line in lines:
+            scores = dict(zip(keys(MUSICEVAL), line.scores, strict=True))
+            rows.append({**of_clip, "rater": line.rater, "place": line.place, **scores})
+    if not rows:
+        problems.add("person_mos", "the files have no ratings")
+    problems.stop_if_any()
+    return pd.DataFrame(rows)
 
 
 def _listed(folder: Path, problems: Problems) -> dict[str, _Listed]:
@@ -224,14 +251,14 @@ def _mos_list(folder: Path, part: str, problems: Problems) -> dict[str, _Listed]
     return clips
 
 
-def _ratings(folder: Path, problems: Problems) -> dict[str, list[Scores]]:
+def _ratings(folder: Path, problems: Problems) -> dict[str, list[_ScoreLine]]:
     """All ratings by wav: of the file of all clips where it has the clip, else of another file."""
     files = sorted(path.name for path in (folder / "person_mos").glob("*_person_mos.txt"))
-    ratings: dict[str, list[Scores]] = {}
+    ratings: dict[str, list[_ScoreLine]] = {}
     for file in sorted(files, key=lambda name: not name.startswith(TOTAL)):
-        of_file: dict[str, list[Scores]] = {}
+        of_file: dict[str, list[_ScoreLine]] = {}
         for line in _score_lines(folder, f"person_mos/{file}", ["wav", "rater"], problems):
-            of_file.setdefault(line.wav, []).append(line.scores)
+            of_file.setdefault(line.wav, []).append(line)
         ratings = of_file | ratings
     return ratings
 
@@ -250,7 +277,8 @@ def _score_lines(folder: Path, file: str, names: Sequence[str], problems: Proble
         place = line_place(file, line.number)
         try:
             impression, alignment = (parse_score(line.cells[key]) for key in scales)
-            yield _ScoreLine(place, f"{line.cells['wav'].removesuffix('.wav')}.wav", (impression, alignment))
+            wav = f"{line.cells['wav'].removesuffix('.wav')}.wav"
+            yield _ScoreLine(place, wav, (impression, alignment), line.cells.get("rater", ""))
         except ValueError as error:
             problems.add(place, str(error))
     problems.found += of_file.found

@@ -202,7 +202,7 @@ def _table(rows: Sequence[Any]) -> Markup:
             "retired" if row.retired_at else _KINDS[row.kind],
             row.system,
             row.prompt,
-            round(row.duration_s, 1),
+            "–" if row.duration_s is None else round(row.duration_s, 1),
             row.answers,
             ", ".join(FINDINGS.get(code, code).split(",")[0].lower() for code in row.findings) or "–",
         )

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from sqlalchemy import select
 
 from annotation.database import now
-from annotation.life import refuse_archived, withdraw
+from annotation.life import erase, refuse_archived, withdraw
 from annotation.schema import Rater
 from annotation.studies import find_study, invite, renew
 from core.tables import escape_cell
@@ -23,6 +23,10 @@ _INVITE = "Codes are shown once. Give each rater theirs, or their link, which ha
 _NOTES = "One line a new rater, for you alone: who it is, how to reach them. It is in no export."
 _RENEW = "The rater’s old code ends, and so does every sign-in made with it. Ratings stay."
 _WITHDRAW = "Code and devices of the rater end, and the open batch. It cannot be undone."
+_ERASE = (
+    "Answers about themselves, your note and what their link carried are deleted; ratings stay and count as before. It "
+    "cannot be undone. Exports and backups that were made before keep it."
+)
 _QR_SCALE = 3
 
 Shown = dict[Any, Any]
@@ -32,7 +36,7 @@ def codes(invited: Sequence[tuple[str, str]], notes: Sequence[str], address: str
     """Show codes, which exist nowhere else, with the links that carry them."""
     noted = [*notes, *[""] * len(invited)]
     raters = [
-        {"rater": rater, "link": f"{address}{PREFIX}/#{code}", "note": note}
+        {"rater": rater, "link": link_of(address, code), "note": note}
         for (rater, code), note in zip(invited, noted, strict=False)
     ]
     rows = [(one["rater"], code, one["link"], one["note"]) for one, (_, code) in zip(raters, invited, strict=True)]
@@ -40,18 +44,23 @@ def codes(invited: Sequence[tuple[str, str]], notes: Sequence[str], address: str
         "studio_codes.html",
         table=html_table("Codes, shown only now", ("Rater", "Code"), invited),
         raters=[one | {"qr": segno.make(one["link"]).svg_data_uri(scale=_QR_SCALE, light="white")} for one in raters],
-        csv=_csv(rows),
+        csv=csv_address(("rater", "code", "link", "note"), rows),
     )
 
 
-def _csv(rows: Sequence[Sequence[str]]) -> str:
-    """Return the address of a file that holds the codes; it opens in a spreadsheet."""
+def csv_address(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return the address of a file that holds a table; it opens in a spreadsheet."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(("rater", "code", "link", "note"))
+    writer.writerow(heads)
     writer.writerows([escape_cell(cell) for cell in row] for row in rows)
     content = base64.b64encode(b"\xef\xbb\xbf" + text.getvalue().encode()).decode()
     return f"data:text/csv;base64,{content}"
+
+
+def link_of(address: str, code: str) -> str:
+    """Return the link by which a rater comes; what stands behind its # is never sent as part of an address."""
+    return f"{address}{PREFIX}/#{code}"
 
 
 class Invitations:
@@ -71,22 +80,29 @@ class Invitations:
             self.rater = gr.Dropdown(label="New code for a rater", info=_RENEW, choices=[], min_width=240)
             again = gr.Button("Give a new code", scale=0, min_width=200)
         self.codes = html()
+        self.links = gr.Textbox(label="Links", buttons=["copy"], interactive=False, visible=False, lines=1, max_lines=8)
         with gr.Accordion("Withdraw a rater", open=False), gr.Row(elem_classes="me-bar"):
             self.leaving = gr.Dropdown(label="Who withdraws", info=_WITHDRAW, choices=[], min_width=240)
             drop = gr.Checkbox(False, label="Leave their ratings out of the count", min_width=240)
             why = gr.Textbox(label="Reason for the log (may be empty)", max_length=500, min_width=240)
             leave = gr.Button("Withdraw", scale=0, min_width=160)
+        with gr.Accordion("Erase personal answers", open=False), gr.Row(elem_classes="me-bar"):
+            self.erased = gr.Dropdown(label="Whose", info=_ERASE, choices=[], min_width=240)
+            comments = gr.Checkbox(False, label="Their comments too", min_width=160)
+            cause = gr.Textbox(label="Reason for the log (may be empty)", max_length=500, min_width=240)
+            wipe = gr.Button("Erase", variant="stop", scale=0, min_width=160)
         self.noted = html()
+        self.wiped = on(wipe.click, self.erase, [study, self.erased, comments, cause], [self.codes]).success
         self.invited = on(
-            add.click, self.invite, [study, count, unpractised, self.notes], [self.codes, self.notes]
+            add.click, self.invite, [study, count, unpractised, self.notes], [self.codes, self.links, self.notes]
         ).success
-        on(again.click, self.renew, [study, self.rater], [self.codes])
+        on(again.click, self.renew, [study, self.rater], [self.codes, self.links])
         self.left = on(leave.click, self.withdraw, [study, self.leaving, drop, why], [self.codes]).success
 
     @property
     def parts(self) -> list[Any]:
         """What `show` changes."""
-        return [self.rater, self.leaving, self.noted]
+        return [self.rater, self.leaving, self.erased, self.noted, self.links]
 
     def show(self, name: str, before: str | None) -> Shown:
         """Show the raters of a study, and the notes that there are of them."""
@@ -96,7 +112,10 @@ class Invitations:
         unchosen = {} if name == before else {"value": None}
         there = gr.update(choices=[rater.pseudonym for rater in raters if not rater.withdrawn_at], **unchosen)
         rows = [(rater.pseudonym, rater.note) for rater in raters if rater.note]
-        return {self.rater: there, self.leaving: there, self.noted: html_table("Notes", ("Rater", "Note"), rows)}
+        everyone = gr.update(choices=[rater.pseudonym for rater in raters], **unchosen)
+        noted = html_table("Notes", ("Rater", "Note"), rows)
+        shown = {self.erased: everyone, self.rater: there, self.leaving: there, self.noted: noted}
+        return shown if name == before else {**shown, self.links: gr.update(value="", visible=False)}
 
     def invite(
         self, study: str | None, count: float | None, without_practice: bool, notes: str, request: gr.Request
@@ -107,15 +126,20 @@ class Invitations:
             found = find_study(session, study or "")
             refuse_archived(found)
             invited = invite(session, found, int(count or 0), now(session), without_practice, lines)
-        return {self.codes: codes(invited, lines, address_of_server(request)), self.notes: ""}
+        return {**self._shown(invited, lines, request), self.notes: ""}
 
-    def renew(self, study: str | None, rater: str | None, request: gr.Request) -> Markup:
+    def _shown(self, invited: Sequence[tuple[str, str]], notes: Sequence[str], request: gr.Request) -> Shown:
+        address = address_of_server(request)
+        links = "\n".join(link_of(address, code) for _, code in invited)
+        return {self.codes: codes(invited, notes, address), self.links: gr.update(value=links, visible=True)}
+
+    def renew(self, study: str | None, rater: str | None, request: gr.Request) -> Shown:
         """Give a rater a new code; the old one ends."""
         with self._store.database.write() as session:
             found = find_study(session, study or "")
             refuse_archived(found)
             code = renew(session, found, rater or "", now(session))
-        return codes([(str(rater), code)], [], address_of_server(request))
+        return self._shown([(str(rater), code)], [], request)
 
     def withdraw(self, study: str | None, rater: str | None, drop: bool, reason: str) -> Markup:
         """Take a rater out of the study."""
@@ -123,6 +147,13 @@ class Invitations:
             withdraw(session, find_study(session, study or ""), rater or "", now(session), drop, reason)
         kept = "Their ratings are left out of the count." if drop else "Their ratings stay."
         return render("studio_note.html", sentence=f"{rater} has withdrawn. {kept}")
+
+    def erase(self, study: str | None, rater: str | None, comments: bool, reason: str) -> Markup:
+        """Erase what a rater said of themselves."""
+        with self._store.database.write() as session:
+            done = erase(session, find_study(session, study or ""), rater or "", now(session), comments, reason)
+        what = ", ".join(f"{count} {name}" for name, count in done.items())
+        return render("studio_note.html", sentence=f"Erased of {rater}: {what}. Their ratings stay.")
 
 
 def address_of_server(request: gr.Request) -> str:

@@ -25,7 +25,7 @@ from webapp.palette import style_alone
 ENGLISH = "en"
 _HERE = Path(__file__).parent
 # In this order they share one scope.
-_SCRIPTS = ("parts", "words", "voice", "sound", "trial", "study", "steps")
+_SCRIPTS = ("parts", "words", "voice", "sound", "trial", "study", "headphones", "steps")
 
 
 async def rating_page(request: Request) -> Response:

@@ -34,19 +34,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from annotation import studies
+from annotation import enrolment, studies
 from annotation.database import Database, now
 from annotation.material.files import ClipFile
 from annotation.preview import RATER as PREVIEW
 from annotation.preview import preview_file
-from annotation.schema import Rater
+from annotation.schema import Rater, Study
 from annotation.session import listening
-from annotation.session.answers import CONSENT, QUESTIONS, Reply, consent_of
+from annotation.session.answers import CONSENT, Reply
 from annotation.session.exclusions import close_abandoned
+from annotation.wording import questions_of
 from core.errors import AccessError, BusyError, MusicEvalError, RatingError, StudyError
 from core.settings import Settings
 from webapp.guard import RateLimit
 from webapp.listening import ENGLISH, locales, rating_page
+from webapp.markup import tree
 from webapp.temporary import own_folder
 
 T = TypeVar("T")
@@ -61,6 +63,7 @@ WAITS_S = 5.0  # for the database, where another program holds it; then the page
 # A class of raters behind one address may mistype; a machine that guesses gets 2 tries a minute.
 _CODES = (20, 30.0)
 _VISITORS = (20, 30.0)  # who tries the demo study
+_JOINS = (40, 30.0)  # raters who join by a study's link: a class at once, then 2 a minute
 _DEMO_SIGN = "demo."
 _PREVIEW_SIGN = "preview."
 _NO_VISIT = AccessError("You are not signed in. Enter your access code.", "signed_out")
@@ -158,6 +161,7 @@ def listening_app(stores: StudyStores) -> FastAPI:
     )
     app.state.stores = stores
     app.state.codes, app.state.visitors = RateLimit(*_CODES), RateLimit(*_VISITORS)
+    app.state.joins = RateLimit(*_JOINS)
     app.router.routes.extend(_routes.routes)  # where they are seen, and held against the docs
     app.add_route("/", rating_page)
     return app
@@ -214,9 +218,18 @@ class _Code(_Body):
     code: _Text
 
 
+class _Join(_Body):
+    key: _Text
+    carried: Annotated[dict[str, _Text], Field(max_length=50)] = {}  # what stands in the link besides
+
+
 class _About(_Body):
     answers: dict[str, _Text]
     language: str = ENGLISH  # in which the page showed the consent
+
+
+class _Headphones(_Body):
+    correct: int
 
 
 class _Rating(_Body):
@@ -301,6 +314,23 @@ async def _enter(request: Request, body: _Code) -> Response:
     return _json({"visit": store.sign + visit})
 
 
+@_routes.post("/join")
+async def _join(request: Request, body: _Join) -> Response:
+    """Take part by a study's link: be a new rater, with a code that is told once."""
+    stores = request.app.state.stores
+    _take(request.app.state.joins, request)
+
+    def joined(session: Session) -> dict[str, str]:
+        at = now(session)
+        rater, code = enrolment.join(session, body.key, body.carried, at)
+        return {"code": code, "visit": stores.real.sign + studies.open_visit(session, rater, at)}
+
+    try:
+        return _json(await asyncio.wrap_future(stores.real.database.soon(joined)))
+    except AccessError as error:
+        _refuse(403, error)
+
+
 @_routes.post("/try")
 def _try(request: Request) -> Response:
     """Sign in to the demo study as someone new."""
@@ -328,8 +358,18 @@ def _place(visitor: _Signed) -> Response:
 @_routes.post("/about")
 async def _about(visitor: _Signed, body: _About) -> Response:
     consent = locales().get(body.language, {}).get("consent", CONSENT)
+
+    def agree(session: Session, rater: Rater, at: datetime) -> Response:
+        return _json(_shown(listening.about(session, rater, body.answers, at, consent, body.language), rater))
+
+    return await visitor.write(agree)
+
+
+@_routes.post("/headphones")
+async def _headphones(visitor: _Signed, body: _Headphones) -> Response:
+    """Take how many answers of a headphone check were right."""
     return await visitor.write(
-        lambda session, rater, at: _json(_shown(listening.about(session, rater, body.answers, at, consent), rater))
+        lambda session, rater, at: _json(_shown(listening.check_headphones(session, rater, body.correct, at), rater))
     )
 
 
@@ -400,13 +440,36 @@ def _sound_check(visitor: _Signed) -> Response:
 
 def _shown(step: listening.RaterStep, rater: Rater) -> dict[str, Any]:
     shown = asdict(step) | {"demo": rater.study.demo, "preview": rater.pseudonym == PREVIEW}
+    if step.step in ("ready", "done"):
+        ended = step.message in ("complete", "closed")
+        shown["completion"] = enrolment.completion(rater.study, rater, step.batches_done, ended)
     if step.step != "task":
-        shown["study"] = {name: getattr(rater.study, name) for name in ("title", "instructions", "contact")}
+        shown["study"] = _in_all_languages(rater.study, ("title", "instructions", "contact"))
     if step.step == "about":
-        shown |= {"consent": consent_of(rater.study), "questions": [asdict(question) for question in QUESTIONS]}
+        shown["consent"] = _in_all_languages(rater.study, ("consent",)) | {"usual": CONSENT}
+        shown["questions"] = [
+            asdict(question) | {"words": _words(rater.study, "questions", question.key)}
+            for question in questions_of(rater.study)
+        ]
     if step.step == "task":
-        shown["scales"] = [scale.to_json() for scale in rater.study.scales]
+        shown["scales"] = [
+            scale.to_json() | {"words": _words(rater.study, "scales", scale.key)} for scale in rater.study.scales
+        ]
     return shown
+
+
+def _in_all_languages(study: Study, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return texts as trees, and under ``words`` those that there are in other languages."""
+    own = {name: tree(getattr(study, name)) for name in names}
+    others = {
+        tag: {name: tree(words[name]) for name in names if words.get(name)} for tag, words in study.translations.items()
+    }
+    return {**own, "words": others}
+
+
+def _words(study: Study, part: str, key: str) -> dict[str, Any]:
+    """Return a question or a scale in other languages, by their tags."""
+    return {tag: words[part][key] for tag, words in study.translations.items() if key in words.get(part, {})}
 
 
 def _client(request: Request) -> str:

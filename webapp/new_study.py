@@ -10,13 +10,14 @@ import gradio as gr
 from markupsafe import Markup
 
 from annotation.database import now
-from annotation.life import LONGEST, describe
+from annotation.life import describe
 from annotation.plans import SimulationPlan
 from annotation.protocol import Protocol
 from annotation.rules import consequences, false_alarms
 from annotation.session.answers import CONSENT
 from annotation.simulate import simulate
 from annotation.studies import create, parse_scales
+from annotation.wording import LONGEST, QUESTIONS
 from core.errors import MusicEvalError, StudyError
 from core.scales import MUSICEVAL
 from webapp.follow import Done, follow
@@ -31,14 +32,37 @@ PARTS = {
         *("anchors", "anchor_fail_below", "anchor_scale", "anchor_rule", "anchor_margin"),
         *("duplicates", "duplicate_tolerance", "duplicate_distance", "scope"),
     ),
-    "Sound": ("sample_rate_hz", "loudness_lufs", "peak_dbtp", "excerpt_start_s", "excerpt_length_s", "fade_ms"),
+    "Sound": (
+        "headphones",
+        "sample_rate_hz",
+        "loudness_lufs",
+        "peak_dbtp",
+        "excerpt_start_s",
+        "excerpt_length_s",
+        "fade_ms",
+    ),
 }
 TEXTS = {
     "title": ("Title", "Raters see it above the test.", 1),
-    "instructions": ("Instructions", "Before the first clip and between batches; an empty line parts paragraphs.", 4),
-    "contact": ("Contact", "Whom raters ask: a name, an address.", 1),
-    "consent": ("Consent", "What raters agree to, kept with their consent. Empty: the usual text, shown here.", 4),
+    "instructions": ("Instructions", "Before the first clip and between batches; Markdown.", 4),
+    "contact": ("Contact", "Whom raters ask: a name, an address; Markdown.", 1),
+    "consent": (
+        "Consent",
+        "What raters agree to, kept as they read it; Markdown. Empty: the usual text, shown here.",
+        4,
+    ),
+    "questions": (
+        "Questions about the rater, as JSON",
+        "A list: key, text, kind (choice, number, text), options of a choice, needed. Empty: those shown here.",
+        4,
+    ),
+    "translations": (
+        "Other languages, as JSON",
+        "By tag (zh-CN): title, instructions, contact, consent; questions and scales by key. The rest is as above.",
+        4,
+    ),
 }
+_USUAL = json.dumps([{"key": one.key, "text": one.text, "options": one.options} for one in QUESTIONS], indent=2)
 _PLAN = (
     "The whole study is simulated with the real code and made-up raters: seconds for a small one, minutes for one of "
     "2,748 clips."
@@ -56,8 +80,9 @@ def text_fields() -> list[gr.Textbox]:
             label=label,
             info=info,
             lines=lines,
-            max_length=LONGEST[name],
-            placeholder=CONSENT if name == "consent" else "",
+            max_lines=24 if lines > 1 else 1,
+            max_length=LONGEST.get(name, 100_000),
+            placeholder={"consent": CONSENT, "questions": _USUAL}.get(name, ""),
         )
         for name, (label, info, lines) in TEXTS.items()
     ]

@@ -12,7 +12,8 @@ from annotation.life import MOVES, delete, describe, has_answers, log, move, mov
 from annotation.preview import make_preview
 from annotation.protocol import Protocol
 from annotation.schema import Event, Study
-from annotation.studies import find_study, shown_time
+from annotation.studies import find_study, imported_from, shown_time
+from annotation.wording import as_text
 from core.errors import StudyError
 from webapp.html import html_table, render
 from webapp.listening_api import PREFIX, StudyStore
@@ -31,7 +32,13 @@ _BUTTONS = {
 _ACTIONS = {
     **{"open": "Opened", "pause": "Paused", "close": "Closed", "archive": "Archived", "unarchive": "Taken out"},
     **{"describe": "Texts changed", "withdraw": "Rater withdrawn", "retire": "Clip retired"},
-    **{"reprompt": "Clip given another prompt", "replace": "Clip replaced"},
+    **{
+        "enrol": "Study link set",
+        "erase": "Answers erased",
+        "import": "Ratings imported",
+        "reprompt": "Clip given another prompt",
+        "replace": "Clip replaced",
+    },
 }
 _MOST_EVENTS = 50
 _PREVIEW = "The test as raters meet it, in another tab, from the first step on. Nothing that you answer there is kept."
@@ -99,7 +106,7 @@ class Studio:
         }
         if name == before:
             return shown
-        texts = {part: getattr(study, key) for part, key in zip(self.texts, TEXTS, strict=True)}
+        texts = {part: as_text(study, key) for part, key in zip(self.texts, TEXTS, strict=True)}
         return {**shown, **texts, self.link: "", self.typed: ""}
 
     def move(self, study: str | None, name: str, reason: str) -> Shown:
@@ -141,6 +148,8 @@ def _rules(study: Study) -> Markup:
         ("Title", "Question", "Labels"),
         [(one.title, one.question, ", ".join(one.labels)) for one in study.scales],
     )
+    if not study.has_batches:
+        rows = [("none", "–", imported_from(study))]
     return render("studio_fixed.html", scales=scales, rules=html_table("Rules", ("Rule", "Value", "Meaning"), rows))
 
 

@@ -29,9 +29,11 @@ from core.errors import StudyError
 from core.readers import Readers
 from core.scales import Scale
 from webapp.clip_desk import ClipDesk, sound_route
+from webapp.enrolling import Enrolling
 from webapp.exports import CLIPS, REPORT, Packed, clips_route, export_route, pack_export, report_route
 from webapp.handlers import BY_ITSELF, PRIVATE, told
 from webapp.html import html_table, render
+from webapp.imports import ImportDesk
 from webapp.invitations import Invitations
 from webapp.listening_api import StudyStore
 from webapp.new_study import NewStudy
@@ -156,6 +158,7 @@ class StudyPage:
             self.study = gr.Dropdown(label="Study", choices=[], min_width=240)
             refresh = gr.Button("Refresh", elem_id="refresh", scale=0, min_width=112)
         self.creation = NewStudy(store)
+        self.imports = ImportDesk(store, limits, readers)
         self.nothing = gr.HTML(render("study_none.html"), visible=False, apply_default_css=False)
         with gr.Column(visible=False, elem_id="desk") as self.desk:
             self.views = {"heading": _html()}
@@ -163,6 +166,7 @@ class StudyPage:
                 with gr.Tab("Progress"):
                     self.views["progress"] = _html()
                     self.invitations = Invitations(store, self.study, self._on, _html)
+                    self.enrolling = Enrolling(store, self.study, self._on, _html)
                 with gr.Tab("Set up"):
                     self.studio = Studio(store, self.study, self._on, _html)
                 with gr.Tab("Clips"):
@@ -178,19 +182,20 @@ class StudyPage:
                 with gr.Tab("Reliability"):
                     self.views["reliability"] = _html()
         self.asked = [self.study, self.shown]
-        self._rooms = (self.invitations, self.studio, self.clip_desk)
+        self._rooms = (self.invitations, self.enrolling, self.studio, self.clip_desk)
         controls = [self.study, self.nothing, self.desk, self.clips, self.change, self.shown]
         controls += [part for room in self._rooms for part in room.parts]
         notes = [self.training_note, self.export_note, self.invitations.codes, self.rescreened]
         left = [*notes, *self.compared, self.made, self.done, *self.rules]
         self.opened = [*controls, *self.views.values(), *left]
         self._on(refresh.click, self.open, self.asked, self.opened)
-        for done in (self.invitations.invited, self.invitations.left):
+        for done in (self.invitations.invited, self.invitations.left, self.invitations.wiped, self.enrolling.saved):
             self._on(done, self.open, self.asked, self.opened)
         for changed in (self.studio.moved, self.clip_desk.changed):
             self._on(changed.change, self.open, self.asked, self.opened, **BY_ITSELF)
             self._on(changed.change, str, [], [self.creation.note], **BY_ITSELF)  # what was to do next is being done
-        self._on(self.creation.made, self.open, [self.creation.created, self.shown], self.opened)
+        for new in (self.creation, self.imports):
+            self._on(new.made, self.open, [new.created, self.shown], self.opened)
         self._on(self.made.change, self.open, self.asked, self.opened, **BY_ITSELF)
         self._on(self.study.input, self.open, self.asked, self.opened, trigger_mode="always_last")
 

@@ -145,6 +145,6 @@ def _shown(clip: Clip) -> str:
     return f"{clip.source_file}: {clip.prompt.text}"
 
 
-def _refuse_known(session: Session, study: Study, entry: Entry, digest: str) -> None:
-    if find_clip(session, study, entry, digest) is not None:
+def _refuse_known(session: Session, study: Study, entry: Entry, digest: str | None) -> None:
+    if digest is not None and find_clip(session, study, entry, digest) is not None:
         raise StudyError("The study had this recording with this prompt before. Give other words.")

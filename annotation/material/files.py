@@ -49,10 +49,15 @@ class ClipFile:
     n_bytes: int
 
     @classmethod
-    def of(cls, data: Path, study: Study, name: str, sha256: str | None, duration_s: float) -> "ClipFile":
-        """Find the file of a clip."""
-        n_samples = round(duration_s * study.protocol.sample_rate_hz)
+    def of(cls, data: Path, study: Study, name: str, sha256: str | None, duration_s: float | None) -> "ClipFile":
+        """Find the file of a clip; one that was imported without audio has none."""
+        n_samples = round((duration_s or 0.0) * study.protocol.sample_rate_hz)
         return cls(clip_path(data, study, name), sha256, _HEADER_BYTES + 2 * n_samples)
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether there must be a file: ratings can be imported without audio."""
+        return self.n_bytes > _HEADER_BYTES
 
     def read(self) -> tuple[bytes, Digest]:
         """Return the content; `StudyError` if it is not what was ingested, `BusyError` if no clip can be reached."""

@@ -31,9 +31,10 @@ from sqlalchemy.orm import Session
 
 from annotation.database import Database
 from annotation.life import refuse_archived
+from annotation.material.scripts import other_scripts
 from annotation.material.sound import FINDINGS, Normalised, parity, read_normalised, to_wav
 from annotation.schema import CLIP_KINDS, Clip, Prompt, Study, System
-from annotation.studies import clip_path, find_study
+from annotation.studies import clip_path, find_study, refuse_imported
 from core.audio import AudioLimits, ClipSource, read_clip
 from core.errors import AudioError, ReadingError, StudyError, counted, shown_name
 from core.files import Problems, find_file, first_of, sha256_of, write_atomically
@@ -79,6 +80,7 @@ class IngestReport:
     found: dict[str, list[str]] = field(default_factory=lambda: {code: [] for code in FINDINGS})  # files; added as are
     same_audio: list[str] = field(default_factory=list)  # of several systems, a sentence each
     unexplained: list[str] = field(default_factory=list)  # practice without an answer on each scale, or why
+    other_scripts: list[str] = field(default_factory=list)  # prompts, in a sentence
     unused_columns: list[str] = field(default_factory=list)
     parity: list[str] = field(default_factory=list)  # where anchors differ from the clips, a sentence each
 
@@ -109,7 +111,9 @@ class IngestReport:
             if names:
                 more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
                 lines.append(f"! {meaning}: {', '.join(names[:_MOST_NAMES])}{more}.")
-        return "\n".join([*lines, *(f"! {sentence}" for sentence in (*self.same_audio, *self.parity))])
+        return "\n".join(
+            [*lines, *(f"! {sentence}" for sentence in (*self.same_audio, *self.other_scripts, *self.parity))]
+        )
 
 
 def ingest(
@@ -131,6 +135,7 @@ def ingest(
     with database.read() as session:
         study = find_study(session, study_name)
     refuse_archived(study)
+    refuse_imported(study)
     optional = ("kind", *(f"{_EXPECTED}{key}" for key in keys(study.scales)), "explanation")
     columns, rows = _read(clip_list, optional)
     unused = [name for name in columns if name not in (*REQUIRED, *optional)]
@@ -151,6 +156,7 @@ def ingest(
     report.parity = parity(database, data, study)
     with database.read() as session:
         report.same_audio = same_audio(session, study)
+        report.other_scripts = other_scripts(session, study)
     return report
 
 
@@ -257,7 +263,7 @@ def _drawn_length_s(database: Database, study: Study, source_sha256: str) -> flo
         Clip.study_id == study.id, Clip.kind == "stimulus", Clip.retired_at.is_(None)
     )
     with database.read() as session:
-        lengths_s = session.scalars(of_clips.order_by(Clip.duration_s)).all()
+        lengths_s = [length_s for length_s in session.scalars(of_clips.order_by(Clip.duration_s)) if length_s]
     if not lengths_s:
         raise StudyError(
             "An anchor is cut to the length of a clip, and the study has no clips yet. "
@@ -275,8 +281,8 @@ def same_audio(session: Session, study: Study) -> list[str]:
         .order_by(Clip.id)
     )
     of_bytes: dict[str, dict[str, str]] = defaultdict(dict)  # file by system
-    for sha256, file, system in session.execute(query):
-        of_bytes[sha256].setdefault(system, file)
+    for sha256, file, system in session.execute(query.where(Clip.source_sha256.is_not(None))):
+        of_bytes[str(sha256)].setdefault(system, file)
     several = [
         [f"{file} ({system})" for system, file in found.items()] for found in of_bytes.values() if len(found) > 1
     ]

@@ -22,8 +22,8 @@ from annotation.results.reliability import RATER_FIGURES_MEAN
 from annotation.results.scores import Results
 from annotation.results.status import FIGURES, Overview, overview
 from annotation.schema import Answer, Rater, Study
-from annotation.session.answers import QUESTIONS
 from annotation.studies import find_study, shown_time
+from annotation.wording import questions_of
 from core import __version__
 from core.rated_clips import write_csv
 
@@ -79,6 +79,8 @@ def report(database: Database, study_name: str, at: datetime | None = None) -> R
 
 def _rules(found: Overview) -> Table:
     protocol = found.status.protocol
+    if not found.status.checks.screened:
+        return Table("Rules", (), (), found.status.progress.notes[0])
     rows = [
         (rule.name.replace("_", " "), getattr(protocol, rule.name), rule.metadata["meaning"])
         for rule in dataclasses.fields(protocol)
@@ -105,7 +107,7 @@ def _panel(session: Session, study: Study) -> list[Table]:
     query = select(Answer.rater_id, Answer.question, Answer.answer).join(Rater).where(Rater.study_id == study.id)
     latest = {(rater, question): answer for rater, question, answer in session.execute(query.order_by(Answer.id))}
     tables = []
-    for question in QUESTIONS:
+    for question in questions_of(study):
         counts = Counter(answer for (_, asked), answer in latest.items() if asked == question.key)
         rows = [(option, counts[option]) for option in question.options if counts[option]]
         tables.append(Table(question.text, ("Answer", "Raters"), rows))

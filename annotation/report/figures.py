@@ -58,7 +58,9 @@ def _figures(valid: pd.DataFrame, results: Results) -> Iterator[Plot]:
             f"{other.title} against {one.title.lower()}: the systems, with their 95 % intervals.",
             _against(results.systems, one, other),
         )
-    prompts = results.clips["prompt"].drop_duplicates()
+    prompts = results.clips["prompt"].replace("", np.nan).dropna().drop_duplicates()
+    if prompts.empty:  # ratings that were imported without prompts
+        return
     yield Plot(f"Lengths of the {len(prompts):,} prompts.", _prompt_lengths(prompts))
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
@@ -14,6 +14,7 @@ from annotation.rules import consequences
 from annotation.schema import Batch, Clip, Problem, Rater, Study, Trial
 from annotation.session import ledger
 from annotation.session.exclusions import excluded_raters
+from annotation.studies import imported_from
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def progress(session: Session, study: Study, at: datetime) -> Progress:
     shortage = _shortage(protocol, {kind: len(found) for kind, found in clips.items()}, missing)
     if needed and all(claims.get(clip_id, 0) >= limit for clip_id in clips["stimulus"]):
         shortage += _stragglers(session, study, at)
-    return Progress(
+    found = Progress(
         clips=len(clips["stimulus"]),
         clips_done=sum(count >= limit for count in valid.values()),
         ratings_needed=needed,
@@ -71,6 +72,15 @@ def progress(session: Session, study: Study, at: datetime) -> Progress:
         shortage=shortage,
         notes=[*consequences(protocol, study.scales, a_rater), *silent_signs(protocol)],
     )
+    return found if study.imported is None else _as_imported(study, found, sum(count > 0 for count in valid.values()))
+
+
+def _as_imported(study: Study, found: Progress, clips_rated: int) -> Progress:
+    """Return what holds where nobody rates any more; without batches, nothing was asked for either."""
+    found = replace(found, raters_missing=0, shortage=[], notes=[imported_from(study)])
+    if study.has_batches:
+        return found
+    return replace(found, clips_done=clips_rated, ratings_needed=found.ratings_valid, anchors_needed=0)
 
 
 def _batches_a_rater(session: Session, study: Study, clips: int, missing: int, raters: int) -> int:

@@ -27,7 +27,8 @@ def ratings_table(session: Session, study: Study) -> pd.DataFrame:
     ``duration_s``, ``shown_at``, ``served_at``, ``given_at``, ``status`` and ``reason``. The status is
     ``valid``; ``surplus`` for the latest ratings, where a clip has more than it needs; ``pending`` until the
     batch has ended; ``excluded``; ``retired`` where the clip was; ``check`` for anchors and second presentations of
-    duplicates; or ``practice``. The reason is empty for valid ratings.
+    duplicates; or ``practice``. The reason is empty for valid ratings. Of imported ratings batch, position and times
+    may not be known.
     """
     return with_standing(read_ratings(session, study), study, standing(session, study))
 
@@ -70,7 +71,8 @@ def read_ratings(session: Session, study: Study) -> pd.DataFrame:
     table = pd.DataFrame(session.execute(query).all(), columns=list(query.selected_columns.keys()))
     for time in ("shown_at", "served_at", "given_at"):
         table[time] = pd.to_datetime(table[time], utc=True, format="ISO8601")
-    return table
+    table = table.astype({"heard_s": float, "duration_s": float})  # where none is known, None makes no numbers
+    return table if study.has_batches else table.assign(batch=pd.NA, position=pd.NA)
 
 
 def with_standing(read: pd.DataFrame, study: Study, batches: Standing) -> pd.DataFrame:

@@ -34,6 +34,8 @@ from annotation.results.scores import mos_table
 from annotation.results.signs import listening_signs
 from core.scales import Scales, keys
 
+NO_ORDER = "the ratings were imported without their order"
+_STEPS = ("batch", "position")
 SCREENS = (2.0, 3.29)  # standard deviations from a clip's mean beyond which ratings go: commonly, and in P.808
 LEAST_CLIPS = 10  # with two ratings or more, before agreement is told: nine gave an intraclass correlation of -1.08
 
@@ -83,11 +85,11 @@ class RaterReliability:
 
     rater: str
     ratings: int
-    batches: int
-    batches_excluded: int
-    straight_lined_batches: int
-    fast_ratings: int
-    unheard_ratings: int
+    batches: int | None  # this and what follows is None where imported ratings do not tell it
+    batches_excluded: int | None
+    straight_lined_batches: int | None
+    fast_ratings: int | None
+    unheard_ratings: int | None
     flags: list[str]
     scales: dict[str, RaterFigures | None]
 
@@ -105,6 +107,8 @@ def _say(scale: ScaleReliability, figure: str, value: float | None, form: str = 
 
 def _change(scale: ScaleReliability, step: str) -> str:
     found = scale.change_per.get(step)
+    if found is None and "change" in scale.lacking:
+        return _say(scale, "change", None)
     if found is None:
         return "– (too few ratings to tell it from clips and raters)"
     return f"{found.slope:+z.4f} [{found.low:+z.4f}, {found.high:+z.4f}]"
@@ -213,13 +217,17 @@ class Reliability:
         rows = []
         for rater in self.raters:
             said = [figure.say(of_scale) if (of_scale := rater.scales[scale.key]) else "–" for scale, figure in figures]
-            counts = (rater.rater, rater.ratings, rater.batches, rater.batches_excluded)
+            counts = (rater.rater, rater.ratings, *_counts(rater.batches, rater.batches_excluded))
             rows.append((*counts, *said, ", ".join(rater.flags) or "–"))
         return Table("Raters", ("Rater", "Ratings", "Batches", "Excluded", *of_scales, "Signs"), rows)
 
     def text(self) -> str:
         """Lay the figures out for a terminal."""
         return "\n\n".join((self.counts, self.scales_table.text(), self.raters_table.text(), RATER_FIGURES_MEAN))
+
+
+def _counts(*counts: int | None) -> list[int | str]:
+    return ["–" if count is None else count for count in counts]
 
 
 def reliability(ratings: pd.DataFrame, scales: Scales, signs: pd.DataFrame | None = None) -> Reliability:
@@ -248,9 +256,7 @@ def reliability(ratings: pd.DataFrame, scales: Scales, signs: pd.DataFrame | Non
 
 def scale_reliability(ratings: pd.DataFrame, valid: pd.DataFrame, scale: str) -> ScaleReliability:
     """Say what all ratings, and those that are valid, tell of one scale."""
-    both = ratings[ratings["role"] == "stimulus"].merge(
-        ratings[ratings["role"] == "duplicate"], on=["rater", "batch", "clip"], suffixes=("", "_again")
-    )
+    both = _heard_twice(ratings)
     again = repeats(both[scale].to_numpy(float), both[f"{scale}_again"].to_numpy(float))
     lacking = {} if len(both) >= LEAST_PAIRS else {"repeats": _needs(LEAST_PAIRS - len(both), "clips heard twice")}
     if valid.empty:
@@ -268,6 +274,9 @@ def scale_reliability(ratings: pd.DataFrame, valid: pd.DataFrame, scale: str) ->
         lacking |= dict.fromkeys(("agreement", "icc"), "all ratings are the same")
     elif mos[scale].nunique() < 2:
         lacking["icc"] = "all clips have the same mean"
+    ordered = bool(valid["batch"].notna().all())
+    if not ordered:
+        lacking["change"] = NO_ORDER
     clip, rater = pd.factorize(valid["clip"])[0], pd.factorize(valid["rater"])[0]
     score = valid[scale].to_numpy(float)
     single, mean = (icc(clip, score) if enough else None) or (None, None)
@@ -279,10 +288,23 @@ def scale_reliability(ratings: pd.DataFrame, valid: pd.DataFrame, scale: str) ->
         alpha(clip, score, "ordinal") if enough else None,
         single,
         mean,
-        {step: trend(clip, rater, score, valid[step].to_numpy(float)) for step in ("batch", "position")},
+        {step: trend(clip, rater, score, valid[step].to_numpy(float)) for step in _STEPS if ordered},
         [outlier_screen(clip, score, threshold) for threshold in SCREENS],
         lacking,
     )
+
+
+def _heard_twice(ratings: pd.DataFrame) -> pd.DataFrame:
+    """Pair the answers to clips that a rater heard twice; the second ones have columns that end with ``_again``.
+
+    Of imported ratings it is not known which of the two was first, which no figure of repeats needs to know.
+    """
+    clips = ratings[ratings["role"] == "stimulus"]
+    if len(clips) and clips["batch"].isna().all():
+        turn = clips.groupby(["rater", "clip"]).cumcount()
+        return clips[turn == 0].merge(clips[turn == 1], on=["rater", "clip"], suffixes=("", "_again"))
+    again = ratings[ratings["role"] == "duplicate"]
+    return clips.merge(again, on=["rater", "batch", "clip"], suffixes=("", "_again"))
 
 
 def _needs(count: int, what: str) -> str:

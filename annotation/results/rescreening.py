@@ -22,6 +22,7 @@ from annotation.rules import consequences, false_alarms
 from annotation.schema import Batch, Rater, Study
 from annotation.session.exclusions import out_under, standing
 from annotation.studies import find_study
+from core.errors import StudyError
 from core.scales import Scales
 
 _COUNTS = "counts"
@@ -119,6 +120,8 @@ def rescreen(database: Database, study_name: str, rules: Mapping[str, Any]) -> R
     """
     with database.read() as session:
         study = find_study(session, study_name)
+        if not study.has_batches:
+            raise StudyError("These ratings were imported without batches and checks, so no rules can judge them.")
         others = dataclasses.replace(study.protocol, **rules)
         others.check_scale(study.scales)
         both = standing(session, study), standing(session, study, out_under(session, study, others))

@@ -119,6 +119,8 @@ def _by_rater(
     }
     for name, count in counts.items():
         table[name] = count.reindex(table.index, fill_value=0).astype(int)
+    if rated["batch"].isna().all():  # imported without batches: there was nothing that could be counted
+        table[["batches", *counts]] = np.nan
     known = (table["n_anchors"] >= LEAST_RATINGS) & (table["anchor_sd"] > 0) & table["mean"].notna()
     table["expected_share"] = [
         anchor_chance(protocol, scales, row.anchor_mean, row.anchor_sd, row.mean) if enough else math.nan

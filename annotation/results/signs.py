@@ -18,6 +18,11 @@ FAST_S = 1.0  # from the end of a clip to the answer; the server accepts none be
 FAST_SHARE = 0.5
 UNHEARD_S = 1.0  # of the clip, by what the browser says was played
 UNHEARD_SHARE = 0.1
+_TOLD_BY = {  # what cannot be counted where a column is not known
+    "batch": ["batches", "batches_excluded", "straight_lined_batches"],
+    "given_at": ["fast_ratings"],
+    "heard_s": ["unheard_ratings"],
+}
 
 
 def listening_signs(ratings: pd.DataFrame, scales: Iterable[str]) -> pd.DataFrame:
@@ -26,7 +31,7 @@ def listening_signs(ratings: pd.DataFrame, scales: Iterable[str]) -> pd.DataFram
     The columns are ``rater``, ``ratings``, ``batches``, ``batches_excluded``, ``straight_lined_batches``
     (nearly all answers on one of the scales are the same), ``fast_ratings`` (right at the end of the clip),
     ``unheard_ratings`` (less was played than the clip is long) and ``flags``: a list of ``straight-lining``,
-    ``too fast`` and ``not heard``.
+    ``too fast`` and ``not heard``. Of imported ratings counts may not be known, and are None.
     """
     rated = ratings[ratings["status"] != "practice"]
     began = rated[["shown_at", "served_at"]].max(axis=1)
@@ -46,11 +51,15 @@ def listening_signs(ratings: pd.DataFrame, scales: Iterable[str]) -> pd.DataFram
         "not heard": enough & (table["unheard_ratings"] > UNHEARD_SHARE * table["ratings"]),
     }
     table["flags"] = [[sign for sign, shown in signs.items() if shown[rater]] for rater in table.index]
+    for column, names in _TOLD_BY.items():
+        if len(rated) and rated[column].isna().all():
+            table = table.assign(**{name: [None] * len(table) for name in names})
     return table.reset_index()
 
 
 def _straight_lined(rated: pd.DataFrame, scales: Iterable[str]) -> pd.Series:
     """Tell of each rater's batches whether nearly all answers on one of the scales are the same."""
+    rated = rated.dropna(subset="batch")
     batches = rated.groupby(["rater", "batch"])
     n, batch = batches.size(), batches.ngroup()
     commonest = np.zeros(len(n), int)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import case, func, select
+from sqlalchemy import case, exists, func, select
 from sqlalchemy.orm import Session
 
 from annotation.database import Database, now
@@ -41,6 +41,7 @@ from core.errors import counted, shown_name
 from core.files import first_of
 from core.scales import keys
 
+NOT_SCREENED = "– (imported without batches and checks: nothing was screened)"
 _MOST_PROBLEMS = 20  # that a terminal shows
 
 
@@ -61,8 +62,8 @@ class RaterStatus:
     rater: str
     state: str
     in_hand: InHand | None
-    batches_valid: int
-    batches_excluded: int
+    batches_valid: int | None  # None: the ratings were imported without batches
+    batches_excluded: int | None
     ratings: int
     last_rating_at: str | None
     signs: list[str]
@@ -95,8 +96,9 @@ class ClipProblem:
 
 @dataclass(frozen=True)
 class Checks:
-    """What the hidden checks did, and how often they would be wrong."""
+    """What the hidden checks did, and how often they would be wrong; of ratings without checks, nothing."""
 
+    screened: bool
     expected_false_alarms: dict[str, float]  # of one full batch: by rule, and ``either``
     expected_of_strict: float  # by an anchor, of a rater who gives `STRICT` points less
     batches_ended: int
@@ -107,6 +109,8 @@ class Checks:
     @property
     def excluded(self) -> str:
         """How many batches are excluded, in words."""
+        if not self.screened:
+            return NOT_SCREENED
         rules = ", ".join(f"{rule}: {count}" for rule, count in sorted(self.excluded_by.items()))
         excluded = f"{self.batches_excluded} of them excluded" + (f" ({rules})" if rules else "")
         empty = f", {self.batches_empty} without a rating" if self.batches_empty else ""
@@ -115,6 +119,8 @@ class Checks:
     @property
     def by_chance(self) -> str:
         """How often an honest rater fails, in words."""
+        if not self.screened:
+            return NOT_SCREENED
         chances = self.expected_false_alarms
         by_rule = (f"{chances[rule.name]:.1%} {rule.by}" for rule in RULES if rule.name in chances)
         said = f"By chance, a good rater fails {chances['either']:.1%} of batches: {', '.join(by_rule)}"
@@ -138,8 +144,11 @@ class Status:
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``status --json`` prints."""
-        return asdict(self) | {
-            "protocol": self.protocol.to_json(),
+        found, screened = asdict(self), self.checks.screened
+        del found["checks"]["screened"]
+        return found | {
+            "protocol": self.protocol.to_json() if screened else None,
+            "checks": found["checks"] if screened else None,
             "raters": [rater.to_json() for rater in self.raters],
         }
 
@@ -149,7 +158,9 @@ class Status:
         heads = ("Rater", "Where", "Valid batches", "Excluded", "Ratings", "Last rating", "Signs")
         rows = [
             (
-                *(rater.rater, rater.where, rater.batches_valid, rater.batches_excluded, rater.ratings),
+                *(rater.rater, rater.where),
+                *("–" if count is None else count for count in (rater.batches_valid, rater.batches_excluded)),
+                rater.ratings,
                 shown_time(rater.last_rating_at) if rater.last_rating_at else "–",
                 ", ".join(rater.signs) or "–",
             )
@@ -199,6 +210,8 @@ FIGURES: tuple[Figure[Status], ...] = (
         lambda status: (
             f"{status.progress.clips_done} of {status.progress.clips} have their "
             f"{status.protocol.raters_per_clip} valid ratings"
+            if status.checks.screened
+            else f"{status.progress.clips_done} of {status.progress.clips} have valid ratings"
         ),
     ),
     Figure("Ratings", _ratings_in_words),
@@ -208,11 +221,18 @@ FIGURES: tuple[Figure[Status], ...] = (
             f"{status.progress.anchors}; with {status.progress.anchors_needed} no rater would hear one twice, if all "
             "share what is missing evenly"
             if status.protocol.anchors
+            else NOT_SCREENED
+            if not status.checks.screened
             else f"{status.progress.anchors}; the rules ask for none"
         ),
     ),
     Figure(
-        "Practice", lambda status: f"{status.progress.training} clips; the rules ask for {status.protocol.training}"
+        "Practice",
+        lambda status: (
+            f"{status.progress.training} clips; the rules ask for {status.protocol.training}"
+            if status.checks.screened
+            else "– (not known of ratings that were imported)"
+        ),
     ),
     Figure("Raters", lambda status: str(status.progress.raters)),
     Figure("Batches", lambda status: status.checks.excluded),
@@ -243,6 +263,7 @@ def _checks(session: Session, study: Study) -> Checks:
     query = select(Batch.state, func.count()).where(Batch.study_id == study.id, Batch.number > 0)
     states: dict[str, int] = dict(session.execute(query.group_by(Batch.state)).all())
     return Checks(
+        study.has_batches,
         false_alarms(study.protocol, study.scales),
         strict_alarm(study.protocol, study.scales),
         states.get("valid", 0) + states.get("empty", 0) + by_rule.total(),
@@ -264,14 +285,16 @@ def _raters(session: Session, study: Study, at: datetime, signs: Mapping[str, li
         counted = [batch.state for batch in batches if batch.number > 0]
         rated_at, n_ratings = last.get(rater.id, (None, 0))
         state, in_hand = ("excluded", None) if rater.id in out else _where(batches, trials, rater.id in came, at)
+        if study.imported is not None and state != "excluded":
+            state, in_hand = "imported", None
         state = "withdrawn" if rater.withdrawn_at else state
         rows.append(
             RaterStatus(
                 rater=rater.pseudonym,
                 state=state,
                 in_hand=in_hand,
-                batches_valid=counted.count("valid"),
-                batches_excluded=counted.count("excluded"),
+                batches_valid=counted.count("valid") if study.has_batches else None,
+                batches_excluded=counted.count("excluded") if study.has_batches else None,
                 ratings=n_ratings,
                 last_rating_at=rated_at.isoformat() if rated_at else None,
                 signs=signs.get(rater.pseudonym, []),
@@ -337,9 +360,12 @@ def _problems(session: Session, study: Study) -> list[ClipProblem]:
 
 def _faults(session: Session, study: Study, data: Path) -> list[str]:
     """Name the clips that raters cannot hear; those that could not be sent are hashed, of all others the length."""
+    heard = exists().where(Clip.study_id == study.id, Clip.duration_s.is_not(None))
+    if study.imported is not None and not session.scalar(select(heard)):
+        return []
     lost = select(Clip.name).join(Trial).join(Problem).where(Problem.comment.in_((MISSING, CHANGED)))
     reported = set(session.scalars(lost.where(Clip.study_id == study.id)))
-    files = clip_files(session, data, study).items()
+    files = [(name, file) for name, file in clip_files(session, data, study).items() if file.is_expected]
     wrong = [name for name, file in files if not file.looks_right() or (name in reported and file.fault())]
     if not wrong:
         return []
@@ -386,13 +412,18 @@ def studies_table(session: Session) -> Table:
     )
     raters = select(func.count()).where(Rater.study_id == Study.id).scalar_subquery()
     responses = select(func.count(Response.id)).join(Trial).join(Batch).where(Batch.study_id == Study.id)
-    query = select(Study.name, Study.state, Study.created_at, clips, raters, responses.scalar_subquery(), Study.demo)
+    of_study = (Study.name, Study.state, Study.created_at, clips, raters, responses.scalar_subquery())
+    query = select(*of_study, Study.demo, Study.imported)
     newest = query.order_by(Study.created_at.desc(), Study.id.desc())
     rows = [
-        (name, state, shown_time(created_at.isoformat()), *counts, "simulated" if demo else "")
-        for name, state, created_at, *counts, demo in session.execute(newest)
+        (name, state, shown_time(created_at.isoformat()), *counts, _kind(demo, imported))
+        for name, state, created_at, *counts, demo, imported in session.execute(newest)
     ]
     return Table("Studies", ("Study", "State", "Created", "Clips", "Raters", "Answers", ""), rows)
+
+
+def _kind(demo: bool, imported: Mapping[str, Any] | None) -> str:
+    return ", ".join(word for word, holds in (("simulated", demo), ("imported", imported is not None)) if holds)
 
 
 def overview(database: Database, study_name: str, at: datetime | None = None, data: Path | None = None) -> Overview:

@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, exists, select
 from sqlalchemy.orm import Session
 
 from annotation.schema import Answer, Consent, Rater, Study
+from annotation.wording import Question, asked_in, questions_of, text_in
 from core.errors import RatingError
 from core.scales import MAX_SCORE, MIN_SCORE, Scales
 
@@ -44,26 +45,6 @@ class Reply:
             heard_s += max(end_s - max(start_s, until_s), 0.0)
             until_s = max(until_s, end_s)
         return heard_s
-
-
-@dataclass(frozen=True)
-class Question:
-    """Something a rater is asked; without options they answer in their own words."""
-
-    key: str
-    text: str
-    options: tuple[str, ...] = ()
-
-
-QUESTIONS = (
-    Question(
-        "training",
-        "What is your musical training?",
-        ("none", "lessons or self-taught", "student of music", "professional or teacher of music"),
-    ),
-    Question("instrument", "Which instrument do you play, or do you sing?"),
-    Question("headphones", "What do you listen with?", ("headphones", "earphones", "loudspeakers")),
-)
 
 
 def check_reply(reply: Reply, scales: Scales, duration_s: float) -> None:
@@ -102,43 +83,65 @@ def check_text(text: str, what: str, longest: int) -> None:
         )
 
 
-def consent_of(study: Study) -> str:
-    """Return the text that raters of a study agree to."""
-    return study.consent or CONSENT
-
-
 def has_agreed(session: Session, rater: Rater) -> bool:
     """Return whether a rater gave their consent."""
     return bool(session.scalar(_AGREED, {"rater": rater.id}))
 
 
 def record_about(
-    session: Session, rater: Rater, answers: Mapping[str, str], at: datetime, consent: str = CONSENT
+    session: Session, rater: Rater, answers: Mapping[str, str], at: datetime, consent: str = CONSENT, language: str = ""
 ) -> None:
     """Store a rater's consent, in the words that they read, and their answers by question, any missing or blank.
 
-    The first time counts. Raises `RatingError` if a question is unknown, or an answer too long or none of the
-    options.
+    With the consent stand the study's other texts as they were in the rater's language, with an answer the words of its
+    question. The first time counts. Raises `RatingError` if a question is unknown or needed and not answered, or an
+    answer too long or none that the question takes.
     """
-    questions = {question.key: question for question in QUESTIONS}
-    if not answers.keys() <= questions.keys():
-        raise RatingError(
-            "The answers could not be read. The questions are {questions}.", "questions_unknown", questions=[*questions]
-        )
-    said = {}
-    for key, answer in answers.items():
-        check_text(answer, "An answer", _MAX_ANSWER_LENGTH)
-        said[key], options = answer.strip(), questions[key].options
-        if said[key] and options and said[key] not in options:
-            raise RatingError(
-                "The answer to “{question}” can be {options}.",
-                "answer_none",
-                question=questions[key].text,
-                options=options,
-            )
+    study = rater.study
+    said = _checked(study, answers, language)
     if has_agreed(session, rater):
         return
-    session.add(Consent(rater_id=rater.id, text=rater.study.consent or consent, given_at=at))
+    read = {name: text_in(study, name, language) for name in ("title", "instructions", "contact")}
+    text = text_in(study, "consent", language) or consent
+    session.add(Consent(rater_id=rater.id, text=text, read={"language": language, **read}, given_at=at))
     session.add_all(
-        Answer(rater_id=rater.id, question=key, answer=answer, given_at=at) for key, answer in said.items() if answer
+        Answer(
+            rater_id=rater.id,
+            question=question.key,
+            asked=asked_in(study, question, language),
+            answer=answer,
+            given_at=at,
+        )
+        for question, answer in said
+    )
+
+
+def _checked(study: Study, answers: Mapping[str, str], language: str) -> list[tuple[Question, str]]:
+    """Return the answers that are not blank, if they can be those to the questions."""
+    asked = questions_of(study)
+    keys = [question.key for question in asked]
+    if not answers.keys() <= {*keys}:
+        raise RatingError(
+            "The answers could not be read. The questions are {questions}.", "questions_unknown", questions=keys
+        )
+    said = []
+    for question in asked:
+        answer = answers.get(question.key, "")
+        check_text(answer, "An answer", _MAX_ANSWER_LENGTH)
+        answer = answer.strip()
+        if question.needed and not answer:
+            raise RatingError(
+                "Please answer “{question}”.", "answer_needed", question=asked_in(study, question, language)
+            )
+        if answer and not question.takes(answer):
+            raise _refused(question, asked_in(study, question, language))
+        said += [(question, answer)] if answer else []
+    return said
+
+
+def _refused(question: Question, asked: str) -> RatingError:
+    if question.kind == "number":
+        return RatingError("The answer to “{question}” must be a number.", "answer_number", question=asked)
+    return RatingError(
+        "The answer to “{question}” can be {options}.", "answer_none", question=question.text, options=question.options
     )

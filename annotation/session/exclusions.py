@@ -102,7 +102,7 @@ def _count_again(session: Session, batch: Batch, at: datetime) -> None:
         return
     counting = batch.number == 0 or session.connection().execute(_COUNTING, {"batch": batch.id}).scalar_one()
     batch.state = "valid" if counting else "empty"
-    if batch.number > 0 and batch.screened_at is None:
+    if batch.number > 0 and batch.screened_at is None and batch.rater.study.has_batches:
         batch.screened_at = at
         screen(session, batch, at)
 
@@ -403,6 +403,8 @@ def possible_changes(session: Session, study: Study) -> list[Change]:
     changes: dict[Target, Change] = {}
     for rater_id, rater, batch_id, number in session.execute(batches):
         for key, batch in (((rater_id, None), None), ((rater_id, batch_id), number)):
+            if batch is not None and not study.has_batches:
+                continue
             changes[key] = Change(study.name, "restore" if key in excluded else "exclude", rater, batch)
     return list(changes.values())
 

@@ -117,7 +117,7 @@ def keep_duplicate(session: Session, trial: Trial, distance: int) -> None:
             chosen = [one for one in firsts if one.clip_id not in twice]
             if chosen:
                 moved = place.clip_id
-                place.role, place.clip_id = "duplicate", min(chosen, key=lambda one: one.token).clip_id
+                place.role, place.clip_id = "duplicate", min(chosen, key=lambda one: one.token or "").clip_id
                 session.flush()  # no clip is a stimulus twice, not even in between
                 if place is not second:
                     second.role, second.clip_id = "stimulus", moved

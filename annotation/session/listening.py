@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session, aliased
 
 from annotation.schema import Batch, Clip, Problem, Prompt, Rater, Rating, Response, Trial
 from annotation.session import assignment, ledger
+from annotation.session import headphones as headphone_check
 from annotation.session.answers import (
     CONSENT,
     MAX_COMMENT_LENGTH,
@@ -149,6 +150,9 @@ class RaterStep:
     # the rater will have had in the end, and at step "ready" how long the next one takes.
     batches_total: int = field(default=0, compare=False)
     estimate_s: float = field(default=0.0, compare=False)
+    headphones: headphone_check.Due = field(
+        default="", compare=False
+    )  # to check first, at "ready"
     # At step "done": nothing is left, clips that others hold may come free, or the study is not open.
     message: Message = ""
 
@@ -187,14 +191,20 @@ def current_step(session: Session, rater: Rater, at: datetime) -> RaterStep:
 
 
 def about(
-    session: Session, rater: Rater, answers: Mapping[str, str], at: datetime, consent: str = CONSENT
+    session: Session, rater: Rater, answers: Mapping[str, str], at: datetime, consent: str = CONSENT, language: str = ""
 ) -> RaterStep:
     """Take a rater's consent, given by the call itself to the words that they read, and their answers about themselves.
 
     Raises `RatingError` if an answer cannot be taken.
     """
     if rater.study.state == "open":
-        record_about(session, rater, answers, at, consent)
+        record_about(session, rater, answers, at, consent, language)
+    return current_step(session, rater, at)
+
+
+def check_headphones(session: Session, rater: Rater, correct: int, at: datetime) -> RaterStep:
+    """Take the answers of a headphone check; raises `RatingError` if there cannot be so many that are right."""
+    headphone_check.record(session, rater, correct, at)
     return current_step(session, rater, at)
 
 
@@ -207,6 +217,8 @@ def start(session: Session, rater: Rater, at: datetime) -> RaterStep:
         return current_step(session, rater, at)
     if _open_batch(session, rater) is not None:
         return _stands(session, rater, at)
+    if headphone_check.due(session, rater) == "required":
+        return current_step(session, rater, at)
     close_stale(session, rater.study, at)
     close_left_out(session, rater, at)
     batch = assignment.open_batch(session, rater, at)
@@ -331,7 +343,8 @@ def _foreseen(session: Session, rater: Rater, step: RaterStep, at: datetime) -> 
         return replace(step, batches_total=total)
     items = assignment.next_items(session, rater, history, left)
     takes_s = _takes_s(session, items, _recent_trials(session, rater, history.batches + 1))
-    return replace(step, batches_total=total, estimate_s=takes_s)
+    checked = headphone_check.due(session, rater)
+    return replace(step, batches_total=total, estimate_s=takes_s, headphones=checked)
 
 
 def _reclaim(session: Session, batch_id: int, at: datetime) -> None:
@@ -393,7 +406,8 @@ def _overhead_s(trials: Iterable[Any]) -> float:
 def _takes_s(session: Session, items: Sequence[assignment.Item], recent: Sequence[Any]) -> float:
     """Return what a batch will take, as its first trial will say it."""
     clips = {"clips": [item.clip_id for item in items]}
-    durations: dict[int, float] = dict(session.connection().execute(_DURATIONS, clips).all())
+    found = session.connection().execute(_DURATIONS, clips)
+    durations = {clip_id: duration_s or 0.0 for clip_id, duration_s in found}
     return sum(durations[item.clip_id] for item in items) + len(items) * _overhead_s(recent)
 
 

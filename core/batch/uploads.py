@@ -149,29 +149,39 @@ class ClipFiles:
         }
 
     def _unpack(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-        name, most = shown_name(PurePosixPath(entry.filename).name), self._limits.max_bytes
-        content = bytearray()
         try:
-            if entry.compress_type not in _BOUNDED_METHODS:
-                raise ValueError(entry.compress_type)
-            with archive.open(entry) as file:
-                while len(content) <= most and (piece := file.read(_PIECE_BYTES)):
-                    content += piece
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
-            raise AudioError(
-                f"{name} cannot be unpacked: it is damaged, encrypted or packed in an unusual way."
-            ) from error
-        if len(content) > most:
-            raise AudioError(f"{name} unpacks to more than {most / _MEGABYTE:g} MB, the limit. Cut it.")
-        return bytes(content)
+            return unpack(archive, entry, self._limits.max_bytes)
+        except DataError as error:
+            raise AudioError(str(error)) from error
+
+
+def open_zip(path: Path, opened: ExitStack) -> zipfile.ZipFile:
+    """Open an archive until the stack ends; a DataError where its directory is damaged or too large."""
+    try:
+        file = _Bounded(opened.enter_context(path.open("rb")))
+        return opened.enter_context(zipfile.ZipFile(file))
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise DataError(f"{shown_name(path.name)} cannot be read as a ZIP archive. Pack it again.") from error
+
+
+def unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most_bytes: int) -> bytes:
+    """Return what an entry holds; a DataError where it is damaged, or more than is allowed, whatever it says."""
+    name, content = shown_name(PurePosixPath(entry.filename).name), bytearray()
+    try:
+        if entry.compress_type not in _BOUNDED_METHODS:
+            raise ValueError(entry.compress_type)
+        with archive.open(entry) as file:
+            while len(content) <= most_bytes and (piece := file.read(_PIECE_BYTES)):
+                content += piece
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"{name} cannot be unpacked: it is damaged, encrypted or packed in an unusual way.") from error
+    if len(content) > most_bytes:
+        raise DataError(f"{name} unpacks to more than {most_bytes / _MEGABYTE:g} MB, the limit. Cut it.")
+    return bytes(content)
 
 
 def _archived(path: Path, opened: ExitStack) -> list[_Named]:
-    try:
-        file = _Bounded(opened.enter_context(path.open("rb")))
-        archive = opened.enter_context(zipfile.ZipFile(file))
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise DataError(f"{shown_name(path.name)} cannot be read as a ZIP archive. Pack it again.") from error
+    archive = open_zip(path, opened)
     return [(_paths(entry), (archive, entry)) for entry in archive.infolist() if not entry.is_dir()]
 
 

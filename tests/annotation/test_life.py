@@ -1,11 +1,15 @@
 """The life of a study: which states follow each other, and what raters may do in each."""
 
+import pandas as pd
 import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
 
 from annotation import life, studies
 from annotation.database import Database
 from annotation.results.progress import progress
-from annotation.schema import STUDY_STATES, Consent, Exclusion
+from annotation.results.ratings import ratings_table
+from annotation.schema import STUDY_STATES, Answer, Consent, Exclusion, Response
 from annotation.session import listening
 from core.errors import AccessError, StudyError
 from tests.annotation.rooms import NOW, Room, deaf, said
@@ -186,3 +190,44 @@ def test_notes_are_for_whoever_runs_the_study(room: Room) -> None:
         assert [studies.find_rater(session, study, name).note for name in ("R04", "R05")] == ["Ada", ""]
         with pytest.raises(StudyError, match="a note of at most"):
             studies.invite(session, study, 1, NOW, True, ["a", "b"])
+
+
+def test_personal_answers_are_erased_and_ratings_stay(database: Database) -> None:
+    room = Room.build(database)
+    room.rate_batch(0, 3)
+    with database.write() as session:
+        study = room.study(session)
+        rater = studies.find_rater(session, study, "R01")
+        rater.note, rater.external = "Ann", {"parameters": {"PID": "secret"}}
+        session.add(Answer(rater_id=rater.id, question="instrument", answer="harp", given_at=NOW))
+    before, ratings = rows(database), table_of(database, room)
+    with database.write() as session:
+        study = room.study(session)
+        study.state = "archived"
+        done = life.erase(session, study, "R01", NOW, comments=True, reason="asked for it")
+        rater = studies.find_rater(session, study, "R01")
+        assert (rater.note, rater.external) == ("", {"parameters": {}})
+        assert session.scalars(select(Response.comment).where(Response.comment != "")).all() == []
+        (event, *_) = life.log(session, study)
+        assert (event.action, event.about, event.reason, event.details) == ("erase", "R01", "asked for it", done)
+    assert done["answers"] >= 1
+    assert (done["notes"], done["parameters"]) == (1, 1)
+    after = rows(database)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"answers", "events"}
+    assert table_of(database, room).drop(columns="comment").equals(ratings.drop(columns="comment"))
+    with database.read() as session:
+        assert session.scalars(select(Answer)).all() == []
+
+
+def table_of(database: Database, room: Room) -> pd.DataFrame:
+    with database.read() as session:
+        return ratings_table(session, room.study(session))
+
+
+@pytest.mark.parametrize("change", ["comment = 'other'", "comment = '', heard_s = 1", "played = '[]', comment = ''"])
+def test_a_comment_can_be_erased_and_nothing_else_changed(database: Database, change: str) -> None:
+    room = Room.build(database)
+    room.rate_batch(0, 3)
+    with pytest.raises(IntegrityError, match="append-only"), database.write() as session:
+        session.execute(text(f"UPDATE responses SET {change}"))

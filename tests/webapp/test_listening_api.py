@@ -310,7 +310,7 @@ def test_consent_and_answers_are_stored(database: Database, code: str, http: htt
     with database.read() as session:
         consent = session.scalars(select(Consent).order_by(Consent.id.desc())).first()
         assert consent is not None
-        assert consent.text == here["consent"]
+        assert consent.text == here["consent"]["usual"]
         query = select(Answer.question, Answer.answer).where(Answer.rater_id == consent.rater_id)
         assert dict(session.execute(query).all()) == given  # type: ignore[arg-type]
 

@@ -13,7 +13,8 @@ from sqlalchemy import select
 
 from annotation.database import Database
 from annotation.schema import Consent
-from annotation.session.answers import CONSENT, QUESTIONS
+from annotation.session.answers import CONSENT
+from annotation.wording import QUESTIONS
 from core.scales import MUSICEVAL
 from core.settings import Settings
 from tests.webapp.studies import make_study

@@ -224,7 +224,7 @@ def test_a_studys_own_words_are_shown_as_they_are(chinese: Page, study: SmallStu
     def answer(route: Route) -> None:
         place = route.fetch().json()
         if place["step"] == "about":
-            place["consent"] = "I take part."
+            place["consent"] = {"consent": [{"tag": "p", "children": ["I take part."]}], "usual": ""}
             place["questions"][0]["options"][0] = "never"
         route.fulfill(json=place | {"scales": [own, *place.get("scales", [])[1:]]})
 

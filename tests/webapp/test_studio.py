@@ -30,7 +30,7 @@ from tests.clips import write_clip
 from tests.webapp.studies import make_study, rows
 from webapp.follow import Done, follow
 from webapp.listening_api import StudyStore, StudyStores, listening_app
-from webapp.new_study import PARTS, RULES, NewStudy
+from webapp.new_study import PARTS, RULES, TEXTS, NewStudy
 from webapp.study import StudyPage
 
 ASKED: Any = SimpleNamespace(request=SimpleNamespace(url=SimpleNamespace(scheme="https", netloc="lab.example")))
@@ -54,7 +54,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 def create(form: NewStudy, name: str = "autumn", **rules: Any) -> dict[Any, Any]:
     values = dict(zip(NAMES, DEFAULTS, strict=True))
-    return form.create_study(name, HOSTILE, "", "", "", form.scales.value, *(values | rules).values())
+    return form.create_study(name, HOSTILE, *[""] * (len(TEXTS) - 1), form.scales.value, *(values | rules).values())
 
 
 def test_the_form_has_every_rule_with_its_default_and_its_reason(page: StudyPage) -> None:
@@ -261,7 +261,11 @@ def test_a_rater_of_a_paused_study_is_told_so_and_gets_no_clip(stores: StudyStor
             find_study(session, study.name).contact = "Ada"
         assert client.get(f"/clip/{task['token']}").status_code == 404
         place = client.post("/start").json()
-        assert (place["step"], place["message"], place["study"]["contact"]) == ("done", "paused", "Ada")
+        assert (place["step"], place["message"], place["study"]["contact"]) == (
+            "done",
+            "paused",
+            [{"tag": "p", "children": ["Ada"]}],
+        )
         body = {"token": task["token"], "musical_impression": 3, "textual_alignment": 3, "comment": "", "played": []}
         assert client.post("/rate", json=body).json()["outcome"] == "released"
     assert rows(stores.real.database)["responses"] == 0

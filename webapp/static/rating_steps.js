@@ -47,6 +47,7 @@ function go(place, notice) {
   if (place.step === "ready" && !place.batches_total) return resume(notice); // what comes is told when it is asked for
   if (place.step === "done") return showDone(place, notice);
   if (memory.get("volume") === null) return showSoundCheck(2);
+  if (place.step === "ready" && place.headphones) return showHeadphones(place);
   if (place.step === "ready") return showReady(place, notice);
   return showTrial(place, notice);
 }
@@ -143,11 +144,11 @@ function showAbout(place) {
     trouble.replaceChildren(say("about.agree_first"));
     agree.focus();
   };
-  const may = make("p", { className: "me-reason" }, say("about.open"));
-  const [consent] = translated([place.consent]);
+  const open = place.questions.some(({ needed }) => !needed);
+  const may = open ? make("p", { className: "me-reason" }, say("about.open")) : "";
   const oninput = () => draft.keep("about", answers());
   const form = make("form", { onsubmit, oninput, noValidate: true }, // the browser's words may be of another language
-    make("div", { className: "me-consent" }, ...paragraphs(consent),
+    make("div", { className: "me-consent" }, ...consentOf(place),
       make("label", { className: "me-agree" }, agree, say("about.agree"))),
     ...questions,
     make("footer", {}, onward, may, trouble));
@@ -155,10 +156,13 @@ function showAbout(place) {
 }
 
 // A question is answered with one of its options, as the server names it, or in the rater's own words.
-function makeQuestion({ key: name, text, options }, kept) {
-  const [title, ...words] = translated([text, ...options]);
+function makeQuestion({ key: name, text, options, kind, needed, words: all }, kept) {
+  const own = ownWords(all);
+  const [asked, ...words] = own.text ? [own.text, ...(own.options ?? [])] : translated([text, ...options]);
+  const title = needed ? say("about.needed", { question: asked }) : asked;
   if (!options.length) {
-    const input = make("input", { type: "text", name, id: `me-${name}`, maxLength: 200, value: kept });
+    const inputMode = kind === "number" ? "decimal" : "text";
+    const input = make("input", { type: "text", name, id: `me-${name}`, maxLength: 200, value: kept, inputMode });
     return make("p", { className: "me-question" }, make("label", { htmlFor: `me-${name}` }, title), input);
   }
   const choices = options.map((option, index) =>
@@ -240,7 +244,7 @@ function showReady(place, notice) {
   const press = primary(word, start);
   const sound = link(say("sound.again"), () => showSoundCheck(step));
   show(makeCard(step, title, noticeLine(notice), studyWords(place), ...lines.map((line) => make("p", {}, line)),
-    make("footer", {}, press, sound, leaveButton(say("leave")), trouble)),
+    completionOf(place), make("footer", {}, press, sound, leaveButton(say("leave")), trouble)),
   { again: () => showReady(place, notice) });
 }
 
@@ -275,11 +279,11 @@ function showDone(place, notice) {
   const again = () => showDone(place, notice);
   const words = [noticeLine(notice), rated ? make("p", {}, rated) : null];
   if (place.message === "complete") {
-    show(makeCard(null, say("done.title"), ...words, make("p", {}, say("done.complete")),
+    show(makeCard(null, say("done.title"), ...words, make("p", {}, say("done.complete")), completionOf(place),
       make("footer", {}, leaveButton(say("sign_out")))), { again });
     return;
   }
-  show(makeCard(null, say("wait.title"), ...words, make("p", {}, say("wait.about")),
+  show(makeCard(null, say("wait.title"), ...words, make("p", {}, say("wait.about")), completionOf(place),
     make("footer", {}, primary(say("wait.look"), () => resume()), leaveButton(say("leave")))), { again });
 }
 
@@ -309,10 +313,13 @@ window.addEventListener("beforeunload", (event) => current.busy?.() && event.pre
 
 element.replaceChildren(stage);
 const invited = codeOfLink();
+const keyOfLink = joinOfLink();
 if (invited) showCode(null, invited);
-else if (memory.get("visit")) resume();
+else if (keyOfLink) showJoin();
+else if (memory.get("visit")) (ofTab.get("code") ? showOwnCode() : resume());
 else showCode();
 window.addEventListener("hashchange", () => {
   const code = codeOfLink();
   if (code) showCode(null, code);
+  else if (joinOfLink()) showJoin();
 });

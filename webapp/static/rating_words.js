@@ -27,7 +27,16 @@ function say(name, values = {}) {
 // Texts that belong together, all in the rater's language or none.
 const translated = (texts) => (texts.every((text) => KEYS.has(text)) ? texts.map((text) => say(KEYS.get(text))) : texts);
 
+// What a study says in the rater's language, or in another form of it.
+function ownWords(words = {}) {
+  const base = (name) => name.toLowerCase().split("-")[0];
+  const kin = Object.keys(words).find((name) => base(name) === base(language));
+  return words[language] ?? words[kin] ?? {};
+}
+
 function scaleInWords(scale) {
+  const own = ownWords(scale.words);
+  if (own.title) return { key: scale.key, ...own };
   const [title, question, ...labels] = translated([scale.title, scale.question, ...scale.labels]);
   return { key: scale.key, title, question, labels };
 }

@@ -19,6 +19,7 @@ import pytest
 
 from annotation.database import Database
 from annotation.export import export, export_as_zip, rated_clips, write_training_data
+from annotation.imports.store import import_ratings
 from annotation.material.ingest import Entry, add_clip
 from annotation.material.sound import normalise
 from annotation.protocol import Protocol
@@ -27,7 +28,7 @@ from annotation.session.answers import CONSENT
 from annotation.session.exclusions import Change
 from annotation.studies import clip_path, create, find_rater, find_study, invite
 from core.audio import read_clip
-from core.errors import StudyError
+from core.errors import DataError, StudyError
 from core.files import sha256_of
 from core.musiceval import read_source, wav_names
 from core.rated_clips import RatedClips
@@ -35,6 +36,7 @@ from core.scales import MUSICEVAL, Scale, keys
 from tests.annotation.rooms import NOW
 from tests.annotation.scripted import rate_all
 from tests.clips import pluck
+from tests.webapp.studies import rows as database_rows
 
 HOSTILE = '=HYPERLINK("http://x")\ttab\r\nline <b>'
 PROMPTS = (HOSTILE, "A calm piano", '-loud, "fast"')
@@ -118,6 +120,53 @@ def test_every_rating_is_there(done: Done, out: Path) -> None:
     first = ratings[0]
     assert first["given_at"] == "2026-03-01T12:00:06.000000Z"
     assert (first["heard_s"], first["batch"], first["position"]) == ("1.0", "1", "1")
+
+
+def test_an_export_can_be_imported(done: Done, out: Path, copy: Database, tmp_path: Path) -> None:
+    with copy.write() as session:
+        Change("one", "exclude", "R02", 1).make(session, "too strict", "me", done.ended)
+    export(copy, done.data, "one", tmp_path / "before", done.ended)
+    import_ratings(copy, tmp_path, "again", tmp_path / "before", done.ended)
+    export(copy, tmp_path, "again", tmp_path / "after", done.ended)
+    names = {row["clip"]: row["source_file"] for row in rows(tmp_path / "after" / "clips.csv")}
+    for table in ("ratings", "batches", "exclusions"):
+        before, after = (rows(tmp_path / folder / f"{table}.csv") for folder in ("before", "after"))
+        assert [row | ({"clip": names[row["clip"]]} if "clip" in row else {}) for row in after] == before
+    assert "excluded" in {row["status"] for row in rows(tmp_path / "after" / "ratings.csv")}
+    assert import_ratings(copy, tmp_path, "heard", out, done.ended).with_audio == len(done.clips)
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "text", "says"),
+    [
+        ("ratings.csv", "batch", "9", "batch 9 of"),
+        ("ratings.csv", "role", "spy", "role is"),
+        ("ratings.csv", "given_at", "yesterday", "is no time"),
+        ("batches.csv", "state", "lost", "state is"),
+        ("exclusions.csv", "rater", "R77", "R77"),
+        ("manifest.json", "", "", "manifest.json"),
+    ],
+)
+def test_an_export_that_was_changed(
+    done: Done, copy: Database, tmp_path: Path, file: str, column: str, text: str, says: str
+) -> None:
+    with copy.write() as session:
+        Change("one", "exclude", "R02", 1).make(session, "too strict", "me", done.ended)
+    export(copy, done.data, "one", tmp_path / "out", done.ended)
+    path = tmp_path / "out" / file
+    if column:
+        table = rows(path)
+        table[0][column] = text
+        with path.open("w", newline="") as written:
+            writer = csv.DictWriter(written, table[0].keys())
+            writer.writeheader()
+            writer.writerows(table)
+    else:
+        path.write_text('{"study": "one", "scales": [], "protocol": {"raters_per_clip": "many"}, "seed": 1}')
+    before = database_rows(copy)
+    with pytest.raises(DataError, match=says):
+        import_ratings(copy, tmp_path, "again", tmp_path / "out", done.ended)
+    assert database_rows(copy) == before
 
 
 def test_raters(out: Path) -> None:

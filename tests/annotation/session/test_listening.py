@@ -13,8 +13,9 @@ from annotation.database import Database
 from annotation.material.files import MISSING
 from annotation.schema import Answer, Batch, Clip, Consent, Problem, Rater, Response, Study, Trial
 from annotation.session import exclusions, listening
-from annotation.session.answers import CONSENT, MAX_COMMENT_LENGTH, QUESTIONS, Reply, check_reply
+from annotation.session.answers import CONSENT, MAX_COMMENT_LENGTH, Reply, check_reply
 from annotation.session.listening import DEFAULT_OVERHEAD_S, Feedback, RaterStep, Task
+from annotation.wording import QUESTIONS
 from core.errors import AccessError, RatingError, StudyError
 from core.scales import MUSICEVAL
 from tests.annotation.rooms import DURATION_S, NOW, Room, said
