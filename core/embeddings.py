@@ -56,6 +56,7 @@ ACCELERATED_BATCH = 64
 LONG_RUN = 50_000  # clips, from which on compiled code makes up for the time that it takes
 
 _DIGEST_BYTES = 32
+_MOST_WAITING = 4  # clips for each window of a batch
 _REMEMBERED = 32  # clips, so that what is the same under several names is computed once
 
 logger = logging.getLogger(__name__)
@@ -169,6 +170,8 @@ class EmbeddingCache:
             waiting.append(_Embedded(clip))
             batches.take(waiting[-1], recent, progress)
             recent.append(waiting[-1].known)
+            if len(waiting) > _MOST_WAITING * self.batch:
+                batches.finish()  # what is known of the others fills no batch
             yield from self._whole(waiting)
         batches.finish()
         yield from self._whole(waiting)
