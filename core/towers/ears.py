@@ -335,7 +335,10 @@ class EarsTower(nn.Module):
         try:
             self.load_state_dict({name: _as_float32(weight) for name, weight in weights.items()}, assign=True)
         except RuntimeError as error:
-            raise CheckpointError("These weights are not those of a tower 'ears' with these words.") from error
+            raise CheckpointError(
+                "These weights are not those of a tower 'ears' with these words. If an earlier version trained the "
+                "model, train it again."
+            ) from error
 
     def _said_of(self, found: Sequence[tuple[int, float]]) -> Tensor:
         """What words say of tags, (n_words, 100)."""
