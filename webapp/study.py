@@ -27,6 +27,7 @@ from core.audio import AudioLimits
 from core.errors import StudyError
 from core.readers import Readers
 from core.scales import Scale
+from webapp.attribute_desk import AttributeDesk
 from webapp.changes import Changes
 from webapp.clip_desk import ClipDesk, sound_route
 from webapp.enrolling import Enrolling
@@ -174,6 +175,7 @@ class StudyPage:
                 with gr.Tab("Results"):
                     self.views["results"] = _html()
                     self._lay_out_uses()
+                    self.attributes = AttributeDesk(store, self.study, self._on, _html)
                     hear = self.clip_desk.hear
                     self.panel = PanelDesk(store, judge, hear, self.study, self._on, _html) if judge else None
                 with gr.Tab("Screening"):
@@ -190,7 +192,8 @@ class StudyPage:
         rooms = (*self._rooms, self.clip_desk, self.raters, self.changes, self.live, self.log)
         controls += [part for room in rooms for part in room.parts]
         notes = [self.training_note, self.export_note, self.invitations.codes, self.rescreened]
-        self.opened = [*controls, *self.views.values(), *notes, *self.rules, *(self.panel.parts if self.panel else ())]
+        of_results = [*self.attributes.parts, *(self.panel.parts if self.panel else ())]
+        self.opened = [*controls, *self.views.values(), *notes, *self.rules, *of_results]
         moved = (self.studio.moved, self.clip_desk.changed)
         acted = (self.changes.made, self.raters.changes.made, self.raters.acted)
         for changed in (*moved, *acted):
@@ -320,7 +323,7 @@ class StudyPage:
     def leave(self) -> Shown:
         """Take away what was said of another study."""
         notes = dict.fromkeys((self.training_note, self.export_note, self.invitations.codes, self.rescreened), "")
-        return {**notes, **(self.panel.leave() if self.panel else {})}
+        return {**notes, **self.attributes.leave(), **(self.panel.leave() if self.panel else {})}
 
     def export(self, study: str | None) -> Markup:
         """Pack the tables; return the links to them and to the export with the clips."""

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import io
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +17,9 @@ from sqlalchemy.orm import Session
 
 from annotation.database import Database
 from annotation.export import exported_ratings
-from annotation.report.figures import Plot, figures
+from annotation.report.figures import Plot, attribute_figure, figures
 from annotation.results import Table, number
+from annotation.results.attributes import Groups, by_attribute
 from annotation.results.judged import JudgedPanel
 from annotation.results.reliability import RATER_FIGURES_MEAN
 from annotation.results.scores import Results
@@ -46,6 +48,7 @@ class Report:
     plots: list[Plot]
     panel: list[Table]  # what raters said of themselves, counted
     judged: JudgedPanel | None = None  # where a judge was asked
+    groups: Groups | None = None  # of systems, where attributes were given
 
     @property
     def name(self) -> str:
@@ -70,16 +73,26 @@ class Report:
 
 
 def report(
-    database: Database, study_name: str, at: datetime | None = None, judged: JudgedPanel | None = None
+    database: Database,
+    study_name: str,
+    at: datetime | None = None,
+    judged: JudgedPanel | None = None,
+    attributes: Mapping[str, str] | None = None,
 ) -> Report:
-    """End a study's abandoned batches, and gather its report, with what a judge said where it was asked."""
+    """End a study's abandoned batches, and gather its report.
+
+    What a judge said stands in it where one was asked, and groups of systems where their `attributes` are given.
+    """
     found = overview(database, study_name, at)
     with database.read() as session:
         panel = [table for table in _panel(session, find_study(session, study_name)) if table.rows]
     written = io.BytesIO()
     write_csv(exported_ratings(found.ratings), written)
     digest = hashlib.sha256(written.getvalue()).hexdigest()
-    return Report(found, digest, figures(found.ratings, found.results), panel, judged)
+    groups = by_attribute(found.results, attributes) if attributes else None
+    plot = attribute_figure(groups) if groups else None
+    plots = [*figures(found.ratings, found.results), *([plot] if plot else [])]
+    return Report(found, digest, plots, panel, judged, groups)
 
 
 def _rules(found: Overview) -> Table:

@@ -69,3 +69,12 @@ def test_where_there_is_nothing_to_compare_it_says_so(page: StudyPage) -> None:
     assert "has a valid rating yet" in shown[page.panel.view]
     assert shown[page.panel.clips]["visible"] is False
     assert "<svg" in str(last(page, "one")[page.panel.view])  # a refusal holds nothing up
+
+
+def test_systems_by_attribute(page: StudyPage, tmp_path: Path) -> None:
+    file = tmp_path / "systems.csv"
+    file.write_text('system,attribute\n"=sys0",<b>open\n"=sys1",<b>open\n')
+    html = page.attributes.show_groups("one", str(file))
+    assert "&lt;b&gt;open" in html
+    assert "<b>open" not in html
+    assert "<svg" in html
