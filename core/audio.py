@@ -18,7 +18,7 @@ cancel, and a tone may lie above the band. `hear` refuses such a clip.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -62,6 +62,8 @@ _LEAST_SHARE = 0.01  # of a clip's level: what is left 40 dB down is what a code
 _SOUND_BLOCK_S, _CLICK_BLOCKS = 0.05, 3  # a click, or where a constant begins and ends, is no clip
 _CLICK_SHARE = 0.9995  # of the energy: ten seconds of music beside it are judged unless they are 50 dB weaker
 _STILL_SAMPLES = 128  # at an offset; fewer may be the top of a wave
+_STEEP = 0.01  # share of the energy in the steps between samples
+_LOOKED_AT = 8_192  # samples at once
 _PASS_S = 0.08  # the towers' patches are 40 ms wide, and merged in pairs
 
 Samples = NDArray[np.float32]
@@ -402,16 +404,24 @@ def _sounding(samples: Samples) -> tuple[int, int]:
     """
     if not samples.size:
         return 0, 0
-    least = NEAR_SILENCE * float(np.abs(samples - samples.mean(dtype=np.float64)).max())
+    mean = samples.mean(dtype=np.float64)
+    least = NEAR_SILENCE * float(max(abs(samples.max() - mean), abs(samples.min() - mean)))
     start, from_end = _still(samples, least), _still(samples[::-1], least)
     return (start, samples.size - from_end) if start + from_end < samples.size else (0, samples.size)
 
 
 def _still(samples: Samples, least: float) -> int:
     """Return how many samples stay where the first is: at zero, or for a while at an offset."""
-    moved = np.flatnonzero(np.abs(samples - samples[0]) >= least)
-    n_still = int(moved[0]) if moved.size and least else 0
+    n_still = next(_moved(samples, least), 0) if least else 0
     return n_still if abs(samples[0]) < least or n_still >= _STILL_SAMPLES else 0
+
+
+def _moved(samples: Samples, least: float) -> Iterator[int]:
+    """Places at which samples are away from where they begin: the first of each block."""
+    for start in range(0, samples.size, _LOOKED_AT):
+        moved = np.abs(samples[start : start + _LOOKED_AT] - samples[0]) >= least
+        if moved.any():
+            yield start + int(moved.argmax())
 
 
 def _narrowed(samples: Samples, sample_rate_hz: int, policy: InputPolicy) -> Samples:
@@ -467,8 +477,10 @@ def _why_silent(clip: Clip, audible: Samples, policy: InputPolicy) -> str:
 
 def _is_infrasound(audible: Samples, sample_rate_hz: int) -> bool:
     """Whether next to nothing of it lies above the least frequency; the high pass alone is not that steep."""
-    if not audible.any():
-        return False
+    energy = float(np.dot(audible, audible))
+    steps = np.diff(audible)
+    if not energy or float(np.dot(steps, steps)) > _STEEP * energy:
+        return False  # what lies below 20 Hz changes by less than a ten thousandth of that from sample to sample
     frequency_hz, power = filters.spectrum(audible, sample_rate_hz, min(sample_rate_hz, audible.size))
     return bool(power[frequency_hz >= _LOWEST_HZ].sum() < _LEAST_SHARE**2 * power.sum())
 

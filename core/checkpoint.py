@@ -324,20 +324,21 @@ def _described(heads: Heads) -> dict[str, Any]:
     return {"heads": "windows", "activation": heads.activation}
 
 
-def _new_heads(tower: Tower, scales: Scales, config: Mapping[str, Any]) -> Heads:
+def _new_heads(tower: Tower, scales: Scales, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Heads:
     if "parts" in config:
-        return SequenceHeads(tower.dim, tower.sequence_dim, scales, SequenceParts(**config["parts"]))
+        known = min(len(weights["frame_centre"]), tower.sequence_dim)  # less than the tower says now, perhaps
+        return SequenceHeads(tower.dim, known, scales, SequenceParts(**config["parts"]))
     return Heads(tower.dim, scales, config.get("activation", "relu"))  # folders of before do not say
 
 
 def _restore_heads(
     tower: Tower, scales: Scales, config: Mapping[str, Any], weights: Mapping[str, Tensor], folder: Path
 ) -> Heads:
-    with torch.device("meta"):  # draws no random weights
-        heads = _new_heads(tower, scales, config)
     try:
+        with torch.device("meta"):  # draws no random weights
+            heads = _new_heads(tower, scales, config, weights)
         heads.load_state_dict(weights, assign=True)
-    except RuntimeError as error:
+    except (RuntimeError, KeyError) as error:
         raise CheckpointError(
             f"The weights in the model folder {_shown_folder(folder)} do not fit its heads. "
             "Use a model folder that this version of MusicEval has saved."

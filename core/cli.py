@@ -48,6 +48,7 @@ from core.splits import Split
 from core.training.recipe import CROSS_VALIDATED, RECIPES, changed_recipe
 
 if TYPE_CHECKING:
+    from core.batch.parts import Part
     from core.batch.run import Counts, Judging
     from core.cli_options import Sources
     from core.opinions import Reading
@@ -79,7 +80,11 @@ app = Group(help="Score generated music, train and measure what scores it.")
 )
 @click.option("-o", "--output", metavar="FILE", help="where their scores go: .csv, .jsonl or .parquet")
 @click.option("--retry-failed", is_flag=True, help="score those rows of a finished output again that failed")
-@click.option("--precision", default="float32", help="float32, or bfloat16: faster, scores within 0.02")
+@click.option(
+    "--part", metavar="N/OF", help="score these rows alone, as one of an array of jobs: 3/64 are the rows 3, 67, 131 …"
+)
+@click.option("--merge", is_flag=True, help="put the scores of all parts together")
+@click.option("--precision", default="float32", help="float32; tf32 or bfloat16: faster, scores within 0.02")
 @cache_option
 @device_option
 @click.option("--no-cache", is_flag=True, help="keep no embeddings")
@@ -96,6 +101,9 @@ def score(
 
     Prints musical impression and textual alignment, each from 1 to 5, or writes those of many clips to a table.
     """
+    merges = how.pop("merge")
+    if sum(map(bool, (how["ray"], how["part"], merges))) > 1:
+        raise misuse("--part, --merge and --ray go without each other")
     if how["zero_shot"] and how["model"]:
         raise misuse("--zero-shot goes without --model")
     if clip is not None and prompt is not None and manifest is None and output is None:
@@ -104,6 +112,8 @@ def score(
         raise misuse("give CLIP and --prompt, or --manifest and --output")
     elif None in (manifest, output) or (clip, prompt) != (None, None) or as_json:
         raise misuse("--manifest goes with --output, and without CLIP, --prompt and --json")
+    elif merges:
+        _merge(str(manifest), str(output))
     else:
         _score_many(str(manifest), str(output), **how)
 
@@ -151,7 +161,23 @@ def _summary(score: "Score") -> Iterator[str]:
     yield f"Model {model.id} ({model.sha256[:12]}), clip {audio.sha256[:12]} of {audio.duration_s:.1f} s"
 
 
-def _score_many(manifest: str, output: str, ray: str | None, retry_failed: bool, **how: Any) -> None:
+def _merge(manifest: str, output: str) -> None:
+    from core.batch.parts import merge
+
+    n_rows, n_ok = merge(Path(manifest).absolute(), Path(output))
+    print(f"{counted(n_rows, 'row')}: {n_ok:,} ok, {n_rows - n_ok:,} failed.")
+
+
+def _part(text: str | None) -> "Part | None":
+    from core.batch.parts import Part
+
+    try:
+        return None if text is None else Part.read(text)
+    except ValueError as error:
+        raise misuse("--part is as 3/64: which part, of how many") from error
+
+
+def _score_many(manifest: str, output: str, ray: str | None, retry_failed: bool, part: str | None, **how: Any) -> None:
     """Score a clip list, with progress on stderr where that is a terminal."""
     from core.batch.run import all_devices, score_manifest
     from core.settings import pick_device
@@ -177,6 +203,7 @@ def _score_many(manifest: str, output: str, ray: str | None, retry_failed: bool,
                 all_devices(pick_device(how["device"])),
                 report,
                 retry_failed=retry_failed,
+                part=_part(part),
             )
     took_s, n_new = time.monotonic() - start_s, counts.n_rows - (reports[0].n_done if reports else 0)
     print(

@@ -36,7 +36,8 @@ MAX_SAMPLES = 200_000_000  # of all channels: ten minutes of six at 48 kHz
 LENGTH_TOLERANCE_S = 0.1  # encoders pad: a header may promise a few frames that never come, and bring a few more
 
 _READABLE_FORMATS = "WAV, FLAC, OGG, Opus or MP3 (M4A/AAC, MP4 and WebM where ffmpeg is installed)"
-_BLOCK_FRAMES = 4_096  # a broken file loses at most the block in which it breaks
+_BLOCK_FRAMES = 65_536
+_FEW_FRAMES = 4_096  # of a file that is broken, which loses at most the block in which it breaks
 _MOST_UNREAD_BYTES = 8_192  # behind what a FLAC's head counts: tags
 _UNKNOWN_FRAMES = 2**62  # libsndfile's count for a stream that does not tell
 _FFMPEG_CONTAINERS = "mov,aac,matroska,webm,mp3,ogg,flac,wav,w64,aiff,caf"  # none of them is a playlist
@@ -165,6 +166,21 @@ class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no ty
 
 
 def _read_sound(part: Part, source: io.BytesIO, name: str, left_s: float, max_duration_s: float) -> Decoded:
+    """Read sound; where it breaks off again in small blocks, so that less is lost."""
+    try:
+        decoded, breaks_off = _read_blocks(part, source, name, left_s, max_duration_s, _BLOCK_FRAMES)
+    except soundfile.LibsndfileError:
+        breaks_off = True
+    if breaks_off:
+        source.seek(0)
+        decoded, _ = _read_blocks(part, source, name, left_s, max_duration_s, _FEW_FRAMES)
+    return decoded
+
+
+def _read_blocks(
+    part: Part, source: io.BytesIO, name: str, left_s: float, max_duration_s: float, n_frames: int
+) -> tuple[Decoded, bool]:
+    """Read sound in blocks; also return whether it breaks off."""
     with _Stream(source) as sound:
         rate, channels = sound.samplerate, sound.channels
         check_layout(rate, channels, name)
@@ -172,9 +188,9 @@ def _read_sound(part: Part, source: io.BytesIO, name: str, left_s: float, max_du
         if promised_s > left_s + LENGTH_TOLERANCE_S:
             raise too_long(name, max_duration_s, promised_s + max_duration_s - left_s)
         _check_count(int(promised_s * rate), channels, name)
-        decoded, breaks_off = _gather(_blocks(sound), rate, channels, left_s, name, max_duration_s)
+        decoded, breaks_off = _gather(_blocks(sound, n_frames), rate, channels, left_s, name, max_duration_s)
     read_s = decoded.samples.size / rate
-    return replace(decoded, missing_s=_missing_s(part, promised_s, read_s, breaks_off))
+    return replace(decoded, missing_s=_missing_s(part, promised_s, read_s, breaks_off)), breaks_off
 
 
 def _gather(
@@ -191,16 +207,16 @@ def _gather(
         if n_read > n_most:
             raise too_long(name, max_duration_s)
         _check_count(n_read, channels, name)
-        mono.append(block.mean(axis=0, dtype=np.float64).astype(np.float32))
-        peaks.append(np.abs(block).max(axis=0))
-        sums += block.sum(axis=1, dtype=np.float64), np.square(block, dtype=np.float64).sum(axis=1)
+        mono.append(block.mean(axis=0, dtype=np.float64).astype(np.float32) if channels > 1 else block[0])
+        peaks.append(np.abs(block).max(axis=0) if channels > 1 else np.abs(block[0]))
+        sums += block.sum(axis=1, dtype=np.float64), [np.dot(of, of) for of in block.astype(np.float64)]
     with np.errstate(invalid="ignore"):  # samples that are infinite are refused later, with their own sentence
         mean, mean_square = sums / max(n_read, 1)
         level = math.sqrt(max(0.0, float((mean_square - mean**2).max())))
     return Decoded(np.concatenate(mono), np.concatenate(peaks), rate, channels, level, 0.0), breaks_off
 
 
-def _blocks(sound: _Stream) -> Iterator[Samples | None]:
+def _blocks(sound: _Stream, n_frames: int) -> Iterator[Samples | None]:
     """The sound in blocks of (channels, n); None where the file breaks off, then nothing more.
 
     Of a FLAC no more is asked for than it counts: where tags stand behind it, libsndfile would lose the last block.
@@ -208,7 +224,7 @@ def _blocks(sound: _Stream) -> Iterator[Samples | None]:
     is_first, left = True, sound.frames if sound.format == "FLAC" else _UNKNOWN_FRAMES
     while left > 0:
         try:
-            block = sound.read(min(_BLOCK_FRAMES, left), dtype="float32", always_2d=True)
+            block = sound.read(min(n_frames, left), dtype="float32", always_2d=True)
         except soundfile.LibsndfileError:
             if is_first:
                 raise

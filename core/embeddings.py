@@ -17,16 +17,17 @@ company, within 1e-6. A clip's rows are its windows' embeddings, each followed b
 come after these, and are kept in a file of their own; so are the words of prompts.
 """
 
-import contextlib
+import collections
 import functools
 import hashlib
 import itertools
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
 import soundfile
@@ -34,28 +35,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.audio import AudioLimits, InputPolicy, Samples, cut_window, window_starts, window_weights
-from core.errors import DataError, shown_name
-from core.feed import READERS, Progress, clip_sha256, read_all, stop_if_any
+from core.audio import AudioLimits, InputPolicy, Samples
+from core.errors import AudioError, DataError, shown_name
+from core.feed import Progress, clip_sha256, read_all, stop_if_any
 from core.files import write_atomically
 from core.heads import EmbeddedClips, Heads
-from core.prepared import Prepared, prepare_whole
-from core.readers import Readers, readers_for
+from core.readers import readers_for
 from core.settings import PRECISIONS
 from core.towers import Tower, tower_sha256
 from core.towers.compiled import CompiledAudio, heard
+from core.towers.graphed import GraphedAudio, compiled, computing
+from core.windows import Feed, Free, Heard, read_whole, together
 
 if TYPE_CHECKING:
     from core.rated_clips import RatedClips
 
-FORMAT = 2  # raised when the same names would stand for other numbers, as by another front end
+FORMAT = 3  # raised when the same names would stand for other numbers, as by another front end
 BATCH = 8  # windows, or prompts; more does not help a CPU
 ACCELERATED_BATCH = 64
+LONG_RUN = 50_000  # clips, from which on compiled code makes up for the time that it takes
 
 _DIGEST_BYTES = 32
+_MOST_WAITING = 4  # clips for each window of a batch
+_REMEMBERED = 32  # clips, so that what is the same under several names is computed once
+
+logger = logging.getLogger(__name__)
 
 Given = TypeVar("Given")
-_Window = tuple[str, Samples, float, bool]  # its clip's SHA-256, samples, weight, whether it is the clip's last
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ class EmbeddingCache:
         if tower.training:
             raise ValueError("embeddings are cached of towers in eval mode")
         self.computed = self.found = 0
+        self._is_long = False
         self.batch = BATCH if tower.device.type == "cpu" else ACCELERATED_BATCH
         self._folder, self._tower, self._policy, self._precision = folder, tower, policy, precision
         self._limits, self._asked = limits or AudioLimits(), asked or Asked()
@@ -111,9 +118,15 @@ class EmbeddingCache:
         kept = {sha256: rows for sha256 in {*digests.values()} if (rows := self.find(sha256)) is not None}
         self.found += len(kept)
         new = [path for path, sha256 in digests.items() if sha256 not in kept]
-        with readers_for(len(new)) as readers:
-            for done, (sha256, rows) in enumerate(self.stream(self._clips(new, readers, unreadable)), 1):
-                kept[sha256] = rows
+        with readers_for(len(new), batch=self.batch) as readers:
+            feed = Feed(self._policy, self._limits, readers, self._tower.device)
+            for done, (heard, found) in enumerate(self.stream(read_whole(feed, new)), 1):
+                if isinstance(found, AudioError):
+                    unreadable.append(str(found))
+                elif isinstance(found, Exception):
+                    raise found
+                else:
+                    kept[heard.clip().facts.sha256] = found
                 if progress:
                     progress(done / len(new), f"Embedding clip {done} of {len(new)}")
         stop_if_any(unreadable)
@@ -145,57 +158,77 @@ class EmbeddingCache:
         return None if frames is None else torch.cat([rows, frames.reshape(len(rows), -1)], dim=1)
 
     def stream(
-        self, clips: Iterable[tuple[str, Samples]], progress: Progress | None = None
-    ) -> Iterator[tuple[str, Tensor]]:
-        """Embed clips as they come and yield them in that order; no more are held than a batch needs.
+        self, clips: Iterable[Heard[Given]], progress: Progress | None = None
+    ) -> Iterator[tuple[Heard[Given], Tensor | Exception]]:
+        """Embed clips as they come and yield them in that order; no more are held than some batches need.
 
-        A clip is what it is kept as (the SHA-256 of its file where that was read whole) and its conditioned samples,
-        (n,).
+        With each come its rows; where something was found for it, that; and where it cannot be read, the error.
         """
-        rows: list[Tensor] = []
-        for batch, embedded in self._embed_windows(_windows(clips, self._policy, progress)):
-            for (sha256, _, weight, is_last), row in zip(batch, embedded.cpu(), strict=True):
-                embedding, frames = row[: self._tower.dim], row[self._tower.dim :]
-                rows.append(torch.cat([embedding, row.new_tensor([weight]), frames]))
-                if is_last:
-                    yield sha256, self._keep_clip(sha256, torch.stack(rows))
-                    rows = []
+        batches, waiting = _Batches(self), collections.deque[_Embedded[Given]]()
+        recent = collections.deque[_Known](maxlen=_REMEMBERED)
+        for clip in clips:
+            waiting.append(_Embedded(clip))
+            batches.take(waiting[-1], recent, progress)
+            recent.append(waiting[-1].known)
+            if len(waiting) > _MOST_WAITING * self.batch:
+                batches.finish()  # what is known of the others fills no batch
+            yield from self._whole(waiting)
+        batches.finish()
+        yield from self._whole(waiting)
+
+    def _whole(self, waiting: "collections.deque[_Embedded[Given]]") -> Iterator[tuple[Heard[Given], Any]]:
+        """Those clips of which everything has come, from the first on."""
+        while waiting and waiting[0].is_whole:
+            clip = waiting.popleft()
+            if clip.known.result is None:
+                clip.known.result = self._keep_clip(clip.known.name, clip.rows_with_weights(self._tower.dim))
+            yield clip.heard, clip.known.result
 
     def embed(self, features: Tensor) -> Tensor:
         """Embed features of the tower at the cache's precision, with their frames if asked; nothing is kept."""
         network = self._network
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), computing(self._tower.device, self._precision):
             return network(features).float()
 
-    def _embed_windows(self, windows: Iterable[_Window]) -> Iterator[tuple[list[_Window], Tensor]]:
-        """Batches with their embeddings; a GPU computes one while the windows of the next are waited for."""
-        behind: list[tuple[list[_Window], Tensor]] = []
-        for batch in _batches(windows, self.batch):
-            samples = np.stack([window for _, window, _, _ in batch])
-            behind.append((batch, self.embed(self._tower.features(samples))))
-            if self._tower.device.type == "cpu" or len(behind) > 1:
-                yield behind.pop(0)
-        yield from behind
+    def expect(self, n_clips: int) -> None:
+        """Say how many clips are to be embedded: for very many, code is compiled for a GPU."""
+        self._is_long = n_clips >= LONG_RUN
 
-    def _clips(
-        self, paths: Iterable[Path], readers: Readers | None, unreadable: list[str]
-    ) -> Iterator[tuple[str, Samples]]:
-        def read(path: Path) -> Prepared:
-            return prepare_whole(path, self._policy, self._limits, readers)
+    def embed_windows(self, windows: Sequence[Samples]) -> Tensor:
+        """Embed windows, at most a batch, on the tower's device, where they may still be computed.
 
-        count = readers.count if readers else READERS
-        return ((clip.facts.sha256, clip.samples) for _, clip in read_all(read, paths, unreadable, count))
+        Where its memory does not hold them the batch is halved from then on.
+        """
+        try:
+            return self.embed(self._tower.features(together(windows, self._tower.device)))
+        except torch.OutOfMemoryError:
+            if len(windows) == 1:
+                raise
+        self.batch = half = len(windows) // 2
+        logger.warning("The memory of the GPU does not hold %d windows: %d go through at once.", len(windows), half)
+        self.__dict__.pop("_network", None)
+        torch.cuda.empty_cache()
+        return torch.cat([self.embed_windows(windows[at : at + half]) for at in range(0, len(windows), half)])
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a batch is computed while the windows of the next come."""
+        return self._tower.device.type != "cpu"
 
     @functools.cached_property
     def _network(self) -> Callable[[Tensor], Tensor]:
         tower, precision = self._tower, self._precision
-        if tower.device.type == "cpu" and precision in tower.compiled:
-            return CompiledAudio(tower, tower.compiled[precision], self._asked.frames, precision)
-        return lambda features: heard(self._tower, features, self._asked.frames)
+        if tower.device.type == "cpu":
+            precision = "float32" if precision == "tf32" else precision
+            if precision in tower.compiled:
+                return CompiledAudio(tower, tower.compiled[precision], self._asked.frames, precision)
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        is_lower = self._precision != "float32"
-        return torch.autocast(self._tower.device.type, torch.bfloat16, enabled=is_lower)
+        def compute(features: Tensor) -> Tensor:
+            return heard(tower, features, self._asked.frames)
+
+        if tower.device.type != "cuda":
+            return compute
+        return compiled(compute, self.batch) if self._is_long else GraphedAudio(compute)
 
     @functools.cached_property
     def _tower_sha256(self) -> str:
@@ -209,7 +242,7 @@ class EmbeddingCache:
         kept = {name: rows for name in {*names.values()} if (rows := self._read(name, self._tower.dim)) is not None}
         self.found += len(kept)
         for batch in _batches((prompt for prompt, name in names.items() if name not in kept), self.batch):
-            with torch.no_grad(), self._autocast():
+            with torch.no_grad(), computing(self._tower.device, self._precision):
                 embedded = [rows.float().cpu() for rows in embed(batch)]
             for prompt, rows in zip(batch, embedded, strict=True):
                 kept[names[prompt]] = rows
@@ -279,13 +312,83 @@ def clip_values(heads: Heads, clips: EmbeddedClips) -> NDArray[np.float64]:
         return heads.judge(clips).cpu().numpy()
 
 
-def _windows(clips: Iterable[tuple[str, Samples]], policy: InputPolicy, progress: Progress | None) -> Iterator[_Window]:
-    for sha256, samples in clips:
-        starts, weights = window_starts(samples.size, policy.passes), window_weights(samples.size, policy)
-        for number, (start, weight) in enumerate(zip(starts, weights, strict=True)):
+@dataclass(eq=False)
+class _Known:
+    """What clips of the same audio have in common."""
+
+    name: str = ""  # what its embeddings go by, where it was read
+    result: Any = None  # the rows, what was found instead, or the error
+
+
+@dataclass(eq=False)
+class _Embedded(Generic[Given]):
+    """A clip of which windows are on their way through the tower."""
+
+    heard: Heard[Given]
+    rows: list[Tensor] = field(default_factory=list)
+    n_windows: int = 0
+    known: _Known = field(default_factory=lambda: _Known())
+
+    @property
+    def is_whole(self) -> bool:
+        return self.known.result is not None or len(self.rows) == self.n_windows
+
+    def rows_with_weights(self, dim: int) -> Tensor:
+        """Each window's embedding, how much it counts, and its frames."""
+        rows = torch.stack(self.rows)
+        weights = rows.new_tensor(self.heard.weights)[:, None]
+        return torch.cat([rows[:, :dim], weights, rows[:, dim:]], dim=1)
+
+
+class _Batches:
+    """Windows of several clips on their way through a tower; a GPU computes a batch while the next one comes."""
+
+    def __init__(self, cache: EmbeddingCache) -> None:
+        self._cache = cache
+        self._batch: list[tuple[_Embedded[Any], Samples, Free]] = []
+        self._behind: collections.deque[tuple[list[tuple[_Embedded[Any], Samples, Free]], Tensor]]
+        self._behind = collections.deque()
+
+    def take(self, clip: _Embedded[Any], recent: Iterable[_Known], progress: Progress | None) -> None:
+        """Take a clip's windows, unless those of the same audio were taken a short time ago."""
+        for number, (window, free) in enumerate(_windows(clip, recent)):
             if progress:
-                progress(number / len(starts), f"Listening: window {number + 1} of {len(starts)}")
-            yield sha256, cut_window(samples, start), weight, number == len(starts) - 1
+                progress(number / clip.n_windows, f"Listening: window {number + 1} of {clip.n_windows}")
+            self._batch.append((clip, window, free))
+            if len(self._batch) >= self._cache.batch:
+                self._send()
+
+    def finish(self) -> None:
+        """Have everything computed."""
+        if self._batch:
+            self._send()
+        while self._behind:
+            self._fetch()
+
+    def _send(self) -> None:
+        batch, self._batch = self._batch, []
+        self._behind.append((batch, self._cache.embed_windows([window for _, window, _ in batch])))
+        if not self._cache.is_behind or len(self._behind) > 1:
+            self._fetch()
+
+    def _fetch(self) -> None:
+        batch, rows = self._behind.popleft()
+        for (clip, _, free), row in zip(batch, rows.cpu(), strict=True):
+            clip.rows.append(row)
+            free()
+
+
+def _windows(clip: _Embedded[Any], recent: Iterable[_Known]) -> Iterator[tuple[Samples, Free]]:
+    """A clip's windows where nothing is known of it; what cannot be read of it is its error."""
+    try:
+        known = _Known(clip.heard.clip().kept_as, clip.heard.found)
+        alike = next((other for other in recent if other.name == known.name), None)
+        clip.known = alike or known
+        if clip.known.result is None and not alike:
+            clip.n_windows = len(clip.heard.weights)
+            yield from clip.heard.windows()
+    except Exception as error:  # noqa: BLE001  # told with the clip
+        clip.known.result = error
 
 
 @functools.cache

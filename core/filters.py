@@ -23,7 +23,8 @@ BLOCK_S = 0.4  # in which BS.1770 measures
 _STEP = 0.25  # of a block, to the next
 _OFFSET_LU = -0.691
 _ABSOLUTE_GATE_LUFS, _RELATIVE_GATE_LU = -70.0, -10.0
-_DECAY_S = 0.5  # after which 20 Hz and more have died away in a filter here, to 1e-19
+_DIED = 1e-12  # of a filter's response, as far as it is followed
+_LONGEST_S = 0.5  # in which 20 Hz and more die away to 1e-19
 _KAISER = 10.0
 
 
@@ -76,8 +77,9 @@ def loudness_lufs(samples: Samples, sample_rate_hz: int) -> float | None:
     peak = float(np.abs(samples).max(initial=0.0))
     if peak < SILENCE_PEAK:
         return None
-    measured = np.resize(samples, max(samples.size, math.ceil(BLOCK_S * sample_rate_hz))).astype(np.float64) / peak
-    power = _block_powers(convolve(measured, _weighting(sample_rate_hz)), sample_rate_hz)
+    least = math.ceil(BLOCK_S * sample_rate_hz)
+    measured: Samples = samples if samples.size >= least else np.resize(samples, least)  # type: ignore[assignment]
+    power = _block_powers(convolve(measured, _weighting(sample_rate_hz)), sample_rate_hz) / peak**2
     power = power[power >= _power(_ABSOLUTE_GATE_LUFS)]
     if not power.size:
         return None
@@ -115,13 +117,13 @@ def _weighting(sample_rate_hz: int) -> Numbers:
 def _taps(sample_rate_hz: int, *filters: tuple[list[float], list[float]]) -> Numbers:
     """Return the impulse response of recursive filters in a row, by their coefficients above and below the line.
 
-    It is computed from so many frequencies that it is over before it comes round again.
+    It is computed from so many frequencies that it is over before it comes round again, and cut off where it has died
+    away.
     """
-    n_taps = math.ceil(_DECAY_S * sample_rate_hz)
-    size = _power_of_two(n_taps)
+    size = _power_of_two(math.ceil(_LONGEST_S * sample_rate_hz))
     response = math.prod(np.fft.rfft(above, size) / np.fft.rfft(below, size) for above, below in filters)
     taps: Numbers = np.fft.irfft(response, size)
-    return taps[:n_taps]
+    return taps[: int(np.flatnonzero(np.abs(taps) > _DIED * np.abs(taps).max())[-1]) + 1]
 
 
 def _power_of_two(least: int) -> int:

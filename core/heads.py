@@ -218,7 +218,7 @@ class SequenceHeads(Heads):
             raise ValueError("these heads hear frames, and the clips were embedded without")
         if clips.is_prepared:
             return clips
-        standard = self._bent("frame", clips.frames)
+        standard = self._bent("frame", clips.frames[..., : self.sequence_dim])
         if not (self.parts.attention or self.hears_tokens):
             standard = standard.mean(dim=1, keepdim=True)
         return dataclasses.replace(clips, frames=standard, is_prepared=True)

@@ -3,14 +3,14 @@
 That is done here, or in a process of its own (`core.readers`), which nothing outlives that a file may do.
 """
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from core.audio import AudioLimits, Clip, ClipSource, InputPolicy, Samples, hear, read_clip
-from core.errors import AudioError, ReadingError, shown_name
-from core.readers import Readers
+from core.audio import AudioLimits, Clip, ClipSource, InputPolicy, Samples, cut_window, hear, read_clip, window_starts
+from core.errors import AudioError, ReadingError
+from core.readers import Laid, Readers
 from core.warnings import ScoreWarning, find_faults
 
 _OUTLINE_BINS = 400
@@ -41,7 +41,8 @@ class Prepared:
     outline : ndarray of shape (n,)
         The clip's peaks, as it was given, in at most 400 stretches.
     samples : ndarray of shape (n,)
-        At 48 kHz.
+        At 48 kHz; none where its windows lie in shared memory.
+    n_samples : int
     """
 
     facts: ClipFacts
@@ -50,6 +51,7 @@ class Prepared:
     times: tuple[tuple[float, float], ...]
     outline: Samples = field(repr=False)
     samples: Samples = field(repr=False)
+    n_samples: int
 
     @property
     def kept_as(self) -> str:
@@ -63,23 +65,24 @@ def prepare(
     """Read a clip and bring it to an input policy; AudioError as `core.audio.read_clip` and `core.audio.hear`."""
     clip = source if isinstance(source, Clip) else read_clip(source, limits)
     heard = hear(clip, policy, name)
+    samples = heard.at_48k()
     return Prepared(
         ClipFacts(clip.sha256, clip.duration_s, clip.sample_rate_hz, clip.channels),
         clip.incomplete,
         tuple(find_faults(clip, heard)),
         tuple(heard.window_times(clip.duration_s)),
         outline(clip.samples),
-        heard.at_48k(),
+        samples,
+        samples.size,
     )
 
 
-def prepare_whole(path: Path, policy: InputPolicy, limits: AudioLimits, readers: Readers | None) -> Prepared:
-    """Prepare a clip of training data in a reader; AudioError, with its name, also where it was not read whole."""
-    name = shown_name(path.name)
-    clip = prepare_in(readers, path, policy, limits, name)
-    if clip.incomplete:
-        raise AudioError(f"{name} {clip.incomplete}. Export or download it again.")
-    return clip
+def prepare_windows(
+    source: Clip | ClipSource, policy: InputPolicy, limits: AudioLimits | None = None, name: str = "The clip"
+) -> Laid:
+    """Prepare a clip, in a reader, whose windows go to shared memory."""
+    clip = prepare(source, policy, limits, name)
+    return Laid(replace(clip, samples=clip.samples[:0].copy()), Windows(clip.samples, policy))
 
 
 def prepare_in(
@@ -92,6 +95,19 @@ def prepare_in(
         return readers.call(prepare, source, policy, limits, name, name=name)
     except ReadingError as error:
         raise AudioError(str(error)) from error
+
+
+class Windows(Sequence[Samples]):
+    """The windows of samples, each cut when it is asked for."""
+
+    def __init__(self, samples: Samples, policy: InputPolicy) -> None:
+        self._samples, self._starts = samples, window_starts(samples.size, policy.passes)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, number: int) -> Samples:  # type: ignore[override]  # no slices are taken
+        return cut_window(self._samples, self._starts[number])
 
 
 def outline(samples: Samples) -> Samples:

@@ -5,13 +5,16 @@
 
 A process that only imports what reading needs is forked for each reader. A reader takes a function with its
 arguments, and answers what it returns or raises, as pickles through a socket; arrays go beside them as they are
-(PEP 574), so no shared memory can run out or be left behind. A reader that dies or is late is replaced at the next
-call. All of them end with the process that asks, however it ends: their sockets close.
+(PEP 574), or, where many clips are read ahead (`core.feed`), to memory that is shared (`core.slab`). A reader that dies
+or is late is replaced at the next call. All of them end with the process that asks, however it ends: their sockets
+close.
 """
 
 import contextlib
 import importlib
+import itertools
 import math
+import mmap
 import os
 import pickle
 import queue
@@ -25,13 +28,19 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 import core
 from core.errors import MusicEvalError, ReadingError
+
+if TYPE_CHECKING:
+    from core.slab import Slab
 
 Result = TypeVar("Result")
 
@@ -63,26 +72,47 @@ def cores() -> int:
     return allowed
 
 
+@dataclass(frozen=True)
+class Laid:
+    """What a function returns whose arrays, all of one size, go to shared memory one after the other."""
+
+    result: Any
+    arrays: Sequence[NDArray[np.float32]]
+
+
+Write = Callable[[int], None]  # have a reader write its next array to shared memory, from this byte on
+
+
 @contextlib.contextmanager
-def readers_for(n_files: int, processes: int = 1) -> Iterator["Readers | None"]:
-    """Yield a reader for each core that one of several processes has; none where few files are not worth a start."""
+def readers_for(n_files: int, processes: int = 1, batch: int = 0) -> Iterator["Readers | None"]:
+    """Yield a reader for each core that one of several processes has; none where few files are not worth a start.
+
+    With a batch they share memory for windows with this process.
+    """
     if n_files < _LEAST_FILES:
         yield None
         return
-    with Readers(max(1, cores() // processes)) as readers:
+    with Readers.sharing(max(1, cores() // processes), batch) as readers:
         yield readers
 
 
 class Readers:
     """A number of reading processes, each begun when it is first needed; calls wait for a free one."""
 
-    def __init__(self, count: int, limits: ReadLimits | None = None) -> None:
-        self.count = count
-        self._nursery = _Nursery(limits or ReadLimits())
+    def __init__(self, count: int, limits: ReadLimits | None = None, slab: "Slab | None" = None) -> None:
+        self.count, self.slab = count, slab
+        self._nursery = _Nursery(limits or ReadLimits(), slab)
         self._readers = [_Reader(self._nursery) for _ in range(count)]
         self._free: queue.LifoQueue[_Reader] = queue.LifoQueue()  # where one is enough, one is begun
         for reader in self._readers:
             self._free.put(reader)
+
+    @classmethod
+    def sharing(cls, count: int, batch: int) -> "Readers":
+        """Make readers that share memory for batches of so many windows; 0 for none."""
+        from core.slab import slab_for  # late: it needs torch, and readers do not
+
+        return cls(count, slab=slab_for(batch) if batch else None)
 
     def __enter__(self) -> Self:
         return self
@@ -102,9 +132,21 @@ class Readers:
         RuntimeError
             The function raised something else; the message is its traceback.
         """
+        return self._call(function, given, named, name)  # type: ignore[no-any-return]  # by the function's own type
+
+    def call_laying(
+        self, lay: Callable[[Any, Write], None], function: Callable[..., Laid], *given: object, name: str = "The file"
+    ) -> None:
+        """Call a function whose arrays go to shared memory; `lay` takes the result and says where each is to go.
+
+        Arrays that it does not ask for are not written. Errors as of `call`.
+        """
+        self._call(function, given, {}, name, lay)
+
+    def _call(self, *call: Any) -> Any:
         reader = self._free.get()
         try:
-            return reader.call(function, given, named, name)
+            return reader.call(*call)
         finally:
             self._free.put(reader)
 
@@ -114,6 +156,8 @@ class Readers:
 
     def close(self) -> None:
         """End all readers; calls under way raise ReadingError, and later ones begin new readers."""
+        if self.slab:
+            self.slab.close()
         for reader in self._readers:
             reader.end()
         self._nursery.end()
@@ -122,8 +166,8 @@ class Readers:
 class _Nursery:
     """The process from which readers are forked; begun again where it died."""
 
-    def __init__(self, limits: ReadLimits) -> None:
-        self.limits = limits
+    def __init__(self, limits: ReadLimits, slab: "Slab | None") -> None:
+        self.limits, self._slab = limits, slab
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._asked: socket.socket | None = None
@@ -162,14 +206,15 @@ class _Nursery:
         limits = self.limits
         paths = [str(Path(core.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-        numbers = map(str, (number, limits.memory_bytes, limits.written_bytes))
+        shared = [(self._slab.descriptor, self._slab.n_bytes)] if self._slab and self._slab.is_open else []
+        numbers = map(str, (number, limits.memory_bytes, limits.written_bytes, *itertools.chain(*shared)))
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", _NURSERY, *numbers],  # nothing is imported from the current folder
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # decoders write notes on odd files
             env=environment,
-            pass_fds=[number],
+            pass_fds=[number, *(descriptor for descriptor, _ in shared)],
             start_new_session=True,  # Ctrl+C is for the process that asks
         )
         threading.Thread(target=process.wait, daemon=True).start()  # whoever starts a process buries it
@@ -188,13 +233,25 @@ class _Reader:
                 connection.shutdown(socket.SHUT_RDWR)  # wakes a call that waits
             connection.close()
 
-    def call(self, function: Callable[..., Result], given: Any, named: Any, name: str) -> Result:
+    def call(
+        self,
+        function: Callable[..., Any],
+        given: Any,
+        named: Any,
+        name: str,
+        lay: Callable[[Any, Write], None] | None = None,
+    ) -> Any:
         limits = self._nursery.limits
         if self._socket is not None and _is_closed(self._socket):
             self.end()  # it was killed while it had nothing to do
         connection = self._socket = self._socket or self._nursery.reader()
         try:
             answer = self._ask(connection, (function, given, named))
+            if isinstance(answer, Laid):
+                assert lay is not None
+                lay(answer.result, lambda place: self._ask(connection, place))
+                _send(connection, None)
+                return None
         except BaseException as error:
             self.end()  # what it would still answer belongs to no call
             if isinstance(error, TimeoutError):
@@ -205,7 +262,7 @@ class _Reader:
                 raise
             raise ReadingError(f"{name} {why}. Convert it to WAV or FLAC, or cut it.") from error
         if isinstance(answer, _Returned):
-            return answer.result  # type: ignore[no-any-return]  # by the function's own type
+            return answer.result
         if isinstance(answer, MusicEvalError):
             raise answer
         if answer is None:
@@ -269,9 +326,19 @@ def _receive(connection: socket.socket, until_s: float | None = None) -> Any:
 # In the nursery, and in the readers that are forked from it
 
 
-def fork_readers(number: int, memory_bytes: int, written_bytes: int) -> None:
-    """Fork a reader for every socket that comes through the socket `number`, until its other end is closed."""
+_shared: mmap.mmap | None = None  # of a reader
+
+
+def fork_readers(number: int, memory_bytes: int, written_bytes: int, shared: int = -1, shared_bytes: int = 0) -> None:
+    """Fork a reader for every socket that comes through the socket `number`, until its other end is closed.
+
+    `shared` is an open file of shared memory.
+    """
+    global _shared
     asked = socket.socket(fileno=number)
+    if shared_bytes:
+        _shared = mmap.mmap(shared, shared_bytes)
+        os.close(shared)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # readers leave nothing behind
     for module in _IMPORTED:
         importlib.import_module(module)
@@ -310,9 +377,22 @@ def _serve(connection: socket.socket) -> None:
         _send(connection, "ready")
         while True:
             answer = _answer(*_receive(connection))
-            _send(connection, answer)
+            laid = answer.result if isinstance(answer, _Returned) and isinstance(answer.result, Laid) else None
+            _send(connection, Laid(laid.result, ()) if laid else answer)
+            if laid:
+                _lay(connection, laid.arrays)
             if answer is None:
                 return
+
+
+def _lay(connection: socket.socket, arrays: Sequence[NDArray[np.float32]]) -> None:
+    """Write arrays to shared memory, each where it is asked for, until no more are."""
+    assert _shared is not None
+    left = iter(arrays)
+    while (place := _receive(connection)) is not None:
+        array = next(left)
+        np.frombuffer(_shared, array.dtype, array.size, place)[:] = array
+        _send(connection, True)
 
 
 def _answer(function: Callable[..., Any], given: Any, named: Any) -> _Returned | MusicEvalError | str | None:

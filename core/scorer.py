@@ -1,7 +1,7 @@
 """Clips and prompts in, scores out: the one path of page, API, tool, command line and batches.
 
 `Scorer.score_many` takes any number of clips; a single clip is a list of one (`Scorer.score`). Clips are
-read, checked and brought to the checkpoint's input policy in threads beside the tower; windows of several
+read, checked and brought to the checkpoint's input policy ahead of the tower (`core.windows`); windows of several
 clips go through it together, each prompt once. A clip of which the judge would hear nothing gets no score
 (`core.errors.SilenceError`). The heads say what the clip is worth, and each of its windows alone (`core.heads`:
 for those of the paper the former is the mean of the latter, by what each window adds); then values are clamped
@@ -11,11 +11,12 @@ Scoring draws no random number and may run in several threads. A clip gets the s
 company, within 1e-6 in float32.
 """
 
+import collections
 import functools
+import itertools
 import logging
 import platform
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -26,19 +27,20 @@ import torch
 from torch import Tensor
 
 import core
-from core.audio import AudioLimits, Clip, ClipSource, Samples
+from core.audio import AudioLimits, Clip, ClipSource
 from core.checkpoint import Checkpoint, ErrorEstimate, load_checkpoint
 from core.embeddings import Asked, EmbeddingCache
-from core.errors import AudioError, shown_name
-from core.feed import Progress, in_order
+from core.errors import AudioError, MusicEvalError, shown_name
+from core.feed import Progress
 from core.heads import EmbeddedClips
-from core.prepared import Prepared, prepare_in
+from core.prepared import Prepared
 from core.prompts import UNREADABLE, prompt_warnings
 from core.ranges import bounded
 from core.readers import Readers
 from core.scales import clamp, keys
 from core.scores import CheckpointFacts, Intervals, PreferenceRank, Provenance, Score, Unscored, WindowScore
 from core.warnings import ScoreWarning
+from core.windows import Feed
 
 if TYPE_CHECKING:
     from core.preference import Preference
@@ -48,15 +50,14 @@ MAX_KEPT_PROMPT_CHARACTERS = 1_000  # of a prompt in the provenance
 AT_ONCE = 32  # clips whose embeddings are held together: memory stays flat however many there are
 
 _MOST_ITEMS = 1_000  # that ask for them
-_READERS, _GPU_READERS = 2, 8  # threads that read beside a tower on the same cores, and beside a GPU
-_AHEAD = 2  # clips that are read ahead, for each thread
 _PACKAGES = ("torch", "laion_clap", "librosa", "soxr", "numpy")
 _ZERO_SHOT = (
     "These scores are zero-shot: CLAP's own similarities, put on the scale of 1 to 5 and calibrated by no "
     "rating. Use them to put clips in a rough order, not as the scores of experts."
 )
 
-_NO_SAMPLES, _NO_ROWS = np.zeros(0, np.float32), torch.zeros(0)
+_NO_SAMPLES = np.zeros(0, np.float32)
+_Heard = tuple[Prepared, Tensor] | Unscored  # a clip, without its samples, and its embeddings
 
 logger = logging.getLogger(__name__)
 
@@ -129,12 +130,14 @@ class Scorer:
         tower, policy, heads = checkpoint.tower, checkpoint.policy, checkpoint.heads
         self._cache = EmbeddingCache(cache, tower, policy, precision, self.limits, Asked.by(heads))
 
+    def expect(self, n_clips: int) -> None:
+        """Say how many clips are to be scored, before the first."""
+        self._cache.expect(n_clips)
+
     @property
-    def _n_reading(self) -> int:
-        """How many clips are read at once."""
-        if self.readers:
-            return self.readers.count
-        return _READERS if self.checkpoint.tower.device.type == "cpu" else _GPU_READERS
+    def batch(self) -> int:
+        """Windows that go through the tower together."""
+        return self._cache.batch
 
     @classmethod
     def load(
@@ -189,7 +192,7 @@ class Scorer:
         Parameters
         ----------
         items : iterable of Item
-            May be endless: `AT_ONCE` of them are held at a time.
+            May be endless: `AT_ONCE` of them, and those that are read ahead, are held at a time.
         progress : callable, optional
             Called before each window, with the share of its clip that is done.
 
@@ -198,8 +201,18 @@ class Scorer:
         Score or Unscored
             A clip that cannot be scored ends nothing: the reason stands in its place.
         """
-        for some in _portions(items):
-            yield from self._score(some, progress)
+        asked = collections.deque[tuple[list[Item], dict[Hashable, Item]]]()
+
+        def distinct() -> Iterator[Item]:
+            for some in _portions(items):
+                asked.append((some, {item.key: item for item in some}))
+                yield from asked[-1][1].values()
+
+        heard = self._hear(distinct(), progress)
+        for first in heard:
+            some, by_key = asked.popleft()
+            clips = itertools.chain([first], itertools.islice(heard, len(by_key) - 1))
+            yield from self._score(some, dict(zip(by_key, clips, strict=True)))
 
     def model_warnings(self) -> list[ScoreWarning]:
         """Return what to know of the model, whatever it scores."""
@@ -224,50 +237,26 @@ class Scorer:
             warnings.append(ScoreWarning("demo_model", message))
         return warnings
 
-    def _score(self, items: Sequence[Item], progress: Progress | None) -> Iterator[Score | Unscored]:
-        heard, rows = self._hear(items, progress)
-        prompts = [_writable(item.prompt) for item in items]
-        known = [(clip, prompt) for clip, prompt in zip(heard, prompts, strict=True) if not isinstance(clip, Unscored)]
-        scores = self._judge(known, [rows[clip.kept_as] for clip, _ in known]) if known else iter(())
+    def _score(self, items: Sequence[Item], clips: Mapping[Hashable, "_Heard"]) -> Iterator[Score | Unscored]:
+        heard = [clips[item.key] for item in items]
+        known = [clip for clip in heard if not isinstance(clip, Unscored)]
+        prompts = [_writable(item.prompt) for item in items if not isinstance(clips[item.key], Unscored)]
+        asked = zip((clip for clip, _ in known), prompts, strict=True)
+        scores = self._judge(list(asked), [rows for _, rows in known]) if known else iter(())
         return (clip if isinstance(clip, Unscored) else next(scores) for clip in heard)
 
-    def _hear(
-        self, items: Sequence[Item], progress: Progress | None
-    ) -> tuple[list[Prepared | Unscored], dict[str, Tensor]]:
-        """The clip of each item, without its samples, and the clips' embeddings by what they are kept as."""
-        clips: dict[Hashable, Prepared | Unscored] = {}
-        rows: dict[str, Tensor] = {}
-        asked = {item.key: item for item in items}
+    def _hear(self, items: Iterable[Item], progress: Progress | None) -> Iterator["_Heard"]:
+        """The clip of each item, in order."""
+        checkpoint = self.checkpoint
+        feed = Feed(checkpoint.policy, self.limits, self.readers, checkpoint.tower.device, self._kept)
+        for heard, rows in self._cache.stream(feed.clips(items, _source), progress):
+            if isinstance(rows, Exception):
+                yield _unscored(heard.given, rows)
+            else:
+                yield replace(heard.clip(), samples=_NO_SAMPLES), rows
 
-        def new_clips() -> Iterator[tuple[str, Samples]]:
-            with ThreadPoolExecutor(self._n_reading) as threads:
-                results = in_order(threads, self._read, asked.values(), _AHEAD * self._n_reading)
-                for key, result in zip(asked, results, strict=True):
-                    if isinstance(result, Unscored):
-                        clips[key] = result
-                        continue
-                    clips[key] = replace(result, samples=_NO_SAMPLES)
-                    if result.kept_as in rows:
-                        continue
-                    kept = self._cache.find(result.kept_as)
-                    rows[result.kept_as] = _NO_ROWS if kept is None else kept
-                    if kept is None:
-                        yield result.kept_as, result.samples
-
-        rows |= dict(self._cache.stream(new_clips(), progress))
-        return [clips[item.key] for item in items], rows
-
-    def _read(self, item: Item) -> Prepared | Unscored:
-        """Read a clip, in a thread or, from there, in a process of its own."""
-        try:
-            given = item.clip() if callable(item.clip) else item.clip
-            return prepare_in(self.readers, given, self.checkpoint.policy, self.limits)
-        except AudioError as error:
-            return Unscored(str(error), error)
-        except Exception as error:  # a fault of ours in one clip of a million must not end the run
-            logger.exception("%s cannot be scored", item.name)
-            what = f"{type(error).__name__}, a fault of this program"
-            return Unscored(f"{shown_name(item.name)} cannot be scored: {what}.", error)
+    def _kept(self, _: Item, clip: Prepared) -> Tensor | None:
+        return self._cache.find(clip.kept_as)
 
     def _judge(self, known: Sequence[tuple[Prepared, str]], rows: Sequence[Tensor]) -> Iterator[Score]:
         clips = self._cache.together(rows, [prompt for _, prompt in known])
@@ -354,6 +343,20 @@ def _portions(items: Iterable[Item]) -> Iterator[list[Item]]:
             some, keys = [], set()
     if some:
         yield some
+
+
+def _source(item: Item) -> Clip | ClipSource:
+    return item.clip() if callable(item.clip) else item.clip
+
+
+def _unscored(item: Item, error: Exception) -> Unscored:
+    if isinstance(error, AudioError):
+        return Unscored(str(error), error)
+    if isinstance(error, MusicEvalError):
+        raise error
+    logger.error("%s cannot be scored", item.name, exc_info=error)  # a fault of ours must not end a run of a million
+    what = f"{type(error).__name__}, a fault of this program"
+    return Unscored(f"{shown_name(item.name)} cannot be scored: {what}.", error)
 
 
 def facts_of(checkpoint: Checkpoint) -> CheckpointFacts:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from core.audio import AudioLimits
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
 PREFIX = "MUSICEVAL_"
 ADMIN_PASSWORD = "MUSICEVAL_ADMIN_PASSWORD"

@@ -122,7 +122,9 @@ def _clipped_runs(peaks: NDArray[np.float32], peak: float, sample_rate_hz: int) 
 
 def _runs(mask: NDArray[np.bool_]) -> list[_Run]:
     """Return each stretch of True."""
-    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
+    padded = np.zeros(mask.size + 2, dtype=bool)
+    padded[1:-1] = mask
+    edges = np.flatnonzero(padded[1:] != padded[:-1])
     return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
 
 

@@ -9,6 +9,7 @@ matrix products alone would take.
 import contextlib
 import importlib
 import itertools
+import math
 import os
 import platform
 import sys
@@ -29,10 +30,12 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from core.audio import MODEL_SAMPLE_RATE_HZ, WINDOW_S, InputPolicy, condition, read_clip, split_windows, window_starts
+from core.audio import MODEL_SAMPLE_RATE_HZ, WINDOW_S, InputPolicy, read_clip, split_windows, window_starts
 from core.command import CONTEXT, Command, as_json, path_option, print_json, run_command
 from core.embeddings import EmbeddingCache
 from core.errors import AudioError, DataError, shown_name
+from core.prepared import prepare
+from core.readers import cores
 from core.settings import DEVICES, pick_device
 from core.towers.clap import ROBERTA_VOCABULARY, SPECS, BytePairTokens, ClapTower, build_clap
 
@@ -44,6 +47,7 @@ _CPU_INFO = Path("/proc/cpuinfo")
 _BUSY = 0.5
 _WINDOWS = len(window_starts(round(CLIP_S * MODEL_SAMPLE_RATE_HZ)))  # of a clip, by ours
 _REPEATS = 7
+_SEARCH_S = 2.0  # for the fastest product
 _MATRIX = 2_048  # about the size of the network's own products
 GFLOP_PER_WINDOW = 31.0  # of HTSAT-base's matrix products for 10 s
 
@@ -84,9 +88,31 @@ class Pair:
 class Parts:
     """Where our time goes, each part alone: seconds for a clip, and for its windows."""
 
-    decoding_s: float
-    spectrograms_s: float
-    network_s: float
+    decoding_s: float  # of a core
+    conditioning_s: float  # of a core
+    spectrograms_s: float  # of the device
+    network_s: float  # of the device
+
+    @property
+    def reading_s(self) -> float:
+        """Seconds of a core."""
+        return self.decoding_s + self.conditioning_s
+
+    @property
+    def device_s(self) -> float:
+        """Seconds of the device."""
+        return self.spectrograms_s + self.network_s
+
+    def binds(self, n_cores: int, on_cores: bool) -> str:
+        """Say what takes longest, where `n_cores` read: beside the device, or `on_cores` before it."""
+        reading_s = self.reading_s / n_cores
+        covered = [CLIP_S / reading_s, CLIP_S / self.device_s]
+        by = f"{n_cores} process{'es' * (n_cores > 1)}"
+        said = f"Reading by {by} alone covers {covered[0]:,.0f} s a second, the device {covered[1]:,.0f}"
+        if on_cores:
+            what = "reading" if reading_s > self.device_s else "the network"
+            return f"{said}; both on the same cores {CLIP_S / (reading_s + self.device_s):,.0f}. Most is {what}."
+        return f"{said}. What binds is {'reading' if reading_s > self.device_s else 'the device'}."
 
 
 def official_tower(device: torch.device) -> ClapTower:
@@ -140,30 +166,34 @@ def time_pairs(theirs: Any, ours: EmbeddingCache, paths: Sequence[Path], runs: i
 def time_parts(tower: ClapTower, ours: EmbeddingCache, path: Path) -> Parts:
     """Time the parts of our way for one clip, the median of a few times."""
 
-    def read() -> Any:
-        clip = read_clip(path)
-        return split_windows(condition(clip.samples, clip.sample_rate_hz, InputPolicy()))
-
-    windows = read()
+    clip = read_clip(path)
+    windows = split_windows(prepare(clip, InputPolicy()).samples)
     batch = np.resize(windows, (ours.batch, windows.shape[1]))  # as full as it runs
     features = tower.features(batch)
     a_clip = len(windows) / len(batch)
     return Parts(
-        decoding_s=_median_s(read),
+        decoding_s=_median_s(lambda: read_clip(path)),
+        conditioning_s=_median_s(lambda: prepare(clip, InputPolicy())),
         spectrograms_s=a_clip * _median_s(lambda: tower.features(batch).cpu()),
         network_s=a_clip * _median_s(lambda: ours.embed(features).cpu()),
     )
 
 
 def matrix_gflops(device: torch.device, precision: str) -> float:
-    """Measure how many GFLOP of matrix products a second the device does at its best."""
+    """Measure how many GFLOP of matrix products a second the device does at its best.
+
+    What others do on a machine, or a clock that still rises, makes single products slower by half: for two seconds
+    the fastest is looked for.
+    """
     left = torch.ones(_MATRIX, _MATRIX, device=device, dtype=getattr(torch, precision))
 
     def multiply() -> None:
         (left @ left)[0, 0].item()  # waits for the device
 
-    multiply()
-    return 2 * _MATRIX**3 / 1e9 / min(_seconds(multiply) for _ in range(_REPEATS))
+    until_s, best_s = time.perf_counter() + _SEARCH_S, math.inf
+    while time.perf_counter() < until_s:
+        best_s = min(best_s, _seconds(multiply))
+    return 2 * _MATRIX**3 / 1e9 / best_s
 
 
 def _median_s(function: Callable[[], object]) -> float:
@@ -188,6 +218,8 @@ class Report:
     pairs: list[Pair]
     parts: Parts
     matrix_gflops: float
+    n_cores: int = 1
+    on_cores: bool = True  # the device is these cores
 
     @property
     def theirs(self) -> float:
@@ -242,8 +274,12 @@ class Report:
         if self.load > _BUSY:
             yield f"Others kept {self.load:.1f} threads busy before; that slows laion-clap down more."
         parts = asdict(self.parts)
-        shares = [f"{name.removesuffix('_s')} {part / sum(parts.values()):.0%}" for name, part in parts.items()]
-        yield f"Work for a clip, each part timed alone: {', '.join(shares)}."
+        yield "Each part alone, for a clip:"
+        for name, seconds in parts.items():
+            share = f"{seconds / sum(parts.values()):.0%}"
+            covered = f"{CLIP_S / seconds:9,.0f} s a second"
+            yield f"  {name.removesuffix('_s'):<13} {1e3 * seconds:8.1f} ms, {covered}, {share}"
+        yield self.parts.binds(self.n_cores, self.on_cores)
         yield (
             f"Floor: {GFLOP_PER_WINDOW:g} GFLOP a window at {self.matrix_gflops:,.0f} GFLOP a second is "
             f"{self.floor_s:.4f} s; a window took {self.window_s:.4f} s, {self.window_s / self.floor_s:.1f} "
@@ -287,7 +323,8 @@ def bench(clips: Path | None, count: int, runs: int, precision: str, device: str
         pairs = time_pairs(laion_clap(tower), ours, paths, runs)
         parts = time_parts(tower, ours, paths[0])
     gflops = matrix_gflops(where, precision)
-    report = Report(name_device(where), precision, len(paths), load, pairs, parts, gflops)
+    on_cores = where.type == "cpu"
+    report = Report(name_device(where), precision, len(paths), load, pairs, parts, gflops, cores(), on_cores)
     if as_json:
         print_json(report.to_json())
     else:

@@ -40,7 +40,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -270,6 +270,9 @@ class ClipList:
     sha256: str  # of all cells, whatever the format of the table; not of the audio
     others: tuple[str, ...]  # the columns that are not `OWN_COLUMNS`
     notes: tuple[str, ...] = ()  # what was taken otherwise than it is written, a sentence each
+    step: int = 1  # every so manieth row of the list
+    first: int = 0  # from this one on, counted from 0
+    n_listed: int = 0  # rows of the whole list, where this is not all of it
 
     @classmethod
     def check(
@@ -289,13 +292,21 @@ class ClipList:
         notes = _about_folder(path, output) if path.is_dir() else _about(emptied)
         return cls(path, *checked, notes=tuple(notes))
 
+    def every(self, step: int, first: int) -> Self:
+        """Return a part of the list."""
+        n_rows = len(range(first, self.n_rows, step))
+        if not n_rows:
+            raise DataError(f"{shown_name(self.path.name)} has {self.n_rows:,} rows: too few for so many parts.")
+        return replace(self, n_rows=n_rows, step=step, first=first, n_listed=self.n_rows)
+
     def rows(self) -> Iterator[Row]:
         """Read the rows, in order; DataError where the list is no longer what was checked."""
         problems, n_rows = Problems(self.path.name), 0
         for _, row in _read_rows(self.path, problems, Counter()):
+            if n_rows % self.step == self.first:
+                yield row
             n_rows += 1
-            yield row
-        if problems.found or n_rows != self.n_rows:
+        if problems.found or n_rows != (self.n_listed or self.n_rows):
             raise DataError(f"{shown_name(self.path.name)} was changed while it was being scored. Start again.")
 
 

@@ -50,6 +50,7 @@ from core.batch.manifest import (
 from core.batch.run import Counts, Judging, local_file, score_rows
 from core.errors import AudioError, BatchError, DataError, shown_name
 from core.files import Problems
+from core.readers import Readers
 from core.tables import escape_cell, read_cell
 
 ROWS_AT_ONCE = 32  # scored together, and again together where a machine is lost
@@ -174,9 +175,10 @@ class _Work:
 class _Worker:
     """An actor: scores some rows at a time."""
 
-    def __init__(self, work: _Work, device: str, cores: int) -> None:
+    def __init__(self, work: _Work, device: str, cores: int, n_reading: int) -> None:
         torch.set_num_threads(cores)
         self._work, self._scorer = work, work.judging.scorer(device)
+        self._scorer.readers = Readers.sharing(n_reading, self._scorer.batch)
         is_ranked = self._scorer.preference is not None
         self._columns = table_columns(self._scorer.checkpoint.scales, work.others, is_ranked)
 
@@ -272,6 +274,7 @@ def _score(work: _Work, n_rows: int, use_gpus: bool) -> None:
     cores_of = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     n_gpus = int(ray.cluster_resources().get("GPU", 0)) if use_gpus else 0
     cores = 1 if n_gpus else min([CORES, *(n_cores for n_cores in cores_of if n_cores)])
+    n_reading = max(1, sum(cores_of) // n_gpus) if n_gpus else cores
     rows = (ray.data.read_csv if source.is_csv else ray.data.read_parquet)(
         source.path,
         filesystem=source.filesystem,
@@ -284,7 +287,7 @@ def _score(work: _Work, n_rows: int, use_gpus: bool) -> None:
         _Worker,
         batch_size=ROWS_AT_ONCE,
         batch_format="pyarrow",
-        fn_constructor_args=(work, "cuda" if n_gpus else "cpu", cores),
+        fn_constructor_args=(work, "cuda" if n_gpus else "cpu", cores, n_reading),
         num_cpus=cores,
         num_gpus=1 if n_gpus else 0,
         concurrency=(1, n_gpus or sum(n_cores // cores for n_cores in cores_of)),

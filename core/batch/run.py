@@ -46,6 +46,7 @@ from core.batch.manifest import (
     table_columns,
     write_records,
 )
+from core.batch.parts import Part
 from core.errors import AudioError, BatchError, DataError, shown_name
 from core.feed import READERS, clip_sha256, in_order
 from core.files import Problems, find_file
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
 
 ROWS_AT_ONCE = 32  # are finished together: some seconds of work for the small model on two cores
+_GROUPS = 8  # of rows that are finished together, which a process is given at once
 _CHUNKS_AHEAD = 2  # for each process: one is scored, one waits
 _APPLICATION = 0x4D754576  # marks a SQLite file as ours
 _OLD_JOURNAL = b'{"format": 1'  # how a half-done run of version 0.1 begins, a file of JSON lines
@@ -102,6 +104,7 @@ def score_manifest(
     devices: Sequence[str],
     report: Callable[[Counts], None],
     retry_failed: bool = False,
+    part: Part | None = None,
 ) -> Counts:
     """Score the rows of a clip list that are not finished yet.
 
@@ -118,6 +121,8 @@ def score_manifest(
         Called at the beginning and whenever rows are finished.
     retry_failed : bool
         Whether failed rows of a finished output are scored again.
+    part : Part, optional
+        Which rows alone; their scores go to a table of their own beside the output.
 
     Raises
     ------
@@ -129,12 +134,14 @@ def score_manifest(
         One of several processes died.
     """
     check_format(output)
+    output = part.file(output) if part else output
     _refuse_old_journals(output)
     scorer = judging.scorer(devices[0] if len(devices) == 1 else None)  # several have a process each
     checkpoint, is_ranked = scorer.checkpoint, scorer.preference is not None
     clip_list = ClipList.check(path, score_columns(checkpoint.scales, is_ranked), output)
-    part = output.with_name(f"{output.name}.part")
-    is_whole = output.exists() and not part.exists()
+    clip_list = part.rows(clip_list) if part else clip_list
+    journal = output.with_name(f"{output.name}.part")
+    is_whole = output.exists() and not journal.exists()
     _make_folder(output.parent)
     about = {
         "clip list": clip_list.sha256,
@@ -146,7 +153,7 @@ def score_manifest(
     kept = (numbered for numbered in earlier if numbered[1]["status"] == OK or not retry_failed)
     with (
         _open_workers(scorer, judging, devices, clip_list.n_rows) as score,
-        open_finished_rows(part, about, kept) as finished,
+        open_finished_rows(journal, about, kept) as finished,
     ):
         n_again = finished.remove(_outdated(clip_list, finished, scorer))
         counts = Counts(clip_list.n_rows, finished.n_rows, finished.n_ok, n_again, clip_list.notes)
@@ -159,7 +166,7 @@ def score_manifest(
             is_whole = False
         if not is_whole:
             write_records(output, table_columns(checkpoint.scales, clip_list.others, is_ranked), finished.records())
-    part.unlink()
+    journal.unlink()
     return counts
 
 
@@ -398,7 +405,7 @@ def _text_in(cells: Cells, column: str) -> str:
 
 
 def _chunks(pending: Iterator[tuple[int, Row]]) -> Iterator[Chunk]:
-    while chunk := list(itertools.islice(pending, ROWS_AT_ONCE)):
+    while chunk := list(itertools.islice(pending, _GROUPS * ROWS_AT_ONCE)):
         yield chunk
 
 
@@ -418,8 +425,9 @@ def _open_workers(
 ) -> Iterator[Callable[[Iterable[Chunk]], Iterator[Finished]]]:
     """Yield a function that scores chunks in order: here, or in a process for each of several devices."""
     if len(devices) == 1:
-        with readers_for(n_rows) as scorer.readers:
-            yield lambda chunks: (_score_chunk(scorer, chunk) for chunk in chunks)
+        scorer.expect(n_rows)
+        with readers_for(n_rows, batch=scorer.batch) as scorer.readers:
+            yield lambda chunks: _score_here(scorer, chunks)
         return
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     free = context.SimpleQueue()
@@ -443,7 +451,7 @@ def _begin_worker(judging: Judging, free: "SimpleQueue[str]", n_reading: int) ->
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the parent, which then ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _scorer = judging.scorer(free.get())
-    _scorer.readers = Readers(n_reading)
+    _scorer.readers = Readers.sharing(n_reading, _scorer.batch)
 
 
 def _end_with_parent() -> None:
@@ -458,6 +466,15 @@ def _score_there(chunk: Chunk) -> Finished:
     if _scorer is None:
         raise RuntimeError("the process was not begun")
     return _score_chunk(_scorer, chunk)
+
+
+def _score_here(scorer: Scorer, chunks: Iterable[Chunk]) -> Iterator[Finished]:
+    """Score chunks as one: nothing waits between them."""
+    given, asked = itertools.tee(itertools.chain.from_iterable(chunks))
+    records = score_rows(scorer, (row for _, row in asked))
+    finished = ((number, record) for (number, _), record in zip(given, records, strict=True))
+    while some := list(itertools.islice(finished, ROWS_AT_ONCE)):
+        yield some
 
 
 def _score_chunk(scorer: Scorer, chunk: Chunk) -> Finished:

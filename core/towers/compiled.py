@@ -23,6 +23,7 @@ from torch.nn import functional
 from core.audio import WINDOW_SAMPLES
 from core.errors import CheckpointError
 from core.towers import Tower
+from core.towers.graphed import filled
 
 _LEAST_COSINE = 0.9995  # to the tower in float32; 0.99997 was measured
 
@@ -52,8 +53,8 @@ class CompiledAudio:
         return torch.cat([self._embed(request, batch) for batch in torch.split(features, self._batch)])
 
     def _embed(self, request: Any, features: Tensor) -> Tensor:
-        filled = functional.pad(features, [0, 0] * (features.ndim - 1) + [0, self._batch - len(features)])
-        return torch.from_numpy(request.infer([filled.numpy()])[0].copy())[: len(features)]
+        given = filled(features, self._batch).numpy()
+        return torch.from_numpy(request.infer([given])[0].copy())[: len(features)]
 
 
 def heard(tower: Tower, features: Tensor, with_frames: bool) -> Tensor:

@@ -1,22 +1,24 @@
 """Ears and words: a tower that has listened to real music and read real text, at 2 million weights.
 
 The ears are two music taggers, musicnn (Pons and Serra 2019, arXiv 1909.06654), trained by their authors on
-MagnaTagATune and on the Million Song Dataset to tell 50 tags each. The words are static vectors of pieces of
-words (wordllama), kept as how near each piece is to each of these 100 tags. The joint space is that of the
-tags: an embedding of audio says how much a clip sounds of each, an embedding of a prompt how much it speaks
-of each. So their cosine is alignment for any words, untrained, and every number of it has a
-name. How the packages were converted: `tools.judge.conversion`.
+MagnaTagATune and on the Million Song Dataset to tell 50 tags each. The words are static vectors (wordllama and
+GloVe), kept as how near each English word is to each of these 100 tags. The joint space is that of the tags:
+an embedding of audio says how much a clip sounds of each, an embedding of a prompt how much it speaks of each.
+So their cosine is alignment for any words, untrained. Half of the tags come together, as "rock", "metal" and
+"loud" do, and would outvote the others: so both sides are whitened, in part, by what is usual in music and in
+captions. How the packages were converted: `tools.judge.conversion`.
 
 The spectrogram is musicnn's own, at 16 kHz with frames of 16 ms, computed at 48 kHz with windows and hops
 three times as long: the same up to what lies above 8 kHz, which its 96 bands leave out. A tagger's networks
 run once over a whole window, and its pooling slides over them: eight overlapping stretches of 3 s, which is
 what the taggers were trained on. The embedding of a window is the mean of its stretches' tags, as
-log-probabilities, standardised and bounded; the sequence is their penultimate layers.
+log-probabilities, standardised, bounded and whitened; the sequence is their penultimate layers, which say what is
+played, and the means of what their first filters found, which say how it sounds.
 
-A prompt is read word by word, in any order and case, with the pieces that wordllama's tokenizer cuts words
-into. A word speaks of the tags that it is nearer to than almost all words are, so "the" speaks of none.
-After "no", "not" or "without", words count against theirs, to the next comma or "but". Words that are not in
-the list of English words (SCOWL) are not read: their pieces would mean something that they do not.
+A prompt is read word by word, in any order and case; two words that are a tag, as "hip hop", are read as one. A
+word speaks of the tags that it is nearer to than almost all words are, so "the" speaks of none. After "no",
+"not" or "without", words count against theirs, to the next comma or "but". Words that are not in the list of
+English words (SCOWL) are not read.
 
 Windows of music and of what is none are remembered, so that a clip of the latter can be named (`resembles`).
 """
@@ -26,13 +28,13 @@ import gzip
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -40,9 +42,9 @@ from core.errors import CheckpointError
 from core.towers import PromptReading, Weights, Windows, waveforms
 
 TAGS = 100  # of both taggers
-LAYER = 400  # numbers in their penultimate layers
+LAYER, FIRST = 400, 1_122  # numbers in their penultimate layers, and of their first filters
 BANDS = 96
-WORD_FILES = ("tokenizer.json.gz", "words.txt.gz")
+WORDS_FILE = "words.txt.gz"
 MAX_PROMPT_CHARACTERS = 2_000
 KINDS = ("music", "a lone tone", "hum", "a held chord", "clicks", "noise", "notes at random", "a babble", "speech")
 
@@ -50,9 +52,8 @@ _FFT_SAMPLES, _HOP_SAMPLES, _BINS = 1_536, 768, 257
 _STRETCH, _STEP = 187, 62  # frames
 _TEMPO = (128, 64, 32)  # frames that the filters of rhythm span
 _BOUND = 3.0  # standard deviations
-_USUAL = 3.0  # standard deviations over English words; 2 to 4 order captions about as well
 _LEAST_PROBABILITY = 1e-4
-_SAYS_LITTLE = 3.0  # length of the word that says most of music; shorter in 2 % of the material's captions
+_SAYS_LITTLE = 2.8  # length of the word that says most of music; shorter in 2 % of the captions of the material
 _NEARER = 0.05  # in cosine: by as much what is no music is nearer than any music; chosen on what is learned from
 _NEGATIONS = frozenset({"no", "not", "without", "non", "never"})
 _ENDS_NEGATION = re.compile(r"[,.;:!?]|\bbut\b|\bwith\b")
@@ -60,7 +61,7 @@ _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
 
 class Tagger(nn.Module):
-    """One musicnn: spectrograms to its penultimate layer and its tags' logits, a row for each stretch."""
+    """One musicnn: spectrograms to its penultimate layer, tags' logits and first filters, a row for each stretch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,12 +74,13 @@ class Tagger(nn.Module):
         self.pooled, self.dense, self.layer = _Scaling(1_506), nn.Linear(1_506, LAYER // 2), _Scaling(LAYER // 2)
         self.tags = nn.Linear(LAYER // 2, TAGS // 2)
 
-    def forward(self, spectrograms: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (n, stretches, 200) and (n, stretches, 50) of spectrograms, (n, frames, 96)."""
+    def forward(self, spectrograms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (n, stretches, 200), (n, stretches, 50) and (n, stretches, 561) of spectrograms, (n, frames, 96)."""
         frames = self._frames(spectrograms).unfold(2, _STRETCH, _STEP)
-        pooled = torch.stack([frames.amax(-1), frames.mean(-1)], -1).transpose(1, 2).flatten(2)
+        mean = frames.mean(-1)
+        pooled = torch.stack([frames.amax(-1), mean], -1).transpose(1, 2).flatten(2)
         layer = self.layer(self.dense(self.pooled(pooled, -1)).relu(), -1)
-        return layer, self.tags(layer)
+        return layer, self.tags(layer), mean[:, : FIRST // 2].transpose(1, 2)
 
     def _frames(self, spectrograms: Tensor) -> Tensor:
         """What is pooled over time, (n, 753, frames)."""
@@ -121,43 +123,53 @@ def _highest(convolution: Any, scaling: Any, heard: Tensor) -> Tensor:
 
 
 class Words:
-    """How prompts are cut into words and their pieces, from the files of a checkpoint; CheckpointError without."""
+    """The words that are read, from the file of a checkpoint; CheckpointError without."""
 
     def __init__(self, folder: Path) -> None:
-        self.files = tuple(folder / name for name in WORD_FILES)
+        self.file = folder / WORDS_FILE
         try:
-            tokenizer, known = (gzip.decompress(path.read_bytes()) for path in self.files)
-            self.sha256 = hashlib.sha256(tokenizer + known).digest()
-            self.tokenizer = Tokenizer.from_str(tokenizer.decode("utf-8"))
-            self.known = frozenset(known.decode("utf-8").split())
-        except Exception as error:  # tokenizers raises nothing narrower
-            raise CheckpointError(f"{' or '.join(WORD_FILES)} of the model folder cannot be read.") from error
+            listed = gzip.decompress(self.file.read_bytes())
+            self.sha256 = hashlib.sha256(listed).digest()
+            self.places = {word: place for place, word in enumerate(listed.decode("utf-8").splitlines())}
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+            raise CheckpointError(f"{WORDS_FILE} of the model folder cannot be read.") from error
 
-    def __len__(self) -> int:
-        return self.tokenizer.get_vocab_size()
-
-    def read(self, prompt: str) -> list[tuple[list[int], float]]:
-        """Return the pieces of each known word of a prompt, with 1, or -1 where the word is negated."""
+    def read(self, prompt: str) -> list[tuple[int, float]]:
+        """Return the place of each known word of a prompt, with 1, or -1 where the word is negated."""
         return [
-            (self.tokenizer.encode(word, add_special_tokens=False).ids, sign)
+            (self.places[word], sign)
             for clause in _clauses(prompt)
-            for word, sign in _signs(clause)
-            if word in self.known
+            for word, sign in _signs(self._together(clause))
+            if word in self.places
         ]
 
     def unknown(self, prompt: str) -> list[str]:
         """Return the words of a prompt that are not read."""
-        return [word for clause in _clauses(prompt) for word in clause if word not in self.known]
+        return [word for clause in _clauses(prompt) for word in clause if word not in self.places]
+
+    def _together(self, words: Sequence[str]) -> Iterator[str]:
+        """The words, two that are known as one together."""
+        place = 0
+        while place < len(words):
+            two = " ".join(words[place : place + 2])
+            is_known = two in self.places
+            yield two if is_known else words[place]
+            place += 1 + is_known
 
 
 def _clauses(prompt: str) -> Iterator[list[str]]:
     """The words of each part of a prompt that a negation reaches over."""
-    plain = unicodedata.normalize("NFKD", prompt[:MAX_PROMPT_CHARACTERS].casefold().replace("’", "'"))
-    for clause in _ENDS_NEGATION.split("".join(sign for sign in plain if not unicodedata.combining(sign))):
+    for clause in _ENDS_NEGATION.split(plain(prompt[:MAX_PROMPT_CHARACTERS])):
         yield [word.removesuffix("'s") for word in _WORD.findall(clause)]
 
 
-def _signs(words: Sequence[str]) -> Iterator[tuple[str, float]]:
+def plain(text: str) -> str:
+    """Return a text in lower case, without accents."""
+    letters = unicodedata.normalize("NFKD", text.casefold().replace("’", "'"))
+    return "".join(sign for sign in letters if not unicodedata.combining(sign))
+
+
+def _signs(words: Iterable[str]) -> Iterator[tuple[str, float]]:
     sign = 1.0
     for word in words:
         if word in _NEGATIONS:
@@ -170,29 +182,37 @@ class EarsTower(nn.Module):
     """The ears and words as a `core.towers.Tower`; made by :meth:`restore` or by the conversion."""
 
     name = "ears"
-    dim, sequence_dim = TAGS, LAYER
+    dim, sequence_dim = TAGS, LAYER + FIRST  # heads of before know the layers alone, which come first
     compiled: Mapping[str, int] = MappingProxyType({"float32": 1, "bfloat16": 1})
     cosine_scale = 10.0
 
     bands: Tensor
     tag_mean: Tensor
     tag_deviation: Tensor
-    pieces: Tensor
-    piece_scale: Tensor
+    middle: Tensor
+    music_whitening: Tensor
+    prompt_whitening: Tensor
+    said_word: Tensor
+    said_tag: Tensor
+    said: Tensor
     known: Tensor
     known_kind: Tensor
     known_by: Tensor
 
-    def __init__(self, words: Words, n_known: int = 0) -> None:
+    def __init__(self, words: Words, n_said: int = 0, n_known: int = 0) -> None:
         super().__init__()
         self.words = words
         self.taggers = nn.ModuleList([Tagger(), Tagger()])
         self.register_buffer("bands", torch.zeros(BANDS, _BINS))
         self.register_buffer("tag_mean", torch.zeros(TAGS))  # in music, a stretch at a time
         self.register_buffer("tag_deviation", torch.ones(TAGS))
-        # Of pieces of words, in standard deviations over English words: numbers times what one stands for.
-        self.register_buffer("pieces", torch.zeros(len(words), TAGS, dtype=torch.int8))
-        self.register_buffer("piece_scale", torch.zeros(len(words)))
+        self.register_buffer("middle", torch.zeros(TAGS))  # of music
+        self.register_buffer("music_whitening", torch.eye(TAGS))
+        self.register_buffer("prompt_whitening", torch.eye(TAGS))
+        # Which word, in order, says how much of which tag: most say nothing of most.
+        self.register_buffer("said_word", torch.zeros(n_said, dtype=torch.int32))
+        self.register_buffer("said_tag", torch.zeros(n_said, dtype=torch.uint8))
+        self.register_buffer("said", torch.zeros(n_said))
         # One of the weights, so that the hash of the weights is of the words as well.
         self.register_buffer("words_sha256", torch.tensor(list(words.sha256), dtype=torch.uint8))
         # Embeddings of windows of music and of what is none, their places in `KINDS`, and which taggers' they are.
@@ -204,14 +224,14 @@ class EarsTower(nn.Module):
     def restore(cls, weights: Weights, folder: Path) -> "EarsTower":
         """Bring it back from a checkpoint's weights and folder; CheckpointError where they do not fit."""
         with torch.device("meta"):  # draws no random weights
-            tower = cls(Words(folder), len(weights.get("known", ())))
+            tower = cls(Words(folder), *(len(weights.get(name, ())) for name in ("said", "known")))
         tower.load_weights(weights)
         return tower.eval()
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.pieces.device
+        return self.said.device
 
     def features(self, windows: Windows) -> Tensor:
         """Return spectrograms, (n, 626, 96); ValueError for other windows."""
@@ -225,16 +245,20 @@ class EarsTower(nn.Module):
             return (self.bands @ power).mul(10_000).add(1).log10().transpose(1, 2)
 
     def hear(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of windows, (n, 100), and of their stretches, (n, 8, 400)."""
-        layer, tags = self.tagged(features)
-        standard = (tags - self.tag_mean) / self.tag_deviation
-        bounded = _BOUND * torch.tanh(standard / _BOUND)
-        return functional.normalize(bounded.mean(dim=1), dim=-1), layer
+        """Return the embeddings of windows, (n, 100), and what is heard in their stretches, (n, 8, 1522)."""
+        heard, tags = self.tagged(features)
+        return functional.normalize((self.direction(tags) - self.middle) @ self.music_whitening, dim=-1), heard
+
+    def direction(self, tags: Tensor) -> Tensor:
+        """Return where the tags of stretches, (n, 8, 100), point, (n, 100), before whitening."""
+        bounded = _BOUND * torch.tanh((tags - self.tag_mean) / self.tag_deviation / _BOUND)
+        return functional.normalize(bounded.mean(dim=1), dim=-1)
 
     def tagged(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the taggers say of stretches: (n, 8, 400) of their layers, (n, 8, 100) logarithms of tags."""
-        layers, logits = zip(*(tagger(features) for tagger in self.taggers), strict=True)
-        return torch.cat(layers, -1), (torch.cat(logits, -1).sigmoid() + _LEAST_PROBABILITY).log()
+        """Return what the taggers say of stretches: (n, 8, 1522) of their layers, (n, 8, 100) logarithms of tags."""
+        layers, logits, first = zip(*(tagger(features) for tagger in self.taggers), strict=True)
+        tags = (torch.cat(logits, -1).sigmoid() + _LEAST_PROBABILITY).log()
+        return torch.cat([*layers, *first], -1), tags
 
     def embed_features(self, features: Tensor) -> Tensor:
         """Embed spectrograms."""
@@ -246,7 +270,7 @@ class EarsTower(nn.Module):
 
     def embed_tokens(self, prompts: Sequence[str]) -> list[Tensor]:
         """Embed the known words of each prompt, to (n_words, 100), each as long as it counts."""
-        return [self._embed_words(self.words.read(prompt)) for prompt in prompts]
+        return [self._said_of(self.words.read(prompt)) @ self.prompt_whitening for prompt in prompts]
 
     def embed_text(self, prompts: Sequence[str]) -> Tensor:
         """Embed prompts; one without any known word is all zeros."""
@@ -254,7 +278,7 @@ class EarsTower(nn.Module):
 
     def read(self, prompt: str) -> PromptReading:
         """English words are read, up to 2,000 characters; not all of them say something of music."""
-        [words] = self.embed_tokens([prompt])
+        words = self._said_of(self.words.read(prompt))
         most = float(words.norm(dim=-1).max()) if len(words) else 0.0
         return PromptReading(
             self.words.unknown(prompt),
@@ -292,8 +316,8 @@ class EarsTower(nn.Module):
         return torch.tensor(list(digest.digest()), dtype=torch.uint8, device=self.device)
 
     def tokenizer_files(self) -> list[Path]:
-        """The tokenizer and the list of words."""
-        return list(self.words.files)
+        """The list of words."""
+        return [self.words.file]
 
     def weights(self) -> dict[str, Tensor]:
         """The state dict."""
@@ -307,20 +331,22 @@ class EarsTower(nn.Module):
         """Fill the tower; floating-point weights are converted to float32."""
         known = weights.get("words_sha256")
         if known is not None and bytes(known.tolist()) != self.words.sha256:
-            raise CheckpointError(f"{' or '.join(WORD_FILES)} of the model folder is damaged. Copy the folder again.")
+            raise CheckpointError(f"{WORDS_FILE} of the model folder is damaged. Copy the folder again.")
         try:
             self.load_state_dict({name: _as_float32(weight) for name, weight in weights.items()}, assign=True)
         except RuntimeError as error:
             raise CheckpointError("These weights are not those of a tower 'ears' with these words.") from error
 
-    def _embed_words(self, found: Sequence[tuple[list[int], float]]) -> Tensor:
-        words = [self._embed_word(pieces) * sign for pieces, sign in found]
-        return torch.stack(words) if words else self.piece_scale.new_zeros(0, TAGS)
-
-    def _embed_word(self, pieces: Sequence[int]) -> Tensor:
-        rows = torch.tensor(pieces, device=self.device)
-        nearness = (self.pieces[rows] * self.piece_scale[rows, None]).mean(dim=0)
-        return (nearness - _USUAL).clamp(min=0)
+    def _said_of(self, found: Sequence[tuple[int, float]]) -> Tensor:
+        """What words say of tags, (n_words, 100)."""
+        rows = self.said.new_zeros(len(found), TAGS)
+        if not found:
+            return rows
+        places = torch.tensor([place for place, _ in found], dtype=torch.int32, device=self.device)
+        starts, ends = (torch.searchsorted(self.said_word, places, right=right).tolist() for right in (False, True))
+        for row, (_, sign), start, end in zip(rows, found, starts, ends, strict=True):
+            row[self.said_tag[start:end].long()] = sign * self.said[start:end]
+        return rows
 
 
 def _as_float32(weight: Tensor) -> Tensor:

@@ -4,24 +4,27 @@
 `SoundExamples` the paper's.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
-from core.audio import AudioLimits, InputPolicy, split_windows, window_weights
-from core.feed import READERS, in_order, read_all
+from core.audio import AudioLimits, InputPolicy, Samples
+from core.errors import AudioError
 from core.heads import EmbeddedClips, Heads
-from core.prepared import Prepared, prepare_whole
 from core.rated_clips import RatedClips
 from core.readers import Readers
 from core.towers import Tower
+from core.training.spectrograms import Spectrograms
+from core.windows import Feed, Free, Heard, read_whole, together
+
+_AT_ONCE = 8  # windows of which spectrograms are computed together; as many as readers leave free
 
 
 class HeadsAlone(nn.Module):
@@ -39,16 +42,34 @@ class HeadsAlone(nn.Module):
 class WholeJudge(nn.Module):
     """Tower and heads; everything that the tower has learned goes on learning."""
 
-    def __init__(self, tower: Tower, heads: Heads) -> None:
+    def __init__(self, tower: Tower, heads: Heads, compiled_for: int = 0) -> None:
         super().__init__()
         self.tower, self.heads = tower, heads
         for weight in tower.learned_parameters():
             weight.requires_grad_(True)
+        self._compiled_for = compiled_for
+        self._embed = torch.compile(tower.embed_features) if compiled_for else tower.embed_features
+        self._reads_alike = not tower.embed_text(["music"]).requires_grad
+        self._texts: dict[tuple[str, torch.dtype | None], Tensor] = {}
 
     def forward(self, log_mel: Tensor, owner: Tensor, prompts: Sequence[str], weight: Tensor | None = None) -> Tensor:
         """Return outputs for clips, (n, 1, n_scales, 1), from spectrograms of windows, (n_windows, 1, 1001, 64)."""
-        text = self.tower.embed_text(prompts)
-        return self.heads.outputs(EmbeddedClips(self.tower.embed_features(log_mel), owner, text, weight))
+        missing = max(self._compiled_for - len(log_mel), 0)  # compiled for one size
+        filled = functional.pad(log_mel, [0, 0] * (log_mel.ndim - 1) + [0, missing]) if missing else log_mel
+        audio = self._embed(filled)[: len(log_mel)]
+        return self.heads.outputs(EmbeddedClips(audio, owner, self._text(prompts), weight))
+
+    def _text(self, prompts: Sequence[str]) -> Tensor:
+        """Prompts' embeddings: once each where they are not learned."""
+        if not self._reads_alike:
+            return self.tower.embed_text(prompts)
+        device = self.tower.device
+        precision = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+        if new := [prompt for prompt in dict.fromkeys(prompts) if (prompt, precision) not in self._texts]:
+            self._texts |= {
+                (prompt, precision): row for prompt, row in zip(new, self.tower.embed_text(new), strict=True)
+            }
+        return torch.stack([self._texts[prompt, precision] for prompt in prompts])
 
 
 @dataclass(frozen=True)
@@ -75,11 +96,11 @@ class EmbeddedExamples:
             yield Chunk(chosen.tolist(), [((self._clips.take(chosen),), 1.0)])
 
 
-_Windows = tuple[NDArray[np.float32], list[float]]  # of a clip, and how much each counts
+_Heard = tuple[Tensor, list[float]]  # a clip's spectrograms, and how much each counts
 
 
 class SoundExamples:
-    """Clips decoded as they are needed, ahead of the towers: by readers, or by threads where there are none.
+    """Clips by the spectrograms of their windows: computed once, and kept (`core.training.spectrograms`).
 
     A chunk, and each piece of a longer clip, has at most `chunk_windows` windows.
     """
@@ -92,61 +113,75 @@ class SoundExamples:
         chunk_windows: int,
         limits: AudioLimits | None = None,
         readers: Readers | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._paths = [Path(path) for path in clips.table["audio_path"]]
         self._prompts = list(clips.table["prompt"])
-        self._tower, self._policy, self._chunk_windows = tower, policy, chunk_windows
-        self._limits, self._readers = limits or AudioLimits(), readers
-        self._n_reading = readers.count if readers else READERS
+        self._tower, self._chunk_windows = tower, chunk_windows
+        self._feed = Feed(policy, limits or AudioLimits(), readers, tower.device)
+        self._kept = Spectrograms(tower.device, folder)
 
     def chunks(self, rows: Sequence[int]) -> Iterator[Chunk]:
         """Whole clips, a few at a time."""
         chunk: list[int] = []
-        heard: list[_Windows] = []
-        for row, windows in self._read_ahead(rows):
-            n_windows = len(windows[0])
+        heard: list[_Heard] = []
+        for row, clip in self._heard(rows):
+            n_windows = len(clip[0])
             if chunk and sum(len(of) for of, _ in heard) + n_windows > self._chunk_windows:
                 yield Chunk(chunk, [(self._inputs(chunk, heard), 1.0)])
                 chunk, heard = [], []
             if n_windows > self._chunk_windows:
-                yield Chunk([row], list(self._pieces(row, windows)))
+                yield Chunk([row], list(self._pieces(row, clip)))
                 continue
             chunk.append(row)
-            heard.append(windows)
+            heard.append(clip)
         if chunk:
             yield Chunk(chunk, [(self._inputs(chunk, heard), 1.0)])
 
     def unreadable(self, rows: Sequence[int]) -> list[str]:
-        """Return what is wrong with the clips that cannot be read."""
+        """Return what is wrong with the clips that cannot be read; the others are kept."""
         problems: list[str] = []
-        for _ in read_all(self._prepare, [self._paths[row] for row in rows], problems, self._n_reading):
-            pass
+        for clip in read_whole(self._feed, [self._paths[row] for row in rows]):
+            try:
+                self._take(rows[clip.turn], clip)
+            except AudioError as error:
+                problems.append(str(error))
         return problems
 
-    def _read_ahead(self, rows: Sequence[int]) -> Iterator[tuple[int, _Windows]]:
-        """Windows of each clip; at most two clips a reader wait in memory."""
-        with ThreadPoolExecutor(self._n_reading) as threads:
-            yield from zip(rows, in_order(threads, self._windows, rows, 2 * self._n_reading), strict=True)
+    def _heard(self, rows: Sequence[int]) -> Iterator[tuple[int, _Heard]]:
+        """Spectrograms of each clip: those that are not kept are computed, and read ahead."""
+        new = [row for row in rows if row not in self._kept]
+        read = read_whole(self._feed, [self._paths[row] for row in new]) if new else iter(())
+        for row in rows:
+            yield row, self._kept[row] if row not in new else self._take(row, next(read))
 
-    def _pieces(self, row: int, heard: _Windows) -> Iterator[tuple[tuple[Any, ...], float]]:
-        windows, weights = heard
-        for start in range(0, len(windows), self._chunk_windows):
+    def _take(self, row: int, clip: Heard[Path]) -> _Heard:
+        """Compute a clip's spectrograms, some windows at a time, and keep them."""
+        windows = clip.windows()
+        parts = [self._features(some) for some in iter(lambda: list(itertools.islice(windows, _AT_ONCE)), [])]
+        self._kept[row] = heard = torch.cat(parts), clip.weights
+        return heard
+
+    def _features(self, some: list[tuple[Samples, Free]]) -> Tensor:
+        features = self._tower.features(together([window for window, _ in some], self._tower.device))
+        if features.is_cuda:
+            torch.cuda.synchronize(features.device)  # the windows are there, and their memory is free
+        for _, free in some:
+            free()
+        return features
+
+    def _pieces(self, row: int, heard: _Heard) -> Iterator[tuple[tuple[Any, ...], float]]:
+        features, weights = heard
+        for start in range(0, len(features), self._chunk_windows):
             some = slice(start, start + self._chunk_windows)
-            yield self._inputs([row], [(windows[some], weights[some])]), sum(weights[some]) / sum(weights)
+            yield self._inputs([row], [(features[some], weights[some])]), sum(weights[some]) / sum(weights)
 
-    def _inputs(self, chunk: list[int], heard: list[_Windows]) -> tuple[Tensor, Tensor, list[str], Tensor]:
+    def _inputs(self, chunk: list[int], heard: list[_Heard]) -> tuple[Tensor, Tensor, list[str], Tensor]:
         owner = torch.repeat_interleave(torch.tensor([len(weights) for _, weights in heard]))
-        log_mel = self._tower.features(np.concatenate([windows for windows, _ in heard]))
+        log_mel = torch.cat([features for features, _ in heard]).to(self._tower.device)
         weight = torch.tensor([weight for _, weights in heard for weight in weights])
         device = log_mel.device
         return log_mel, owner.to(device), [self._prompts[row] for row in chunk], weight.to(device)
-
-    def _windows(self, row: int) -> _Windows:
-        samples = self._prepare(self._paths[row]).samples
-        return split_windows(samples, self._policy.passes), window_weights(samples.size, self._policy)
-
-    def _prepare(self, path: Path) -> Prepared:
-        return prepare_whole(path, self._policy, self._limits, self._readers)
 
 
 class Examples(Protocol):

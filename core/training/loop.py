@@ -32,6 +32,7 @@ from core.errors import TrainingError
 from core.heads import EmbeddedClips, Heads
 from core.metrics import LEAST_POINTS, srcc
 from core.scales import keys
+from core.towers.graphed import computing, rounding
 from core.training.examples import Chunk, EmbeddedExamples, Examples, HeadsAlone
 from core.training.objective import Objective, Pairs, Target, new_heads
 from core.training.recipe import Recipe
@@ -191,7 +192,7 @@ class Fit:
         for group in self._optimizer.param_groups:
             group["lr"] = self._learning_rate()
         self._optimizer.zero_grad(set_to_none=True)
-        with self._dropping():
+        with self._dropping(), rounding(self.recipe.precision):
             error = self._sum([self._backward(batch, pairs)])[0]
         if not math.isfinite(error):
             raise TrainingError("The training error is no longer finite. Give a lower --learning-rate.")
@@ -293,9 +294,8 @@ class Fit:
         share = self.step / (self.epochs * self.batches)
         return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
-    def _autocast(self, precision: str) -> torch.autocast:
-        device = self.accelerator.device.type
-        return torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
+    def _autocast(self, precision: str) -> contextlib.AbstractContextManager[None]:
+        return computing(self.accelerator.device, precision)
 
     def _sum(self, numbers: Sequence[float]) -> list[float]:
         """Sums over all processes."""

@@ -23,7 +23,7 @@ from torch import nn
 
 from core.audio import AudioLimits
 from core.controls import cosines
-from core.embeddings import Asked, EmbeddingCache
+from core.embeddings import BATCH, Asked, EmbeddingCache
 from core.errors import MusicEvalError
 from core.feed import stop_if_any
 from core.heads import EmbeddedClips
@@ -179,7 +179,7 @@ class _Run:
                     self._move_judge(material, cache, limits)
                     return
                 n_heard = len(material.clips) if self.plan.recipe.fine_tune else 0
-                with readers_for(n_heard, self.accelerator.num_processes) as readers:
+                with readers_for(n_heard, self.accelerator.num_processes, BATCH) as readers:
                     self._make_model(material, cache, limits, readers)
         except StopAsked:
             self._report_end("stopped", "Stopped; the same command goes on from here")
@@ -209,7 +209,8 @@ class _Run:
         cosine, estimate = None, None
         if self.plan.recipe.fine_tune:
             heads = new_heads(tower.dim, target, seed, self.plan.recipe)
-            judge, examples = WholeJudge(tower, heads), self._sound(material, limits, readers)
+            examples = self._sound(material, limits, readers, cache)
+            judge = WholeJudge(tower, heads, self._compiled_for)
         else:
             everything = material.everything
             of_everything = self._embedded(everything, material, cache, limits)
@@ -270,11 +271,20 @@ class _Run:
             self.accelerator.wait_for_everyone()
         return lessons.embed(cache, report)
 
-    def _sound(self, material: Material, limits: AudioLimits, readers: Readers | None) -> SoundExamples:
+    @property
+    def _compiled_for(self) -> int:
+        """Windows that the towers are compiled for; 0 where they are not."""
+        recipe, is_gpu = self.plan.recipe, self.accelerator.device.type == "cuda"
+        return recipe.micro_batch if recipe.compile and is_gpu else 0
+
+    def _sound(
+        self, material: Material, limits: AudioLimits, readers: Readers | None, cache: Path | None
+    ) -> SoundExamples:
         """The clips; those that cannot be read are named before training begins."""
         self._report(RunProgress("embedding", "Looking through the clips"))
         chunk, starting = self.plan.recipe.micro_batch, material.starting
-        sound = SoundExamples(material.clips, starting.tower, starting.policy, chunk, limits, readers)
+        tower = starting.tower.to(self.accelerator.device)
+        sound = SoundExamples(material.clips, tower, starting.policy, chunk, limits, readers, cache)
         stop_if_any(gather_object(sound.unreadable(self._mine(len(material.clips)))))
         return sound
 

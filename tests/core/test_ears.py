@@ -17,7 +17,7 @@ from core.errors import CheckpointError
 from core.prompts import prompt_warnings
 from core.scorer import EMBEDDED_JUDGE, Scorer
 from core.scores import Score
-from core.towers.ears import LAYER, TAGS, EarsTower, Words
+from core.towers.ears import FIRST, LAYER, TAGS, WORDS_FILE, EarsTower, Words
 from tests.clips import pluck, write_clip
 from tools.bench import EXAMPLES
 from tools.judge.sounds import RATE_HZ, SYNTHETIC
@@ -48,7 +48,7 @@ def test_shapes(tower: EarsTower) -> None:
     features = tower.features(window(pluck(10.0, 48_000)))
     assert features.shape == (1, 626, 96)
     embedding, frames = tower.hear(features)
-    assert (embedding.shape, frames.shape) == ((1, TAGS), (1, 8, LAYER))
+    assert (embedding.shape, frames.shape) == ((1, TAGS), (1, 8, LAYER + FIRST))
     assert float(embedding.norm()) == pytest.approx(1.0, abs=1e-5)
     assert torch.equal(tower.embed_audio(window(pluck(10.0, 48_000))), embedding)
     with pytest.raises(ValueError, match="windows have shape"):
@@ -88,6 +88,11 @@ def test_what_is_not_known_is_not_read(tower: EarsTower, prompt: str) -> None:
 def test_related_words_are_near(tower: EarsTower) -> None:
     assert cosine(tower, "violin", "cello") > cosine(tower, "violin", "techno")
     assert cosine(tower, "a woman sings", "female vocals") > cosine(tower, "a woman sings", "drum machine")
+
+
+def test_two_words_that_are_a_tag_are_read_as_one(tower: EarsTower) -> None:
+    assert [len(rows) for rows in tower.embed_tokens(["hip hop", "Hip-Hop drums", "hop hip"])] == [1, 2, 2]
+    assert cosine(tower, "heavy metal", "metal") > cosine(tower, "heavy metal", "heavy flute")
 
 
 @pytest.mark.parametrize("prompt", ["xqzt brrlgh", "ein trauriges Klavierstück für Geige", " "])
@@ -149,13 +154,12 @@ def test_taggers_that_learned_further_say_nothing_of_it(tower: EarsTower) -> Non
 def test_folders_that_are_not_whole_are_refused(tower: EarsTower, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="of the model folder cannot be read"):
         Words(tmp_path)
-    for path in tower.words.files:
-        shutil.copyfile(path, tmp_path / path.name)
-    words = tmp_path / "words.txt.gz"
+    words = tmp_path / WORDS_FILE
+    shutil.copyfile(tower.words.file, words)
     words.write_bytes(gzip.compress(gzip.decompress(words.read_bytes()) + b"xqzt\n"))
     with pytest.raises(CheckpointError, match=r"words\.txt\.gz of the model folder is damaged"):
         EarsTower.restore(tower.weights(), tmp_path)
-    weights = {name: weight for name, weight in tower.weights().items() if name != "pieces"}
+    weights = {name: weight for name, weight in tower.weights().items() if name != "bands"}
     with pytest.raises(CheckpointError, match="not those of a tower 'ears'"):
         EarsTower.restore(weights, EMBEDDED_JUDGE)
 

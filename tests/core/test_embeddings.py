@@ -32,6 +32,7 @@ from core.evaluation import judged
 from core.feed import READERS, clip_sha256, in_order, read_all, stop_if_any
 from core.heads import EmbeddedClips, pool
 from core.musiceval import read_source
+from core.prepared import prepare
 from core.rated_clips import RatedClips, data_sha256
 from core.scales import MUSICEVAL
 from core.scorer import Scorer
@@ -41,6 +42,7 @@ from core.towers.compiled import CompiledAudio
 from core.training.loop import fit_heads
 from core.training.objective import Target
 from core.training.recipe import RECIPES
+from core.windows import Heard
 from tests.clips import pluck, write_clip
 from tests.rated import rated_table, write_rated
 from tools.bench import EXAMPLES, official_tower
@@ -79,7 +81,11 @@ def folder(kept: Path, tmp_path: Path) -> Path:
     return shutil.copytree(kept, tmp_path / "cache")
 
 
-def test_a_gpu_is_a_batch_ahead(tower: Tower, paths: list[Path]) -> None:
+def heard(path: Path) -> Heard[None]:
+    return Heard.of(None, prepare(path, InputPolicy()), InputPolicy())
+
+
+def test_a_gpu_is_a_batch_ahead(tower: Tower, paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """What it computes is fetched after the next batch has been sent, and comes to the same."""
     sent = []
 
@@ -96,14 +102,23 @@ def test_a_gpu_is_a_batch_ahead(tower: Tower, paths: list[Path]) -> None:
         def embed_features(self, features: torch.Tensor) -> torch.Tensor:
             return tower.embed_features(features)
 
+    monkeypatch.setattr("core.embeddings.together", lambda windows, _: np.stack(windows))
+    monkeypatch.setattr("core.embeddings.GraphedAudio", lambda compute: compute)
     cache = EmbeddingCache(None, cast("Tower", OnGpu()), InputPolicy())
     cache.batch = 2
-    clips = [read_clip(path) for path in paths]
-    heard = [(clip.sha256, condition(clip.samples, clip.sample_rate_hz, InputPolicy())) for clip in clips]
-    n_sent = [(rows, len(sent)) for _, rows in cache.stream(heard)]
-    assert [n for _, n in n_sent] == [2, 3, 3]
-    for (rows, _), (_, expected) in zip(n_sent, EmbeddingCache(None, tower, InputPolicy()).stream(heard), strict=True):
-        assert torch.allclose(rows, expected, atol=1e-6)
+    n_sent = [(rows, len(sent)) for _, rows in cache.stream(map(heard, paths))]
+    assert [n for _, n in n_sent] == [3, 3, 3]  # the first two are fetched when all of the third clip is taken
+    expected = EmbeddingCache(None, tower, InputPolicy()).stream(map(heard, paths))
+    for (rows, _), (_, same) in zip(n_sent, expected, strict=True):
+        assert torch.allclose(rows, same, atol=1e-6)
+
+
+def test_the_same_audio_under_two_names_is_computed_once(tower: Tower, paths: list[Path]) -> None:
+    cache = EmbeddingCache(None, tower, InputPolicy())
+    clips = [*map(heard, [paths[1], paths[0], paths[1]])]
+    first, _, again = (rows for _, rows in cache.stream(clips))
+    assert torch.equal(first, again)
+    assert cache.computed == 2
 
 
 def test_embeddings_are_the_towers(tower: Tower, paths: list[Path], tmp_path: Path) -> None:
@@ -223,14 +238,14 @@ def test_the_names_and_the_format_of_files_stay(folder: Path, tower: Tower, path
 
 
 def test_readers_beside_writers_see_whole_files(tower: Tower, paths: list[Path], tmp_path: Path) -> None:
-    samples = [(hashlib.sha256(b"a").hexdigest(), np.zeros(480_000 * 3, np.float32))]
     writer, reader = (EmbeddingCache(tmp_path / "cache", tower, InputPolicy()) for _ in range(2))
-    [(sha256, rows)] = writer.stream(samples)
+    [(clip, rows)] = writer.stream([heard(paths[2])])
+    sha256 = clip.clip().kept_as
     seen: list[bool] = []
 
     def write() -> None:
         for _ in range(2):
-            list(EmbeddingCache(tmp_path / "cache", tower, InputPolicy()).stream(samples))
+            list(EmbeddingCache(tmp_path / "cache", tower, InputPolicy()).stream([clip]))
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -250,7 +265,7 @@ def test_a_folder_that_cannot_be_used(tower: Tower, paths: list[Path], tmp_path:
     with pytest.raises(DataError, match=expected):
         cache.audio(paths[:1])
     with pytest.raises(DataError, match=expected.replace("Not a directory", "(File exists|Not a directory)")):
-        list(cache.stream([("0" * 64, np.zeros(480_000, np.float32))]))
+        list(cache.stream([heard(paths[0])]))
 
 
 def test_all_unreadable_clips_are_told_and_the_others_kept(tower: Tower, paths: list[Path], tmp_path: Path) -> None:
@@ -269,7 +284,7 @@ def test_all_unreadable_clips_are_told_and_the_others_kept(tower: Tower, paths: 
 
 
 def test_what_cannot_be_cached(random_checkpoint: Path, tower: Tower, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^There is no precision 'int8'\. It is float32 or bfloat16\.$"):
+    with pytest.raises(DataError, match=r"^There is no precision 'int8'\. It is float32 or tf32 or bfloat16\.$"):
         EmbeddingCache(tmp_path, tower, InputPolicy(), "int8")
     with pytest.raises(ValueError, match="eval mode"):
         EmbeddingCache(tmp_path, load_checkpoint(random_checkpoint).tower.train(), InputPolicy())
@@ -278,10 +293,9 @@ def test_what_cannot_be_cached(random_checkpoint: Path, tower: Tower, tmp_path: 
 def test_samples_as_they_come(tower: Tower, paths: list[Path], folder: Path) -> None:
     kept = EmbeddingCache(folder, tower, InputPolicy())
     nowhere = EmbeddingCache(None, tower, InputPolicy())
-    clips = [read_clip(path) for path in paths[:2]]
-    heard = [(clip.sha256, condition(clip.samples, clip.sample_rate_hz, InputPolicy())) for clip in clips]
-    streamed = list(nowhere.stream(iter(heard)))
-    assert [sha256 for sha256, _ in streamed] == [clip.sha256 for clip in clips]
+    clips = [*map(heard, paths[:2])]
+    streamed = [(clip.clip().kept_as, rows) for clip, rows in nowhere.stream(iter(clips))]
+    assert [sha256 for sha256, _ in streamed] == [clip_sha256(path) for path in paths[:2]]
     for sha256, rows in streamed:
         assert torch.allclose(rows, kept.find(sha256), atol=1e-6)
         assert nowhere.find(sha256) is None

@@ -15,10 +15,11 @@ import pytest
 
 from core.audio import AudioLimits, InputPolicy
 from core.errors import AudioError, ReadingError
-from core.prepared import prepare, prepare_in, prepare_whole
+from core.prepared import prepare, prepare_in
 from core.readers import Readers, ReadLimits, cores, readers_for
 from core.scorer import Item, Scorer
 from core.scores import Unscored
+from core.windows import Feed, read_whole
 from tests.clips import pluck, write_clip
 
 POLICY = InputPolicy()
@@ -158,7 +159,7 @@ def test_a_clip_of_training_data_is_named(readers: Readers, tmp_path: Path) -> N
     path = write_clip(tmp_path / "clip.wav", pluck(3.0))
     path.write_bytes(path.read_bytes()[:-40_000])
     with pytest.raises(AudioError, match=r'"clip\.wav" breaks off'):
-        prepare_whole(path, POLICY, AudioLimits(), readers)
+        next(read_whole(Feed(POLICY, AudioLimits(), readers), [path])).clip()
 
 
 def test_scores_are_the_same_by_readers(scorer: Scorer, readers: Readers, tmp_path: Path) -> None:

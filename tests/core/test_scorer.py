@@ -251,19 +251,19 @@ def test_a_clip_that_cannot_be_scored_ends_nothing(
 
 
 def test_however_many_there_are_few_are_held(scorer: Scorer) -> None:
-    taken = 0
+    taken, short = 0, (pluck(1.0), 16_000)
 
     def endless() -> Iterator[Item]:
         nonlocal taken
         while True:
             taken += 1
-            yield Item(lambda: CLIP, PROMPT)  # each asks for a clip of its own
+            yield Item(lambda: short, PROMPT)  # each asks for a clip of its own
 
     results = scorer.score_many(endless())
     assert isinstance(next(results), Score)
-    assert taken == AT_ONCE
+    assert taken <= 2 * AT_ONCE  # those that are read ahead are of the next ones
     assert len(list(itertools.islice(results, AT_ONCE))) == AT_ONCE
-    assert taken == 2 * AT_ONCE
+    assert taken <= 3 * AT_ONCE
 
 
 def test_threads_do_not_disturb_each_other(scorer: Scorer) -> None:

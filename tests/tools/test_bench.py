@@ -29,7 +29,7 @@ from tools.bench import (
 )
 
 PAIRS = [Pair(40.0, 30.0), Pair(50.0, 25.0), Pair(45.0, 29.0)]
-REPORT = Report("a machine", "bfloat16", 40, 0.1, PAIRS, Parts(0.05, 0.05, 0.3), matrix_gflops=310.0)
+REPORT = Report("a machine", "bfloat16", 40, 0.1, PAIRS, Parts(0.02, 0.03, 0.05, 0.3), matrix_gflops=310.0)
 
 
 class Recorder:
@@ -57,11 +57,20 @@ def test_the_table() -> None:
     lines = list(REPORT.lines())
     assert "| MusicEval, bfloat16 | all 29 s | 40.0 s | 4.50 |" in lines
     assert lines[-1] == "ratio: 4.50"
-    assert "Work for a clip, each part timed alone: decoding 12%, spectrograms 12%, network 75%." in lines
+    assert "  network          300.0 ms,        97 s a second, 75%" in lines
+    assert (
+        "Reading by 1 process alone covers 580 s a second, the device 83; both on the same cores 72. "
+        "Most is the network."
+    ) in lines
     assert lines[-2] == (
         "Floor: 31 GFLOP a window at 310 GFLOP a second is 0.1000 s; a window took 0.2417 s, 2.4 times that."
     )
     assert json.loads(json.dumps(REPORT.to_json()))["ratio"] == pytest.approx(4.5)
+
+
+def test_what_binds_beside_a_gpu() -> None:
+    assert REPORT.parts.binds(4, on_cores=False).endswith("What binds is the device.")
+    assert Parts(0.02, 0.03, 0.001, 0.001).binds(16, on_cores=False).endswith("What binds is reading.")
 
 
 @pytest.mark.parametrize("load", [0.1, 3.0])

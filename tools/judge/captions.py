@@ -28,11 +28,11 @@ STYLES = {
     "loop": ("looped sample", "breaks, sampled, repeated"),
 }
 TEMPI = ((85, "slow", "adagio"), (115, "moderate", "andante"), (999, "fast", "allegro, quick"))
-PROGRAMS = """-1 drums, 0 piano, 4 electric piano, 6 harpsichord, 8 vibraphone, 16 organ, 21 accordion, 22 harmonica,
-24 acoustic guitar, 26 electric guitar, 32 bass, 40 violin, 41 viola, 42 cello, 43 double bass, 44 strings, 46 harp,
-47 timpani, 48 strings, 52 choir, 55 orchestra, 56 trumpet, 57 trombone, 58 tuba, 59 trumpet, 60 french horn, 61 brass,
-64 saxophone, 68 oboe, 70 bassoon, 71 clarinet, 72 flute, 80 synthesizer, 104 sitar, 105 banjo, 106 koto, 110 fiddle,
-112 bells"""  # each name from its General MIDI program up to the next
+PROGRAMS = """-1 drums, 0 piano, 4 electric piano, 6 harpsichord, 8 celesta, 11 vibraphone, 16 organ, 21 accordion,
+22 harmonica, 24 acoustic guitar, 26 electric guitar, 32 bass, 40 violin, 41 viola, 42 cello, 43 double bass, 44
+strings, 46 harp, 47 timpani, 48 strings, 52 choir, 55 orchestra, 56 trumpet, 57 trombone, 58 tuba, 59 trumpet, 60
+french horn, 61 brass, 64 saxophone, 68 oboe, 70 bassoon, 71 clarinet, 72 flute, 80 synthesizer, 104 sitar, 105
+banjo, 106 koto, 110 fiddle, 112 bells"""  # each name from its General MIDI program up to the next
 
 
 @dataclass(frozen=True)

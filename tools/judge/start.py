@@ -38,7 +38,8 @@ def write_start(packages: Mapping[str, Fetched], material: Path, folder: Path) -
     """Convert the tower and write it with heads that learned nothing."""
     policy = InputPolicy()
     music = [material / row["file"] for row in rows_of(material, "clips", "build")]
-    tower = convert(packages, folder, music[::3], policy)
+    captions = [row["prompt"] for row in rows_of(material, "captions", "build")]
+    tower = convert(packages, folder, music, captions, policy)
     sounds = {
         material / row["audio_path"]: _SOUNDS.get(row["system_id"], "speech")
         for row in rows_of(material, "sounds", "build")

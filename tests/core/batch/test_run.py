@@ -202,9 +202,9 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> Counter:
     times = Counter()
 
     def counted(scorer: Scorer, rows: Iterable[Row], *more) -> Iterator[Cells]:
-        rows = list(rows)
-        times.update(row.id for row in rows)
-        return score_rows(scorer, rows, *more)
+        for record in score_rows(scorer, rows, *more):
+            times[record["id"]] += 1
+            yield record
 
     monkeypatch.setattr(core.batch.run, "score_rows", counted)
     monkeypatch.setattr(core.batch.run, "ROWS_AT_ONCE", 4)

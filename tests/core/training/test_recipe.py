@@ -37,7 +37,7 @@ def test_each_field_but_what_makes_the_recipe_can_be_changed() -> None:
     ("field", "value", "message"),
     [
         ("optimizer", "lion", "The recipe's optimizer is 'lion'; it must be sgd or adam or adamw."),
-        ("precision", "int8", "The recipe's precision is 'int8'; it must be float32 or bfloat16."),
+        ("precision", "int8", "The recipe's precision is 'int8'; it must be float32 or tf32 or bfloat16."),
         ("schedule", "up", "The recipe's schedule is 'up'; it must be constant or cosine."),
         ("batch_size", 0, "The recipe's batch_size is 0; it must be a whole number from 1."),
         ("epochs", -1, "The recipe's epochs is -1; it must be a whole number from 0."),

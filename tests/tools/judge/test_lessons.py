@@ -21,9 +21,19 @@ def test_what_is_no_music_is_held_against_music(tmp_path: Path) -> None:
     names = {"sine": "train", lessons.SILENT: "train", "hum": "test"}
     sounds = [{"audio_path": name, "system_id": name, "split": split} for name, split in names.items()]
     written(tmp_path, "sounds", sounds)
+    written(tmp_path, "damaged", [pair(name, f"{name}-strong", "noise", "build") for name in "abcd"])
+    written(tmp_path, "mistakes", [])
     pairs = [*lessons.music_above_sounds(tmp_path, "build", 0)]
     held = [(of.better.file.name, of.worse.file.name) for of in pairs]
-    assert sorted(held) == [(better, "sine") for better in "abcd"]  # no loop, no silence, nothing to be checked with
+    music = sorted([*"abcd", *(f"{name}-strong" for name in "abcd")])
+    assert sorted(held) == [(better, "sine") for better in music]  # no loop, no silence, nothing to be checked with
+
+
+def test_what_a_network_made_is_held_against_what_people_made(tmp_path: Path) -> None:
+    kinds = {**dict.fromkeys("abcdefghijkl", "recorded"), "x": "generated", "l": "played", "m": "loop"}
+    written(tmp_path, "clips", [{"file": name, "kind": kind, "part": "build"} for name, kind in kinds.items()])
+    held = [(of.better.file.name, of.worse.file.name) for of in lessons.people_above_network(tmp_path, "build", 0)]
+    assert sorted(held) == [(better, "x") for better in "abcdefghijkl"]
 
 
 def test_of_faults_only_the_strong_ones_of_a_part_are_taught(tmp_path: Path) -> None:
