@@ -7,9 +7,11 @@ over these: the systems stand for others like them. One system alone tells nothi
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from annotation.results import Table, number
 from annotation.results.scores import Results
@@ -77,13 +79,13 @@ def by_attribute(results: Results, attributes: Mapping[str, str]) -> Groups:
     return Groups(results.scales, table.reset_index(names="attribute"))
 
 
-def _student(n: pd.Series) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+def _student(n: pd.Series) -> NDArray[np.float64]:
     from scipy import stats  # late: it takes half a second, and the pages begin without it
 
     return np.asarray(stats.t.ppf(_LEVEL, np.maximum(n - 1, 1)), dtype=np.float64)
 
 
-def _standing(row: Mapping[str, float], key: str) -> str:
+def _standing(row: Mapping[str, Any], key: str) -> str:
     if np.isnan(row[key]):
         return "– (needs 1 more system)"
     return f"{number(row[key])} [{row[f'{key}_low']:.2f}, {row[f'{key}_high']:.2f}]"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sqlalchemy import exists, select
 
 from annotation.database import Database
@@ -192,13 +193,14 @@ def _read_study(database: Database, study_name: str) -> tuple[Study, pd.DataFram
 
 def _score(
     scorer: "Scorer", clips: RatedClips, files: Mapping[str, str], report: Report | None
-) -> tuple[np.ndarray, list[str]]:
+) -> tuple[NDArray[np.float64], list[str]]:
     """Return scores, (n_clips, n_scales), NaN where there is none; and why clips have no score at all."""
     from core.scorer import Item
     from core.scores import Unscored
 
     scales = keys(scorer.checkpoint.scales)
-    values, unscored = np.full((len(clips), len(scales)), np.nan), []
+    values = np.full((len(clips), len(scales)), np.nan)
+    unscored: list[str] = []
     items = [
         Item(Path(row["audio_path"]), row["prompt"], files[row["clip_id"]]) for row in clips.table.to_dict("records")
     ]
