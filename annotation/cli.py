@@ -26,10 +26,11 @@ from annotation.cli_options import text_of as _text_of
 from annotation.cli_options import wall_time as _now
 from annotation.cli_options import with_reason as _reason
 from annotation.cli_people import enrol, erase, joined
+from annotation.cli_results import panel, report
 from annotation.plans import SimulationPlan, StressPlan
 from annotation.protocol import SCREENING, Protocol
 from core.command import Group, as_json, at_most_one, fields_as_one, print_json, run_command
-from core.errors import StudyError, shown_name
+from core.errors import StudyError
 from core.files import first_of
 from core.scales import MUSICEVAL
 from core.settings import Settings
@@ -355,26 +356,6 @@ def export(study: str, output: Path, audio: bool) -> None:
         )
 
 
-@app.command()
-@_study
-@click.option("-o", "--output", metavar="FILE", type=Path, required=True, help="a new file (.html)")
-def report(study: str, output: Path) -> None:
-    """Write method, panel, screening, figures and tables as one HTML file that needs no network."""
-    from annotation.report.document import report
-    from core.files import sha256_of, write_atomically
-
-    if output.exists():
-        raise StudyError(f"{shown_name(output.name)} is there already. Give a new file.")
-    with _opened() as (database, _):
-        written = report(database, study)
-    try:
-        write_atomically(output, written.html())
-    except OSError as error:
-        raise StudyError(f"{shown_name(output.name)} cannot be written: {error.strerror}.") from error
-    print(f"{output}: report of {study}, SHA-256 {sha256_of(output)}")
-    print(f"ratings {written.ratings_sha256}")
-
-
 def _exclusion(action: str, meaning: str) -> None:
     """Add ``exclude`` or ``restore``."""
 
@@ -476,7 +457,7 @@ def _print(found: Any, as_json: bool) -> None:
         print(found.text())
 
 
-for _command in (import_ratings, enrol, joined, erase):
+for _command in (import_ratings, enrol, joined, erase, report, panel):
     app.add_command(_command)
 
 

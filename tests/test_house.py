@@ -34,23 +34,30 @@ TOP_LEVEL = (
     "webapp",
 )
 # What each room may import of the others. annotation knows the data contract of core, how it reads audio,
-# hears its faults and writes files, and what every front door needs: settings, and how a command line behaves.
+# hears its faults and writes files, what every front door needs (settings, and how a command line behaves), and,
+# to set a judge beside a panel, how clips are scored and scores are measured.
 MAY_IMPORT = {
     "app": ("webapp", "core"),
     "webapp": ("annotation", "core"),
     "annotation": (
         "core.__version__",
         "core.audio",
+        "core.checkpoint",
         "core.command",
         "core.errors",
+        "core.evaluation",
         "core.files",
         "core.filters",
+        "core.metrics",
         "core.musiceval",
         "core.plots",
         "core.rated_clips",
         "core.scales",
+        "core.scorer",
+        "core.scores",
         "core.settings",
         "core.tables",
+        "core.training.report",
         "core.warnings",
     ),
     "core": (),

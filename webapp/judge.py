@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from annotation.results.judged import LoadedJudge
 from core.audio import AudioLimits
 from core.errors import CheckpointError
 from core.readers import Readers, ReadLimits
@@ -88,6 +89,11 @@ class Judge:
     def device(self) -> torch.device:
         """Where the models run, whichever judges."""
         return self._first.checkpoint.tower.device
+
+    def keeping(self, cache: Path) -> LoadedJudge:
+        """Return the model that judges now, as one that keeps in a folder what it heard."""
+        now = self.scorer
+        return LoadedJudge(Scorer(now.checkpoint, now.limits, cache=cache, readers=now.readers), self.folder)
 
     def activate(self, name: str | None) -> None:
         """Let a model of the registry judge from now on; None for the one that the app begins with."""

@@ -113,7 +113,12 @@ def _admin_page(judge: Judge, settings: Settings, store: StudyStore) -> tuple[Gu
         with gr.Tabs():
             with _tab("studies", "Studies"):
                 exports = build_study_tab(
-                    page, store, lambda study: train_from_study(runs, store, study), settings.limits, judge.readers
+                    page,
+                    store,
+                    lambda study: train_from_study(runs, store, study),
+                    settings.limits,
+                    judge.readers,
+                    lambda: judge.keeping(settings.cache),
                 )
             with _tab("training", "Training") as tab:
                 build_training_tab([page.load, tab.select], judge, runs, store)

@@ -7,7 +7,7 @@ by `annotation.results`; what somebody gave (names, comments, reasons) is escape
 import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import pandas as pd
@@ -27,6 +27,7 @@ from core.audio import AudioLimits
 from core.errors import StudyError
 from core.readers import Readers
 from core.scales import Scale
+from webapp.attribute_desk import AttributeDesk
 from webapp.changes import Changes
 from webapp.clip_desk import ClipDesk, sound_route
 from webapp.enrolling import Enrolling
@@ -39,9 +40,13 @@ from webapp.listening_api import StudyStore
 from webapp.live import LiveView
 from webapp.new_study import NewStudy
 from webapp.paged import PagedTable
+from webapp.panel_desk import PanelDesk
 from webapp.rater_desk import RaterDesk
 from webapp.studio import Studio
 from webapp.system_plot import download, systems_plot
+
+if TYPE_CHECKING:
+    from annotation.results.judged import LoadedJudge
 
 _EXPORT = "All ratings, scores and logs as CSV files."
 _TRAIN = (
@@ -120,9 +125,10 @@ def build_study_tab(
     train: Callable[[str], str],
     limits: AudioLimits | None = None,
     readers: Readers | None = None,
+    judge: "Callable[[], LoadedJudge] | None" = None,
 ) -> list[BaseRoute]:
     """Lay the page out in the open `gr.Blocks`; return the routes of its downloads and sounds."""
-    page = StudyPage(store, train, limits, readers)
+    page = StudyPage(store, train, limits, readers, judge)
     page.opens(app.load, **BY_ITSELF)
     return [export_route(store.data), clips_route(store), report_route(store), sound_route(store)]
 
@@ -131,7 +137,7 @@ class StudyPage:
     """The parts of the page, and the handlers of its controls, which return what changes by part.
 
     `train` starts a training run from the study of a name, and says so in a sentence; clips are read within `limits`,
-    in `readers` where there are any.
+    in `readers` where there are any. `judge` returns the judge in use, where one can be set beside a panel.
     """
 
     def __init__(
@@ -140,6 +146,7 @@ class StudyPage:
         train: Callable[[str], str],
         limits: AudioLimits | None = None,
         readers: Readers | None = None,
+        judge: "Callable[[], LoadedJudge] | None" = None,
     ) -> None:
         self._store = store
         self._train = train
@@ -168,6 +175,9 @@ class StudyPage:
                 with gr.Tab("Results"):
                     self.views["results"] = _html()
                     self._lay_out_uses()
+                    self.attributes = AttributeDesk(store, self.study, self._on, _html)
+                    hear = self.clip_desk.hear
+                    self.panel = PanelDesk(store, judge, hear, self.study, self._on, _html) if judge else None
                 with gr.Tab("Screening"):
                     self.views["screening"] = _html()
                     gr.HTML("<h3>Exclude or restore</h3>", apply_default_css=False)
@@ -182,7 +192,8 @@ class StudyPage:
         rooms = (*self._rooms, self.clip_desk, self.raters, self.changes, self.live, self.log)
         controls += [part for room in rooms for part in room.parts]
         notes = [self.training_note, self.export_note, self.invitations.codes, self.rescreened]
-        self.opened = [*controls, *self.views.values(), *notes, *self.rules]
+        of_results = [*self.attributes.parts, *(self.panel.parts if self.panel else ())]
+        self.opened = [*controls, *self.views.values(), *notes, *self.rules, *of_results]
         moved = (self.studio.moved, self.clip_desk.changed)
         acted = (self.changes.made, self.raters.changes.made, self.raters.acted)
         for changed in (*moved, *acted):
@@ -312,7 +323,7 @@ class StudyPage:
     def leave(self) -> Shown:
         """Take away what was said of another study."""
         notes = dict.fromkeys((self.training_note, self.export_note, self.invitations.codes, self.rescreened), "")
-        return dict(notes)
+        return {**notes, **self.attributes.leave(), **(self.panel.leave() if self.panel else {})}
 
     def export(self, study: str | None) -> Markup:
         """Pack the tables; return the links to them and to the export with the clips."""

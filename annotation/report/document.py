@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import io
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +17,10 @@ from sqlalchemy.orm import Session
 
 from annotation.database import Database
 from annotation.export import exported_ratings
-from annotation.report.figures import Plot, figures
+from annotation.report.figures import Plot, attribute_figure, figures
 from annotation.results import Table, number
+from annotation.results.attributes import Groups, by_attribute
+from annotation.results.judged import JudgedPanel
 from annotation.results.reliability import RATER_FIGURES_MEAN
 from annotation.results.scores import Results
 from annotation.results.status import FIGURES, Overview, overview
@@ -44,6 +47,8 @@ class Report:
     ratings_sha256: str  # of all ratings, as ratings.csv of an export at that moment has them
     plots: list[Plot]
     panel: list[Table]  # what raters said of themselves, counted
+    judged: JudgedPanel | None = None  # where a judge was asked
+    groups: Groups | None = None  # of systems, where attributes were given
 
     @property
     def name(self) -> str:
@@ -63,18 +68,31 @@ class Report:
             figures=FIGURES,
             clips=_clips(self.found.results),
             rater_figures_mean=RATER_FIGURES_MEAN,
-            drawing=lambda plot: Markup(plot.svg[plot.svg.index("<svg") :]),
+            drawing=lambda svg: Markup(svg[svg.index("<svg") :]),
         )
 
 
-def report(database: Database, study_name: str, at: datetime | None = None) -> Report:
-    """End a study's abandoned batches, and gather its report."""
+def report(
+    database: Database,
+    study_name: str,
+    at: datetime | None = None,
+    judged: JudgedPanel | None = None,
+    attributes: Mapping[str, str] | None = None,
+) -> Report:
+    """End a study's abandoned batches, and gather its report.
+
+    What a judge said stands in it where one was asked, and groups of systems where their `attributes` are given.
+    """
     found = overview(database, study_name, at)
     with database.read() as session:
         panel = [table for table in _panel(session, find_study(session, study_name)) if table.rows]
     written = io.BytesIO()
     write_csv(exported_ratings(found.ratings), written)
-    return Report(found, hashlib.sha256(written.getvalue()).hexdigest(), figures(found.ratings, found.results), panel)
+    digest = hashlib.sha256(written.getvalue()).hexdigest()
+    groups = by_attribute(found.results, attributes) if attributes else None
+    plot = attribute_figure(groups) if groups else None
+    plots = [*figures(found.ratings, found.results), *([plot] if plot else [])]
+    return Report(found, digest, plots, panel, judged, groups)
 
 
 def _rules(found: Overview) -> Table:

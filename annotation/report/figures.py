@@ -1,7 +1,7 @@
 """The figures of the paper's section V from a study's valid ratings, as SVG.
 
-Source: the MusicEval paper, figures 1 to 3 and 5: how often each point was given, the systems on each scale, the
-lengths of prompts; and the systems on two scales against each other.
+Source: the MusicEval paper, figures 1 to 5: how often each point was given, the systems on each scale, and by an
+attribute where one is given, the lengths of prompts; and the systems on two scales against each other.
 """
 
 import itertools
@@ -17,9 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from annotation.results.attributes import Groups
 from annotation.results.scores import Results
 from core.plots import STYLE, colour, svg
-from core.scales import MAX_SCORE, MIN_SCORE, Scale, Scales
+from core.scales import MAX_SCORE, MIN_SCORE, Scale, Scales, keys
 
 _POINTS = np.arange(MIN_SCORE, MAX_SCORE + 1)
 _ENDS = (MIN_SCORE - 0.15, MAX_SCORE + 0.15)
@@ -135,3 +136,23 @@ def _prompt_lengths(prompts: Sequence[str] | pd.Series) -> str:
 
 def _shown(name: str) -> str:
     return "".join(sign if sign.isprintable() else "?" for sign in name)
+
+
+def attribute_figure(groups: Groups) -> Plot | None:
+    """Draw the means of groups of systems on all scales; none where no group has systems enough."""
+    known = groups.table.dropna(subset=list(keys(groups.scales))).reset_index(drop=True)
+    if known.empty:
+        return None
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 1.2 + _ROW_IN * len(groups.scales) * len(known)), layout="constrained")
+        axes = figure.add_subplot(xlabel="mean of the systems’ MOS", xlim=_ENDS, ylim=(-0.6, len(known) - 0.4))
+        for n, scale in enumerate(groups.scales):
+            places = pd.Series(range(len(known))) + ((len(groups.scales) - 1) / 2 - n) * 0.6 / len(groups.scales)
+            reach = _reach(known, scale)
+            axes.errorbar(
+                known[scale.key], places, xerr=reach, fmt="o", color=colour(n), markersize=4, label=scale.title
+            )
+        named = [f"{_shown(row['attribute'])} ({row['n_systems']})" for row in known.to_dict("records")]
+        axes.set_yticks(range(len(known)), named)
+        figure.legend(frameon=False, loc="outside upper left", ncols=len(groups.scales))
+        return Plot("Systems by attribute, with the number of systems: means with their 95 % intervals.", svg(figure))

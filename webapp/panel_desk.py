@@ -1,0 +1,105 @@
+"""*Judge beside panel* of a study on its page: the judge in use scores the clips when asked, beside their ratings."""
+
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from markupsafe import Markup
+
+from core.errors import MusicEvalError, StudyError
+from webapp.follow import Done, Report, follow
+from webapp.html import html_table, render
+from webapp.listening_api import StudyStore
+
+if TYPE_CHECKING:
+    from annotation.results.judged import JudgedPanel, LoadedJudge
+
+_MEANING = (
+    "The judge of this server scores the rated clips: where it agrees with the panel, and on which clips it does not. "
+    "The first time takes as long as scoring does; what it heard is kept."
+)
+
+Shown = dict[Any, Any]
+
+
+class PanelDesk:
+    """The parts, and the handlers of their controls.
+
+    `judge` returns the judge in use, and `hear` shows a clip of a study with its player.
+    """
+
+    def __init__(
+        self,
+        store: StudyStore,
+        judge: Callable[[], "LoadedJudge"],
+        hear: Callable[[str | None, str | None], Markup],
+        study: gr.Dropdown,
+        on: Callable[..., Any],
+        html: Callable[[], gr.HTML],
+    ) -> None:
+        self._store, self._judge, self._hear = store, judge, hear
+        self._one_at_a_time = threading.Lock()
+        gr.HTML(render("study_use.html", title="Judge beside panel", meaning=_MEANING), apply_default_css=False)
+        ask = gr.Button("Set the judge beside the panel", elem_classes="me-narrow")
+        self.view = html()
+        self.clips = gr.Dataframe(
+            label="Clips on which judge and panel disagree most first: choose one to hear it; a heading sorts",
+            interactive=False,
+            visible=False,
+            show_search="search",
+            max_chars=60,
+            max_height=480,
+            elem_classes="me-clips",
+            buttons=["fullscreen", "copy"],
+        )
+        self.heard = html()
+        on(ask.click, self.compare, [study], self.parts, show_progress="hidden")
+        on(self.clips.select, self.choose, [study], [self.heard], show_progress="hidden")
+
+    @property
+    def parts(self) -> list[Any]:
+        """What `leave` and `compare` change."""
+        return [self.view, self.clips, self.heard]
+
+    def leave(self) -> Shown:
+        """Take away what was said of another study."""
+        return {self.view: "", self.clips: gr.update(value=None, visible=False), self.heard: ""}
+
+    def compare(self, study: str | None) -> Iterator[Shown]:
+        """Score the clips, and show how far that is, then what came of it; it goes on when the page is closed."""
+        yield {**self.leave(), self.view: render("studio_note.html", sentence="The judge is being asked.")}
+        try:
+            for step in follow(partial(self._compare, study or "")):
+                yield self._show(step.value) if isinstance(step, Done) else self._going_on(*step)
+        except MusicEvalError as error:  # it stands in place of the figures
+            yield {**self.leave(), self.view: render("studio_note.html", sentence=str(error))}
+
+    def _compare(self, study: str, report: Report) -> "JudgedPanel":
+        from annotation.results.judged import judge_beside_panel
+
+        if not self._one_at_a_time.acquire(blocking=False):
+            raise StudyError("The judge is being asked already. Try again when it is done.")
+        try:
+            return judge_beside_panel(self._store.database, self._store.data, study, self._judge(), report)
+        finally:
+            self._one_at_a_time.release()
+
+    def _going_on(self, done: int, total: int) -> Shown:
+        sentence = f"{done:,} of {total:,} clips scored." if total else "The clips are being read."
+        return {self.view: render("studio_note.html", sentence=sentence)}
+
+    def _show(self, found: "JudgedPanel") -> Shown:
+        svg, table = found.scatter, found.agreement_table
+        view = render(
+            "study_judged.html",
+            found=found,
+            scatter=Markup(svg[svg.index("<svg") :]),
+            table=html_table(table.caption, table.heads, table.rows, table.nothing),
+        )
+        return {self.view: view, self.clips: gr.update(value=found.clips, visible=True), self.heard: ""}
+
+    def choose(self, study: str | None, event: gr.SelectData) -> Markup:
+        """Show the clip of the row that was clicked, with its player."""
+        return self._hear(study, event.row_value[-1])
