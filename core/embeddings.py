@@ -50,7 +50,7 @@ from core.windows import Feed, Free, Heard, read_whole, together
 if TYPE_CHECKING:
     from core.rated_clips import RatedClips
 
-FORMAT = 3  # raised when the same names would stand for other numbers, as by another front end
+FORMAT = 2  # raised when the same names would stand for other numbers, as by another front end
 BATCH = 8  # windows, or prompts; more does not help a CPU
 ACCELERATED_BATCH = 64
 LONG_RUN = 50_000  # clips, from which on compiled code makes up for the time that it takes

@@ -207,8 +207,8 @@ class EarsTower(nn.Module):
         self.register_buffer("tag_mean", torch.zeros(TAGS))  # in music, a stretch at a time
         self.register_buffer("tag_deviation", torch.ones(TAGS))
         self.register_buffer("middle", torch.zeros(TAGS))  # of music
-        self.register_buffer("music_whitening", torch.eye(TAGS))
-        self.register_buffer("prompt_whitening", torch.eye(TAGS))
+        self.register_buffer("music_whitening", torch.zeros(TAGS, TAGS))
+        self.register_buffer("prompt_whitening", torch.zeros(TAGS, TAGS))
         # Which word, in order, says how much of which tag: most say nothing of most.
         self.register_buffer("said_word", torch.zeros(n_said, dtype=torch.int32))
         self.register_buffer("said_tag", torch.zeros(n_said, dtype=torch.uint8))

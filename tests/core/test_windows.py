@@ -150,7 +150,7 @@ def test_nothing_is_left_of_a_program_that_ends(number: signal.Signals, paths: l
         assert int(program.stdout.readline()) > 0
         group = [*(nursery := children_of(program.pid)), *children_of(nursery[0])]
         program.send_signal(number)
-        program.wait(10.0)
+        program.wait(30.0)
         assert within(10.0, lambda: not any(Path(f"/proc/{process}").exists() for process in group))
     assert {path.name for path in Path("/dev/shm").iterdir()} == before
 

@@ -360,7 +360,7 @@ def test_a_study_of_other_scales_has_them_in_the_menu(desk: Desk) -> None:
 def test_codes_are_shown_once(desk: Desk) -> None:
     page = desk.page.invitations
     shown = page.invite("room", 2, True, "", ASKED)[page.codes]
-    again = page.renew("room", "R04", ASKED)
+    again = page.renew("room", "R04", ASKED)[page.codes]
     assert ["R04" in shown, "R05" in shown, "R04" in again, "R05" in again] == [True, True, True, False]
     codes = set(re.findall(r"<bdi>(\S{14})</bdi>", shown + again))
     assert len(codes) == 3

@@ -28,7 +28,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from core.audio import InputPolicy, hear, read_whole_clip, split_windows
-from core.towers.ears import BANDS, WORDS_FILE, EarsTower, Words, plain
+from core.towers.ears import BANDS, TAGS, WORDS_FILE, EarsTower, Words, plain
 from tools.judge.packages import Fetched
 
 TAGGERS = ("MTT_musicnn", "MSD_musicnn")
@@ -262,6 +262,7 @@ def _standardise(tower: EarsTower, clips: Iterable[Path], captions: Sequence[str
     music = torch.stack([tower.direction(of_clip).mean(dim=0) for of_clip in tags])
     tower.middle.copy_(music.mean(dim=0))
     tower.music_whitening.copy_(_whitening(torch.cov(music.T), 3.0))
+    tower.prompt_whitening.copy_(torch.eye(TAGS))
     prompts = tower.embed_text(captions)
     tower.prompt_whitening.copy_(_whitening(prompts.T @ prompts / len(prompts), 1.0))
 
