@@ -69,22 +69,19 @@ def test_it_says_what_the_judge_is(judged: JudgedPanel) -> None:
     assert any(note.startswith("Whether the judge learned") for note in judged.notes)
 
 
-@pytest.mark.parametrize(
-    ("hashed", "part", "said"),
-    [
-        ("source_sha256", "train", "from 2 of these 7 clips"),  # as they came
-        ("wav_sha256", "dev", "from 7 of these 7 clips"),  # as an export has them: here they sound alike
-        ("wav_sha256", "test", "from none of these files"),
-    ],
-)
+@pytest.mark.parametrize("hashed", ["source_sha256", "wav_sha256"])  # as they came, and as an export has them
+@pytest.mark.parametrize("part", ["train", "dev", "test"])
 def test_it_says_whether_the_judge_learned_from_the_study(
-    hashed: str, part: str, said: str, done: Done, scorer: Scorer, tmp_path: Path
+    hashed: str, part: str, done: Done, scorer: Scorer, tmp_path: Path
 ) -> None:
     known = [getattr(clip, hashed) for clip in done.clips[:2]]
+    alike = sum(getattr(clip, hashed) in known for clip in done.clips)
     split = pd.DataFrame({"clip_id": ["a", "b"], "split": part, "audio_sha256": known})
     split.to_csv(tmp_path / SPLIT_FILE, index=False, encoding="utf-8-sig")
     notes = judge_beside_panel(done.database, done.data, "one", LoadedJudge(scorer, tmp_path)).notes
-    assert any(said in note for note in notes)
+    said = "from none of these files" if part == "test" else f"from {alike} of these 7 clips"
+    assert alike >= 2
+    assert any(said in note for note in notes), notes
 
 
 def test_a_clip_without_its_audio_is_left_out_and_named(done: Done, judge: LoadedJudge, tmp_path: Path) -> None:
