@@ -35,6 +35,7 @@ CODE_BITS = CODE_GROUPS * CODE_GROUP_LENGTH * math.log2(len(CODE_ALPHABET))
 MOST_RATERS = 1000
 MOST_SCALES = 8
 MOST_NOTE = 200
+MOST_NAMED = 20  # raters in a message
 MOST_VISITS = 10  # of a rater: further devices sign the oldest out
 VISIT_DAYS = 30
 _VISIT_BYTES = 32
@@ -197,7 +198,8 @@ def find_rater(session: Session, study: Study, pseudonym: str) -> Rater:
     if rater is None:
         of_study = select(Rater.pseudonym).where(Rater.study_id == study.id).order_by(Rater.id)
         known = session.scalars(of_study).all()
-        there_is = f"Its raters are {', '.join(known)}." if known else "Nobody is invited yet."
+        more = " …" if len(known) > MOST_NAMED else "."
+        there_is = f"Its raters are {', '.join(known[:MOST_NAMED])}{more}" if known else "Nobody is invited yet."
         raise StudyError(f"The study {study.name!r} has no rater {shown_name(pseudonym)}. {there_is}")
     return rater
 
