@@ -9,7 +9,6 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 from markupsafe import Markup
-from sqlalchemy import select
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -19,9 +18,8 @@ from annotation.material.clip_life import find_by_name, replace, reprompt, retir
 from annotation.material.files import ClipFile
 from annotation.material.ingest import IngestReport, ingest
 from annotation.material.sound import FINDINGS, read_normalised
-from annotation.results.clips import KINDS, clip_page, clips_table
+from annotation.results.clips import KINDS, clip_page, clip_rows, clips_table
 from annotation.results.ratings import ratings_table
-from annotation.schema import Clip, Prompt, Study, System
 from annotation.studies import find_study
 from core.audio import AudioLimits
 from core.batch.uploads import ClipFiles, ListLimits
@@ -118,9 +116,9 @@ class ClipDesk:
         """Show what a study has, and what is to be known of it before and after raters hear it."""
         with self._store.database.read() as session:
             study = find_study(session, name)
-            rows = _rows(session, study)
+            rows = clip_rows(session, study)
             ratings = ratings_table(session, study) if ratings is None else ratings
-            table = clips_table(session, study, ratings, FINDINGS)
+            table = clips_table(rows, study.scales, ratings, FINDINGS)
         shown: Shown = {
             self.overview: table,
             self.clip: gr.update(
@@ -167,7 +165,7 @@ class ClipDesk:
             return Markup()
         with self._store.database.read() as session:
             of_study = find_study(session, study)
-            (row,) = [row for row in _rows(session, of_study) if row.name == clip] or [None]
+            (row,) = [row for row in clip_rows(session, of_study) if row.name == clip] or [None]
             if row is None:
                 raise StudyError("There is no such clip any more. Press Refresh.")
             page = clip_page(of_study, ratings_table(session, of_study), clip)
@@ -205,20 +203,6 @@ class ClipDesk:
     def _done(self, sentence: str) -> Shown:
         note = render("studio_note.html", sentence=sentence)
         return {self.changed: datetime.now(UTC).isoformat(), self._why: "", self.heard: note}
-
-
-def _rows(session: Any, study: Study) -> list[Any]:
-    query = (
-        select(
-            *(Clip.name, Clip.kind, Clip.source_file, Clip.duration_s, Clip.findings, Clip.retired_at),
-            *(System.name.label("system"), Prompt.text.label("prompt")),
-        )
-        .join(System, Clip.system_id == System.id)
-        .join(Prompt, Clip.prompt_id == Prompt.id)
-        .where(Clip.study_id == study.id)
-        .order_by(Clip.id)
-    )
-    return list(session.execute(query).all())
 
 
 def _offer(row: Any) -> str:

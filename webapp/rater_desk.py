@@ -96,13 +96,13 @@ class RaterDesk:
         name = str(event.row_value[0])
         return {self.rater: name, **self.look(study, name)}
 
-    def look(self, study: str | None, rater: str | None, ratings: pd.DataFrame | None = None) -> Shown:
+    def look(self, study: str | None, rater: str | None) -> Shown:
         """Show all that is known of a rater."""
         if not study or not rater:
             return self._nobody()
         with self._store.database.read() as session:
             found = find_study(session, study)
-            page = rater_page(session, found, rater, ratings_table(session, found) if ratings is None else ratings)
+            page = rater_page(session, found, rater, ratings_table(session, found))
             changes = [change for change in possible_changes(session, found) if change.rater == rater]
         return {
             self.page: rater_view(page),
@@ -112,6 +112,10 @@ class RaterDesk:
             self.going: gr.update(visible=page.paused),
             self.changes.change: self.changes.show(changes, same=True)[self.changes.change],
         }
+
+    def look_again(self, study: str | None, rater: str | None) -> Shown:
+        """Show the rater who is chosen as they are now; if nobody is, who is chosen meanwhile stays."""
+        return self.look(study, rater) if rater else {self.page: gr.update()}
 
     def _nobody(self) -> Shown:
         return {self.page: "", self.more: "", self.acts: gr.update(visible=False)}

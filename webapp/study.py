@@ -212,8 +212,9 @@ class StudyPage:
     def opens(self, event: Callable[..., Any], inputs: Any = None, **options: Any) -> None:
         """Let an event show the study anew; what takes longer follows."""
         shown = self._on(event, self.open, inputs or self.asked, self.opened, **options)
-        chosen, late = [self.study, self.raters.rater], [self.views["reliability"], *self.raters.looked]
-        self._on(shown.then, self.follow, chosen, late, **BY_ITSELF)
+        chosen = [self.study, self.raters.rater]
+        self._on(shown.then, self.raters.look_again, chosen, self.raters.looked, **BY_ITSELF)
+        self._on(shown.then, self.follow, [self.study], [self.views["reliability"]], **BY_ITSELF)
 
     def _on(
         self, event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
@@ -281,17 +282,14 @@ class StudyPage:
             **self.log.show(name),
         }
 
-    def follow(self, study: str | None, rater: str | None) -> Shown:
-        """Show how far the ratings can be trusted, which takes longer than all else, and the rater who is chosen."""
+    def follow(self, study: str | None) -> Markup:
+        """Show how far the ratings can be trusted, which takes longer than all else."""
         if study not in study_names(self._store.database):
-            return {self.views["reliability"]: ""}
+            return Markup()
         with self._store.database.read() as session:
             found = find_study(session, study)
             ratings = ratings_table(session, found)
-        return {
-            self.views["reliability"]: reliability_view(reliability(ratings, found.scales)),
-            **self.raters.look(study, rater, ratings),
-        }
+        return reliability_view(reliability(ratings, found.scales))
 
     def _log(self, name: str) -> Table:
         with self._store.database.read() as session:

@@ -6,6 +6,7 @@ Disagreement is the standard deviation of a clip's ratings that count, the mean 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,12 +24,8 @@ LEAST_RATINGS = 3
 KINDS = {"stimulus": "clip", "anchor": "anchor", "practice": "practice"}
 
 
-def clips_table(session: Session, study: Study, ratings: pd.DataFrame, findings: Mapping[str, str]) -> pd.DataFrame:
-    """Return a row a clip: file, kind, system, prompt, scores, disagreement, and its opaque name.
-
-    The means are of the ratings that count; of an anchor or a practice clip, of all. `findings` has words for what was
-    heard when the clip was added.
-    """
+def clip_rows(session: Session, study: Study) -> Sequence[Any]:
+    """Return the clips of a study with their systems and prompts, in order."""
     query = (
         select(
             *(Clip.name, Clip.kind, Clip.source_file, Clip.duration_s, Clip.findings, Clip.retired_at),
@@ -39,9 +36,19 @@ def clips_table(session: Session, study: Study, ratings: pd.DataFrame, findings:
         .where(Clip.study_id == study.id)
         .order_by(Clip.id)
     )
-    rows = session.connection().execute(query).all()
+    return session.connection().execute(query).all()
+
+
+def clips_table(
+    rows: Sequence[Any], scales: Scales, ratings: pd.DataFrame, findings: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return a row a clip, of `clip_rows`: file, kind, system, prompt, scores, disagreement, and its opaque name.
+
+    The means are of the ratings that count; of an anchor or a practice clip, of all. `findings` has words for what was
+    heard when the clip was added.
+    """
     counts = ratings[(ratings["status"] == "valid") | (ratings["kind"] != "stimulus")].groupby("clip")
-    means, spread, n = counts[list(keys(study.scales))].mean(), counts[list(keys(study.scales))].std(), counts.size()
+    means, spread, n = counts[list(keys(scales))].mean(), counts[list(keys(scales))].std(), counts.size()
     answers, comments = ratings.groupby("clip").size(), ratings[ratings["comment"] != ""].groupby("clip").size()
     names = [row.name for row in rows]
     apart = spread.mean(axis=1).where(n >= LEAST_RATINGS).reindex(names)
@@ -53,7 +60,7 @@ def clips_table(session: Session, study: Study, ratings: pd.DataFrame, findings:
             "Prompt": [row.prompt for row in rows],
             "Seconds": [None if row.duration_s is None else round(row.duration_s, 1) for row in rows],
             "Answers": answers.reindex(names, fill_value=0).to_numpy(),
-            **{scale.short: means[scale.key].reindex(names).round(2).to_numpy() for scale in study.scales},
+            **{scale.short: means[scale.key].reindex(names).round(2).to_numpy() for scale in scales},
             "Disagreement": apart.round(2).to_numpy(),
             "Comments": comments.reindex(names, fill_value=0).to_numpy(),
             "To know": [_to_know(row.findings, findings) for row in rows],

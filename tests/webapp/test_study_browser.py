@@ -152,3 +152,21 @@ def test_the_page_follows_the_raters_and_leaves_what_is_typed(page: Page, rooms:
     expect(alarms).to_have_text("R01 is paused: 6 of the last 6 batches failed.", timeout=20_000)
     expect(ratings).to_have_attribute("aria-valuenow", "4")
     expect(page.get_by_label("Notes")).to_have_value("A name, half typed")
+
+
+@pytest.mark.parametrize("look", [(1280, "light")], ids=["wide"])
+def test_a_rater_is_let_go_on_from_the_row(page: Page, rooms: Room) -> None:
+    choose(page, LIVE)
+    open_tab(page, "Raters")
+    desk = page.locator("#desk")
+    desk.get_by_role("gridcell", name="R01").click()
+    expect(page.get_by_text("This rater is paused and gets no batch.")).to_be_visible()
+    page.get_by_label("Reason, for the log").locator("visible=true").fill("We spoke.")
+    page.get_by_role("button", name="Let this rater go on").click()
+    expect(page.get_by_text("This rater is paused and gets no batch.")).to_be_hidden()
+    expect(page.get_by_role("button", name="Pause this rater")).to_be_visible()
+    expect(page.get_by_role("heading", name="R01")).to_be_visible()
+    expect(page.get_by_role("alert", name="Alarms")).to_be_hidden()
+    open_tab(page, "Clips")
+    desk.get_by_role("gridcell", name=f"{LIVE}-anchor-42").click()
+    expect(page.get_by_role("table", name="Ratings, the latest first")).to_be_visible()

