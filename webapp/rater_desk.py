@@ -15,6 +15,7 @@ from annotation.results.status import Overview
 from annotation.session import holds
 from annotation.session.exclusions import possible_changes
 from annotation.studies import find_rater, find_study
+from core.errors import StudyError
 from webapp.changes import AUTHOR, Changes
 from webapp.html import csv_address, html_table, render
 from webapp.listening_api import StudyStore
@@ -115,7 +116,13 @@ class RaterDesk:
 
     def look_again(self, study: str | None, rater: str | None) -> Shown:
         """Show the rater who is chosen as they are now; if nobody is, who is chosen meanwhile stays."""
-        return self.look(study, rater) if rater else {self.page: gr.update()}
+        if not rater:
+            return {self.page: gr.update()}
+        try:
+            looked = self.look(study, rater)
+        except StudyError:  # the study is gone
+            return self._nobody()
+        return looked | {self.acts: gr.skip()}  # shown anew, a field would lose what is being typed
 
     def _nobody(self) -> Shown:
         return {self.page: "", self.more: "", self.acts: gr.update(visible=False)}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -222,7 +223,7 @@ def test_time_goes_on_where_nothing_is_written(
 ) -> None:
     """As for a rater who is refused again and again, after the clock was set back by an hour."""
     passed_s = 1000.0
-    monkeypatch.setattr("annotation.database.time.monotonic", lambda: passed_s)
+    monkeypatch.setattr(database_module, "time", SimpleNamespace(monotonic=lambda: passed_s))
     clock.shown = NOW
     with database.write() as session:
         first = database_module.now(session)

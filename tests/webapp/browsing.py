@@ -12,8 +12,8 @@ LOCAL = re.compile(r"(http://127\.0\.0\.1:\d+/|data:|blob:)")
 NO_AUDIO = "Waveform load error"
 # What Gradio says when a page is left while an event is under way.
 LEFT = ("AbortError: signal is aborted", "Unexpected error Connection errored out.")
-# Gradio's scripts, still under way when the administrator signs out, are refused like everything there.
-SCRIPTS = "/admin/assets/"
+# What is under way when the administrator signs out is refused like everything there.
+ADMIN = "/admin/"
 
 
 @dataclass
@@ -31,12 +31,13 @@ class Seen:
         page.on("response", self._response)
 
     def _console(self, message: ConsoleMessage) -> None:
-        expected = NO_AUDIO in message.text or SCRIPTS in message.location["url"]
+        refused = "status of 401" in message.text and ADMIN in message.location["url"]
+        expected = NO_AUDIO in message.text or refused
         if message.type == "error" and not expected:
             self.errors.append(message.text)
 
     def _response(self, answer: Response) -> None:
-        if answer.status >= 400 and not (answer.status == 401 and SCRIPTS in answer.url):
+        if answer.status >= 400 and not (answer.status == 401 and ADMIN in answer.url):
             self.refused.append(answer.url)
 
     def _request(self, request: Request) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -67,7 +68,7 @@ def test_progress_is_written_once_a_second_and_at_each_phase(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [100.0]
-    monkeypatch.setattr("core.training.folder.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("core.training.folder.time", SimpleNamespace(monotonic=lambda: clock[0]))
     epochs = []
     for now_s, epoch in ((100, 1), (100.9, 2), (101.1, 3)):
         clock[0] = now_s
