@@ -14,7 +14,7 @@ from typing import Any
 
 import gradio as gr
 
-from annotation.imports.reading import NAMES, parse_columns
+from annotation.imports.reading import NAMES, PAUSES, parse_columns
 from annotation.imports.store import ImportReport, import_ratings
 from annotation.material.sound import read_normalised
 from annotation.studies import parse_scales
@@ -30,7 +30,7 @@ from webapp.html import render
 from webapp.listening_api import StudyStore
 
 MOST_BYTES = 50_000_000  # of one table, packed or not
-_KNOWN = frozenset({"ratings.csv", "batches.csv", "exclusions.csv", MANIFEST, PROMPTS, DEMO_PROMPTS})
+_KNOWN = frozenset({"ratings.csv", "batches.csv", "exclusions.csv", PAUSES, MANIFEST, PROMPTS, DEMO_PROMPTS})
 _PERSON = "_person_mos.txt"
 _MOST_FILES = 20
 _WHAT = (

@@ -9,7 +9,7 @@ All faults are told at once, with their lines. What a source does not tell is No
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from annotation.protocol import Protocol
+from annotation.session.holds import ACTIONS
 from core.errors import DataError, MusicEvalError, shown_name
 from core.files import Problems, find_file, line_place, sha256_of
 from core.musiceval import EXPORTED, read_single_ratings
@@ -37,6 +38,7 @@ SINGLE = ("rating", "score")
 MOST_RATINGS = 250_000
 _LONGEST = {"clip": 500, "rater": 150, "system": 200, "prompt": 5_000, "file": 1_000, "comment": 2_000}
 _TABLES = ("ratings", "batches", "exclusions")
+PAUSES = "pauses.csv"
 _TIMES = ("shown_at", "served_at", "given_at")
 _IN_EXPORTS = (
     *("clip", "kind", "system", "prompt", "rater", "batch", "role", "position", "comment", "heard_s", "duration_s"),
@@ -50,7 +52,7 @@ class Found:
     """What was read.
 
     `ratings` has the columns ``clip``, ``rater``, ``system``, ``prompt``, ``file``, ``comment`` and the scales; of an
-    export also those of `_IN_EXPORTS`. `batches` and `log` are rows of an export, None of other sources.
+    export also those of `_IN_EXPORTS`. `batches`, `log` and `pauses` are rows of an export; other sources have none.
     """
 
     source: str  # the name of the file or folder
@@ -60,6 +62,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
     batches: list[dict[str, Any]] | None = None
     log: list[dict[str, Any]] = field(default_factory=list)
+    pauses: list[dict[str, Any]] = field(default_factory=list)
     protocol: Protocol | None = None
     demo: bool = False
     seed: int = 0
@@ -252,6 +255,7 @@ def _export(file: Path, manifest: Mapping[str, Any]) -> Found:
     ratings = [_exported_rating(line, scales, place, problems) for line, place in _of(tables["ratings"], file.name)]
     batches = [_exported_batch(line, place, problems) for line, place in _of(tables["batches"], "batches.csv")]
     log = [_exported_change(line, place, problems) for line, place in _of(tables["exclusions"], "exclusions.csv")]
+    pauses = _pauses(folder / PAUSES, {row["rater"] for row in batches}, problems)
     problems.stop_if_any()
     _check_places(ratings, batches, log, problems)
     problems.stop_if_any()
@@ -261,7 +265,7 @@ def _export(file: Path, manifest: Mapping[str, Any]) -> Found:
     if manifest.get("files", {}).get(file.name) != sha256:
         notes.append("ratings.csv is not as it was exported: its hash is not the one in manifest.json.")
     demo = manifest.get("demo") is True
-    return Found(str(manifest["study"]), sha256, scales, table, notes, batches, log, protocol, demo, seed)
+    return Found(str(manifest["study"]), sha256, scales, table, notes, batches, log, pauses, protocol, demo, seed)
 
 
 def _check_places(
@@ -342,15 +346,28 @@ def _exported_batch(cells: Mapping[str, str], place: str, problems: Problems) ->
     return row
 
 
+def _pauses(file: Path, raters: Collection[str], problems: Problems) -> list[dict[str, Any]]:
+    """Read when raters with a batch were paused or let go on; exports of before do not tell."""
+    lines = _lines(file, problems) if file.is_file() else []
+    rows = [_logged(line, ACTIONS, place, problems) for line, place in _of(lines, PAUSES)]
+    return [row for row in rows if row["rater"] in raters]
+
+
 def _exported_change(cells: Mapping[str, str], place: str, problems: Problems) -> dict[str, Any]:
-    row: dict[str, Any] = {name: cells.get(name, "") for name in ("rater", "action", "rule", "reason", "author")}
+    row = _logged(cells, ("exclude", "restore"), place, problems)
     row["batch"] = None if cells.get("batch") == "all" else _number(cells.get("batch", ""), "batch", place, problems)
+    return row
+
+
+def _logged(cells: Mapping[str, str], actions: Collection[str], place: str, problems: Problems) -> dict[str, Any]:
+    """Read a row of a log."""
+    row: dict[str, Any] = {name: cells.get(name, "") for name in ("rater", "action", "rule", "reason", "author")}
     row["at"] = _time(cells.get("at", ""), "at", place, problems)
     try:
         row["evidence"] = json.loads(cells.get("evidence") or "{}")
     except (ValueError, RecursionError):
         row["evidence"] = None
-    if row["action"] not in ("exclude", "restore") or not isinstance(row["evidence"], dict) or row["at"] is None:
+    if row["action"] not in actions or not isinstance(row["evidence"], dict) or row["at"] is None:
         problems.add(place, "this is no row that an export writes")
     return row
 

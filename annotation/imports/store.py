@@ -2,7 +2,8 @@
 
 Of a table or a release it is not known in which batches and in which order ratings were given, nor when, nor whether
 anything was screened. Each rater then has one batch, which was never screened and has no time of opening, and every
-result says so (`Study.has_batches`). Ratings of an export keep batches, times, checks and exclusions as they were.
+result says so (`Study.has_batches`). Ratings of an export keep batches, times, checks, exclusions and
+pauses as they were.
 
 Nothing here was presented by this program, so trials have no token: a rater may have rated a clip more than once, and
 all of these ratings count, as they did for whoever published their means.
@@ -29,6 +30,7 @@ from annotation.material.sound import Normalised, read_normalised, to_wav
 from annotation.protocol import Protocol
 from annotation.schema import Batch, Clip, Exclusion, Prompt, Rater, Rating, Response, Study, System, Trial
 from annotation.session.exclusions import close as end_batch
+from annotation.session.holds import record
 from annotation.studies import check_name, clip_path, create
 from core.audio import AudioLimits
 from core.errors import MusicEvalError, StudyError, counted, shown_name
@@ -131,7 +133,7 @@ def _notes(found: Found) -> list[str]:
         notes.append("Batches, times and checks are not known, so nothing was screened; results say so.")
         notes.append("Raters have pseudonyms here; what the source calls them is their note, and in no export.")
     else:
-        notes.append("Clips that nobody rated, and what raters said of themselves, are not imported.")
+        notes.append("Clips that nobody rated, raters without a batch, and what raters said, are not imported.")
     return notes
 
 
@@ -340,6 +342,9 @@ class _Writing:
         ]
         if rows:
             self._session.execute(insert(Exclusion), rows)
+        for row in self._found.pauses:
+            of = self._session.get_one(Rater, raters[row["rater"]])
+            record(self._session, of, row["action"], row["reason"], row["author"], row["at"], row["evidence"])
         open_ones = select(Batch).where(Batch.study_id == self._study.id, Batch.state == "open")
         for batch in self._session.scalars(open_ones).all():
             end_batch(self._session, batch, self._at)

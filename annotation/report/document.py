@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from sqlalchemy import select
@@ -25,6 +26,7 @@ from annotation.results.reliability import RATER_FIGURES_MEAN
 from annotation.results.scores import Results
 from annotation.results.status import FIGURES, Overview, overview
 from annotation.schema import Answer, Rater, Study
+from annotation.session.holds import pause_log
 from annotation.studies import find_study, shown_time
 from annotation.wording import questions_of
 from core import __version__
@@ -47,6 +49,7 @@ class Report:
     ratings_sha256: str  # of all ratings, as ratings.csv of an export at that moment has them
     plots: list[Plot]
     panel: list[Table]  # what raters said of themselves, counted
+    pauses: str  # how many of them were paused, in a sentence
     judged: JudgedPanel | None = None  # where a judge was asked
     groups: Groups | None = None  # of systems, where attributes were given
 
@@ -85,14 +88,16 @@ def report(
     """
     found = overview(database, study_name, at)
     with database.read() as session:
-        panel = [table for table in _panel(session, find_study(session, study_name)) if table.rows]
+        study = find_study(session, study_name)
+        panel = [table for table in _panel(session, study) if table.rows]
+        pauses = _pauses(pause_log(session, study)) if study.has_batches else ""
     written = io.BytesIO()
     write_csv(exported_ratings(found.ratings), written)
     digest = hashlib.sha256(written.getvalue()).hexdigest()
     groups = by_attribute(found.results, attributes) if attributes else None
     plot = attribute_figure(groups) if groups else None
     plots = [*figures(found.ratings, found.results), *([plot] if plot else [])]
-    return Report(found, digest, plots, panel, judged, groups)
+    return Report(found, digest, plots, panel, pauses, judged, groups)
 
 
 def _rules(found: Overview) -> Table:
@@ -118,6 +123,17 @@ def _clips(results: Results) -> Table:
 def _score(row: dict[str, Any], key: str) -> str:
     low, high, lacking = row[f"{key}_low"], row[f"{key}_high"], row["no_interval"]
     return f"{number(row[key])} " + (f"– ({lacking})" if lacking else f"[{low:.2f}, {high:.2f}]")
+
+
+def _pauses(log: pd.DataFrame) -> str:
+    """Say how many raters were paused, and how many of them were let go on."""
+    paused = log[log["action"] == "pause"]
+    if paused.empty:
+        return "No rater was paused."
+    by_rule, by_hand = (paused.loc[paused["rule"] == rule, "rater"].nunique() for rule in ("sequential", "by hand"))
+    resumed = log.loc[log["action"] == "resume", "rater"].nunique()
+    total = paused["rater"].nunique()
+    return f"Raters who were paused: {total} (by the rule {by_rule}, by hand {by_hand}); let go on: {resumed}."
 
 
 def _panel(session: Session, study: Study) -> list[Table]:
