@@ -32,7 +32,8 @@ from annotation.schema import Batch, Clip, Exclusion, Prompt, Rater, Rating, Res
 from annotation.session.exclusions import close as end_batch
 from annotation.session.holds import record
 from annotation.studies import check_name, clip_path, create
-from core.audio import AudioLimits
+from core.audio import AudioLimits, ClipSource
+from core.batch.uploads import ClipFiles
 from core.errors import MusicEvalError, StudyError, counted, shown_name
 from core.files import Problems
 from core.scales import Scales, keys
@@ -71,6 +72,7 @@ def import_ratings(
     progress: Callable[[int, int], None] | None = None,
     read: _Read = read_normalised,
     with_audio: bool = True,
+    files: Sequence[Path] = (),
 ) -> ImportReport:
     """Make a study that has ended from ratings that exist already.
 
@@ -93,24 +95,36 @@ def import_ratings(
         Does what `read_normalised` does, perhaps in another process.
     with_audio : bool
         Whether the files that the source names are read; no file is opened otherwise.
+    files : sequence of Path
+        Sound files and ZIP archives that came apart from the source, whose audio is then sought among them alone.
 
     Raises
     ------
     DataError, StudyError
         With all that is wrong; then nothing was stored.
     """
-    found = read_found(path, columns, scales)
+    found = read_found(path, columns, scales, apart=bool(files))
     if not with_audio:
         found = replace(found, ratings=found.ratings.assign(file=""))
     with database.read() as session:  # a name that is taken is told before any audio is read
         check_name(session, name)
-    with _audio(data, name, found, limits, progress, read) as sounds, database.write() as session:
+    asked = [file for file in found.ratings["file"].unique() if file]
+    if files and not asked:
+        raise StudyError(
+            "The ratings name no sound files, so the audio belongs to none of them. Of a table, say which column does: "
+            "file=COLUMN."
+        )
+    with (
+        ClipFiles(files, asked, limits or AudioLimits()) as came,
+        _audio(data, name, found, limits, progress, read, came.find if files else Path) as sounds,
+        database.write() as session,
+    ):
         study = create(session, name, _protocol(found), found.seed, at, found.demo, found.scales, "closed")
         study.imported = {"source": found.source, "sha256": found.sha256, "batches": found.batches is not None}
         _Writing(session, study, found, at).all(sounds)
         raters = found.ratings["rater"].nunique()
         report = ImportReport(
-            name, len(found.ratings), found.ratings["clip"].nunique(), raters, len(sounds), _notes(found)
+            name, len(found.ratings), found.ratings["clip"].nunique(), raters, len(sounds), _notes(found, came.n_unused)
         )
         note(session, study, "import", at, details={**study.imported, "ratings": report.ratings})
     return report
@@ -124,8 +138,10 @@ def _protocol(found: Found) -> Protocol:
     return Protocol(raters_per_clip=most, anchors=0, duplicates=0, training=0, anchor_scale=found.scales[0].key)
 
 
-def _notes(found: Found) -> list[str]:
+def _notes(found: Found, n_unused: int) -> list[str]:
     notes = list(found.notes)
+    if n_unused:
+        notes.append(f"Files that came and are the audio of no clip here: {n_unused:,}.")
     again = int(found.ratings.duplicated(["clip", "rater"]).sum())
     if found.batches is None:
         if again:
@@ -155,6 +171,7 @@ def _audio(
     limits: AudioLimits | None,
     progress: Callable[[int, int], None] | None,
     read: _Read,
+    find: Callable[[str], ClipSource],
 ) -> Iterator[dict[str, _Sound]]:
     """Write the files of the clips whose audio is named; whatever is raised, they are taken away again."""
     study = Study(name=study_name, protocol=_protocol(found))
@@ -165,10 +182,11 @@ def _audio(
     try:
         for done, (clip, file) in enumerate(named.items(), 1):
             try:
-                digest = digest_of(Path(file)) if found.batches is None else None
+                source = find(file)
+                digest = digest_of(source) if found.batches is None else None
                 if digest and (other := same.setdefault((digest, *about.loc[clip]), str(clip))) != clip:
                     raise StudyError(f"it is the same recording, system and prompt as {shown_name(other)}")
-                sound = read(Path(file), study.protocol, math.inf, name=str(clip), limits=limits)
+                sound = read(source, study.protocol, math.inf, name=str(clip), limits=limits)
                 wav = to_wav(sound.samples, sound.sample_rate_hz)
                 written = write_clip_file(data, study, wav)
                 sounds[str(clip)] = _Sound(written, digest, hashlib.sha256(wav).hexdigest(), sound)
