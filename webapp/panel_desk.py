@@ -9,6 +9,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from core.errors import MusicEvalError, StudyError
+from webapp.figure_desk import drawing
 from webapp.follow import Done, Report, follow
 from webapp.html import html_table, render
 from webapp.listening_api import StudyStore
@@ -91,7 +92,7 @@ class PanelDesk:
         view = render(
             "study_judged.html",
             found=found,
-            scatter=Markup(svg[svg.index("<svg") :]),
+            scatter=drawing(svg),
             table=html_table(table.caption, table.heads, table.rows, table.nothing),
         )
         return {self.view: view, **self.clips.show(found.clips), self.heard: ""}

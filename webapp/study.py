@@ -31,6 +31,7 @@ from webapp.changes import Changes
 from webapp.clip_desk import ClipDesk, sound_route
 from webapp.enrolling import Enrolling
 from webapp.exports import CLIPS, REPORT, Packed, clips_route, export_route, pack_export, report_route
+from webapp.figure_desk import FigureDesk
 from webapp.handlers import BY_ITSELF, PRIVATE, told
 from webapp.html import html_table, render
 from webapp.imports import ImportDesk
@@ -164,6 +165,7 @@ class StudyPage:
                 with gr.Tab("Results"):
                     self.views["results"] = _html()
                     self._lay_out_uses()
+                    self.figures = FigureDesk(store, self.study, self._on, _html)
                     self.attributes = AttributeDesk(store, self.study, self._on, _html)
                     hear = self.clip_desk.hear
                     self.panel = PanelDesk(store, judge, hear, self.study, self._on, _html) if judge else None
@@ -181,7 +183,7 @@ class StudyPage:
         rooms = (*self._rooms, self.clip_desk, self.raters, self.changes, self.live, self.log)
         controls += [part for room in rooms for part in room.parts]
         notes = [self.training_note, self.export_note, self.invitations.codes, self.rescreened]
-        of_results = [*self.attributes.parts, *(self.panel.parts if self.panel else ())]
+        of_results = [*self.figures.parts, *self.attributes.parts, *(self.panel.parts if self.panel else ())]
         self.opened = [*controls, *self.views.values(), *notes, *self.rules, *of_results]
         self.opens(self.changed.change, **BY_ITSELF)
         self._on(self.changed.change, str, [], [self.creation.note], **BY_ITSELF)  # what was to do next is being done
@@ -296,7 +298,12 @@ class StudyPage:
     def leave(self) -> Shown:
         """Take away what was said of another study."""
         notes = dict.fromkeys((self.training_note, self.export_note, self.invitations.codes, self.rescreened), "")
-        return {**notes, **self.attributes.leave(), **(self.panel.leave() if self.panel else {})}
+        return {
+            **notes,
+            **self.figures.leave(),
+            **self.attributes.leave(),
+            **(self.panel.leave() if self.panel else {}),
+        }
 
     def export(self, study: str | None) -> Markup:
         """Pack the tables; return the links to them and to the export with the clips."""
