@@ -19,7 +19,7 @@ from annotation.imports.store import ImportReport, import_ratings
 from annotation.material.sound import read_normalised
 from annotation.studies import parse_scales
 from core.audio import AudioLimits
-from core.batch.uploads import open_zip, unpack
+from core.batch.uploads import ClipFiles, open_zip, unpack
 from core.errors import StudyError, shown_name
 from core.musiceval import DEMO_PROMPTS, EXPORTED, PROMPTS
 from core.rated_clips import MANIFEST
@@ -111,7 +111,7 @@ class ImportDesk:
             limits=self._limits,
             progress=report,
             read=self._read,
-            files=audio,
+            came=(lambda asked: ClipFiles(audio, asked, self._limits or AudioLimits())) if audio else None,
         )
         if path:
             return read(_on_server(path))

@@ -12,11 +12,12 @@ all of these ratings count, as they did for whoever published their means.
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from typing import Protocol as Interface
 
 import pandas as pd
 from sqlalchemy import insert, select
@@ -33,13 +34,23 @@ from annotation.session.exclusions import close as end_batch
 from annotation.session.holds import record
 from annotation.studies import check_name, clip_path, create
 from core.audio import AudioLimits, ClipSource
-from core.batch.uploads import ClipFiles
 from core.errors import MusicEvalError, StudyError, counted, shown_name
 from core.files import Problems
 from core.scales import Scales, keys
 
 NO_SYSTEM = "(not named)"
 _Read = Callable[..., Normalised]
+
+
+class AudioThatCame(Interface):
+    """Files that came apart from the ratings, as `core.batch.uploads.ClipFiles` has them."""
+
+    @property
+    def n_unused(self) -> int:
+        """How many files nothing asks for."""
+
+    def find(self, file: str, /) -> ClipSource:
+        """Return the clip that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ def import_ratings(
     progress: Callable[[int, int], None] | None = None,
     read: _Read = read_normalised,
     with_audio: bool = True,
-    files: Sequence[Path] = (),
+    came: Callable[[Sequence[str]], AbstractContextManager[AudioThatCame]] | None = None,
 ) -> ImportReport:
     """Make a study that has ended from ratings that exist already.
 
@@ -95,37 +106,36 @@ def import_ratings(
         Does what `read_normalised` does, perhaps in another process.
     with_audio : bool
         Whether the files that the source names are read; no file is opened otherwise.
-    files : sequence of Path
-        Sound files and ZIP archives that came apart from the source, whose audio is then sought among them alone.
+    came : callable, optional
+        Opens the audio that came apart from the source, given all names that are asked for; no other is read then.
 
     Raises
     ------
     DataError, StudyError
         With all that is wrong; then nothing was stored.
     """
-    found = read_found(path, columns, scales, apart=bool(files))
+    found = read_found(path, columns, scales, apart=came is not None)
     if not with_audio:
         found = replace(found, ratings=found.ratings.assign(file=""))
     with database.read() as session:  # a name that is taken is told before any audio is read
         check_name(session, name)
     asked = [file for file in found.ratings["file"].unique() if file]
-    if files and not asked:
+    if came and not asked:
         raise StudyError(
             "The ratings name no sound files, so the audio belongs to none of them. Of a table, say which column does: "
             "file=COLUMN."
         )
     with (
-        ClipFiles(files, asked, limits or AudioLimits()) as came,
-        _audio(data, name, found, limits, progress, read, came.find if files else Path) as sounds,
+        came(asked) if came else nullcontext() as apart,
+        _audio(data, name, found, limits, progress, read, apart.find if apart else Path) as sounds,
         database.write() as session,
     ):
         study = create(session, name, _protocol(found), found.seed, at, found.demo, found.scales, "closed")
         study.imported = {"source": found.source, "sha256": found.sha256, "batches": found.batches is not None}
         _Writing(session, study, found, at).all(sounds)
-        raters = found.ratings["rater"].nunique()
-        report = ImportReport(
-            name, len(found.ratings), found.ratings["clip"].nunique(), raters, len(sounds), _notes(found, came.n_unused)
-        )
+        clips, raters = found.ratings[["clip", "rater"]].nunique()
+        notes = _notes(found, apart.n_unused if apart else 0)
+        report = ImportReport(name, len(found.ratings), clips, raters, len(sounds), notes)
         note(session, study, "import", at, details={**study.imported, "ratings": report.ratings})
     return report
 
