@@ -244,12 +244,18 @@ class StudyPage:
         if not names:
             return shown
         name = current if current in names else names[0]
+        try:
+            return shown | {self.study: gr.update(choices=names, value=name)} | self._show(name, before)
+        except StudyError:
+            if name in study_names(self._store.database):
+                raise
+            return self.open(None, before)  # it was deleted meanwhile
+
+    def _show(self, name: str, before: str | None) -> Shown:
         found, so_far = overview(self._store.database, name, data=self._store.data), self.live.look(name)
         return {
-            **shown,
             **self.live.show(so_far),
             **{part: view(part_name, found) for part_name, part in self.views.items() if part_name != "reliability"},
-            self.study: gr.update(choices=names, value=name),
             **({} if name == before else {**self.leave(), **self._own_rules(found)}),
             self.shown: name,
             **{part: value for room in self._rooms for part, value in room.show(name, before).items()},
@@ -261,11 +267,12 @@ class StudyPage:
 
     def follow(self, study: str | None) -> Markup:
         """Show how far the ratings can be trusted, which takes longer than all else."""
-        if study not in study_names(self._store.database):
+        try:
+            with self._store.database.read() as session:
+                found = find_study(session, study or "")
+                ratings = ratings_table(session, found)
+        except StudyError:  # there is none, or it is gone
             return Markup()
-        with self._store.database.read() as session:
-            found = find_study(session, study)
-            ratings = ratings_table(session, found)
         return reliability_view(reliability(ratings, found.scales))
 
     def _log(self, name: str) -> Table:
