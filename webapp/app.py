@@ -26,6 +26,7 @@ from webapp.bodies import Bodies, shares_disk
 from webapp.connections import BoundedConnection, QuietServer, most_connections
 from webapp.guard import ADMIN, Guard
 from webapp.headers import SecurityHeaders
+from webapp.health import health_routes
 from webapp.listening_api import PREFIX, StudyStores, listening_app
 from webapp.pages_process import PagesProcess
 
@@ -57,6 +58,7 @@ def build_app(pages: Starlette, settings: Settings) -> FastAPI:
     app.state.pages = pages
     app.add_route(PREFIX, lambda _: RedirectResponse(f".{PREFIX}/"))
     app.mount(PREFIX, listening_app(stores))
+    app.router.routes.extend(health_routes(stores.real.database, pages))
     app.mount("/", pages)
     app.add_middleware(Login, administration=app.state.administration, audit=Audit(settings.data))
     app.add_middleware(Guard)

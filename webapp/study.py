@@ -138,9 +138,7 @@ class StudyPage:
         self._store = store
         self._train = train
         self.shown = gr.State()  # the study that the page shows
-        self.changed = (
-            gr.State()
-        )  # when something was done; outside the tabs, which tell of a change when they are opened
+        self.changed = gr.State()  # when something was done; in a tab, it would report a change when that is opened
         with gr.Row(elem_classes="me-bar"):
             self.study = gr.Dropdown(label="Study", choices=[], min_width=240)
             refresh = gr.Button("Refresh", elem_id="refresh", scale=0, min_width=112)
@@ -151,46 +149,58 @@ class StudyPage:
             self.live = LiveView(store, self.study, self._on, _html)
             self.views = {"heading": _html()}
             with gr.Tabs():
-                with gr.Tab("Progress"):
-                    self.views["progress"] = _html()
-                    self.invitations = Invitations(store, self.study, self._on, _html)
-                    self.enrolling = Enrolling(store, self.study, self._on, _html)
-                with gr.Tab("Raters"):
-                    self.raters = RaterDesk(store, self.study, self.changed, self._on, _html)
-                with gr.Tab("Set up"):
-                    self.studio = Studio(store, self.study, self.changed, self._on, _html)
-                with gr.Tab("Clips"):
-                    limits = limits or AudioLimits()
-                    self.clip_desk = ClipDesk(store, limits, readers, self.study, self.changed, self._on, _html)
-                with gr.Tab("Results"):
-                    self.views["results"] = _html()
-                    self._lay_out_uses()
-                    self.figures = FigureDesk(store, self.study, self._on, _html)
-                    self.attributes = AttributeDesk(store, self.study, self._on, _html)
-                    hear = self.clip_desk.hear
-                    self.panel = PanelDesk(store, judge, hear, self.study, self._on, _html) if judge else None
-                with gr.Tab("Screening"):
-                    self.views["screening"] = _html()
-                    gr.HTML("<h3>Exclude or restore</h3>", apply_default_css=False)
-                    self.changes = Changes(store, self.study, self.changed, self._on, _html)
-                    self._lay_out_rules()
-                    self.log = PagedTable(self.study, self._on, _html, self._log)
-                with gr.Tab("Reliability"):
-                    self.views["reliability"] = _html()
+                self._lay_out_work(limits or AudioLimits(), readers)
+                self._lay_out_findings(judge)
+        self._listen(refresh)
+
+    def _lay_out_work(self, limits: AudioLimits, readers: Readers | None) -> None:
+        shared, acting = (self._on, _html), (self._store, self.study, self.changed)
+        with gr.Tab("Progress"):
+            self.views["progress"] = _html()
+            self.invitations = Invitations(self._store, self.study, *shared)
+            self.enrolling = Enrolling(self._store, self.study, *shared)
+        with gr.Tab("Raters"):
+            self.raters = RaterDesk(*acting, *shared)
+        with gr.Tab("Set up"):
+            self.studio = Studio(*acting, *shared)
+        with gr.Tab("Clips"):
+            self.clip_desk = ClipDesk(self._store, limits, readers, self.study, self.changed, *shared)
+
+    def _lay_out_findings(self, judge: "Callable[[], LoadedJudge] | None") -> None:
+        store, shared = self._store, (self.study, self._on, _html)
+        with gr.Tab("Results"):
+            self.views["results"] = _html()
+            self._lay_out_uses()
+            self.figures = FigureDesk(store, *shared)
+            self.attributes = AttributeDesk(store, *shared)
+            self.panel = PanelDesk(store, judge, self.clip_desk.hear, *shared) if judge else None
+        with gr.Tab("Screening"):
+            self.views["screening"] = _html()
+            gr.HTML("<h3>Exclude or restore</h3>", apply_default_css=False)
+            self.changes = Changes(store, self.study, self.changed, self._on, _html)
+            self._lay_out_rules()
+            self.log = PagedTable(*shared, self._log)
+        with gr.Tab("Reliability"):
+            self.views["reliability"] = _html()
+
+    def _listen(self, refresh: gr.Button) -> None:
+        """Let whatever changes a study, or chooses one, show it anew."""
         self.asked = [self.study, self.shown]
         self._rooms = (self.invitations, self.enrolling, self.studio)
-        controls = [self.study, self.nothing, self.desk, self.shown]
         rooms = (*self._rooms, self.clip_desk, self.raters, self.changes, self.live, self.log)
-        controls += [part for room in rooms for part in room.parts]
-        notes = [self.training_note, self.export_note, self.invitations.codes, self.rescreened]
         of_results = [*self.figures.parts, *self.attributes.parts, *(self.panel.parts if self.panel else ())]
-        self.opened = [*controls, *self.views.values(), *notes, *self.rules, *of_results]
+        self.opened = [
+            *(self.study, self.nothing, self.desk, self.shown),
+            *(part for room in rooms for part in room.parts),
+            *self.views.values(),
+            *(self.training_note, self.export_note, self.invitations.codes, self.rescreened),
+            *self.rules,
+            *of_results,
+        ]
         self.opens(self.changed.change, **BY_ITSELF)
         self._on(self.changed.change, str, [], [self.creation.note], **BY_ITSELF)  # what was to do next is being done
-        for done in (
-            *(refresh.click, self.invitations.invited, self.invitations.left),
-            *(self.invitations.wiped, self.enrolling.saved),
-        ):
+        people = (self.invitations.invited, self.invitations.left, self.invitations.wiped, self.enrolling.saved)
+        for done in (refresh.click, *people):
             self.opens(done)
         for new in (self.creation, self.imports):
             self.opens(new.made, [new.created, self.shown])

@@ -1,0 +1,87 @@
+"""`/health` and `/ready`, for whatever keeps the server going: a container's health check, a proxy, a monitor.
+
+`/health` answers as long as the process does. `/ready` says of each part whether visitors and raters can be served: the
+database answers, its disk has room for ratings, and the pages, a process of their own, answer. Neither tells anything
+of a study, nor needs a sign-in.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Scope
+
+from annotation.database import Database
+from core.errors import StudyError
+
+WITHIN_S = 5.0  # that a part has to answer in
+LEAST_FREE_BYTES = 100_000_000  # of the database's disk: a study of the paper's size has 30 MB of ratings
+_PATH = "/gradio_api/app_id"
+_SCOPE: Scope = {
+    **{"type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "root_path": "", "query_string": b""},
+    **{"path": _PATH, "raw_path": _PATH.encode(), "client": ("127.0.0.1", 0), "server": ("127.0.0.1", 80)},
+    "headers": [(b"host", b"127.0.0.1")],
+}
+
+
+def health_routes(database: Database, pages: ASGIApp) -> list[Route]:
+    """Return both routes."""
+
+    async def health(_: Request) -> JSONResponse:
+        return JSONResponse({"status": "alive"})
+
+    async def ready(_: Request) -> JSONResponse:
+        checks = (
+            run_in_threadpool(_sound, _database_answers, database),
+            run_in_threadpool(_sound, _has_room, database.folder),
+            _pages_answer(pages),
+        )
+        found = dict(zip(("database", "disk", "pages"), await asyncio.gather(*checks), strict=True))
+        every = all(found.values())
+        parts = {part: "ready" if sound else "not ready" for part, sound in found.items()}
+        return JSONResponse({"status": "ready" if every else "not ready", **parts}, 200 if every else 503)
+
+    return [Route("/health", health, methods=["GET"]), Route("/ready", ready, methods=["GET"])]
+
+
+def _sound(check: Callable[..., bool], *given: object) -> bool:
+    try:
+        return check(*given)
+    except (OSError, StudyError, SQLAlchemyError):
+        return False
+
+
+def _database_answers(database: Database) -> bool:
+    with database.read() as session:
+        return bool(session.execute(text("SELECT 1")).scalar_one())
+
+
+def _has_room(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free >= LEAST_FREE_BYTES
+
+
+async def _pages_answer(pages: ASGIApp) -> bool:
+    """Ask the pages for what they answer at once, as a visitor's browser would."""
+    asked, told = asyncio.Event(), []
+
+    async def receive() -> Message:
+        if asked.is_set():
+            await asyncio.Event().wait()  # this visitor stays until there is an answer
+        asked.set()
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        told.append(message.get("status"))
+
+    try:
+        await asyncio.wait_for(pages(dict(_SCOPE), receive, send), WITHIN_S)
+    except Exception:  # noqa: BLE001 - whatever keeps them from answering
+        return False
+    return told[:1] == [200]
