@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from annotation.cli_options import of_study, opened, progress
+from core.command import as_json, print_json
 from core.errors import StudyError, shown_name
 from core.settings import Settings
 
@@ -13,14 +14,18 @@ from core.settings import Settings
 @click.command()
 @of_study
 @click.option("--model", metavar="DIR", type=Path, help="folder of a model (default: the judge of the settings)")
-def panel(study: str, model: Path | None) -> None:
+@as_json
+def panel(study: str, model: Path | None, as_json: bool) -> None:
     """Let a judge score the rated clips, and show where it agrees with the panel and where it does not."""
     from annotation.results.judged import LoadedJudge, judge_beside_panel
 
     with opened() as (database, data), progress("clip") as show:
         judge = LoadedJudge.load(model, Settings.from_environment(os.environ))
         found = judge_beside_panel(database, data, study, judge, show)
-    print(found.text())
+    if as_json:
+        print_json(found.to_json(), ascii_only=False)
+    else:
+        print(found.text())
 
 
 @click.command()

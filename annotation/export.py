@@ -14,6 +14,7 @@
     anchors.csv       what anchors got, and how often too little
     checks.csv        what each rater gave anchors and repeats, and what they lost by it
     exclusions.csv    what was left out or put back, by whom and why
+    pauses.csv        when raters were paused or let go on, by whom and why
     reliability.json  what the command ``reliability --json`` prints
     rated_clips.csv   `core.rated_clips.RatedClips`, what a judge learns from
     musiceval/        with audio alone: the layout of the MusicEval release, see `core.musiceval`
@@ -64,6 +65,7 @@ from annotation.schema import (
     Trial,
 )
 from annotation.session.exclusions import change_log, close_abandoned
+from annotation.session.holds import pause_log
 from annotation.studies import find_study
 from annotation.wording import questions_of
 from core import __version__
@@ -187,6 +189,7 @@ def _find(database: Database, data: Path, study_name: str, at: datetime) -> _Fou
             "clips": _clips(session, study).replace({"kind": _AS_EXPORTED}),
             "raters": _raters(session, study),
             "exclusions": change_log(session, study),
+            "pauses": pause_log(session, study),
             **_records(session, study),
         }
         files = clip_files(session, data.resolve(), study)

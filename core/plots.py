@@ -21,8 +21,15 @@ def colour(n: int) -> str:
     return _COLOURS[n % len(_COLOURS)]
 
 
+def png(figure: Figure) -> bytes:
+    """Return a figure as a PNG file for print; to be called under `STYLE`."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=300, metadata={"Software": None})
+    return content.getvalue()
+
+
 def svg(figure: Figure) -> str:
-    """Return a figure as a file; to be called under `STYLE`."""
+    """Return a figure as an SVG file; to be called under `STYLE`."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()

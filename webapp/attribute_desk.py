@@ -10,6 +10,7 @@ from markupsafe import Markup
 from annotation.results.attributes import by_attribute, read_attributes
 from annotation.results.status import overview
 from core.errors import StudyError
+from webapp.figure_desk import drawing, files
 from webapp.html import html_table, render
 from webapp.listening_api import StudyStore
 
@@ -55,5 +56,6 @@ class AttributeDesk:
             "study_attributes.html",
             table=html_table(table.caption, table.heads, table.rows, table.nothing),
             plot=plot,
-            drawing=Markup(plot.svg[plot.svg.index("<svg") :]) if plot else "",
+            drawing=drawing(plot.svg) if plot else "",
+            files=files(f"{study}-{plot.name}", plot) if plot else [],
         )

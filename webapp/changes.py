@@ -37,12 +37,17 @@ def offer(change: Change) -> str:
 
 
 class Changes:
-    """The controls, and their handlers; `made` changes when something was done or undone."""
+    """The controls, and their handlers; `made` is what was done last, and can be undone."""
 
     def __init__(
-        self, store: StudyStore, study: gr.Dropdown, on: Callable[..., Any], html: Callable[[], gr.HTML]
+        self,
+        store: StudyStore,
+        study: gr.Dropdown,
+        changed: gr.State,
+        on: Callable[..., Any],
+        html: Callable[[], gr.HTML],
     ) -> None:
-        self._store = store
+        self._store, self.changed = store, changed
         self.waiting, self.made = gr.State(), gr.State()  # a change that was shown, and one that was made
         with gr.Row(elem_classes="me-bar"):
             self.change = gr.Dropdown(label="Batch or rater", info=_CHANGE, choices=[], min_width=240)
@@ -60,9 +65,9 @@ class Changes:
         compared = [self.waiting, self.effect]
         previewed = [*compared, self.comparison, self.confirmation]
         on(look.click, self.preview, [study, self.change], previewed, **_IN_TURN)
-        changed = [*compared, self.made, self.change, self.reason, self.note, self.done, self.undoing]
-        on(self.confirmation.click, self.confirm, [self.waiting, self.reason, author], changed, **_IN_TURN)
-        undone = [self.made, self.note, self.undoing]
+        made = [*compared, self.made, self.change, self.reason, self.note, self.done, self.undoing, changed]
+        on(self.confirmation.click, self.confirm, [self.waiting, self.reason, author], made, **_IN_TURN)
+        undone = [self.made, self.note, self.undoing, changed]
         on(self.undoing.click, self.undo, [self.made, author], undone, **_IN_TURN)
         for event in (cancel.click, self.change.input):
             on(event, self.cancel, [], compared, **_IN_TURN)
@@ -100,10 +105,12 @@ class Changes:
         if waiting is None:
             raise StudyError("There is nothing to confirm. Choose a change and look at what it does first.")
         with self._store.database.write() as session:
-            waiting.make(session, reason, author.strip() or AUTHOR, now(session))
+            at = now(session)
+            waiting.make(session, reason, author.strip() or AUTHOR, at)
         return {
             **self.cancel(),
             self.made: waiting,
+            self.changed: at.isoformat(),
             self.change: gr.update(value=None),
             self.reason: "",
             self.note: render("studio_note.html", sentence=f"Done: {offer(waiting)}. It stands in the log."),
@@ -120,9 +127,11 @@ class Changes:
         if made is None:
             raise StudyError("There is nothing to undo here. The log lists every change.")
         with self._store.database.write() as session:
-            made.take_back(session, _UNDO_REASON, author.strip() or AUTHOR, now(session))
+            at = now(session)
+            made.take_back(session, _UNDO_REASON, author.strip() or AUTHOR, at)
         return {
             self.made: None,
+            self.changed: at.isoformat(),
             self.note: render("studio_note.html", sentence=f"Undone: {offer(made)}. Both stand in the log."),
             self.undoing: gr.update(visible=False),
         }

@@ -30,6 +30,7 @@ from core.tables import open_table
 from webapp.follow import Done, Report, follow
 from webapp.html import html_table, render
 from webapp.listening_api import StudyStore
+from webapp.long_frame import LongFrame
 
 SOUNDS = "/admin/sound"
 LIMITS = ListLimits(max_rows=20_000)
@@ -55,21 +56,13 @@ class ClipDesk:
         limits: AudioLimits,
         readers: Readers | None,
         study: gr.Dropdown,
+        changed: gr.State,
         on: Callable[..., Any],
         html: Callable[[], gr.HTML],
     ) -> None:
-        self._store, self._limits = store, limits
+        self._store, self._limits, self.changed = store, limits, changed
         self._read = partial(readers.call, read_normalised) if readers else read_normalised
-        self.changed = gr.State()
-        self.overview = gr.Dataframe(
-            label="Clips, those on which raters disagree most first: choose one; a heading sorts",
-            interactive=False,
-            show_search="search",
-            max_chars=60,
-            max_height=480,
-            elem_classes="me-clips",
-            buttons=["fullscreen", "copy"],
-        )
+        self.overview = LongFrame("Clips, those on which raters disagree most first: choose one; a heading sorts", on)
         self._lay_out_filling(study, on, html)
         self._lay_out_life(study, on, html)
 
@@ -100,7 +93,7 @@ class ClipDesk:
             other = gr.Button("Replace", scale=0, min_width=144)
             end = gr.Button("Retire", variant="stop", scale=0, min_width=144)
         done = [self.changed, why, self.heard]
-        on(self.overview.select, self.choose, [study], [self.clip, self.heard], show_progress="hidden")
+        on(self.overview.table.select, self.choose, [study], [self.clip, self.heard], show_progress="hidden")
         on(self.clip.input, self.hear, [study, self.clip], [self.heard], show_progress="hidden")
         on(again.click, self.reprompt_clip, [study, self.clip, prompt, why], [*done, prompt])
         on(other.click, self.replace_clip, [study, self.clip, source, why], [*done, source])
@@ -110,17 +103,16 @@ class ClipDesk:
     @property
     def parts(self) -> list[Any]:
         """What `show` changes."""
-        return [self.overview, self.clip, self.heard, self.report]
+        return [*self.overview.parts, self.clip, self.heard, self.report]
 
-    def show(self, name: str, before: str | None, ratings: pd.DataFrame | None = None) -> Shown:
+    def show(self, name: str, before: str | None, ratings: pd.DataFrame, scores: pd.DataFrame) -> Shown:
         """Show what a study has, and what is to be known of it before and after raters hear it."""
         with self._store.database.read() as session:
             study = find_study(session, name)
             rows = clip_rows(session, study)
-            ratings = ratings_table(session, study) if ratings is None else ratings
-            table = clips_table(rows, study.scales, ratings, FINDINGS)
+            table = clips_table(rows, study.scales, ratings, scores, FINDINGS)
         shown: Shown = {
-            self.overview: table,
+            **self.overview.show(table),
             self.clip: gr.update(
                 choices=[(_offer(row), row.name) for row in rows if row.retired_at is None], value=None
             ),

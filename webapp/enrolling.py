@@ -8,8 +8,8 @@ import gradio as gr
 from annotation.database import now
 from annotation.enrolment import CODE, LONGEST, Enrolment, enrolment_of, joined_table, set_enrolment
 from annotation.studies import find_study, shown_time
-from webapp.html import html_table, render
-from webapp.invitations import address_of_server, csv_address, link_of
+from webapp.html import csv_address, html_table, render
+from webapp.invitations import address_of_server, link_of
 from webapp.listening_api import StudyStore
 
 _LINK = "Whoever opens it becomes a new rater, up to the limit, while the study is open."

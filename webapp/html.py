@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from core.tables import escape_cell
 
+_MOST_ROWS = 30  # of a table, before the rest is folded
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -27,8 +28,11 @@ def render(template: str, **values: Any) -> Markup:
 
 
 def html_table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> Markup:
-    """Lay out a table whose first column names the row; `note` stands in place of a table without rows."""
-    return render("table.html", caption=caption, heads=heads, rows=list(rows), note=note)
+    """Lay out a table whose first column names the row; `note` stands in place of a table without rows.
+
+    What follows the first rows of a long one is folded: a browser lays that out once it is opened.
+    """
+    return render("table.html", caption=caption, heads=heads, rows=list(rows), note=note, most=_MOST_ROWS)
 
 
 def csv_address(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -1,11 +1,11 @@
 """*Import ratings* on the page *Studies*: a study that has ended, from ratings that exist already.
 
 Of a ZIP only the tables that are known by name are unpacked, each under that name, so no path of an archive is used.
-Sound files that an uploaded table names are not read: they do not lie beside it.
+Sound files that an uploaded table names are sought among those that came with it, and nowhere else: no path is opened.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -14,14 +14,14 @@ from typing import Any
 
 import gradio as gr
 
-from annotation.imports.reading import NAMES, parse_columns
+from annotation.imports.reading import NAMES, PAUSES, parse_columns
 from annotation.imports.store import ImportReport, import_ratings
 from annotation.material.sound import read_normalised
 from annotation.studies import parse_scales
 from core.audio import AudioLimits
-from core.batch.uploads import open_zip, unpack
+from core.batch.uploads import ClipFiles, open_zip, unpack
 from core.errors import StudyError, shown_name
-from core.musiceval import DEMO_PROMPTS, PROMPTS
+from core.musiceval import DEMO_PROMPTS, EXPORTED, PROMPTS
 from core.rated_clips import MANIFEST
 from core.readers import Readers
 from webapp.follow import Done, Report, follow
@@ -30,13 +30,14 @@ from webapp.html import render
 from webapp.listening_api import StudyStore
 
 MOST_BYTES = 50_000_000  # of one table, packed or not
-_KNOWN = frozenset({"ratings.csv", "batches.csv", "exclusions.csv", MANIFEST, PROMPTS, DEMO_PROMPTS})
+_KNOWN = frozenset({"ratings.csv", "batches.csv", "exclusions.csv", PAUSES, EXPORTED, MANIFEST, PROMPTS, DEMO_PROMPTS})
 _PERSON = "_person_mos.txt"
 _MOST_FILES = 20
 _WHAT = (
     "A table of single ratings (a row for each: clip, rater, and a column for each scale), the ZIP of a study’s "
-    "export, or a ZIP with person_mos and prompt_info.txt of MusicEval. No audio is needed. Or the path of such a "
-    "table or folder on the server, with the audio that it names."
+    "export, or a ZIP with person_mos and prompt_info.txt of MusicEval. Or the path of such a table or folder on the "
+    "server, with the audio that it names. No audio is needed; with it clips can be played, and judged. A ZIP with "
+    "ratings and audio is given as audio alone."
 )
 
 Shown = dict[Any, Any]
@@ -53,7 +54,8 @@ class ImportDesk:
             self.name = gr.Textbox(label="Name of the study that they become", max_length=64)
             with gr.Row(elem_classes="me-columns"):
                 self.file = gr.File(label="Table, or ZIP", file_types=[".csv", ".tsv", ".txt", ".zip"], height=140)
-                self.path = gr.Textbox(label="Or a table or folder on the server", max_length=1000)
+                self.audio = gr.File(label="Audio files, or a ZIP (may be empty)", file_count="multiple", height=140)
+            self.path = gr.Textbox(label="Or a table or folder on the server", max_length=1000)
             usual = ", ".join(f"{role}={names[0]}" for role, names in NAMES.items())
             self.columns = gr.Textbox(
                 label="Columns of a table (may be empty)",
@@ -72,28 +74,31 @@ class ImportDesk:
         self.created = gr.State()
         self.made = add.click(
             told(self.import_study),
-            [self.name, self.file, self.path, self.columns, self.scales],
-            [self.note, self.name, self.file, self.created],
+            [self.name, self.file, self.audio, self.path, self.columns, self.scales],
+            [self.note, self.name, self.file, self.audio, self.created],
             **PRIVATE,
             show_progress="hidden",
         ).success
 
-    def import_study(self, name: str, file: str | None, path: str, columns: str, scales: str) -> Iterator[Shown]:
+    def import_study(
+        self, name: str, file: str | None, audio: Sequence[str] | None, path: str, columns: str, scales: str
+    ) -> Iterator[Shown]:
         """Make the study, and report what was read."""
-        for step in follow(partial(self._import, name.strip(), file, path.strip(), columns, scales.strip())):
+        given = (name.strip(), file, [Path(one) for one in audio or ()], path.strip(), columns, scales.strip())
+        for step in follow(partial(self._import, *given)):
             if isinstance(step, Done):
                 first, *lines = str(step.value).splitlines()
                 yield {
                     self.note: render("studio_imported.html", first=first, lines=[line[2:] for line in lines]),
                     self.name: "",
-                    self.file: None,
+                    **dict.fromkeys((self.file, self.audio), None),
                     self.created: step.value.study,
                 }
             else:
                 yield {self.note: render("studio_filling.html", done=step[0], total=step[1])}
 
     def _import(
-        self, name: str, file: str | None, path: str, columns: str, scales: str, report: Report
+        self, name: str, file: str | None, audio: list[Path], path: str, columns: str, scales: str, report: Report
     ) -> ImportReport:
         read = partial(
             import_ratings,
@@ -106,13 +111,15 @@ class ImportDesk:
             limits=self._limits,
             progress=report,
             read=self._read,
+            came=(lambda asked: ClipFiles(audio, asked, self._limits or AudioLimits())) if audio else None,
         )
         if path:
             return read(_on_server(path))
-        if file is None:
+        archives = [one for one in audio if one.suffix.lower() == ".zip"]
+        if file is None and len(archives) != 1:
             raise StudyError("Give a table or a ZIP, or name one on the server.")
-        with _source(Path(file)) as source:
-            return read(source, with_audio=False)
+        with _source(Path(file) if file else archives[0]) as source:
+            return read(source, with_audio=bool(audio))
 
 
 def _on_server(given: str) -> Path:

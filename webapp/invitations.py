@@ -1,8 +1,5 @@
 """Raters of a study on its page: invited by codes and links, noted, given a new code, withdrawn."""
 
-import base64
-import csv
-import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,8 +12,7 @@ from annotation.database import now
 from annotation.life import erase, refuse_archived, withdraw
 from annotation.schema import Rater
 from annotation.studies import find_study, invite, renew
-from core.tables import escape_cell
-from webapp.html import html_table, render
+from webapp.html import csv_address, html_table, render
 from webapp.listening_api import PREFIX, StudyStore
 
 _INVITE = "Codes are shown once. Give each rater theirs, or their link, which has the code in it."
@@ -46,16 +42,6 @@ def codes(invited: Sequence[tuple[str, str]], notes: Sequence[str], address: str
         raters=[one | {"qr": segno.make(one["link"]).svg_data_uri(scale=_QR_SCALE, light="white")} for one in raters],
         csv=csv_address(("rater", "code", "link", "note"), rows),
     )
-
-
-def csv_address(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return the address of a file that holds a table; it opens in a spreadsheet."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(heads)
-    writer.writerows([escape_cell(cell) for cell in row] for row in rows)
-    content = base64.b64encode(b"\xef\xbb\xbf" + text.getvalue().encode()).decode()
-    return f"data:text/csv;base64,{content}"
 
 
 def link_of(address: str, code: str) -> str:

@@ -9,9 +9,11 @@ import gradio as gr
 from markupsafe import Markup
 
 from core.errors import MusicEvalError, StudyError
+from webapp.figure_desk import drawing
 from webapp.follow import Done, Report, follow
 from webapp.html import html_table, render
 from webapp.listening_api import StudyStore
+from webapp.long_frame import LongFrame
 
 if TYPE_CHECKING:
     from annotation.results.judged import JudgedPanel, LoadedJudge
@@ -44,28 +46,23 @@ class PanelDesk:
         gr.HTML(render("study_use.html", title="Judge beside panel", meaning=_MEANING), apply_default_css=False)
         ask = gr.Button("Set the judge beside the panel", elem_classes="me-narrow")
         self.view = html()
-        self.clips = gr.Dataframe(
-            label="Clips on which judge and panel disagree most first: choose one to hear it; a heading sorts",
-            interactive=False,
+        self.clips = LongFrame(
+            "Clips on which judge and panel disagree most first: choose one to hear it; a heading sorts",
+            on,
             visible=False,
-            show_search="search",
-            max_chars=60,
-            max_height=480,
-            elem_classes="me-clips",
-            buttons=["fullscreen", "copy"],
         )
         self.heard = html()
         on(ask.click, self.compare, [study], self.parts, show_progress="hidden")
-        on(self.clips.select, self.choose, [study], [self.heard], show_progress="hidden")
+        on(self.clips.table.select, self.choose, [study], [self.heard], show_progress="hidden")
 
     @property
     def parts(self) -> list[Any]:
         """What `leave` and `compare` change."""
-        return [self.view, self.clips, self.heard]
+        return [self.view, *self.clips.parts, self.heard]
 
     def leave(self) -> Shown:
         """Take away what was said of another study."""
-        return {self.view: "", self.clips: gr.update(value=None, visible=False), self.heard: ""}
+        return {self.view: "", **self.clips.show(None), self.heard: ""}
 
     def compare(self, study: str | None) -> Iterator[Shown]:
         """Score the clips, and show how far that is, then what came of it; it goes on when the page is closed."""
@@ -95,10 +92,10 @@ class PanelDesk:
         view = render(
             "study_judged.html",
             found=found,
-            scatter=Markup(svg[svg.index("<svg") :]),
+            scatter=drawing(svg),
             table=html_table(table.caption, table.heads, table.rows, table.nothing),
         )
-        return {self.view: view, self.clips: gr.update(value=found.clips, visible=True), self.heard: ""}
+        return {self.view: view, **self.clips.show(found.clips), self.heard: ""}
 
     def choose(self, study: str | None, event: gr.SelectData) -> Markup:
         """Show the clip of the row that was clicked, with its player."""

@@ -33,10 +33,14 @@ class RaterDesk:
     """The parts of the tab, and the handlers of its controls."""
 
     def __init__(
-        self, store: StudyStore, study: gr.Dropdown, on: Callable[..., Any], html: Callable[[], gr.HTML]
+        self,
+        store: StudyStore,
+        study: gr.Dropdown,
+        changed: gr.State,
+        on: Callable[..., Any],
+        html: Callable[[], gr.HTML],
     ) -> None:
-        self._store = store
-        self.acted = gr.State()
+        self._store, self.changed = store, changed
         self.table = gr.Dataframe(
             label="Raters: choose one; a heading sorts",
             interactive=False,
@@ -55,13 +59,13 @@ class RaterDesk:
                 self.pausing = gr.Button("Pause this rater", scale=0, min_width=176)
                 self.going = gr.Button("Let this rater go on", scale=0, min_width=176)
             gr.HTML("<h3>Exclude or restore</h3>", apply_default_css=False)
-            self.changes = Changes(store, study, on, html)
+            self.changes = Changes(store, study, changed, on, html)
         self.more = html()
         chosen, looked = [study, self.rater], self.looked
         on(self.table.select, self.choose, [study], [self.rater, *looked], show_progress="hidden")
         on(self.rater.input, self.look, chosen, looked, show_progress="hidden")
         for button, act in ((self.pausing, self.pause_rater), (self.going, self.let_go_on)):
-            on(button.click, act, [*chosen, self.reason], [self.reason, self.acted])
+            on(button.click, act, [*chosen, self.reason], [self.reason, changed])
 
     @property
     def parts(self) -> list[Any]:
@@ -139,7 +143,7 @@ class RaterDesk:
         with self._store.database.write() as session:
             at = now(session)
             act(session, find_rater(session, find_study(session, study or ""), rater or ""), reason, AUTHOR, at)
-        return {self.reason: "", self.acted: at.isoformat()}
+        return {self.reason: "", self.changed: at.isoformat()}
 
 
 def rater_view(page: RaterPage) -> Markup:

@@ -56,9 +56,14 @@ class Studio:
     """The parts of *Set up*, and the handlers of its controls."""
 
     def __init__(
-        self, store: StudyStore, study: gr.Dropdown, on: Callable[..., Any], html: Callable[[], gr.HTML]
+        self,
+        store: StudyStore,
+        study: gr.Dropdown,
+        changed: gr.State,
+        on: Callable[..., Any],
+        html: Callable[[], gr.HTML],
     ) -> None:
-        self._store = store
+        self._store, self.changed = store, changed
         self.state = html()
         self.reason = gr.Textbox(label="Reason for the log (may be empty)", max_length=500)
         with gr.Row(elem_classes="me-bar"):
@@ -66,9 +71,8 @@ class Studio:
                 name: gr.Button(label, visible=False, scale=0, min_width=144, elem_id=f"study-{name}")
                 for name, label in _BUTTONS.items()
             }
-        self.moved = gr.State()
         for name, button in self.moves.items():
-            on(button.click, self.move, [study, gr.State(name), self.reason], [self.reason, self.moved])
+            on(button.click, self.move, [study, gr.State(name), self.reason], [self.reason, changed])
         gr.HTML(render("study_use.html", title="Preview", meaning=_PREVIEW), apply_default_css=False)
         look = gr.Button("Make a preview", elem_classes="me-narrow")
         self.link = html()
@@ -76,7 +80,7 @@ class Studio:
         with gr.Accordion("Texts that raters see", open=False):
             self.texts = text_fields()
             save = gr.Button("Save the texts", elem_classes="me-narrow")
-        on(save.click, self.save_texts, [study, *self.texts], [self.moved])
+        on(save.click, self.save_texts, [study, *self.texts], [changed])
         with gr.Accordion("Rules", open=False):
             self.rules = html()
         with gr.Accordion("Log", open=False):
@@ -86,7 +90,7 @@ class Studio:
             with gr.Row(elem_classes="me-bar"):
                 self.typed = gr.Textbox(label="Type the name of the study", max_length=64, min_width=240)
                 end = gr.Button("Delete", variant="stop", scale=0, min_width=144)
-        on(end.click, self.delete_study, [study, self.typed], [self.typed, self.moved])
+        on(end.click, self.delete_study, [study, self.typed], [self.typed, changed])
 
     @property
     def parts(self) -> list[Any]:
@@ -120,14 +124,14 @@ class Studio:
         with self._store.database.write() as session:
             at = now(session)
             move(session, find_study(session, study or ""), name, at, reason)
-        return {self.reason: "", self.moved: at.isoformat()}
+        return {self.reason: "", self.changed: at.isoformat()}
 
     def save_texts(self, study: str | None, *texts: str) -> Shown:
         """Set the texts that raters see."""
         with self._store.database.write() as session:
             at = now(session)
             describe(session, find_study(session, study or ""), dict(zip(TEXTS, texts, strict=True)), at)
-        return {self.moved: at.isoformat()}
+        return {self.changed: at.isoformat()}
 
     def preview_study(self, study: str | None) -> Markup:
         """Make a preview; return the link to it."""
@@ -141,7 +145,7 @@ class Studio:
         with self._store.database.write() as session:
             delete(session, find_study(session, study), with_answers=True)
             at = now(session)
-        return {self.typed: "", self.moved: at.isoformat()}
+        return {self.typed: "", self.changed: at.isoformat()}
 
 
 def _rules(study: Study) -> Markup:

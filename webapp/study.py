@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import pandas as pd
 from markupsafe import Markup
 from starlette.routing import BaseRoute
 
@@ -32,6 +31,7 @@ from webapp.changes import Changes
 from webapp.clip_desk import ClipDesk, sound_route
 from webapp.enrolling import Enrolling
 from webapp.exports import CLIPS, REPORT, Packed, clips_route, export_route, pack_export, report_route
+from webapp.figure_desk import FigureDesk
 from webapp.handlers import BY_ITSELF, PRIVATE, told
 from webapp.html import html_table, render
 from webapp.imports import ImportDesk
@@ -106,19 +106,6 @@ def _note(sentence: str, packed: Packed | None = None) -> Markup:
     return render("study_note.html", sentence=sentence, packed=packed, clips=CLIPS, report=REPORT)
 
 
-def _clips(results: Results) -> pd.DataFrame:
-    """The clips' scores as they are shown: two digits, and the interval or why there is none."""
-    mos = results.clips
-    columns = {"System": mos["system"]}
-    for scale in results.scales:
-        columns[scale.title] = mos[scale.key].round(2)
-        ends = zip(mos[f"{scale.key}_low"], mos[f"{scale.key}_high"], mos["no_interval"], strict=True)
-        columns[f"95 % interval ({scale.short})"] = [
-            f"– ({lacking})" if lacking else f"{low:.2f} to {high:.2f}" for low, high, lacking in ends
-        ]
-    return pd.DataFrame(columns | {"Ratings": mos["n_ratings"], "Prompt": mos["prompt"], "Clip": mos["clip"]})
-
-
 def build_study_tab(
     app: gr.Blocks,
     store: StudyStore,
@@ -151,6 +138,9 @@ class StudyPage:
         self._store = store
         self._train = train
         self.shown = gr.State()  # the study that the page shows
+        self.changed = (
+            gr.State()
+        )  # when something was done; outside the tabs, which tell of a change when they are opened
         with gr.Row(elem_classes="me-bar"):
             self.study = gr.Dropdown(label="Study", choices=[], min_width=240)
             refresh = gr.Button("Refresh", elem_id="refresh", scale=0, min_width=112)
@@ -166,40 +156,37 @@ class StudyPage:
                     self.invitations = Invitations(store, self.study, self._on, _html)
                     self.enrolling = Enrolling(store, self.study, self._on, _html)
                 with gr.Tab("Raters"):
-                    self.raters = RaterDesk(store, self.study, self._on, _html)
+                    self.raters = RaterDesk(store, self.study, self.changed, self._on, _html)
                 with gr.Tab("Set up"):
-                    self.studio = Studio(store, self.study, self._on, _html)
+                    self.studio = Studio(store, self.study, self.changed, self._on, _html)
                 with gr.Tab("Clips"):
                     limits = limits or AudioLimits()
-                    self.clip_desk = ClipDesk(store, limits, readers, self.study, self._on, _html)
+                    self.clip_desk = ClipDesk(store, limits, readers, self.study, self.changed, self._on, _html)
                 with gr.Tab("Results"):
                     self.views["results"] = _html()
                     self._lay_out_uses()
+                    self.figures = FigureDesk(store, self.study, self._on, _html)
                     self.attributes = AttributeDesk(store, self.study, self._on, _html)
                     hear = self.clip_desk.hear
                     self.panel = PanelDesk(store, judge, hear, self.study, self._on, _html) if judge else None
                 with gr.Tab("Screening"):
                     self.views["screening"] = _html()
                     gr.HTML("<h3>Exclude or restore</h3>", apply_default_css=False)
-                    self.changes = Changes(store, self.study, self._on, _html)
+                    self.changes = Changes(store, self.study, self.changed, self._on, _html)
                     self._lay_out_rules()
                     self.log = PagedTable(self.study, self._on, _html, self._log)
                 with gr.Tab("Reliability"):
                     self.views["reliability"] = _html()
         self.asked = [self.study, self.shown]
         self._rooms = (self.invitations, self.enrolling, self.studio)
-        controls = [self.study, self.nothing, self.desk, self.clips, self.shown]
+        controls = [self.study, self.nothing, self.desk, self.shown]
         rooms = (*self._rooms, self.clip_desk, self.raters, self.changes, self.live, self.log)
         controls += [part for room in rooms for part in room.parts]
         notes = [self.training_note, self.export_note, self.invitations.codes, self.rescreened]
-        of_results = [*self.attributes.parts, *(self.panel.parts if self.panel else ())]
+        of_results = [*self.figures.parts, *self.attributes.parts, *(self.panel.parts if self.panel else ())]
         self.opened = [*controls, *self.views.values(), *notes, *self.rules, *of_results]
-        moved = (self.studio.moved, self.clip_desk.changed)
-        acted = (self.changes.made, self.raters.changes.made, self.raters.acted)
-        for changed in (*moved, *acted):
-            self.opens(changed.change, **BY_ITSELF)
-        for changed in moved:  # what was to do next is being done
-            self._on(changed.change, str, [], [self.creation.note], **BY_ITSELF)
+        self.opens(self.changed.change, **BY_ITSELF)
+        self._on(self.changed.change, str, [], [self.creation.note], **BY_ITSELF)  # what was to do next is being done
         for done in (
             *(refresh.click, self.invitations.invited, self.invitations.left),
             *(self.invitations.wiped, self.enrolling.saved),
@@ -222,15 +209,6 @@ class StudyPage:
         return event(told(handler), inputs, outputs, **{**PRIVATE, "show_progress": "minimal", **options})
 
     def _lay_out_uses(self) -> None:
-        self.clips = gr.Dataframe(
-            label="Clips: MOS and its 95 % interval",
-            interactive=False,
-            show_search="search",
-            max_chars=70,
-            max_height=480,
-            elem_classes="me-clips",
-            buttons=["fullscreen", "copy"],
-        )
         with gr.Row(elem_classes="me-uses"):
             self.training_note = self._use("Train from this study", _TRAIN, "Train from this study", self.train)
             self.export_note = self._use("Export", _EXPORT, "Prepare the export", self.export)
@@ -266,17 +244,22 @@ class StudyPage:
         if not names:
             return shown
         name = current if current in names else names[0]
+        try:
+            return shown | {self.study: gr.update(choices=names, value=name)} | self._show(name, before)
+        except StudyError:
+            if name in study_names(self._store.database):
+                raise
+            return self.open(None, before)  # it was deleted meanwhile
+
+    def _show(self, name: str, before: str | None) -> Shown:
         found, so_far = overview(self._store.database, name, data=self._store.data), self.live.look(name)
         return {
-            **shown,
             **self.live.show(so_far),
             **{part: view(part_name, found) for part_name, part in self.views.items() if part_name != "reliability"},
-            self.study: gr.update(choices=names, value=name),
             **({} if name == before else {**self.leave(), **self._own_rules(found)}),
             self.shown: name,
-            self.clips: _clips(found.results),
             **{part: value for room in self._rooms for part, value in room.show(name, before).items()},
-            **self.clip_desk.show(name, before, found.ratings),
+            **self.clip_desk.show(name, before, found.ratings, found.results.clips),
             **self.raters.show(found, so_far, before),
             **self.changes.show(found.changes, same=name == before),
             **self.log.show(name),
@@ -284,11 +267,12 @@ class StudyPage:
 
     def follow(self, study: str | None) -> Markup:
         """Show how far the ratings can be trusted, which takes longer than all else."""
-        if study not in study_names(self._store.database):
+        try:
+            with self._store.database.read() as session:
+                found = find_study(session, study or "")
+                ratings = ratings_table(session, found)
+        except StudyError:  # there is none, or it is gone
             return Markup()
-        with self._store.database.read() as session:
-            found = find_study(session, study)
-            ratings = ratings_table(session, found)
         return reliability_view(reliability(ratings, found.scales))
 
     def _log(self, name: str) -> Table:
@@ -321,7 +305,12 @@ class StudyPage:
     def leave(self) -> Shown:
         """Take away what was said of another study."""
         notes = dict.fromkeys((self.training_note, self.export_note, self.invitations.codes, self.rescreened), "")
-        return {**notes, **self.attributes.leave(), **(self.panel.leave() if self.panel else {})}
+        return {
+            **notes,
+            **self.figures.leave(),
+            **self.attributes.leave(),
+            **(self.panel.leave() if self.panel else {}),
+        }
 
     def export(self, study: str | None) -> Markup:
         """Pack the tables; return the links to them and to the export with the clips."""

@@ -9,7 +9,7 @@ All faults are told at once, with their lines. What a source does not tell is No
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from annotation.protocol import Protocol
+from annotation.session.holds import ACTIONS
 from core.errors import DataError, MusicEvalError, shown_name
 from core.files import Problems, find_file, line_place, sha256_of
 from core.musiceval import EXPORTED, read_single_ratings
@@ -37,6 +38,7 @@ SINGLE = ("rating", "score")
 MOST_RATINGS = 250_000
 _LONGEST = {"clip": 500, "rater": 150, "system": 200, "prompt": 5_000, "file": 1_000, "comment": 2_000}
 _TABLES = ("ratings", "batches", "exclusions")
+PAUSES = "pauses.csv"
 _TIMES = ("shown_at", "served_at", "given_at")
 _IN_EXPORTS = (
     *("clip", "kind", "system", "prompt", "rater", "batch", "role", "position", "comment", "heard_s", "duration_s"),
@@ -50,7 +52,7 @@ class Found:
     """What was read.
 
     `ratings` has the columns ``clip``, ``rater``, ``system``, ``prompt``, ``file``, ``comment`` and the scales; of an
-    export also those of `_IN_EXPORTS`. `batches` and `log` are rows of an export, None of other sources.
+    export also those of `_IN_EXPORTS`. `batches`, `log` and `pauses` are rows of an export; other sources have none.
     """
 
     source: str  # the name of the file or folder
@@ -60,12 +62,15 @@ class Found:
     notes: list[str] = field(default_factory=list)
     batches: list[dict[str, Any]] | None = None
     log: list[dict[str, Any]] = field(default_factory=list)
+    pauses: list[dict[str, Any]] = field(default_factory=list)
     protocol: Protocol | None = None
     demo: bool = False
     seed: int = 0
 
 
-def read_found(path: Path, columns: Mapping[str, str] | None = None, scales: Scales | None = None) -> Found:
+def read_found(
+    path: Path, columns: Mapping[str, str] | None = None, scales: Scales | None = None, apart: bool = False
+) -> Found:
     """Read ratings from a file or folder.
 
     Parameters
@@ -76,6 +81,8 @@ def read_found(path: Path, columns: Mapping[str, str] | None = None, scales: Sca
         Names of columns of a table by what they hold: `NAMES`, or the key of a scale.
     scales : tuple of Scale, optional
         What a table rates.
+    apart : bool
+        Whether the audio came apart from the ratings: ``file`` is then what the source calls it, not where it lies.
 
     Raises
     ------
@@ -86,7 +93,7 @@ def read_found(path: Path, columns: Mapping[str, str] | None = None, scales: Sca
     file = path / "ratings.csv" if path.is_dir() else path
     if not file.is_file() and (folder / "person_mos").is_dir():
         _refuse_options(path, columns, scales)
-        return _release(folder)
+        return _release(folder, apart)
     if not file.is_file():
         raise DataError(
             f"{shown_name(path.name)} has no ratings. Give a table of single ratings, a release with person_mos, or "
@@ -95,8 +102,8 @@ def read_found(path: Path, columns: Mapping[str, str] | None = None, scales: Sca
     manifest = read_manifest(file)
     if file.name == "ratings.csv" and "study" in manifest and manifest.get("protocol"):
         _refuse_options(path, columns, scales)
-        return _export(file, manifest)
-    return _table(file, columns or {}, scales)
+        return _export(file, manifest, apart)
+    return _table(file, columns or {}, scales, apart)
 
 
 def _refuse_options(path: Path, columns: Mapping[str, str] | None, scales: Scales | None) -> None:
@@ -104,7 +111,7 @@ def _refuse_options(path: Path, columns: Mapping[str, str] | None, scales: Scale
         raise DataError(f"{shown_name(path.name)} says all of itself: columns and scales are named for tables alone.")
 
 
-def _release(folder: Path) -> Found:
+def _release(folder: Path, apart: bool) -> Found:
     read, problems = read_single_ratings(folder), Problems(folder.absolute().name)
     for place, *scores in read[["place", *keys(MUSICEVAL)]].itertuples(index=False):
         for key, score in zip(keys(MUSICEVAL), scores, strict=True):
@@ -113,11 +120,12 @@ def _release(folder: Path) -> Found:
     problems.stop_if_any()
     read[keys(MUSICEVAL)] = read[keys(MUSICEVAL)].astype(int)
     files = sorted((folder / "person_mos").glob("*_person_mos.txt"))
-    ratings = read.drop(columns="place").rename(columns={"audio_path": "file"}).assign(comment="")
+    audio = read.pop("audio_path")
+    ratings = read.drop(columns="place").assign(file=read["clip"] if apart else audio, comment="")
     return Found(folder.absolute().name, sha256_of(files[0]), MUSICEVAL, ratings)
 
 
-def _table(file: Path, columns: Mapping[str, str], given: Scales | None) -> Found:
+def _table(file: Path, columns: Mapping[str, str], given: Scales | None, apart: bool) -> Found:
     known = given or scales_beside(file)
     roles = _roles(open_table(file, [*_usual(), *columns.values()], [*keys(known), *SINGLE]), columns, known, given)
     scales = tuple(scale for scale in (*known, *_plain_scales(roles, known)) if scale.key in roles)
@@ -132,7 +140,10 @@ def _table(file: Path, columns: Mapping[str, str], given: Scales | None) -> Foun
     notes = [f"Columns as they were read: {used}."]
     if unused := [column for column in read.columns if column not in roles.values()]:
         notes.append(f"Columns that were not used: {', '.join(map(shown_name, unused))}.")
-    return Found(file.name, sha256_of(file), scales, pd.DataFrame(rows), notes)
+    ratings = pd.DataFrame(rows)
+    if not apart:
+        ratings["file"] = [str(find_file(file.parent / name)) if name else "" for name in ratings["file"]]
+    return Found(file.name, sha256_of(file), scales, ratings, notes)
 
 
 def _usual() -> list[str]:
@@ -194,7 +205,6 @@ def _rows(read: TextTable, roles: Mapping[str, str], scales: Scales, problems: P
         told = tuple(row[role] for role in ("system", "prompt", "file"))
         if of_clips.setdefault(row["clip"], told) != told:
             problems.add(place, f"the clip {shown_name(row['clip'])} has another system, prompt or file above")
-        row["file"] = str(find_file(read.path.parent / row["file"])) if row["file"] else ""
         yield row
 
 
@@ -237,7 +247,7 @@ def _score(text: str, column: str, place: str, problems: Problems) -> int:
     return int(score)
 
 
-def _export(file: Path, manifest: Mapping[str, Any]) -> Found:
+def _export(file: Path, manifest: Mapping[str, Any], apart: bool) -> Found:
     """Read the export of a study: its ratings, batches and exclusions as they were."""
     folder, problems = file.parent, Problems(file.parent.absolute().name)
     try:
@@ -252,16 +262,17 @@ def _export(file: Path, manifest: Mapping[str, Any]) -> Found:
     ratings = [_exported_rating(line, scales, place, problems) for line, place in _of(tables["ratings"], file.name)]
     batches = [_exported_batch(line, place, problems) for line, place in _of(tables["batches"], "batches.csv")]
     log = [_exported_change(line, place, problems) for line, place in _of(tables["exclusions"], "exclusions.csv")]
+    pauses = _pauses(folder / PAUSES, {row["rater"] for row in batches}, problems)
     problems.stop_if_any()
     _check_places(ratings, batches, log, problems)
     problems.stop_if_any()
     table = pd.DataFrame(ratings, columns=[*_IN_EXPORTS, "file", *keys(scales)])
-    table["file"] = table["clip"].map(_audio_of(folder)).fillna("")
+    table["file"] = table["clip"].map(_audio_of(folder, apart)).fillna("")
     sha256, notes = sha256_of(file), []
     if manifest.get("files", {}).get(file.name) != sha256:
         notes.append("ratings.csv is not as it was exported: its hash is not the one in manifest.json.")
     demo = manifest.get("demo") is True
-    return Found(str(manifest["study"]), sha256, scales, table, notes, batches, log, protocol, demo, seed)
+    return Found(str(manifest["study"]), sha256, scales, table, notes, batches, log, pauses, protocol, demo, seed)
 
 
 def _check_places(
@@ -342,15 +353,28 @@ def _exported_batch(cells: Mapping[str, str], place: str, problems: Problems) ->
     return row
 
 
+def _pauses(file: Path, raters: Collection[str], problems: Problems) -> list[dict[str, Any]]:
+    """Read when raters with a batch were paused or let go on; exports of before do not tell."""
+    lines = _lines(file, problems) if file.is_file() else []
+    rows = [_logged(line, ACTIONS, place, problems) for line, place in _of(lines, PAUSES)]
+    return [row for row in rows if row["rater"] in raters]
+
+
 def _exported_change(cells: Mapping[str, str], place: str, problems: Problems) -> dict[str, Any]:
-    row: dict[str, Any] = {name: cells.get(name, "") for name in ("rater", "action", "rule", "reason", "author")}
+    row = _logged(cells, ("exclude", "restore"), place, problems)
     row["batch"] = None if cells.get("batch") == "all" else _number(cells.get("batch", ""), "batch", place, problems)
+    return row
+
+
+def _logged(cells: Mapping[str, str], actions: Collection[str], place: str, problems: Problems) -> dict[str, Any]:
+    """Read a row of a log."""
+    row: dict[str, Any] = {name: cells.get(name, "") for name in ("rater", "action", "rule", "reason", "author")}
     row["at"] = _time(cells.get("at", ""), "at", place, problems)
     try:
         row["evidence"] = json.loads(cells.get("evidence") or "{}")
     except (ValueError, RecursionError):
         row["evidence"] = None
-    if row["action"] not in ("exclude", "restore") or not isinstance(row["evidence"], dict) or row["at"] is None:
+    if row["action"] not in actions or not isinstance(row["evidence"], dict) or row["at"] is None:
         problems.add(place, "this is no row that an export writes")
     return row
 
@@ -376,16 +400,17 @@ def _number(text: str, name: str, place: str, problems: Problems) -> float | Non
         return None
 
 
-def _audio_of(folder: Path) -> dict[str, str]:
-    """Return the files that lie in an export, by clip."""
+def _audio_of(folder: Path, apart: bool) -> dict[str, str]:
+    """Return the files that lie in an export, by clip; of audio that came apart, its names."""
     file = folder / EXPORTED
     if not file.is_file():
         return {}
     inside = folder.resolve()
     table = open_table(file, ["clip_id", "audio_path"])
-    paths = {
-        line.cells.get("clip_id", ""): folder / line.cells.get("audio_path", "") for line in table.rows(Problems(""))
-    }
+    names = {line.cells.get("clip_id", ""): line.cells.get("audio_path", "") for line in table.rows(Problems(""))}
+    if apart:
+        return names
+    paths = {clip: folder / name for clip, name in names.items()}
     return {clip: str(path) for clip, path in paths.items() if path.resolve().is_relative_to(inside) and path.is_file()}
 
 

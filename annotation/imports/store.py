@@ -2,7 +2,8 @@
 
 Of a table or a release it is not known in which batches and in which order ratings were given, nor when, nor whether
 anything was screened. Each rater then has one batch, which was never screened and has no time of opening, and every
-result says so (`Study.has_batches`). Ratings of an export keep batches, times, checks and exclusions as they were.
+result says so (`Study.has_batches`). Ratings of an export keep batches, times, checks, exclusions and
+pauses as they were.
 
 Nothing here was presented by this program, so trials have no token: a rater may have rated a clip more than once, and
 all of these ratings count, as they did for whoever published their means.
@@ -11,11 +12,12 @@ all of these ratings count, as they did for whoever published their means.
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from typing import Protocol as Interface
 
 import pandas as pd
 from sqlalchemy import insert, select
@@ -29,14 +31,26 @@ from annotation.material.sound import Normalised, read_normalised, to_wav
 from annotation.protocol import Protocol
 from annotation.schema import Batch, Clip, Exclusion, Prompt, Rater, Rating, Response, Study, System, Trial
 from annotation.session.exclusions import close as end_batch
+from annotation.session.holds import record
 from annotation.studies import check_name, clip_path, create
-from core.audio import AudioLimits
+from core.audio import AudioLimits, ClipSource
 from core.errors import MusicEvalError, StudyError, counted, shown_name
 from core.files import Problems
 from core.scales import Scales, keys
 
 NO_SYSTEM = "(not named)"
 _Read = Callable[..., Normalised]
+
+
+class AudioThatCame(Interface):
+    """Files that came apart from the ratings, as `core.batch.uploads.ClipFiles` has them."""
+
+    @property
+    def n_unused(self) -> int:
+        """How many files nothing asks for."""
+
+    def find(self, file: str, /) -> ClipSource:
+        """Return the clip that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,7 @@ def import_ratings(
     progress: Callable[[int, int], None] | None = None,
     read: _Read = read_normalised,
     with_audio: bool = True,
+    came: Callable[[Sequence[str]], AbstractContextManager[AudioThatCame]] | None = None,
 ) -> ImportReport:
     """Make a study that has ended from ratings that exist already.
 
@@ -91,25 +106,36 @@ def import_ratings(
         Does what `read_normalised` does, perhaps in another process.
     with_audio : bool
         Whether the files that the source names are read; no file is opened otherwise.
+    came : callable, optional
+        Opens the audio that came apart from the source, given all names that are asked for; no other is read then.
 
     Raises
     ------
     DataError, StudyError
         With all that is wrong; then nothing was stored.
     """
-    found = read_found(path, columns, scales)
+    found = read_found(path, columns, scales, apart=came is not None)
     if not with_audio:
         found = replace(found, ratings=found.ratings.assign(file=""))
     with database.read() as session:  # a name that is taken is told before any audio is read
         check_name(session, name)
-    with _audio(data, name, found, limits, progress, read) as sounds, database.write() as session:
+    asked = [file for file in found.ratings["file"].unique() if file]
+    if came and not asked:
+        raise StudyError(
+            "The ratings name no sound files, so the audio belongs to none of them. Of a table, say which column does: "
+            "file=COLUMN."
+        )
+    with (
+        came(asked) if came else nullcontext() as apart,
+        _audio(data, name, found, limits, progress, read, apart.find if apart else Path) as sounds,
+        database.write() as session,
+    ):
         study = create(session, name, _protocol(found), found.seed, at, found.demo, found.scales, "closed")
         study.imported = {"source": found.source, "sha256": found.sha256, "batches": found.batches is not None}
         _Writing(session, study, found, at).all(sounds)
-        raters = found.ratings["rater"].nunique()
-        report = ImportReport(
-            name, len(found.ratings), found.ratings["clip"].nunique(), raters, len(sounds), _notes(found)
-        )
+        clips, raters = found.ratings[["clip", "rater"]].nunique()
+        notes = _notes(found, apart.n_unused if apart else 0)
+        report = ImportReport(name, len(found.ratings), clips, raters, len(sounds), notes)
         note(session, study, "import", at, details={**study.imported, "ratings": report.ratings})
     return report
 
@@ -122,8 +148,10 @@ def _protocol(found: Found) -> Protocol:
     return Protocol(raters_per_clip=most, anchors=0, duplicates=0, training=0, anchor_scale=found.scales[0].key)
 
 
-def _notes(found: Found) -> list[str]:
+def _notes(found: Found, n_unused: int) -> list[str]:
     notes = list(found.notes)
+    if n_unused:
+        notes.append(f"Files that came and are the audio of no clip here: {n_unused:,}.")
     again = int(found.ratings.duplicated(["clip", "rater"]).sum())
     if found.batches is None:
         if again:
@@ -131,7 +159,7 @@ def _notes(found: Found) -> list[str]:
         notes.append("Batches, times and checks are not known, so nothing was screened; results say so.")
         notes.append("Raters have pseudonyms here; what the source calls them is their note, and in no export.")
     else:
-        notes.append("Clips that nobody rated, and what raters said of themselves, are not imported.")
+        notes.append("Clips that nobody rated, raters without a batch, and what raters said, are not imported.")
     return notes
 
 
@@ -153,6 +181,7 @@ def _audio(
     limits: AudioLimits | None,
     progress: Callable[[int, int], None] | None,
     read: _Read,
+    find: Callable[[str], ClipSource],
 ) -> Iterator[dict[str, _Sound]]:
     """Write the files of the clips whose audio is named; whatever is raised, they are taken away again."""
     study = Study(name=study_name, protocol=_protocol(found))
@@ -163,10 +192,11 @@ def _audio(
     try:
         for done, (clip, file) in enumerate(named.items(), 1):
             try:
-                digest = digest_of(Path(file)) if found.batches is None else None
+                source = find(file)
+                digest = digest_of(source) if found.batches is None else None
                 if digest and (other := same.setdefault((digest, *about.loc[clip]), str(clip))) != clip:
                     raise StudyError(f"it is the same recording, system and prompt as {shown_name(other)}")
-                sound = read(Path(file), study.protocol, math.inf, name=str(clip), limits=limits)
+                sound = read(source, study.protocol, math.inf, name=str(clip), limits=limits)
                 wav = to_wav(sound.samples, sound.sample_rate_hz)
                 written = write_clip_file(data, study, wav)
                 sounds[str(clip)] = _Sound(written, digest, hashlib.sha256(wav).hexdigest(), sound)
@@ -340,6 +370,9 @@ class _Writing:
         ]
         if rows:
             self._session.execute(insert(Exclusion), rows)
+        for row in self._found.pauses:
+            of = self._session.get_one(Rater, raters[row["rater"]])
+            record(self._session, of, row["action"], row["reason"], row["author"], row["at"], row["evidence"])
         open_ones = select(Batch).where(Batch.study_id == self._study.id, Batch.state == "open")
         for batch in self._session.scalars(open_ones).all():
             end_batch(self._session, batch, self._at)

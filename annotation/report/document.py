@@ -4,15 +4,17 @@ import dataclasses
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from annotation.database import Database
@@ -24,9 +26,11 @@ from annotation.results.judged import JudgedPanel
 from annotation.results.reliability import RATER_FIGURES_MEAN
 from annotation.results.scores import Results
 from annotation.results.status import FIGURES, Overview, overview
-from annotation.schema import Answer, Rater, Study
+from annotation.schema import Answer, HeadphoneCheck, Rater, Study
+from annotation.session.headphones import NEEDED, TRIALS
+from annotation.session.holds import pause_log
 from annotation.studies import find_study, shown_time
-from annotation.wording import questions_of
+from annotation.wording import Question, questions_of
 from core import __version__
 from core.rated_clips import write_csv
 
@@ -46,7 +50,8 @@ class Report:
     found: Overview
     ratings_sha256: str  # of all ratings, as ratings.csv of an export at that moment has them
     plots: list[Plot]
-    panel: list[Table]  # what raters said of themselves, counted
+    panel: list[Table]  # what raters said of themselves, and their headphone checks, counted
+    pauses: str  # how many of them were paused, in a sentence
     judged: JudgedPanel | None = None  # where a judge was asked
     groups: Groups | None = None  # of systems, where attributes were given
 
@@ -85,14 +90,16 @@ def report(
     """
     found = overview(database, study_name, at)
     with database.read() as session:
-        panel = [table for table in _panel(session, find_study(session, study_name)) if table.rows]
+        study = find_study(session, study_name)
+        panel = [table for table in _panel(session, study) if table.rows]
+        pauses = _pauses(pause_log(session, study)) if study.has_batches else ""
     written = io.BytesIO()
     write_csv(exported_ratings(found.ratings), written)
     digest = hashlib.sha256(written.getvalue()).hexdigest()
     groups = by_attribute(found.results, attributes) if attributes else None
     plot = attribute_figure(groups) if groups else None
     plots = [*figures(found.ratings, found.results), *([plot] if plot else [])]
-    return Report(found, digest, plots, panel, judged, groups)
+    return Report(found, digest, plots, panel, pauses, judged, groups)
 
 
 def _rules(found: Overview) -> Table:
@@ -120,13 +127,45 @@ def _score(row: dict[str, Any], key: str) -> str:
     return f"{number(row[key])} " + (f"– ({lacking})" if lacking else f"[{low:.2f}, {high:.2f}]")
 
 
+def _pauses(log: pd.DataFrame) -> str:
+    """Say how many raters were paused, and how many of them were let go on."""
+    paused = log[log["action"] == "pause"]
+    if paused.empty:
+        return "No rater was paused."
+    by_rule, by_hand = (paused.loc[paused["rule"] == rule, "rater"].nunique() for rule in ("sequential", "by hand"))
+    resumed = log.loc[log["action"] == "resume", "rater"].nunique()
+    total = paused["rater"].nunique()
+    return f"Raters who were paused: {total} (by the rule {by_rule}, by hand {by_hand}); let go on: {resumed}."
+
+
 def _panel(session: Session, study: Study) -> list[Table]:
-    """Count the latest answers of the raters to each question with options; who said what stands nowhere."""
+    """Count the latest answers of the raters to each question but those in own words; who said what stands nowhere."""
     query = select(Answer.rater_id, Answer.question, Answer.answer).join(Rater).where(Rater.study_id == study.id)
     latest = {(rater, question): answer for rater, question, answer in session.execute(query.order_by(Answer.id))}
     tables = []
     for question in questions_of(study):
-        counts = Counter(answer for (_, asked), answer in latest.items() if asked == question.key)
-        rows = [(option, counts[option]) for option in question.options if counts[option]]
-        tables.append(Table(question.text, ("Answer", "Raters"), rows))
-    return tables
+        answers = [answer for (_, asked), answer in latest.items() if asked == question.key]
+        tables.append(_numbers(question, answers) if question.kind == "number" else _choices(question, answers))
+    return [*tables, _headphones(session, study)]
+
+
+def _choices(question: Question, answers: Sequence[str]) -> Table:
+    counts = Counter(answers)
+    rows = [(option, counts[option]) for option in question.options if counts[option]]
+    return Table(question.text, ("Answer", "Raters"), rows)
+
+
+def _numbers(question: Question, answers: Sequence[str]) -> Table:
+    values = [float(answer) for answer in answers if question.takes(answer)]
+    rows = [(len(values), *(f"{of(values):.10g}" for of in (median, min, max)))] if values else []
+    return Table(question.text, ("Raters", "Median", "Smallest", "Largest"), rows)
+
+
+def _headphones(session: Session, study: Study) -> Table:
+    """Count who passed the headphone check, and the tries that this took; nobody, where the study has none."""
+    query = select(func.count(), func.max(HeadphoneCheck.passed)).join(Rater).where(Rater.study_id == study.id)
+    tries: dict[str, list[int]] = {"passed": [], "not passed": []}
+    for count, passed in session.execute(query.group_by(Rater.id)):
+        tries["passed" if passed else "not passed"].append(count)
+    rows = [(outcome, len(counts), sum(counts)) for outcome, counts in tries.items() if counts]
+    return Table(f"Headphone check: {NEEDED} of {TRIALS} right answers pass", ("Outcome", "Raters", "Tries"), rows)

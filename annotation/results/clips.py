@@ -18,7 +18,7 @@ from annotation.results import Table
 from annotation.results.one_rater import when
 from annotation.results.screening import anchor_scale, rated_anchors
 from annotation.schema import Clip, Prompt, Study, System
-from core.scales import Scales, keys
+from core.scales import Scale, Scales, keys
 
 LEAST_RATINGS = 3
 KINDS = {"stimulus": "clip", "anchor": "anchor", "practice": "practice"}
@@ -40,12 +40,13 @@ def clip_rows(session: Session, study: Study) -> Sequence[Any]:
 
 
 def clips_table(
-    rows: Sequence[Any], scales: Scales, ratings: pd.DataFrame, findings: Mapping[str, str]
+    rows: Sequence[Any], scales: Scales, ratings: pd.DataFrame, scores: pd.DataFrame, findings: Mapping[str, str]
 ) -> pd.DataFrame:
     """Return a row a clip, of `clip_rows`: file, kind, system, prompt, scores, disagreement, and its opaque name.
 
-    The means are of the ratings that count; of an anchor or a practice clip, of all. `findings` has words for what was
-    heard when the clip was added.
+    The means are of the ratings that count; of an anchor or a practice clip, of all. `scores` are those of
+    `annotation.results.scores.mos_table`, whose 95 % intervals stand beside the means. `findings` has words for what
+    was heard when the clip was added.
     """
     counts = ratings[(ratings["status"] == "valid") | (ratings["kind"] != "stimulus")].groupby("clip")
     means, spread, n = counts[list(keys(scales))].mean(), counts[list(keys(scales))].std(), counts.size()
@@ -60,7 +61,8 @@ def clips_table(
             "Prompt": [row.prompt for row in rows],
             "Seconds": [None if row.duration_s is None else round(row.duration_s, 1) for row in rows],
             "Answers": answers.reindex(names, fill_value=0).to_numpy(),
-            **{scale.short: means[scale.key].reindex(names).round(2).to_numpy() for scale in scales},
+            "Valid": scores.set_index("clip")["n_ratings"].reindex(names, fill_value=0).to_numpy(),
+            **{head: column for scale in scales for head, column in _of_scale(scale, means, scores, names).items()},
             "Disagreement": apart.round(2).to_numpy(),
             "Comments": comments.reindex(names, fill_value=0).to_numpy(),
             "To know": [_to_know(row.findings, findings) for row in rows],
@@ -68,6 +70,19 @@ def clips_table(
         }
     )
     return table.sort_values("Disagreement", ascending=False, kind="stable", na_position="last", ignore_index=True)
+
+
+def _of_scale(scale: Scale, means: pd.DataFrame, scores: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
+    """Return the columns of a scale: the mean, and its interval or what it needs."""
+    known = scores.set_index("clip").reindex(names)
+    ends = zip(known[f"{scale.key}_low"], known[f"{scale.key}_high"], known["no_interval"], strict=True)
+    return {
+        scale.short: means[scale.key].reindex(names).round(2).to_numpy(),
+        f"{scale.short} 95 %": [
+            f"{low:.2f} to {high:.2f}" if low == low else lacking if isinstance(lacking, str) else ""
+            for low, high, lacking in ends
+        ],
+    }
 
 
 def _to_know(codes: Sequence[str], findings: Mapping[str, str]) -> str:

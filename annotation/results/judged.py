@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -140,6 +140,30 @@ class JudgedPanel:
 
         return draw_scatter(self.predictions)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return all figures by level and scale, and the clips in the order of `clips`; null for no figure."""
+        return {
+            "study": self.study,
+            "judge": self.judge,
+            "agreement": self.measured.to_json(),
+            **self.measured.reasons_to_json(),
+            "doubts": list(self.notes),
+            "clips": list(self._clips_to_json()),
+        }
+
+    def _clips_to_json(self) -> Iterator[dict[str, Any]]:
+        from core.evaluation import predicted
+
+        found = self.predictions.table.set_index("clip_id")
+        for clip in self.clips["Clip"]:
+            row = found.loc[clip]
+            scores = {
+                scale.key: {"rated": _or_null(row[scale.key]), "predicted": _or_null(row[predicted(scale.key)])}
+                for scale in self.scales
+            }
+            of_clip = {"file": self.files[clip], "system": row["system_id"], "prompt": self.prompts[clip]}
+            yield {"clip": clip, **of_clip, "scores": scores}
+
     def text(self) -> str:
         """Lay it out for a terminal."""
         tables = [self.agreement_table, self.disagreement_table]
@@ -243,6 +267,10 @@ def _learned(folder: Path, hashes: pd.DataFrame) -> str:
 
 def _titles(scales: Iterable[Scale]) -> str:
     return " and ".join(scale.title.lower() for scale in scales)
+
+
+def _or_null(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _figure(found: "Agreement", metric: str) -> str:

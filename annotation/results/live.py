@@ -129,7 +129,7 @@ class Live:
 
     study: str
     at: datetime
-    raters_per_clip: int
+    raters_per_clip: int  # 0: nobody goes on rating, and nothing is needed
     clips: int
     clips_done: int
     ratings_needed: int
@@ -146,7 +146,9 @@ class Live:
 
     @property
     def sentences(self) -> list[str]:
-        """Who is at work, how fast it goes on, and when it may be done."""
+        """Who is at work, how fast it goes on, and when it may be done; nothing of ratings from elsewhere."""
+        if not self.raters_per_clip:
+            return []
         some = ", ".join(self.at_work[:_MOST_NAMED])
         more = len(self.at_work) - _MOST_NAMED
         said = [f"At work: {some}{f' and {more} more' if more > 0 else ''}." if some else "Nobody is at work."]
@@ -175,14 +177,15 @@ class Live:
 def live(session: Session, study: Study, at: datetime, answers: Answers) -> Live:
     """Say how a study goes on at a time, of which the answers were counted."""
     protocol, counts = study.protocol, _counts(session, study, answers)
-    needed, raters = counts.clips * protocol.raters_per_clip, _raters(session, study, at, answers)
+    of_clip, raters = protocol.raters_per_clip if study.has_batches else 0, _raters(session, study, at, answers)
+    needed = counts.clips * of_clip or counts.valid
     left = max(needed - counts.valid - counts.pending, 0)
     rate, hours = _rate_a_day(answers, counts.counting, at), _hours_left(answers, counts.counting, left)
     goes_on = bool(study.state == "open" and rate and left)
     return Live(
         study=study.name,
         at=at,
-        raters_per_clip=protocol.raters_per_clip,
+        raters_per_clip=of_clip,
         clips=counts.clips,
         clips_done=counts.done,
         ratings_needed=needed,
@@ -194,7 +197,7 @@ def live(session: Session, study: Study, at: datetime, answers: Answers) -> Live
         finish_at=at + timedelta(days=min(left / (rate or 1), _FAR_DAYS)) if goes_on else None,
         lacking=_lacking(answers, rate) if left else "",
         alarms=_alarms(protocol, raters),
-        silent="" if any(one.last_ended >= LEAST_BATCHES for one in raters) else _SILENT,
+        silent="" if not of_clip or any(one.last_ended >= LEAST_BATCHES for one in raters) else _SILENT,
         raters=raters,
     )
 
@@ -208,7 +211,7 @@ class _Counts(NamedTuple):
 
 
 def _counts(session: Session, study: Study, answers: Answers) -> _Counts:
-    limit, connection = study.protocol.raters_per_clip, session.connection()
+    connection = session.connection()
     clips = select(Clip.id).where(Clip.study_id == study.id, Clip.kind == "stimulus", Clip.retired_at.is_(None))
     in_use = np.array(connection.execute(clips).scalars().all(), int)
     valid = select(Batch.id).where(Batch.study_id == study.id, Batch.state == "valid")
@@ -221,6 +224,9 @@ def _counts(session: Session, study: Study, answers: Answers) -> _Counts:
         .where(Batch.study_id == study.id, Batch.state == "open", Trial.role == "stimulus", Trial.state == "rated")
     )
     pending = connection.execute(waits).scalar_one()
+    if not study.has_batches:
+        return _Counts(len(in_use), int((n > 0).sum()), int(n.sum()), int(n.sum()), pending)
+    limit = study.protocol.raters_per_clip
     done, without = int((n >= limit).sum()), int(np.minimum(n, limit).sum())
     return _Counts(len(in_use), done, without, int(n.sum()) + pending, pending)
 

@@ -4,20 +4,23 @@ A rater is paused by a sequential test of their failed batches (`annotation.sequ
 batch ends, or by hand. Nothing that they rated changes. Whoever lets them go on begins the test anew.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
+import pandas as pd
 from sqlalchemy import bindparam, exists, select
 from sqlalchemy.orm import Session
 
-from annotation.schema import Batch, Event, Exclusion, Rater
+from annotation.schema import Batch, Event, Exclusion, Rater, Study
 from annotation.sequential import SequentialTest
 from core.errors import StudyError
 
 AUTHOR = "protocol"
 CHECKS = ("anchor", "duplicate")  # rules of which a failure is the rater's; a check that nobody heard is none
 DAY = timedelta(hours=24)
+ACTIONS = ("pause", "resume")  # of a rater, as `pause_log` has them
 
 # Built once: putting a statement together takes longer than SQLite needs to run it.
 _JUDGED = (
@@ -74,7 +77,6 @@ def watch(session: Session, rater: Rater, at: datetime) -> None:
     run = test.run(failed for _, failed in judged)
     if not test.pauses(run):
         return
-    rater.paused_at = at
     evidence = {
         "failed": run.failed,
         "batches": run.batches,
@@ -82,36 +84,53 @@ def watch(session: Session, rater: Rater, at: datetime) -> None:
         "limit": round(test.upper, 2),
     }
     reason = f"{run.failed} of the last {run.batches} batches failed."
-    _note(session, rater, "pause_rater", reason, AUTHOR, at, evidence)
+    record(session, rater, "pause", reason, AUTHOR, at, evidence)
 
 
 def pause(session: Session, rater: Rater, reason: str, author: str, at: datetime) -> None:
     """Give a rater no further batch until they are let go on; an open batch waits. Raises `StudyError` if they are."""
     if rater.paused_at is not None:
         raise StudyError(f"{rater.pseudonym} is paused already.")
-    rater.paused_at = at
-    _note(session, rater, "pause_rater", reason, author, at)
+    record(session, rater, "pause", reason, author, at)
 
 
 def resume(session: Session, rater: Rater, reason: str, author: str, at: datetime) -> None:
     """Let a paused rater go on; batches from before count in no test any more. Raises `StudyError` if they are not."""
     if rater.paused_at is None:
         raise StudyError(f"{rater.pseudonym} is not paused.")
-    rater.paused_at, rater.resumed_at = None, at
-    _note(session, rater, "resume_rater", reason, author, at)
+    record(session, rater, "resume", reason, author, at)
 
 
-def _note(
+def record(
     session: Session,
     rater: Rater,
     action: str,
     reason: str,
     author: str,
     at: datetime,
-    details: Mapping[str, Any] | None = None,
+    evidence: Mapping[str, Any] | None = None,
 ) -> None:
+    """Pause a rater or let them go on, one of `ACTIONS`, and log it."""
     if not reason.strip():
         raise StudyError("Pausing a rater or letting them go on needs a reason; give one sentence.")
-    entry = {"action": action, "about": rater.pseudonym, "reason": reason.strip(), "details": dict(details or {})}
-    session.add(Event(study_id=rater.study_id, author=author, at=at, **entry))
+    rater.paused_at = at if action == "pause" else None
+    rater.resumed_at = at if action == "resume" else rater.resumed_at
+    entry = {"about": rater.pseudonym, "reason": reason.strip(), "details": dict(evidence or {})}
+    session.add(Event(study_id=rater.study_id, action=f"{action}_rater", author=author, at=at, **entry))
     session.flush()
+
+
+def pause_log(session: Session, study: Study) -> pd.DataFrame:
+    """Return every time that a rater was paused or let go on, by rule or by hand, in its order.
+
+    Columns ``rater``, ``action``, ``rule``, ``reason``, ``evidence`` (the rule's figures, as JSON), ``author`` and
+    ``at``.
+    """
+    actions = {f"{action}_rater": action for action in ACTIONS}
+    query = select(Event).where(Event.study_id == study.id, Event.action.in_(actions)).order_by(Event.id)
+    rows = [
+        (entry.about, actions[entry.action], "sequential" if entry.details else "by hand", entry.reason,
+         json.dumps(entry.details), entry.author, entry.at)
+        for entry in session.scalars(query)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["rater", "action", "rule", "reason", "evidence", "author", "at"])

@@ -17,6 +17,7 @@ from annotation.life import log, move
 from annotation.material.ingest import ingest
 from annotation.preview import make_preview
 from annotation.report.document import report
+from annotation.results.live import count_on, live
 from annotation.results.rescreening import rescreen
 from annotation.results.status import NOT_SCREENED, Overview, overview
 from annotation.schema import Batch, Clip, Rater, Response, Trial
@@ -71,6 +72,9 @@ def test_a_table_becomes_a_study_that_has_ended(database: Database, done: Import
         study = find_study(session, "found")
         assert (study.state, study.has_batches, study.imported["source"]) == ("closed", False, "found.csv")
         assert [event.action for event in log(session, study)] == ["import"]
+        so_far = live(session, study, NOW, count_on(session, study, None))
+        assert (so_far.clips_done, so_far.clips, so_far.ratings_valid, so_far.ratings_needed) == (2, 2, 5, 5)
+        assert (so_far.sentences, so_far.silent) == ([], "")
         raters = session.execute(select(Rater.pseudonym, Rater.note, Rater.invited_at, Rater.code_sha256)).all()
         assert [tuple(row) for row in raters] == [
             (f"R0{n + 1}", name, None, None) for n, name in enumerate(("Ann", "Bob", "Cy"))

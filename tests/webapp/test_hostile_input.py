@@ -52,8 +52,8 @@ def study(database: Database, tmp_path: Path) -> str:
         return create(session, "autumn", Protocol(anchors=0, training=0), 1, NOW).name
 
 
-def import_it(page: StudyPage, file: Path) -> None:
-    list(told(page.imports.import_study)("found", str(file), "", "", ""))
+def import_it(page: StudyPage, file: Path, audio: Path | None = None) -> None:
+    list(told(page.imports.import_study)("found", str(file), [str(audio)] if audio else [], "", "", ""))
 
 
 def fill_it(page: StudyPage, file: Path) -> None:
@@ -104,6 +104,10 @@ def test_archives_write_nothing_outside_and_unpack_no_bomb(
     table.write_text("file,prompt,system\n../../a.wav,calm,s\n/etc/passwd,calm,s\n")
     escape = zipped(tmp_path / "escape.zip", **{"../../../a.wav": b"RIFF", "..\\..\\ratings.csv": b"a,b\n1,2\n"})
     bomb = zipped(tmp_path / "bomb.zip", **{"ratings.csv": b"0" * 60_000_000, "a.wav": b"0" * 120_000_000})
+    rated = tmp_path / "rated.csv"
+    rated.write_text(
+        f"clip,rater,score,file\na,r,4,../../a.wav\nb,r,4,/etc/passwd\nc,r,4,https://evil.example/{HTML}\n"
+    )
     files = {*tmp_path.rglob("*")}
     with pytest.raises(gr.Error, match="no column clip"):
         import_it(page, escape)
@@ -112,6 +116,9 @@ def test_archives_write_nothing_outside_and_unpack_no_bomb(
     for archive in (escape, bomb):
         *_, last = page.clip_desk.fill(study, str(table), [str(archive)], "")
         assert "Added: nothing" in str(last[page.clip_desk.report])
+        with pytest.raises(gr.Error, match="3 problems") as refused:
+            import_it(page, rated, archive)
+        assert str(refused.value).count("is not among the files") == 2
     assert rows(database) == before
     assert {*tmp_path.rglob("*")} == files
 

@@ -45,7 +45,7 @@ def last(page: StudyPage, study: str) -> dict[Any, Any]:
 def test_nothing_is_scored_unasked(page: StudyPage, asked: list[str]) -> None:
     assert page.panel
     shown = page.open("one")
-    assert (shown[page.panel.view], shown[page.panel.clips]["visible"], asked) == ("", False, [])
+    assert (shown[page.panel.view], shown[page.panel.clips.table]["visible"], asked) == ("", False, [])
     assert page.panel.view not in page.open("one", "one")  # what was asked stays while the study is the same
 
 
@@ -57,7 +57,7 @@ def test_it_shows_what_the_command_prints(page: StudyPage, done: Done, scorer: S
     assert all(cell in html for row in found.agreement_table.rows for cell in row)
     assert "<svg" in html
     assert "simulated raters" in html
-    table = shown[page.panel.clips]["value"]
+    table = shown[page.panel.clips.table]["value"]
     assert list(table["Clip"]) == list(found.clips["Clip"])
     heard = page.panel.choose("one", SimpleNamespace(row_value=list(table.iloc[0])))  # type: ignore[arg-type]
     assert f'src="sound/one/{table["Clip"][0]}.wav"' in heard
@@ -67,7 +67,7 @@ def test_where_there_is_nothing_to_compare_it_says_so(page: StudyPage) -> None:
     assert page.panel
     shown = last(page, "none-yet")
     assert "has a valid rating yet" in shown[page.panel.view]
-    assert shown[page.panel.clips]["visible"] is False
+    assert shown[page.panel.clips.table]["visible"] is False
     assert "<svg" in str(last(page, "one")[page.panel.view])  # a refusal holds nothing up
 
 

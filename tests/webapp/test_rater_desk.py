@@ -79,7 +79,7 @@ def test_a_rater_is_chosen_from_the_table_and_let_go_on(page: StudyPage, room: R
     assert len(shown[desk.changes.change]["choices"]) == 7
     with pytest.raises(StudyError):
         desk.let_go_on("room", "R01", "")
-    assert desk.let_go_on("room", "R01", REASON)[desk.acted]
+    assert desk.let_go_on("room", "R01", REASON)[desk.changed]
     assert "is paused" not in page.open("room")[page.live.view]
     with room.database.read() as session:
         assert session.get_one(Rater, room.rater_ids[0]).resumed_at is not None
@@ -110,7 +110,7 @@ def test_the_live_view_follows_and_is_not_built_again_for_nothing(page: StudyPag
 
 def test_a_clip_is_chosen_from_the_table_with_its_ratings(page: StudyPage) -> None:
     desk = page.clip_desk
-    table = page.open("room")[desk.overview]
+    table = page.open("room")[desk.overview.table]["value"]
     row = table[table["What"] == "anchor"].sort_values("Answers").iloc[-1]
     shown = desk.choose("room", clicked(*row))
     assert shown[desk.clip] == row["Clip"]

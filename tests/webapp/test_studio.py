@@ -133,7 +133,7 @@ def test_a_study_is_filled_from_a_list_and_a_zip(page: StudyPage, database: Data
         "deep/a.wav",
         "deep/b.wav",
     ]
-    table = shown[page.clip_desk.overview]
+    table = shown[page.clip_desk.overview.table]["value"]
     assert set(table["File"]) == {"deep/a.wav", "deep/b.wav"}
     with database.read() as session:
         first = session.scalars(select(Clip)).first()

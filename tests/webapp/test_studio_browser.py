@@ -268,6 +268,11 @@ def test_a_study_lives_and_ends_without_a_shell(
             rater.title(late, "This listening test has ended")
         open_tab(page, "Results")
         expect(page.locator("#desk").get_by_role("row", name=re.compile("wavegen")).first).to_be_visible()
+        unfold(page, "Figures of the paper")
+        press(page, "Draw the figures")
+        expect(page.locator(".me-paper svg")).to_have_count(5, timeout=60_000)
+        press(page, "Set the judge beside the panel")
+        expect(page.locator("#desk").get_by_text("Predicted against rated").first).to_be_visible(timeout=60_000)
         report = report_of(page, tmp_path)
         assert PROMPT in report
         train(page)

@@ -273,11 +273,12 @@ def test_opening_shows_the_chosen_study_or_the_newest(desk: Desk) -> None:
 
 
 def test_clips_have_their_scores(desk: Desk) -> None:
-    clips = desk.page.open("room")[desk.page.clips]
-    assert list(clips["Clip"]) == [f"room-stimulus-{number}" for number in range(4)]
-    assert set(clips["Ratings"]) == {2}
-    assert set(clips["Textual alignment"]) == {3.0}
-    assert set(clips["95 % interval (TA)"]) == {"– (needs 1 more rating)"}
+    clips = desk.page.open("room")[desk.page.clip_desk.overview.table]["value"]
+    clips = clips[clips["What"] == "clip"]
+    assert sorted(clips["Clip"]) == [f"room-stimulus-{number}" for number in range(4)]
+    assert set(clips["Valid"]) == {2}
+    assert set(clips["TA"]) == {3.0}
+    assert set(clips["TA 95 %"]) == {"needs 1 more rating"}
 
 
 def test_a_change_is_looked_at_confirmed_and_undone(desk: Desk) -> None:

@@ -24,6 +24,7 @@ from annotation.material.ingest import Entry, add_clip
 from annotation.material.sound import normalise
 from annotation.protocol import Protocol
 from annotation.schema import Clip
+from annotation.session import holds
 from annotation.session.answers import CONSENT
 from annotation.session.exclusions import Change
 from annotation.studies import clip_path, create, find_rater, find_study, invite
@@ -125,14 +126,19 @@ def test_every_rating_is_there(done: Done, out: Path) -> None:
 def test_an_export_can_be_imported(done: Done, out: Path, copy: Database, tmp_path: Path) -> None:
     with copy.write() as session:
         Change("one", "exclude", "R02", 1).make(session, "too strict", "me", done.ended)
+        for name, act in (("R01", holds.pause), ("R01", holds.resume), ("R02", holds.pause)):
+            act(session, find_rater(session, find_study(session, "one"), name), "=ill", "me", done.ended)
     export(copy, done.data, "one", tmp_path / "before", done.ended)
     import_ratings(copy, tmp_path, "again", tmp_path / "before", done.ended)
     export(copy, tmp_path, "again", tmp_path / "after", done.ended)
     names = {row["clip"]: row["source_file"] for row in rows(tmp_path / "after" / "clips.csv")}
-    for table in ("ratings", "batches", "exclusions"):
+    for table in ("ratings", "batches", "exclusions", "pauses"):
         before, after = (rows(tmp_path / folder / f"{table}.csv") for folder in ("before", "after"))
         assert [row | ({"clip": names[row["clip"]]} if "clip" in row else {}) for row in after] == before
     assert "excluded" in {row["status"] for row in rows(tmp_path / "after" / "ratings.csv")}
+    with copy.read() as session:
+        raters = [find_rater(session, find_study(session, "again"), name) for name in ("R01", "R02")]
+        assert [(one.paused_at, one.resumed_at) for one in raters] == [(None, done.ended), (done.ended, None)]
     assert import_ratings(copy, tmp_path, "heard", out, done.ended).with_audio == len(done.clips)
 
 

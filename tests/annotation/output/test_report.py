@@ -5,9 +5,13 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+from annotation.database import Database
 from annotation.export import export
 from annotation.report.document import report
+from annotation.schema import Answer
+from annotation.session import listening
 from tests.annotation.output.test_export import HOSTILE, Done, done
+from tests.annotation.rooms import Room
 
 __all__ = ["done"]
 
@@ -56,3 +60,25 @@ def test_answers_about_raters_are_counted(done: Done) -> None:
     """As `rate_all` gives them; the question in own words stands nowhere."""
     (table,) = report(done.database, "one", done.ended).panel
     assert table.rows == [("student of music", 2)]
+
+
+def test_numbers_have_their_range_and_the_headphone_check_its_outcome(database: Database) -> None:
+    room = Room.build(database, raters=4, headphones="optional")
+    with database.write() as session:
+        room.study(session).questions = [
+            {"key": "years", "text": "How many years?", "kind": "number"},
+            {"key": "else", "text": "Anything else?", "kind": "text"},
+        ]
+        for number, years in enumerate(("3", "12.5", "4")):
+            said = {"years": years, "else": "my secret"}.items()
+            of_rater = {"rater_id": room.rater_ids[number], "given_at": room.at}
+            session.add_all(Answer(question=question, answer=answer, **of_rater) for question, answer in said)
+    for number, correct in ((0, 6), (1, 2), (1, 5), (2, 4)):
+        room.call(number, listening.check_headphones, correct)
+    found = report(database, "room", room.at)
+    years, headphones = found.panel
+    assert (years.caption, years.rows) == ("How many years?", [(3, "4", "3", "12.5")])
+    assert headphones.rows == [("passed", 2, 3), ("not passed", 1, 1)]
+    html = found.html()
+    assert "my secret" not in html
+    assert "Headphone check: 5 of 6 right answers pass" in Page(html).text

@@ -1,9 +1,11 @@
 """The judge beside the panel: what it says is what scoring says, and what cannot be told is said."""
 
+import json
 import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -138,3 +140,30 @@ def test_the_command_prints_the_same(
     printed = capsys.readouterr().out
     assert re.sub(r"\d\.\d+", "", printed.strip()) == re.sub(r"\d\.\d+", "", judged.text())
     assert (done.data / "embeddings").is_dir()
+
+
+def test_as_json_it_has_every_figure_and_clip(
+    done: Done,
+    judged: JudgedPanel,
+    random_checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MUSICEVAL_DATA", str(done.data))
+    assert main(("panel", "one", "--json", "--model", str(random_checkpoint))) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["study"], told["judge"], told["doubts"]) == ("one", judged.judge, list(judged.notes))
+    assert {scale: found["n"] for scale, found in told["agreement"]["utterance"].items()}[SCALES[0]] == 7
+    for level, of_level in told["agreement"].items():
+        for scale, found in of_level.items():
+            known = judged.measured.agreement[level, scale]
+            assert found["srcc"] == pytest.approx(known.figures.get("srcc"), abs=1e-4)
+            assert found["srcc_ci95"] is None  # too few systems
+    assert told["no_intervals"].keys() == judged.measured.no_intervals.keys() != set()
+    table = judged.predictions.table.set_index("clip_id")
+    assert {clip["clip"] for clip in told["clips"]} == {*table.index}
+    for clip in told["clips"]:
+        for scale, scores in clip["scores"].items():
+            assert scores["rated"] == table[scale][clip["clip"]]
+            said = np.nan if scores["predicted"] is None else scores["predicted"]
+            assert said == pytest.approx(table[f"predicted_{scale}"][clip["clip"]], abs=1e-4, nan_ok=True)

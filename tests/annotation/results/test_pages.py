@@ -3,17 +3,21 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from sqlalchemy import insert, update
+from sqlalchemy.orm import Session
 
 from annotation.database import Database
 from annotation.results import Table
 from annotation.results.clips import ClipPage, clip_page, clip_rows, clips_table
 from annotation.results.one_rater import RaterPage, rater_page
 from annotation.results.ratings import ratings_table
-from annotation.schema import Answer, Clip, Response
+from annotation.results.scores import mos_table
+from annotation.schema import Answer, Clip, Response, Study
 from annotation.session.exclusions import exclude
 from annotation.studies import find_batch, find_rater
+from core.scales import keys
 from tests.annotation.rooms import NOW, Room, fair
 
 
@@ -107,6 +111,12 @@ def test_an_anchor_says_whom_it_failed(room: Room) -> None:
     assert page.sentences[1] == f"It failed {len(failed.rows)} of 3 batches that had it."
 
 
+def listed(session: Session, study: Study) -> pd.DataFrame:
+    ratings = ratings_table(session, study)
+    scores = mos_table(ratings, keys(study.scales))
+    return clips_table(clip_rows(session, study), study.scales, ratings, scores, {})
+
+
 def test_clips_come_by_disagreement_and_few_ratings_have_none(database: Database) -> None:
     room = Room.build(database, clips=4, raters=4, raters_per_clip=4)
     for number in range(3):
@@ -116,7 +126,7 @@ def test_clips_come_by_disagreement_and_few_ratings_have_none(database: Database
         room.rate_batch(number)
     with room.database.read() as session:
         study = room.study(session)
-        table = clips_table(clip_rows(session, study), study.scales, ratings_table(session, study), {})
+        table = listed(session, study)
     assert table["Clip"][0] == "room-stimulus-1"
     assert table["Disagreement"][0] == 1.0  # 2 on one scale, 0 on the other
     assert table["MI"][0] == 3.0
@@ -140,7 +150,5 @@ def test_a_comment_stands_on_both_pages_and_a_retired_clip_says_so(database: Dat
     assert ratings.rows[-1][3:5] == ("retired: the clip was retired", "<i>thin</i>")
     with database.read() as session:
         study = room.study(session)
-        table = clips_table(clip_rows(session, study), study.scales, ratings_table(session, study), {}).set_index(
-            "Clip"
-        )
+        table = listed(session, study).set_index("Clip")
     assert tuple(table.loc[name, ["What", "Comments"]]) == ("retired", 1)

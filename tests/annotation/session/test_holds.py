@@ -1,14 +1,19 @@
 """Who gets no batch for now: raters whose batches fail, and those who have had as many as the rules allow."""
 
+import json
 import math
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from sqlalchemy import select
 
 from annotation.database import Database
+from annotation.export import export
 from annotation.protocol import Protocol
+from annotation.report.document import report
 from annotation.results.progress import progress
 from annotation.results.ratings import ratings_table
 from annotation.schema import Event, Rater
@@ -55,6 +60,24 @@ def test_a_rater_who_fails_batch_after_batch_is_paused_with_the_evidence(databas
     assert event.reason == "6 of the last 6 batches failed."
     assert event.details == {"failed": 6, "batches": 6, "evidence": 7.52, "limit": 6.8}
     assert room.batch(0, 6).state == "excluded"
+
+
+def test_pauses_are_exported_with_their_evidence_and_counted_in_the_report(database: Database, tmp_path: Path) -> None:
+    room = careless(database)
+    assert report(database, "room", room.at).pauses == "No rater was paused."
+    batches(room, 0, 6)
+    act(room, holds.resume)
+    act(room, holds.pause, 2)
+    export(database, tmp_path, "room", tmp_path / "out", room.at)
+    table = pd.read_csv(tmp_path / "out" / "pauses.csv")
+    assert table[["rater", "action", "rule", "author"]].values.tolist() == [
+        ["R01", "pause", "sequential", "protocol"],
+        ["R01", "resume", "by hand", "Ann"],
+        ["R03", "pause", "by hand", "Ann"],
+    ]
+    assert json.loads(table["evidence"][0]) == {"failed": 6, "batches": 6, "evidence": 7.52, "limit": 6.8}
+    html = report(database, "room", room.at).html()
+    assert "Raters who were paused: 2 (by the rule 1, by hand 1); let go on: 1." in html
 
 
 def test_a_paused_rater_gets_no_batch_and_keeps_what_they_rated(database: Database) -> None:
