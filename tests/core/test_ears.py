@@ -7,20 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soxr
 import torch
 from torch.nn import functional
 
-from core.audio import WINDOW_SAMPLES, InputPolicy
+from core.audio import WINDOW_SAMPLES, InputPolicy, read_clip
 from core.checkpoint import load_checkpoint
 from core.embeddings import EmbeddingCache
-from core.errors import CheckpointError
+from core.errors import CheckpointError, SilenceError
 from core.prompts import prompt_warnings
 from core.scorer import EMBEDDED_JUDGE, Scorer
 from core.scores import Score
 from core.towers.ears import FIRST, LAYER, TAGS, WORDS_FILE, EarsTower, Words
 from tests.clips import pluck, write_clip
 from tools.bench import EXAMPLES
-from tools.judge.sounds import RATE_HZ, SYNTHETIC
+from tools.judge.sounds import RATE_HZ, SPOILT_MUSIC, SYNTHETIC
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +181,30 @@ def test_what_is_no_music_is_below_every_recording_of_people(
     assert "no_music" in codes(score)
     assert not any("no_music" in codes(of) for of in recordings)
     assert score["musical_impression"] < min(of["musical_impression"] for of in recordings)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("kind", [kind for kind in SPOILT_MUSIC if kind != "stuck"])  # `stuck` is not heard well
+def test_a_recording_that_is_spoilt_is_below_itself(
+    scorer: Scorer, recordings: list[Score], reference_data: Path, tmp_path: Path, kind: str
+) -> None:
+    values = [of["musical_impression"] for of in recordings]
+    spoilt = [
+        scorer.score(_spoilt(path, kind, seed, tmp_path), "")["musical_impression"]
+        for seed, path in enumerate(sorted((reference_data / "audio/anchors").glob("*.ogg")))
+    ]
+    assert all(worse < better for worse, better in zip(spoilt, values, strict=True))
+    if kind == "shuffled":
+        assert max(spoilt) < min(values)
+
+
+def _spoilt(path: Path, kind: str, seed: int, folder: Path) -> Path:
+    clip = read_clip(path)
+    sound = soxr.resample(clip.samples, clip.sample_rate_hz, RATE_HZ)
+    return write_clip(folder / "spoilt.wav", SPOILT_MUSIC[kind](sound, np.random.default_rng(seed)), RATE_HZ)
+
+
+def test_near_silence_gets_no_score(scorer: Scorer, tmp_path: Path) -> None:
+    made = SYNTHETIC["near silence"](10.0, np.random.default_rng(1_000))
+    with pytest.raises(SilenceError):
+        scorer.score(write_clip(tmp_path / "made.wav", made, RATE_HZ), "")
