@@ -140,16 +140,22 @@ def _draw_systems(
     np.add.at(counts, (clip, rater), 1.0)
     for of_scale, scale in zip(sums, scales, strict=True):
         np.add.at(of_scale, (clip, rater), valid[scale].to_numpy(float))
-    drawn = random.multinomial(len(raters), np.full(len(raters), 1 / len(raters)), _REPLICATES).T
+    drawn = _drawn(len(raters), random)
     weights = counts @ drawn
     known = weights > 0  # at least one of the clip's raters was drawn
     means = np.divide(sums @ drawn, weights, out=np.zeros((len(scales), *weights.shape)), where=known)
     systems = []
     for _, rows in sorted(clips.groupby("system").indices.items()):
-        times = random.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), _REPLICATES).T * known[rows]
-        total, n = (times * means[:, rows]).sum(axis=1), times.sum(axis=0)
+        times = _drawn(len(rows), random) * known[rows]
+        total, n = np.einsum("cr,scr->sr", times, means[:, rows]), times.sum(axis=0)
         systems.append(np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0))
     return np.stack(systems, axis=1)
+
+
+def _drawn(n: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Return how often each of n comes when n are drawn with replacement, by replicates."""
+    drawn = random.integers(0, n, (_REPLICATES, n)) + n * np.arange(_REPLICATES)[:, None]
+    return np.bincount(drawn.ravel(), minlength=n * _REPLICATES).reshape(_REPLICATES, n).T
 
 
 def _add_ranks(table: pd.DataFrame, key: str, enough: pd.Series, draws: Numbers, degrees: pd.Series) -> None:

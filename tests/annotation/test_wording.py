@@ -104,8 +104,9 @@ def test_answers_that_do_not_fit(database: Database, study: str, answers: dict[s
 def test_the_report_counts_choices(database: Database, study: str) -> None:
     agree(database, {"years": "1", "ear": "yes"})
     agree(database, {"years": "2", "ear": "yes"}, rater="R02")
-    (table,) = report(database, study).panel
-    assert (table.caption, table.rows) == ("Perfect pitch?", [("yes", 2)])
+    numbers, choices = report(database, study).panel
+    assert numbers.rows == [(2, "1.5", "1", "2")]
+    assert (choices.caption, choices.rows) == ("Perfect pitch?", [("yes", 2)])
 
 
 def test_what_was_set_is_edited_again(database: Database, study: str) -> None:
