@@ -131,19 +131,22 @@ def _draw_systems(
     valid: pd.DataFrame, scales: Sequence[str], clips: pd.DataFrame, random: np.random.Generator
 ) -> Numbers:
     """Return the bootstrap's means: scales by systems, in the order of their names, by replicates."""
+    from scipy.sparse import csr_array  # late, as scipy.stats
+
     # `scipy.stats.bootstrap` resamples along one axis; here clips and raters are drawn at once.
     if clips.empty:
         return np.empty((len(scales), 0, _REPLICATES))
     rater, raters = pd.factorize(valid["rater"])
     clip = pd.Index(clips["clip"]).get_indexer(valid["clip"])
-    counts, sums = np.zeros((len(clips), len(raters))), np.zeros((len(scales), len(clips), len(raters)))
-    np.add.at(counts, (clip, rater), 1.0)
-    for of_scale, scale in zip(sums, scales, strict=True):
-        np.add.at(of_scale, (clip, rater), valid[scale].to_numpy(float))
     drawn = _drawn(len(raters), random)
-    weights = counts @ drawn
+
+    def summed(values: Numbers) -> Numbers:  # of each clip, over the raters that were drawn
+        return np.asarray(csr_array((values, (clip, rater)), (len(clips), len(raters))) @ drawn, float)
+
+    weights = summed(np.ones(len(valid)))
     known = weights > 0  # at least one of the clip's raters was drawn
-    means = np.divide(sums @ drawn, weights, out=np.zeros((len(scales), *weights.shape)), where=known)
+    sums = np.stack([summed(valid[scale].to_numpy(float)) for scale in scales])
+    means = np.divide(sums, weights, out=np.zeros(sums.shape), where=known)
     systems = []
     for _, rows in sorted(clips.groupby("system").indices.items()):
         times = _drawn(len(rows), random) * known[rows]
