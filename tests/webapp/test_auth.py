@@ -412,7 +412,5 @@ def test_who_is_signed_out_meanwhile_is_asked_again(
         page.get_by_role("button", name="Sign in").click()
         expect(page.get_by_label("Study", exact=True)).to_have_value(own_study)
         page.context.clear_cookies()
-        expect(page.get_by_role("heading", name="Sign in")).to_be_visible(
-            timeout=20_000
-        )  # the live page asks by itself
+        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()  # the live page asks by itself
     page.close()
