@@ -15,7 +15,6 @@ from annotation.results.status import Overview
 from annotation.session import holds
 from annotation.session.exclusions import possible_changes
 from annotation.studies import find_rater, find_study
-from core.errors import StudyError
 from webapp.changes import AUTHOR, Changes
 from webapp.html import csv_address, html_table, render
 from webapp.listening_api import StudyStore
@@ -118,15 +117,11 @@ class RaterDesk:
             self.changes.change: self.changes.show(changes, same=True)[self.changes.change],
         }
 
-    def look_again(self, study: str | None, rater: str | None) -> Shown:
+    def look_again(self, study: str, rater: str | None) -> Any:
         """Show the rater who is chosen as they are now; if nobody is, who is chosen meanwhile stays."""
         if not rater:
-            return {self.page: gr.update()}
-        try:
-            looked = self.look(study, rater)
-        except StudyError:  # the study is gone
-            return self._nobody()
-        return looked | {self.acts: gr.skip()}  # shown anew, a field would lose what is being typed
+            return gr.skip()
+        return self.look(study, rater) | {self.acts: gr.skip()}  # shown anew, a field would lose what is being typed
 
     def _nobody(self) -> Shown:
         return {self.page: "", self.more: "", self.acts: gr.update(visible=False)}

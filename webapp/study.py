@@ -120,6 +120,14 @@ def build_study_tab(
     return [export_route(store.data), clips_route(store), report_route(store), sound_route(store)]
 
 
+@dataclasses.dataclass
+class Turn:
+    """The latest opening of a study in one browser's page; what was found for one before it comes too late."""
+
+    number: int = 0
+    study: str | None = None
+
+
 class StudyPage:
     """The parts of the page, and the handlers of its controls, which return what changes by part.
 
@@ -138,6 +146,7 @@ class StudyPage:
         self._store = store
         self._train = train
         self.shown = gr.State()  # the study that the page shows
+        self.turn = gr.State(Turn())
         self.changed = gr.State()  # when something was done; in a tab, it would report a change when that is opened
         with gr.Row(elem_classes="me-bar"):
             self.study = gr.Dropdown(label="Study", choices=[], min_width=240)
@@ -185,7 +194,7 @@ class StudyPage:
 
     def _listen(self, refresh: gr.Button) -> None:
         """Let whatever changes a study, or chooses one, show it anew."""
-        self.asked = [self.study, self.shown]
+        self.asked = [self.study, self.shown, self.turn]
         self._rooms = (self.invitations, self.enrolling, self.studio)
         rooms = (*self._rooms, self.clip_desk, self.raters, self.changes, self.live, self.log)
         of_results = [*self.figures.parts, *self.attributes.parts, *(self.panel.parts if self.panel else ())]
@@ -203,15 +212,15 @@ class StudyPage:
         for done in (refresh.click, *people):
             self.opens(done)
         for new in (self.creation, self.imports):
-            self.opens(new.made, [new.created, self.shown])
+            self.opens(new.made, [new.created, self.shown, self.turn])
         self.opens(self.study.input, trigger_mode="always_last")
 
     def opens(self, event: Callable[..., Any], inputs: Any = None, **options: Any) -> None:
         """Let an event show the study anew; what takes longer follows."""
         shown = self._on(event, self.open, inputs or self.asked, self.opened, **options)
-        chosen = [self.study, self.raters.rater]
-        self._on(shown.then, self.raters.look_again, chosen, self.raters.looked, **BY_ITSELF)
-        self._on(shown.then, self.follow, [self.study], [self.views["reliability"]], **BY_ITSELF)
+        on_page = [self.turn, self.shown]
+        self._on(shown.then, self.show_rater, [*on_page, self.raters.rater], self.raters.looked, **BY_ITSELF)
+        self._on(shown.then, self.show_reliability, on_page, [self.views["reliability"]], **BY_ITSELF)
 
     def _on(
         self, event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
@@ -239,35 +248,37 @@ class StudyPage:
         self.rescreened = _html()
         self._on(judge.click, self.rescreen, [self.study, *self.rules], [self.rescreened])
 
-    def open(self, current: str | None, before: str | None = None) -> Shown:
+    def open(self, current: str | None, before: str | None = None, turn: Turn | None = None) -> Shown:
         """Show the study that was chosen; the newest where none was, or it is gone.
 
         What was chosen and said on the page stays where it is the study shown before: an answer that comes
         late takes nothing back.
         """
+        turn = turn or Turn()
+        turn.number += 1
         names = study_names(self._store.database)
+        turn.study = current if current in names else names[0] if names else None
         shown: Shown = {
-            self.study: gr.update(choices=names, value=None),
+            self.study: gr.update(choices=names, value=turn.study),
             self.nothing: gr.update(visible=not names),
             self.desk: gr.update(visible=bool(names)),
         }
-        if not names:
+        if turn.study is None:
             return shown
-        name = current if current in names else names[0]
         try:
-            return shown | {self.study: gr.update(choices=names, value=name)} | self._show(name, before)
+            return shown | self._show(turn.study, before)
         except StudyError:
-            if name in study_names(self._store.database):
+            if turn.study in study_names(self._store.database):
                 raise
-            return self.open(None, before)  # it was deleted meanwhile
+            return self.open(None, before, turn)  # it was deleted meanwhile
 
     def _show(self, name: str, before: str | None) -> Shown:
         found, so_far = overview(self._store.database, name, data=self._store.data), self.live.look(name)
         return {
+            self.shown: name,
             **self.live.show(so_far),
             **{part: view(part_name, found) for part_name, part in self.views.items() if part_name != "reliability"},
             **({} if name == before else {**self.leave(), **self._own_rules(found)}),
-            self.shown: name,
             **{part: value for room in self._rooms for part, value in room.show(name, before).items()},
             **self.clip_desk.show(name, before, found.ratings, found.results.clips),
             **self.raters.show(found, so_far, before),
@@ -275,14 +286,32 @@ class StudyPage:
             **self.log.show(name),
         }
 
-    def follow(self, study: str | None) -> Markup:
-        """Show how far the ratings can be trusted, which takes longer than all else."""
+    def show_reliability(self, turn: Turn, study: str | None) -> Any:
+        """Show how far the ratings can be trusted, which takes as long as all else."""
+        return self._in_turn(turn, study, self.trust)
+
+    def show_rater(self, turn: Turn, study: str | None, rater: str | None) -> Any:
+        """Show the rater who is chosen as they are now."""
+        return self._in_turn(turn, study, lambda study: self.raters.look_again(study, rater))
+
+    def _in_turn(self, turn: Turn, study: str | None, find: Callable[[str], Any]) -> Any:
+        """Find something for the study on the page; show nothing if a study is being opened, or this one is gone."""
+        number = turn.number
+        if study is None or study != turn.study:
+            return gr.skip()
         try:
-            with self._store.database.read() as session:
-                found = find_study(session, study or "")
-                ratings = ratings_table(session, found)
-        except StudyError:  # there is none, or it is gone
-            return Markup()
+            found = find(study)
+        except StudyError:
+            if study in study_names(self._store.database):
+                raise
+            return gr.skip()
+        return found if turn.number == number else gr.skip()
+
+    def trust(self, study: str) -> Markup:
+        """Count how well raters agree."""
+        with self._store.database.read() as session:
+            found = find_study(session, study)
+            ratings = ratings_table(session, found)
         return reliability_view(reliability(ratings, found.scales))
 
     def _log(self, name: str) -> Table:
@@ -314,9 +343,9 @@ class StudyPage:
 
     def leave(self) -> Shown:
         """Take away what was said of another study."""
-        notes = dict.fromkeys((self.training_note, self.export_note, self.invitations.codes, self.rescreened), "")
+        said = (self.training_note, self.export_note, self.invitations.codes, self.rescreened)
         return {
-            **notes,
+            **dict.fromkeys((*said, self.views["reliability"]), ""),
             **self.figures.leave(),
             **self.attributes.leave(),
             **(self.panel.leave() if self.panel else {}),

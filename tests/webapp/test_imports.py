@@ -59,7 +59,7 @@ def test_a_table_is_imported_and_shown(page: StudyPage, tmp_path: Path) -> None:
     shown = do(page, tmp_path / "t.csv")
     assert "2 ratings of 2 clips by 2 raters, and the audio of no clip" in shown[page.imports.note]
     assert shown[page.imports.created] == "found"
-    opened = page.open("found") | {page.views["reliability"]: page.follow("found")}
+    opened = page.open("found") | {page.views["reliability"]: page.trust("found")}
     views = " ".join(str(opened[part]) for part in (*page.views.values(), *page.invitations.parts, *page.studio.parts))
     assert "nothing was screened" in views
     assert "Every clip needs" not in views
