@@ -31,6 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 from core import filters
 from core.decoding import LENGTH_TOLERANCE_S, check_layout, decode, level_of, too_long
 from core.errors import AudioError, SilenceError, shown_beyond, shown_name
+from core.levels import peak_of
 
 MODEL_SAMPLE_RATE_HZ = 48_000
 WINDOW_SAMPLES = 480_000
@@ -157,6 +158,8 @@ class Clip:
         off and nothing tells how long it was.
     unread_bytes : int
         What stands behind the sound in the file and is neither sound nor known.
+    offset, true_peak
+        As `core.decoding.Decoded` has them.
     """
 
     samples: Samples = field(repr=False)
@@ -167,6 +170,8 @@ class Clip:
     level: float
     missing_s: float | None = 0.0
     unread_bytes: int = 0
+    offset: float = 0.0
+    true_peak: float | None = None
 
     @property
     def duration_s(self) -> float:
@@ -219,7 +224,7 @@ class Heard:
         return [(self.start_s + start, min(self.start_s + start + WINDOW_S, end_s)) for start in starts]
 
 
-def read_clip(source: ClipSource, limits: AudioLimits | None = None) -> Clip:
+def read_clip(source: ClipSource, limits: AudioLimits | None = None, true_peak: bool = False) -> Clip:
     """Read a clip from wherever it is.
 
     Parameters
@@ -228,6 +233,8 @@ def read_clip(source: ClipSource, limits: AudioLimits | None = None) -> Clip:
         A file, a file's content, or samples with their rate in Hz. An array has shape (n,) or (n, channels),
         not (channels, n); floats have full scale at 1.0, integers are scaled by the range of their type.
     limits : AudioLimits, optional
+    true_peak : bool
+        Whether that is measured; it takes as long as reading.
 
     Returns
     -------
@@ -240,14 +247,14 @@ def read_clip(source: ClipSource, limits: AudioLimits | None = None) -> Clip:
     """
     limits, name = limits or AudioLimits(), "The clip"
     if isinstance(source, tuple):
-        clip = _from_array(*source, name)
+        clip = _from_array(*source, name, true_peak)
     elif isinstance(source, str | Path | bytes):
         name, data = (name, source) if isinstance(source, bytes) else _read_file(Path(source), limits)
         _check_size(len(data), name, limits)
-        sound = decode(data, name, limits.max_duration_s)
+        sound = decode(data, name, limits.max_duration_s, true_peak)
         sha256 = hashlib.sha256(data).hexdigest()
-        rate_hz, channels, peaks = sound.sample_rate_hz, sound.channels, sound.peaks
-        clip = Clip(sound.samples, rate_hz, channels, sha256, peaks, sound.level, sound.missing_s, sound.unread_bytes)
+        about = sound.level, sound.missing_s, sound.unread_bytes, sound.offset, sound.true_peak
+        clip = Clip(sound.samples, sound.sample_rate_hz, sound.channels, sha256, sound.peaks, *about)
     else:
         raise AudioError("No clip was given. Choose an audio file to score.")
     _check_samples(clip, name, limits)
@@ -327,7 +334,7 @@ def _read_file(path: Path, limits: AudioLimits) -> tuple[str, bytes]:
         raise AudioError(f"{name} cannot be opened. Check its name and that you may read it.") from error
 
 
-def _from_array(array: ArrayLike, sample_rate_hz: int, name: str) -> Clip:
+def _from_array(array: ArrayLike, sample_rate_hz: int, name: str, true_peak: bool) -> Clip:
     values = np.asarray(array)
     if values.dtype.kind not in "fiu":
         raise AudioError(f"{name} has samples of type {values.dtype}; give floats with full scale at 1.0, or integers.")
@@ -343,7 +350,9 @@ def _from_array(array: ArrayLike, sample_rate_hz: int, name: str) -> Clip:
     about = f"{values.dtype.str} {values.shape} {int(sample_rate_hz)} ".encode()  # the same bytes may be other music
     digest = hashlib.sha256(about + np.ascontiguousarray(values).tobytes()).hexdigest()
     peaks = np.abs(frames).max(axis=1, initial=0.0)
-    return Clip(mono, int(sample_rate_hz), frames.shape[1], digest, peaks, level_of(frames))
+    offset = float(np.abs(frames.sum(axis=0, dtype=np.float64)).max()) / max(len(frames), 1)
+    above = peak_of(frames) if true_peak else None
+    return Clip(mono, int(sample_rate_hz), frames.shape[1], digest, peaks, level_of(frames), 0.0, 0, offset, above)
 
 
 def _to_float(values: NDArray[np.generic]) -> Samples:

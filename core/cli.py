@@ -1,6 +1,6 @@
 """The command line of the judge: ``python -m core score | embed | train | fetch-clap`` and what measures.
 
-``evaluate | baselines | ablation`` stand in `core.cli_measuring`.
+``evaluate | baselines | ablation`` stand in `core.cli_measuring`, ``gate`` in `core.cli_gate`.
 
 What holds for every command line stands in `core.command`.
 """
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from core.cli_gate import gate
 from core.cli_measuring import ablation, baselines, evaluate
 from core.cli_options import (
     cache_option,
@@ -387,6 +388,7 @@ def _ranges(held_out: Mapping[str, Any]) -> str:
     )
 
 
+app.add_command(gate)
 app.add_command(evaluate)
 app.add_command(baselines)
 app.add_command(ablation)

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from core.containers import Part, flac_without_count, split
 from core.errors import AudioError, shown_beyond
+from core.levels import TruePeak
 
 MAX_CHANNELS = 16
 MIN_SAMPLE_RATE_HZ, MAX_SAMPLE_RATE_HZ = 4_000, 192_000
@@ -59,6 +60,10 @@ class Decoded:
         Magnitude of the loudest channel at each sample.
     level : float
         Root mean square of the loudest channel without its constant part.
+    offset : float
+        Largest constant part of a channel.
+    true_peak : float or None
+        Of the loudest channel (`core.levels`); None where it was not asked for.
     missing_s : float or None
         What the file promises and does not hold; None where it breaks off and nothing tells how long it was.
     unread_bytes : int
@@ -72,15 +77,30 @@ class Decoded:
     level: float
     missing_s: float | None
     unread_bytes: int = 0
+    offset: float = 0.0
+    true_peak: float | None = None
 
 
-def decode(data: bytes, name: str, max_duration_s: float) -> Decoded:
-    """Decode a file; one that is too long is refused from its header, or as soon as it passes the limit."""
+@dataclass(frozen=True)
+class _Asked:
+    """What a part of a file is decoded for."""
+
+    name: str
+    left_s: float
+    max_duration_s: float
+    true_peak: bool
+
+
+def decode(data: bytes, name: str, max_duration_s: float, true_peak: bool = False) -> Decoded:
+    """Decode a file; one that is too long is refused from its header, or as soon as it passes the limit.
+
+    The true peak is measured where it is asked for: it takes as long as decoding.
+    """
     decoded: list[Decoded] = []
-    left_s = max_duration_s
+    asked = _Asked(name, max_duration_s, max_duration_s, true_peak)
     for part in split(data):
-        one = _decode_part(part, name, left_s, max_duration_s)
-        left_s -= one.samples.size / one.sample_rate_hz
+        one = _decode_part(part, asked)
+        asked = replace(asked, left_s=asked.left_s - one.samples.size / one.sample_rate_hz)
         decoded.append(replace(one, unread_bytes=part.unread_bytes))
     return decoded[0] if len(decoded) == 1 else _joined(decoded, name)
 
@@ -136,26 +156,28 @@ def _joined(parts: list[Decoded], name: str) -> Decoded:
         max(one.level for one in parts),
         None if None in missing_s else sum(seconds for seconds in missing_s if seconds),
         sum(one.unread_bytes for one in parts),
+        max(one.offset for one in parts),
+        max((one.true_peak for one in parts if one.true_peak is not None), default=None),
     )
 
 
-def _decode_part(part: Part, name: str, left_s: float, max_duration_s: float) -> Decoded:
+def _decode_part(part: Part, asked: _Asked) -> Decoded:
     if part.tracks > 1:
-        raise _several_tracks(name, part.tracks)
+        raise _several_tracks(asked.name, part.tracks)
     source = io.BytesIO(part.data)
     try:
-        decoded = _read_sound(part, source, name, left_s, max_duration_s)
+        decoded = _read_sound(part, source, asked)
         if part.kind == "FLAC" and len(part.data) - source.tell() > _MOST_UNREAD_BYTES:
             longer = replace(
                 part, data=flac_without_count(part.data)
             )  # its head may count fewer samples than there are
-            other = _read_sound(longer, io.BytesIO(longer.data), name, left_s, max_duration_s)
+            other = _read_sound(longer, io.BytesIO(longer.data), asked)
             return other if other.samples.size > decoded.samples.size else decoded
         return decoded
     except soundfile.LibsndfileError as error:
         if shutil.which("ffmpeg") is None:
-            raise _unreadable(name, part.kind, has_ffmpeg=False) from error
-        return _decode_by_ffmpeg(part, name, left_s, max_duration_s)
+            raise _unreadable(asked.name, part.kind, has_ffmpeg=False) from error
+        return _decode_by_ffmpeg(part, asked)
 
 
 class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
@@ -165,55 +187,56 @@ class _Stream(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no ty
         return False
 
 
-def _read_sound(part: Part, source: io.BytesIO, name: str, left_s: float, max_duration_s: float) -> Decoded:
+def _read_sound(part: Part, source: io.BytesIO, asked: _Asked) -> Decoded:
     """Read sound; where it breaks off again in small blocks, so that less is lost."""
     try:
-        decoded, breaks_off = _read_blocks(part, source, name, left_s, max_duration_s, _BLOCK_FRAMES)
+        decoded, breaks_off = _read_blocks(part, source, asked, _BLOCK_FRAMES)
     except soundfile.LibsndfileError:
         breaks_off = True
     if breaks_off:
         source.seek(0)
-        decoded, _ = _read_blocks(part, source, name, left_s, max_duration_s, _FEW_FRAMES)
+        decoded, _ = _read_blocks(part, source, asked, _FEW_FRAMES)
     return decoded
 
 
-def _read_blocks(
-    part: Part, source: io.BytesIO, name: str, left_s: float, max_duration_s: float, n_frames: int
-) -> tuple[Decoded, bool]:
+def _read_blocks(part: Part, source: io.BytesIO, asked: _Asked, n_frames: int) -> tuple[Decoded, bool]:
     """Read sound in blocks; also return whether it breaks off."""
     with _Stream(source) as sound:
         rate, channels = sound.samplerate, sound.channels
-        check_layout(rate, channels, name)
+        check_layout(rate, channels, asked.name)
         promised_s = sound.frames / rate if part.counts and sound.frames < _UNKNOWN_FRAMES else 0.0
-        if promised_s > left_s + LENGTH_TOLERANCE_S:
-            raise too_long(name, max_duration_s, promised_s + max_duration_s - left_s)
-        _check_count(int(promised_s * rate), channels, name)
-        decoded, breaks_off = _gather(_blocks(sound, n_frames), rate, channels, left_s, name, max_duration_s)
+        if promised_s > asked.left_s + LENGTH_TOLERANCE_S:
+            raise too_long(asked.name, asked.max_duration_s, promised_s + asked.max_duration_s - asked.left_s)
+        _check_count(int(promised_s * rate), channels, asked.name)
+        decoded, breaks_off = _gather(_blocks(sound, n_frames), rate, channels, asked)
     read_s = decoded.samples.size / rate
     return replace(decoded, missing_s=_missing_s(part, promised_s, read_s, breaks_off)), breaks_off
 
 
-def _gather(
-    blocks: Iterable[Samples | None], rate: int, channels: int, left_s: float, name: str, max_duration_s: float
-) -> tuple[Decoded, bool]:
+def _gather(blocks: Iterable[Samples | None], rate: int, channels: int, asked: _Asked) -> tuple[Decoded, bool]:
     """Put blocks of (channels, n) together; also return whether they broke off. AudioError where they are too many."""
     mono, peaks, sums = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)], np.zeros((2, channels))
-    n_most, n_read, breaks_off = (left_s + LENGTH_TOLERANCE_S) * rate, 0, False
+    meter = TruePeak(channels) if asked.true_peak else None
+    n_most, n_read, breaks_off = (asked.left_s + LENGTH_TOLERANCE_S) * rate, 0, False
     for block in blocks:
         if block is None:
             breaks_off = True
             break
         n_read += block.shape[1]
         if n_read > n_most:
-            raise too_long(name, max_duration_s)
-        _check_count(n_read, channels, name)
+            raise too_long(asked.name, asked.max_duration_s)
+        _check_count(n_read, channels, asked.name)
         mono.append(block.mean(axis=0, dtype=np.float64).astype(np.float32) if channels > 1 else block[0])
         peaks.append(np.abs(block).max(axis=0) if channels > 1 else np.abs(block[0]))
         sums += block.sum(axis=1, dtype=np.float64), [np.dot(of, of) for of in block.astype(np.float64)]
+        if meter:
+            meter.add(np.ascontiguousarray(block.T))
     with np.errstate(invalid="ignore"):  # samples that are infinite are refused later, with their own sentence
         mean, mean_square = sums / max(n_read, 1)
         level = math.sqrt(max(0.0, float((mean_square - mean**2).max())))
-    return Decoded(np.concatenate(mono), np.concatenate(peaks), rate, channels, level, 0.0), breaks_off
+        offset, true_peak = float(np.abs(mean).max()), meter.end() if meter else None
+    whole = Decoded(np.concatenate(mono), np.concatenate(peaks), rate, channels, level, 0.0, 0, offset, true_peak)
+    return whole, breaks_off
 
 
 def _blocks(sound: _Stream, n_frames: int) -> Iterator[Samples | None]:
@@ -243,14 +266,14 @@ def _missing_s(part: Part, promised_s: float, read_s: float, breaks_off: bool) -
     return missing_s if missing_s > LENGTH_TOLERANCE_S else 0.0
 
 
-def _decode_by_ffmpeg(part: Part, name: str, left_s: float, max_duration_s: float) -> Decoded:
+def _decode_by_ffmpeg(part: Part, asked: _Asked) -> Decoded:
     with tempfile.TemporaryFile() as source:  # has no name: nothing is left of it, however this process ends
         source.write(part.data)
         source.flush()
         n_tracks, promised_s = _told(source)
         if n_tracks > 1:
-            raise _several_tracks(name, n_tracks)
-        decoded, has_faults = _run_ffmpeg(part, source, name, left_s, max_duration_s)
+            raise _several_tracks(asked.name, n_tracks)
+        decoded, has_faults = _run_ffmpeg(part, source, asked)
     if part.kind == "AAC" or not (part.there is None or has_faults):
         promised_s = 0.0  # a guess, or what a whole file pads
     read_s = decoded.samples.size / decoded.sample_rate_hz
@@ -259,7 +282,7 @@ def _decode_by_ffmpeg(part: Part, name: str, left_s: float, max_duration_s: floa
     return replace(decoded, missing_s=_missing_s(part, promised_s, read_s, breaks_off=False))
 
 
-def _run_ffmpeg(part: Part, source: IO[bytes], name: str, left_s: float, max_duration_s: float) -> tuple[Decoded, bool]:
+def _run_ffmpeg(part: Part, source: IO[bytes], asked: _Asked) -> tuple[Decoded, bool]:
     """Decode through a pipe, no further than the limit; also return whether ffmpeg found faults."""
     command = ["ffmpeg", "-nostdin", "-v", "error", "-timelimit", f"{_FFMPEG_TIMEOUT_S:g}", *_FFMPEG_LIMITS]
     command += ["-i", _path(source), "-map", "0:a:0", "-f", "au", "-c:a", "pcm_f32be", "pipe:1"]
@@ -271,18 +294,18 @@ def _run_ffmpeg(part: Part, source: IO[bytes], name: str, left_s: float, max_dur
             assert process.stdout is not None
             try:
                 rate, channels = _au_head(process.stdout)
-                check_layout(rate, channels, name)
+                check_layout(rate, channels, asked.name)
                 blocks = _au_blocks(process.stdout, channels)
-                decoded, _ = _gather(blocks, rate, channels, left_s, name, max_duration_s)
+                decoded, _ = _gather(blocks, rate, channels, asked)
             except struct.error as error:
-                raise _unreadable(name, part.kind, has_ffmpeg=True) from error
+                raise _unreadable(asked.name, part.kind, has_ffmpeg=True) from error
             finally:
                 process.stdout.close()  # ffmpeg ends where nobody reads
         if late.is_set() or process.returncode == -signal.SIGXCPU:
             why = f"took longer than {_FFMPEG_TIMEOUT_S:g} s to decode"
-            raise AudioError(f"{name} {why}. Convert it to WAV or FLAC.")
+            raise AudioError(f"{asked.name} {why}. Convert it to WAV or FLAC.")
         if process.returncode:
-            raise _unreadable(name, part.kind, has_ffmpeg=True)
+            raise _unreadable(asked.name, part.kind, has_ffmpeg=True)
         return decoded, said.tell() > 0
 
 

@@ -33,7 +33,7 @@ _MAX_SHOULDER_WIDTH = 4.0  # times the plateau's; a rounded top has more than 7,
 _MAX_PLATEAU_S = 0.05  # half a period of 10 Hz: a longer one is a constant and no sound cut off
 _SAME_PLACE_S = 1.0
 
-_Run = tuple[int, int]  # first sample, and the one after the last
+Run = tuple[int, int]  # first sample, and the one after the last
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,13 @@ def show_time(seconds: float) -> str:
 
 def is_clipped(clip: Clip) -> bool:
     """Return whether the tops of a clip are cut off anywhere."""
-    return bool(_clipped_runs(clip.peaks, float(clip.peaks.max(initial=0.0)), clip.sample_rate_hz))
+    return bool(clipped_places(clip))
+
+
+def clipped_places(clip: Clip) -> list[Run]:
+    """Return where the tops of a clip are cut off, in samples; what lies less than a second apart is one place."""
+    peak = float(clip.peaks.max(initial=0.0))
+    return merge(_clipped_runs(clip.peaks, peak, clip.sample_rate_hz), int(_SAME_PLACE_S * clip.sample_rate_hz))
 
 
 def _faults(clip: Clip, heard: Heard) -> Iterator[ScoreWarning]:
@@ -80,17 +86,14 @@ def _faults(clip: Clip, heard: Heard) -> Iterator[ScoreWarning]:
         louder = f"This clip is so quiet that it was made {heard.gain_db:.0f} dB louder to be judged"
         yield ScoreWarning("very_quiet", f"{louder}: noise that goes with it was made louder, too.")
     if silent := list(_silent_runs(clip, heard)):
-        places = _places(silent, heard.policy.sample_rate_hz)
+        places = places_in_words(silent, heard.policy.sample_rate_hz)
         yield ScoreWarning("silence", f"This clip is silent in {places}.")
-    peak = float(clip.peaks.max(initial=0.0))
-    if clipped := _merge(
-        _clipped_runs(clip.peaks, peak, clip.sample_rate_hz), int(_SAME_PLACE_S * clip.sample_rate_hz)
-    ):
-        places = _places(clipped, clip.sample_rate_hz)
+    if clipped := clipped_places(clip):
+        places = places_in_words(clipped, clip.sample_rate_hz)
         yield ScoreWarning("clipping", f"This clip is clipped in {places}.")
 
 
-def _silent_runs(clip: Clip, heard: Heard) -> Iterator[_Run]:
+def _silent_runs(clip: Clip, heard: Heard) -> Iterator[Run]:
     """Yield silences in what is heard, in samples of the policy's rate from the clip's beginning.
 
     What was skipped at both ends counts: the clip is silent there.
@@ -100,27 +103,27 @@ def _silent_runs(clip: Clip, heard: Heard) -> Iterator[_Run]:
     start, n_samples = round(heard.start_s * rate_hz), round(clip.duration_s * rate_hz)
     quiet = np.ones(max(n_samples, start + magnitude.size), dtype=bool)
     quiet[start : start + magnitude.size] = magnitude < magnitude.max(initial=0.0) * NEAR_SILENCE
-    for first, end in _runs(quiet):
+    for first, end in runs(quiet):
         if end - first + 2 * ringing >= MIN_SILENCE_S * rate_hz:
             yield first, min(end + ringing, n_samples)
 
 
-def _clipped_runs(peaks: NDArray[np.float32], peak: float, sample_rate_hz: int) -> list[_Run]:
+def _clipped_runs(peaks: NDArray[np.float32], peak: float, sample_rate_hz: int) -> list[Run]:
     """Return where the flat tops are: runs at the peak whose shoulders are not much wider than themselves."""
     if peak < _MIN_CLIPPED_PEAK:
         return []
     longest = _MAX_PLATEAU_S * sample_rate_hz
-    flat = _runs(peaks >= peak * _PLATEAU)
+    flat = runs(peaks >= peak * _PLATEAU)
     tops = [(start, end) for start, end in flat if _MIN_RUN_SAMPLES <= end - start <= longest]
     if not tops:
         return []
-    shoulders = np.array(_runs(peaks >= peak * _SHOULDER))
+    shoulders = np.array(runs(peaks >= peak * _SHOULDER))
     holding = np.searchsorted(shoulders[:, 0], [start for start, _ in tops], side="right") - 1
     widths = (shoulders[:, 1] - shoulders[:, 0])[holding]
     return [top for top, width in zip(tops, widths, strict=True) if width < _MAX_SHOULDER_WIDTH * (top[1] - top[0])]
 
 
-def _runs(mask: NDArray[np.bool_]) -> list[_Run]:
+def runs(mask: NDArray[np.bool_]) -> list[Run]:
     """Return each stretch of True."""
     padded = np.zeros(mask.size + 2, dtype=bool)
     padded[1:-1] = mask
@@ -128,9 +131,9 @@ def _runs(mask: NDArray[np.bool_]) -> list[_Run]:
     return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
 
 
-def _merge(runs: list[_Run], gap_samples: int) -> list[_Run]:
+def merge(runs: list[Run], gap_samples: int) -> list[Run]:
     """Join runs that lie closer together than `gap_samples`."""
-    merged: list[_Run] = []
+    merged: list[Run] = []
     for start, end in runs:
         if merged and start - merged[-1][1] < gap_samples:
             merged[-1] = (merged[-1][0], end)
@@ -139,7 +142,7 @@ def _merge(runs: list[_Run], gap_samples: int) -> list[_Run]:
     return merged
 
 
-def _places(runs: list[_Run], sample_rate_hz: int) -> str:
+def places_in_words(runs: list[Run], sample_rate_hz: int) -> str:
     """Write "2 places (0:04, 0:11 to 0:14)", naming at most `MAX_NAMED_PLACES`."""
     named = [_span(start / sample_rate_hz, end / sample_rate_hz) for start, end in runs[:MAX_NAMED_PLACES]]
     more = f" and {len(runs) - MAX_NAMED_PLACES} more" if len(runs) > MAX_NAMED_PLACES else ""

@@ -48,6 +48,7 @@ MAY_IMPORT = {
         "core.evaluation",
         "core.files",
         "core.filters",
+        "core.levels",
         "core.metrics",
         "core.musiceval",
         "core.plots",

@@ -1,10 +1,9 @@
 """One form for every clip of a study, so that nothing but the music tells clips apart.
 
 Mono, at the study's rate, an excerpt where the protocol asks for one, without a constant offset, faded at both
-ends, at one integrated loudness (ITU-R BS.1770-4). A clip whose true peak would pass the limit
-gets less gain instead of a limiter: it is quieter than the others, and not altered. The true peak is the
-largest magnitude at four times the rate (BS.1770-4, annex 2). Files are WAV, 16 bits, with the plain header of
-44 bytes: a compressed file's size would tell a clip from its neighbours.
+ends, at one integrated loudness (ITU-R BS.1770-4). A clip whose true peak would pass the limit gets less gain
+instead of a limiter: it is quieter than the others, and not altered. Files are WAV, 16 bits, with the plain
+header of 44 bytes: a compressed file's size would tell a clip from its neighbours.
 
 So rate, channels, container and fades are the same by construction. By what a source brings along, hidden
 anchors could still be told from the clips; `parity` compares the files as they stand on disk: length,
@@ -33,10 +32,10 @@ from annotation.studies import clip_path
 from core.audio import NEAR_SILENCE, AudioLimits, Clip, ClipSource, read_clip
 from core.errors import AudioError, shown_beyond
 from core.filters import BLOCK_S, SILENCE_PEAK, loudness_lufs, spectrum
+from core.levels import true_peak_dbtp
 from core.warnings import is_clipped
 
 MIN_DURATION_S = 0.5
-_OVERSAMPLING = 4
 _BAND_FLOOR_DB = 70.0  # a band this far below the strongest is empty, as above the cut of a codec
 _SPECTRUM_SAMPLES = 1024
 _HOP_S = 0.1
@@ -145,13 +144,6 @@ def _silent_share(samples: Samples, sample_rate_hz: int) -> float:
     blocks = range(0, samples.size, math.ceil(BLOCK_S * sample_rate_hz))
     peaks = np.maximum.reduceat(np.abs(samples), blocks)
     return float(np.mean(peaks < NEAR_SILENCE * peaks.max()))
-
-
-def true_peak_dbtp(samples: Samples) -> float:
-    """Return the true peak in decibels relative to full scale; -inf for digital silence."""
-    oversampled = soxr.resample(samples, 1, _OVERSAMPLING, quality="HQ")
-    peak = max(float(np.abs(oversampled).max(initial=0.0)), float(np.abs(samples).max(initial=0.0)))
-    return 20.0 * math.log10(peak) if peak else -math.inf
 
 
 def bandwidth_hz(samples: Samples, sample_rate_hz: int) -> float:

@@ -1,0 +1,165 @@
+"""The command ``python -m core gate``: what a build of a music model runs, to pass or to be told why not."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from core.cli_options import cache_option, device_option
+from core.command import Command, as_json, as_one, fields_as_one, path_option, print_json, progress_bar, quiet_decoders
+from core.errors import counted
+from core.gate.limits import SignalLimits
+from core.settings import Settings
+
+if TYPE_CHECKING:
+    from core.gate.outcome import Conditions, Outcome
+    from core.scorer import Scorer
+
+EXIT_FAILED = 1
+_MOST_SHOWN = 10  # clips that failed, on the terminal
+
+
+class _Minimum(click.ParamType):
+    name = "minimum"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, float]:
+        """Read SCALE=VALUE."""
+        scale, _, least = str(value).partition("=")
+        try:
+            return scale.strip(), float(least)
+        except ValueError:
+            self.fail(f"{value!r} is no minimum; write it as musical_impression=3.2", param, ctx)
+
+
+class _Percent(click.ParamType):
+    name = "percent"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Read a share in percent, with or without its sign."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", str(value).strip())
+        if not found or float(found[1]) > 100:
+            self.fail(f"{value!r} is no share of clips; write it as 2%", param, ctx)
+        return float(found[1])
+
+
+def _make_conditions(minima: tuple[tuple[str, float], ...], max_fail: float, strict: bool) -> dict[str, Any]:
+    return {"minima": dict(minima), "max_fail_percent": max_fail, "strict": strict}
+
+
+_conditions = as_one(
+    "asked",
+    _make_conditions,
+    {
+        "minima": click.option(
+            "--min",
+            "minima",
+            metavar="SCALE=VALUE",
+            type=_Minimum(),
+            multiple=True,
+            help="what the mean of each system must reach; may be given for several scales",
+        ),
+        "max_fail": click.option(
+            "--max-fail",
+            metavar="PERCENT",
+            type=_Percent(),
+            default="0%",
+            help="share of a system's clips that may fail: cannot be scored, or have a fault in their signal",
+        ),
+        "strict": click.option(
+            "--strict", is_flag=True, help="the lower end of the mean's 95 % interval must reach --min, not the mean"
+        ),
+    },
+)
+
+
+@click.command(cls=Command)
+@click.argument("clips", type=Path)
+@_conditions
+@fields_as_one("limits", dataclasses.fields(SignalLimits))
+@path_option("--model", "DIR", "model folder (default: the embedded judge)")
+@path_option("--junit", "FILE", "write the outcome as JUnit XML, a case for each system and condition")
+@path_option("--report", "FILE", "write the outcome as one HTML page")
+@as_json
+@click.option("--precision", default="float32", help="float32; tf32 or bfloat16: faster, scores within 0.02")
+@cache_option
+@device_option
+@click.option("--no-cache", is_flag=True, help="keep no embeddings")
+def gate(
+    clips: Path,
+    asked: Mapping[str, Any],
+    limits: Mapping[str, Any],
+    junit: Path | None,
+    report: Path | None,
+    as_json: bool,
+    **how: Any,
+) -> None:
+    """Score and measure the clips of a list, and say whether its systems pass.
+
+    CLIPS is a list as `score --manifest` reads it. Exit code 0: they pass; 1: they do not; 2: a mistake in what was
+    given.
+    """
+    from core.gate.outcome import Conditions
+
+    conditions = Conditions(**asked, limits=SignalLimits(**limits))
+    outcome = _run(clips, conditions, **how)
+    _write(outcome, conditions, clips.name, junit, report)
+    if as_json:
+        print_json(outcome.to_json())
+    else:
+        print("\n".join(_summary(outcome)))
+    if not outcome.passed:
+        raise click.exceptions.Exit(EXIT_FAILED)
+
+
+def _run(clips: Path, conditions: "Conditions", **how: Any) -> "Outcome":
+    from core.gate.run import run_gate
+
+    scorer = _scorer(**how)
+    with quiet_decoders() as stderr, progress_bar(unit=" clips", file=stderr, disable=None) as show:
+        return run_gate(
+            clips.absolute(),
+            conditions,
+            scorer,
+            lambda done, n_failed, total: show(done, note=f"{n_failed:,} failed", total=total),
+        )
+
+
+def _scorer(model: Path | None, precision: str, cache: Path | None, device: str, no_cache: bool) -> "Scorer":
+    from core.batch.run import Judging
+    from core.settings import pick_device
+
+    settings = Settings.from_environment(os.environ)
+    kept = None if no_cache else cache or settings.cache
+    judging = Judging(model or settings.model, kept, precision, settings.limits)
+    return judging.scorer(str(pick_device(device)))
+
+
+def _write(outcome: "Outcome", conditions: "Conditions", name: str, junit: Path | None, report: Path | None) -> None:
+    from core.gate.reports import html_report, junit_xml, write_report
+
+    if junit:
+        write_report(junit, junit_xml(outcome))
+    if report:
+        write_report(report, html_report(outcome, conditions, name))
+
+
+def _summary(outcome: "Outcome") -> Iterator[str]:
+    for verdict in outcome.verdicts:
+        yield f"{'passed' if verdict.passed else 'FAILED'}  {verdict.system}: {verdict.sentence}"
+    if outcome.failed:
+        yield ""
+    for clip in outcome.failed[:_MOST_SHOWN]:
+        yield f"  {clip.file} ({clip.system}): {clip.reason}"
+    if outcome.n_failed > _MOST_SHOWN:
+        yield f"  and {outcome.n_failed - _MOST_SHOWN:,} more."
+    yield ""
+    for note in outcome.notes:
+        yield f"! {note}"
+    n_not = sum(not verdict.passed for verdict in outcome.verdicts)
+    how = f"{n_not} of {counted(len(outcome.verdicts), 'condition')} not held" if n_not else "all conditions held"
+    yield f"{'PASSED' if outcome.passed else 'NOT PASSED'}: {counted(outcome.n_clips, 'clip')}, {how}."
+    yield f"Model {outcome.model} ({outcome.model_sha256[:12]})"

@@ -1,0 +1,85 @@
+"""A run of the gate over a clip list: every row scored and measured, in order, whatever a file does.
+
+Scoring is that of a batch (`core.batch.run.score_rows`); the signal is measured beside it, by readers of its own:
+those of the scorer wait for the scorer, which waits here for both. Memory does not grow with the rows but for their
+values.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from core.audio import AudioLimits
+from core.batch.manifest import OK, Cells, ClipList, Row
+from core.batch.run import local_file, score_rows
+from core.errors import AudioError, ReadingError, shown_name
+from core.feed import READERS, in_order
+from core.gate.measures import Signal, measure_file
+from core.gate.outcome import Checked, Conditions, Outcome, outcome, reasons_of
+from core.prompts import UNREADABLE, prompt_warnings
+from core.readers import Readers, readers_for
+from core.scales import keys
+from core.scorer import Scorer
+
+Report = Callable[[int, int, int], None]  # clips done, those of them that failed, and clips of the list
+
+
+def run_gate(path: Path, conditions: Conditions, scorer: Scorer, report: Report) -> Outcome:
+    """Score and measure the clips of a list, and hold them against conditions.
+
+    Raises
+    ------
+    DataError
+        The list is not in order, or a condition asks about a scale that the judge does not have.
+    """
+    scales = scorer.checkpoint.scales
+    conditions.check(scales)
+    clip_list = ClipList.check(path)
+    scorer.expect(clip_list.n_rows)
+    notes = [*clip_list.notes, *(warning.message for warning in scorer.model_warnings())]
+    with readers_for(clip_list.n_rows, batch=scorer.batch) as scorer.readers, readers_for(clip_list.n_rows, 2) as own:
+        clips = _reported(checked_clips(clip_list, conditions, scorer, own), clip_list.n_rows, report)
+        checkpoint = scorer.checkpoint
+        return outcome(clips, conditions, scales, notes, (checkpoint.id, checkpoint.sha256))
+
+
+def checked_clips(
+    clip_list: ClipList, conditions: Conditions, scorer: Scorer, readers: Readers | None = None
+) -> Iterator[Checked]:
+    """Yield each clip of a list, scored and measured."""
+    measure = functools.partial(_measure, limits=scorer.limits, readers=readers)
+    records = score_rows(scorer, clip_list.rows())
+    with ThreadPoolExecutor(READERS) as threads:
+        signals = in_order(threads, measure, clip_list.rows(), 2 * READERS)
+        for record, signal in zip(records, signals, strict=True):
+            yield Checked(record, tuple(reasons_of(record, signal, conditions, _untold(record, scorer))))
+
+
+def _measure(row: Row, limits: AudioLimits, readers: Readers | None) -> Signal | str:
+    """Measure a row's clip; why that cannot be done, where it cannot."""
+    try:
+        path = str(local_file(row))
+        if readers is None:
+            return measure_file(path, limits)
+        return readers.call(measure_file, path, limits, name=shown_name(Path(row.file).name))
+    except (AudioError, ReadingError) as error:
+        return str(error)
+
+
+def _untold(record: Cells, scorer: Scorer) -> dict[str, str]:
+    """Why the judge tells no value of a clip that it scored, by scale."""
+    silent = [key for key in keys(scorer.checkpoint.scales) if record["status"] == OK and record[key] is None]
+    if not silent:
+        return {}
+    said = prompt_warnings(record["prompt"], scorer.checkpoint.tower)
+    why = next((warning.message for warning in said if warning.code in UNREADABLE), "The judge tells none.")
+    return dict.fromkeys(silent, why)
+
+
+def _reported(clips: Iterator[Checked], n_rows: int, report: Report) -> Iterator[Checked]:
+    n_failed = 0
+    for n_done, clip in enumerate(clips, 1):
+        n_failed += bool(clip.reasons)
+        report(n_done, n_failed, n_rows)
+        yield clip
