@@ -23,7 +23,7 @@ EXIT_FAILED = 1
 _MOST_SHOWN = 10  # clips that failed, on the terminal
 
 
-class _Minimum(click.ParamType):
+class _Minimum(click.ParamType[tuple[str, float]]):
     name = "minimum"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, float]:
@@ -35,7 +35,7 @@ class _Minimum(click.ParamType):
             self.fail(f"{value!r} is no minimum; write it as musical_impression=3.2", param, ctx)
 
 
-class _Percent(click.ParamType):
+class _Percent(click.ParamType[float]):
     name = "percent"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:

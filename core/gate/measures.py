@@ -105,4 +105,5 @@ def _around(sharpest: NDArray[np.float32]) -> NDArray[np.float32]:
     reach = np.pad(sharpest, _AROUND_BLOCKS + 1)
     before = np.lib.stride_tricks.sliding_window_view(reach, _AROUND_BLOCKS).max(axis=1)
     behind = before[_AROUND_BLOCKS + 3 :]
-    return np.maximum(before[: sharpest.size], behind[: sharpest.size])
+    largest: NDArray[np.float32] = np.maximum(before[: sharpest.size], behind[: sharpest.size])
+    return largest
