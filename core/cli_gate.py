@@ -23,31 +23,28 @@ EXIT_FAILED = 1
 _MOST_SHOWN = 10  # clips that failed, on the terminal
 
 
-class _Minimum(click.ParamType[tuple[str, float]]):
-    name = "minimum"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, float]:
-        """Read SCALE=VALUE."""
-        scale, _, least = str(value).partition("=")
+def _read_minima(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> dict[str, float]:
+    """Read SCALE=VALUE of each; the last of a scale counts."""
+    minima = {}
+    for one in given:
+        scale, _, least = one.partition("=")
         try:
-            return scale.strip(), float(least)
-        except ValueError:
-            self.fail(f"{value!r} is no minimum; write it as musical_impression=3.2", param, ctx)
+            minima[scale.strip()] = float(least)
+        except ValueError as error:
+            raise click.BadParameter(f"{one!r} is no minimum; write it as musical_impression=3.2") from error
+    return minima
 
 
-class _Percent(click.ParamType[float]):
-    name = "percent"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Read a share in percent, with or without its sign."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", str(value).strip())
-        if not found or float(found[1]) > 100:
-            self.fail(f"{value!r} is no share of clips; write it as 2%", param, ctx)
-        return float(found[1])
+def _read_percent(_ctx: click.Context, _param: click.Parameter, given: str) -> float:
+    """Read a share in percent, with or without its sign."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", given.strip())
+    if not found or float(found[1]) > 100:
+        raise click.BadParameter(f"{given!r} is no share of clips; write it as 2%")
+    return float(found[1])
 
 
-def _make_conditions(minima: tuple[tuple[str, float], ...], max_fail: float, strict: bool) -> dict[str, Any]:
-    return {"minima": dict(minima), "max_fail_percent": max_fail, "strict": strict}
+def _make_conditions(minima: dict[str, float], max_fail: float, strict: bool) -> dict[str, Any]:
+    return {"minima": minima, "max_fail_percent": max_fail, "strict": strict}
 
 
 _conditions = as_one(
@@ -58,14 +55,14 @@ _conditions = as_one(
             "--min",
             "minima",
             metavar="SCALE=VALUE",
-            type=_Minimum(),
+            callback=_read_minima,
             multiple=True,
             help="what the mean of each system must reach; may be given for several scales",
         ),
         "max_fail": click.option(
             "--max-fail",
             metavar="PERCENT",
-            type=_Percent(),
+            callback=_read_percent,
             default="0%",
             help="share of a system's clips that may fail: cannot be scored, or have a fault in their signal",
         ),

@@ -17,7 +17,15 @@ CONDITIONS = Conditions({"musical_impression": 3.0})
 
 def record(impression: float | None, system: str = "S", **cells: object) -> Cells:
     values = {"musical_impression": impression, "textual_alignment": 2.0}
-    return {"id": "1", "file": "a.wav", "system": system, "status": "ok", "warnings": "", "reason": "", **values} | cells
+    return {
+        "id": "1",
+        "file": "a.wav",
+        "system": system,
+        "status": "ok",
+        "warnings": "",
+        "reason": "",
+        **values,
+    } | cells
 
 
 def clip(impression: float | None, system: str = "S", reasons: Sequence[str] = (), **cells: object) -> Checked:
@@ -125,7 +133,9 @@ def test_of_many_that_fail_the_first_are_named_and_all_counted() -> None:
     assert (len(of.failed), of.n_failed) == (MOST_NAMED, MOST_NAMED + 5)
 
 
-@pytest.mark.parametrize("minima", [{"loudness": 3.0}, {"musical_impression": 5.1}, {"musical_impression": float("nan")}])
+@pytest.mark.parametrize(
+    "minima", [{"loudness": 3.0}, {"musical_impression": 5.1}, {"musical_impression": float("nan")}]
+)
 def test_a_condition_that_no_judge_can_answer_is_refused(minima: dict[str, float]) -> None:
     with pytest.raises(DataError):
         Conditions(minima).check(MUSICEVAL)
