@@ -200,8 +200,9 @@ def _fails(system: str, n_failed: int, n_clips: int, conditions: Conditions) -> 
 
 
 def _beside(value: float, least: float) -> str:
-    """Write a value with two digits, but never one below a minimum as that minimum."""
-    return shown_beyond(value, least, 2) if value < least else f"{value:.2f}"
+    """Write a value with two digits, but one below a minimum never as that minimum."""
+    shown = f"{value:.2f}"
+    return shown_beyond(value, least, 2) if value < least <= float(shown) else shown
 
 
 def _finite(value: Any) -> float | None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +16,7 @@ import pytest
 
 from core.batch.manifest import ClipList
 from core.cli import main
+from core.cli_gate import gate as gate_command
 from core.gate.outcome import Conditions, outcome
 from core.gate.run import checked_clips
 from core.scorer import Scorer
@@ -166,3 +169,13 @@ def test_a_thousand_clips_in_constant_memory(folder: Path, scorer: Scorer) -> No
     found = outcome(watched(), Conditions(), scorer.checkpoint.scales, (), ("random", ""))
     assert (found.n_clips, found.n_failed) == (1_000, 0)
     assert max(memory_mb[2:]) < 1.03 * memory_mb[1], memory_mb
+
+
+def test_the_commands_of_the_documentation_can_be_given() -> None:
+    text = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
+    calls = re.findall(r"(?:musiceval|python -m core) gate (clips.*)", text)
+    assert len(calls) == 3
+    for call in calls:
+        context = gate_command.make_context("gate", shlex.split(call))
+        assert context.params["minima"] == {"musical_impression": 3.2}
+        assert context.params["max_fail"] == 2.0
