@@ -14,11 +14,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from core.batch.manifest import ClipList
 from core.cli import main
 from core.cli_gate import gate as gate_command
-from core.gate.outcome import Conditions, outcome
-from core.gate.run import checked_clips
+from core.gate.outcome import Conditions
+from core.gate.run import run_gate
 from core.scorer import Scorer
 from tests.clips import pluck, write_clip
 
@@ -159,15 +158,13 @@ def test_a_thousand_clips_in_constant_memory(folder: Path, scorer: Scorer) -> No
     )
     memory_mb = []
 
-    def watched() -> object:
-        for number, clip in enumerate(checked_clips(ClipList.check(folder / "many.csv"), Conditions(), scorer)):
-            if number % 100 == 99:
-                pages = int(Path("/proc/self/statm").read_text().split()[1])
-                memory_mb.append(pages * os.sysconf("SC_PAGESIZE") / 1e6)
-            yield clip
+    def watch(n_done: int, _n_failed: int, _n_rows: int) -> None:
+        if n_done % 100 == 0:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            memory_mb.append(pages * os.sysconf("SC_PAGESIZE") / 1e6)
 
-    found = outcome(watched(), Conditions(), scorer.checkpoint.scales, (), ("random", ""))
-    assert (found.n_clips, found.n_failed) == (1_000, 0)
+    found = run_gate(folder / "many.csv", Conditions(), Scorer(scorer.checkpoint), watch)
+    assert (found.n_clips, found.n_failed, len(memory_mb)) == (1_000, 0, 10)
     assert max(memory_mb[2:]) < 1.03 * memory_mb[1], memory_mb
 
 
