@@ -78,6 +78,9 @@ _conditions = as_one(
 @_conditions
 @fields_as_one("limits", dataclasses.fields(SignalLimits))
 @path_option("--model", "DIR", "model folder (default: the embedded judge)")
+@path_option(
+    "--among", "FILE", "scores of reference clips by the same judge, as score writes them: say where means stand"
+)
 @path_option("--junit", "FILE", "write the outcome as JUnit XML, a case for each system and condition")
 @path_option("--report", "FILE", "write the outcome as one HTML page")
 @as_json
@@ -112,7 +115,7 @@ def gate(
         raise click.exceptions.Exit(EXIT_FAILED)
 
 
-def _run(clips: Path, conditions: "Conditions", **how: Any) -> "Outcome":
+def _run(clips: Path, conditions: "Conditions", among: Path | None, **how: Any) -> "Outcome":
     from core.gate.run import run_gate
 
     scorer = _scorer(**how)
@@ -122,6 +125,7 @@ def _run(clips: Path, conditions: "Conditions", **how: Any) -> "Outcome":
             conditions,
             scorer,
             lambda done, n_failed, total: show(done, note=f"{n_failed:,} failed", total=total),
+            among,
         )
 
 
@@ -147,6 +151,8 @@ def _write(outcome: "Outcome", conditions: "Conditions", name: str, junit: Path 
 def _summary(outcome: "Outcome") -> Iterator[str]:
     for verdict in outcome.verdicts:
         yield f"{'passed' if verdict.passed else 'FAILED'}  {verdict.system}: {verdict.sentence}"
+    for mean in (mean for mean in outcome.means if mean.place):
+        yield f"        {mean.system}: {mean.scale} is {mean.place}."
     if outcome.failed:
         yield ""
     for clip in outcome.failed[:_MOST_SHOWN]:

@@ -24,7 +24,6 @@ from core.gate.limits import SignalLimits
 from core.gate.measures import Signal
 from core.scales import MAX_SCORE, MIN_SCORE, Scales, keys
 
-_ENDS = ("", "_low", "_high")
 MOST_NAMED = 100  # clips that failed, in the reports
 NO_SYSTEM = "no system named"
 NO_MUSIC = "It sounds like no music that the judge knows, so its scores may mean nothing, and do not count."
@@ -89,7 +88,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Means:
-    """A system's mean on a scale with its interval; None where there is none, or too few clips for one."""
+    """A system's mean on a scale with its interval; None where there is none, or too few clips for one.
+
+    `place` is where the mean stands among reference clips, in words; empty where there are none.
+    """
 
     system: str
     n_clips: int
@@ -97,6 +99,7 @@ class Means:
     mean: float | None
     low: float | None
     high: float | None
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def reasons_of(record: Cells, signal: Signal | str, conditions: Conditions, unto
 
 def is_no_music(record: Cells) -> bool:
     """Return whether a clip that was scored sounds like no music that the judge knows: its values may mean nothing."""
-    return "no_music" in str(record["warnings"] or "").split(";")
+    return "no_music" in str(record.get("warnings") or "").split(";")
 
 
 def outcome(
@@ -159,7 +162,7 @@ def outcome(
 
     board = leaderboard(counted_records(), scales).set_index("system")
     means = [
-        Means(system, n_clips[system], scale, *(_finite(board.loc[system, f"{scale}{end}"]) for end in _ENDS))
+        Means(system, n_clips[system], scale, *_mean_of(board.loc[system], scale))
         for system, scale in itertools.product(sorted(n_clips), keys(scales))
     ]
     verdicts = [
@@ -203,6 +206,11 @@ def _beside(value: float, least: float) -> str:
     """Write a value with two digits, but one below a minimum never as that minimum."""
     shown = f"{value:.2f}"
     return shown_beyond(value, least, 2) if value < least <= float(shown) else shown
+
+
+def _mean_of(row: Any, scale: str) -> tuple[float | None, float | None, float | None]:
+    """Return mean, low and high of a row of the leaderboard."""
+    return _finite(row[scale]), _finite(row[f"{scale}_low"]), _finite(row[f"{scale}_high"])
 
 
 def _finite(value: Any) -> float | None:

@@ -8,6 +8,7 @@ values.
 import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from core.audio import AudioLimits
@@ -17,6 +18,7 @@ from core.errors import AudioError, ReadingError, shown_name
 from core.feed import READERS, in_order
 from core.gate.measures import Signal, measure_file
 from core.gate.outcome import Checked, Conditions, Outcome, outcome, reasons_of
+from core.gate.references import References, read_references
 from core.prompts import UNREADABLE, prompt_warnings
 from core.readers import Readers, readers_for
 from core.scales import keys
@@ -25,23 +27,32 @@ from core.scorer import Scorer
 Report = Callable[[int, int, int], None]  # clips done, those of them that failed, and clips of the list
 
 
-def run_gate(path: Path, conditions: Conditions, scorer: Scorer, report: Report) -> Outcome:
+def run_gate(path: Path, conditions: Conditions, scorer: Scorer, report: Report, among: Path | None = None) -> Outcome:
     """Score and measure the clips of a list, and hold them against conditions.
+
+    Where `among` names a table of scores of reference clips, means have a place among them.
 
     Raises
     ------
     DataError
-        The list is not in order, or a condition asks about a scale that the judge does not have.
+        The list or the table is not in order, or a condition asks about a scale that the judge does not have.
     """
     scales = scorer.checkpoint.scales
     conditions.check(scales)
+    references = read_references(among, scorer) if among else None
     clip_list = ClipList.check(path)
     scorer.expect(clip_list.n_rows)
     notes = [*clip_list.notes, *(warning.message for warning in scorer.model_warnings())]
     with readers_for(clip_list.n_rows, batch=scorer.batch) as scorer.readers, readers_for(clip_list.n_rows, 2) as own:
         clips = _reported(checked_clips(clip_list, conditions, scorer, own), clip_list.n_rows, report)
         checkpoint = scorer.checkpoint
-        return outcome(clips, conditions, scales, notes, (checkpoint.id, checkpoint.sha256))
+        found = outcome(clips, conditions, scales, notes, (checkpoint.id, checkpoint.sha256))
+    return _placed(found, references) if references else found
+
+
+def _placed(found: Outcome, references: References) -> Outcome:
+    told = ((one, "" if one.mean is None else references.place_of(one.mean, one.scale)) for one in found.means)
+    return replace(found, means=tuple(replace(one, place=place) for one, place in told))
 
 
 def checked_clips(
