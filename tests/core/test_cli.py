@@ -151,7 +151,7 @@ def test_help_needs_nothing_heavy(capfd: pytest.CaptureFixture[str]) -> None:
     assert done.stderr == "set()\n"
     assert main(["--help"]) == 0
     commands = re.findall(r"^  ([a-z-]+)  ", capfd.readouterr().out, re.MULTILINE)
-    assert commands == ["score", "embed", "train", "evaluate", "baselines", "ablation", "fetch-clap"]
+    assert commands == ["score", "embed", "train", "gate", "evaluate", "baselines", "ablation", "fetch-clap"]
 
 
 def test_a_score_imports_no_more_than_it_needs(clip_path: Path) -> None:
