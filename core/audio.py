@@ -349,10 +349,9 @@ def _from_array(array: ArrayLike, sample_rate_hz: int, name: str, true_peak: boo
     mono = frames.mean(axis=1, dtype=np.float64).astype(np.float32)
     about = f"{values.dtype.str} {values.shape} {int(sample_rate_hz)} ".encode()  # the same bytes may be other music
     digest = hashlib.sha256(about + np.ascontiguousarray(values).tobytes()).hexdigest()
-    peaks = np.abs(frames).max(axis=1, initial=0.0)
     offset = float(np.abs(frames.sum(axis=0, dtype=np.float64)).max()) / max(len(frames), 1)
-    above = peak_of(frames) if true_peak else None
-    return Clip(mono, int(sample_rate_hz), frames.shape[1], digest, peaks, level_of(frames), 0.0, 0, offset, above)
+    measured = level_of(frames), 0.0, 0, offset, peak_of(frames) if true_peak else None
+    return Clip(mono, int(sample_rate_hz), frames.shape[1], digest, np.abs(frames).max(axis=1, initial=0.0), *measured)
 
 
 def _to_float(values: NDArray[np.generic]) -> Samples:
