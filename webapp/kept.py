@@ -9,8 +9,9 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from webapp.blocks import KEPT_S
 from webapp.temporary import own_folder
@@ -22,12 +23,31 @@ _NAME = re.compile(r"[\w-]{22}", re.ASCII)
 
 @dataclass(frozen=True)
 class Kept:
-    """A result as the page shows it, and what was asked; `clip` is the path of an upload."""
+    """A result as the page shows it, and what was asked; `clip` is the path of an upload.
+
+    To be set beside others it has its score as `core.scores.Score.to_json` gives it, the titles of its scales, what
+    judged it, and its course over the clip as the page draws it.
+    """
 
     html: str
     clip: str
     prompt: str
     model: str
+    plot: str = ""
+    score: dict[str, Any] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+    judge: str = ""  # "by", its name and hash
+    duration_s: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The visitor's name of the clip."""
+        return Path(self.clip).name
+
+    @property
+    def asked(self) -> str:
+        """The prompt, in words."""
+        return f"for “{self.prompt}”" if self.prompt.strip() else "without a prompt"
 
 
 class KeptResults:

@@ -33,6 +33,7 @@ from core.scorer import Scorer
 from core.scores import Score, WindowScore
 from core.warnings import show_time
 from webapp.batch import QUIET_WARNINGS, build_clip_list_tab, python_usage
+from webapp.comparison import build_comparison
 from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, plain_errors, refusal
 from webapp.html import render
 from webapp.judge import JUDGE, Judge, ModelMenu
@@ -62,7 +63,7 @@ _SHOW_RESULT = """(...inputs) => {
   return inputs;
 }"""
 # One sound at a time: the result's player stops when the input's own starts.
-_STOP_RESULT = "() => { document.querySelector('#result audio')?.pause(); }"
+_STOP_RESULT = "() => { document.querySelectorAll('#result audio, #compared audio').forEach((one) => one.pause()); }"
 _NOTE_SCORE = "() => { window.musicEvalNote?.(true); }"
 _NOTE_RECALLED = "() => { window.musicEvalNote?.(false); }"
 _SCRIPTS = ("score_tab.js", "score_card.js", "score_kept.js")  # of the result, run as one
@@ -236,6 +237,7 @@ def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) ->
             button = gr.Button("Score", variant="primary", size="lg", elem_id="score")
             _example_cards(examples, clip, prompt)
         with gr.Column(elem_classes="me-right"):
+            build_comparison(results)
             shown = _result(judge)
             _list_of_results()
             python_usage(_SNIPPET)
@@ -282,7 +284,18 @@ def _list_of_results() -> None:
 
 def keepable(score: Score, path: str, prompt: str, model: str, address: str) -> Kept:
     """Return what is kept of a score at an address."""
-    return Kept(done(score, path, prompt, model, address), path, prompt, model)
+    checkpoint, duration_s = score.provenance.checkpoint, score.provenance.audio.duration_s
+    return Kept(
+        done(score, path, prompt, model, address),
+        path,
+        prompt,
+        model,
+        plot=timeline(score.outline, duration_s, score.windows, score.scales),
+        score=score.to_json(),
+        titles={scale.key: scale.title for scale in score.scales},
+        judge=f"by {checkpoint.id} ({checkpoint.sha256[:12]})",
+        duration_s=duration_s,
+    )
 
 
 def _recall(results: KeptResults, judge: Judge, menu: ModelMenu, shown: gr.HTML, inputs: Sequence[Any]) -> None:

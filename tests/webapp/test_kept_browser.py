@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.clips import pluck, write_clip
 from tests.webapp.browsing import open_page, overflow
+from tests.webapp.rating_page import until
 from tests.webapp.test_browser import score
 
 pytestmark = [
@@ -121,3 +122,37 @@ def test_a_result_is_saved_as_a_picture(page: Page, clip: Path, tmp_path: Path) 
 def test_the_address_can_carry_a_prompt(page: Page, address: str) -> None:
     page.goto(f"{address}?prompt=A%20slow%20%22waltz%22%20%3Cb%3E")
     expect(page.get_by_label("Prompt")).to_have_value('A slow "waltz" <b>')
+
+
+def test_clips_stand_side_by_side_and_one_is_heard(page: Page, clip: Path, tmp_path: Path) -> None:
+    other = write_clip(tmp_path / "other.wav", pluck(6.0))
+    scored(page, clip, FIRST)
+    page.locator("#clip").get_by_role("button", name="Clear").click()
+    scored(page, other, FIRST)
+    press(page, "#history summary")
+    compare = page.locator("#history [data-compare]")
+    page.get_by_label(f"Compare {clip.name}").check()
+    expect(compare).to_be_disabled()
+    page.get_by_label(f"Compare {other.name}").check()
+    press(page, "#history [data-compare]")
+    lanes = page.locator("#compared .me-lane")
+    expect(lanes).to_have_count(2)
+    expect(page.get_by_role("table", name="Musical impression").get_by_role("row")).to_have_count(3)
+    expect(page.locator("#compared")).to_contain_text("Chance: how likely")
+    assert overflow(page) == 0
+    press(page, "#compared .me-play")
+    until(page, "document.querySelectorAll('#compared audio')[0].currentTime > 0.2")
+    page.keyboard.press("2")
+    expect(lanes.nth(1).locator("button")).to_have_attribute("aria-pressed", "true")
+    until(page, "!document.querySelectorAll('#compared audio')[1].paused")
+    first, second = page.evaluate("[...document.querySelectorAll('#compared audio')].map((one) => one.currentTime)")
+    assert second >= first > 0.2
+    assert page.evaluate("document.querySelector('#compared audio').paused")
+    page.reload()
+    expect(lanes).to_have_count(2)
+    page.go_back()
+    expect(lanes).to_have_count(0)
+    page.go_forward()
+    expect(lanes).to_have_count(2)
+    press(page, "#compared [data-close]")
+    expect(lanes).to_have_count(0)

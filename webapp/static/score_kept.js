@@ -22,12 +22,17 @@ const named = () => location.search.match(RESULT)?.[1] ?? "";
 const here = () => find(".me-result[data-r]");
 const address = (r) => `${location.pathname}${r ? `?r=${r}` : ""}`;
 
+function go(to) {
+  history.pushState(null, "", to);
+  window.musicEvalCompare?.();
+}
+
 // The list has what is shown, and the address names what was scored `anew`.
 function note(anew) {
   const shown = here();
   if (!shown?.dataset.r) return;
   const r = shown.dataset.r;
-  if (anew && named() !== r) history.pushState(null, "", address(r));
+  if (anew && named() !== r) go(address(r));
   if (entries().some((one) => one.r === r)) return;
   const name = shown.querySelector(".me-lead bdi").textContent;
   const said = shown.querySelector(".me-announce").textContent;
@@ -36,6 +41,7 @@ function note(anew) {
 
 // Shows the result that the address names, or none.
 function recall() {
+  if (location.search.includes("compare=")) return; // what is shown stays beside it
   if (named() !== (here()?.dataset.r ?? "")) trigger("recall", { r: named() });
 }
 
@@ -57,7 +63,9 @@ function row(one) {
   open.dataset.open = one.r;
   const remove = made("button", "Delete", { type: "button", ariaLabel: `Delete the result of ${one.name}` });
   remove.dataset.forget = one.r;
-  line.append(open, made("span", one.said), made("time", new Date(one.at).toLocaleString()), remove);
+  const tick = Object.assign(document.createElement("input"), { type: "checkbox", value: one.r });
+  tick.ariaLabel = `Compare ${one.name}`;
+  line.append(tick, open, made("span", one.said), made("time", new Date(one.at).toLocaleString()), remove);
   return line;
 }
 
@@ -67,15 +75,24 @@ function showList() {
   box.hidden = entries().length === 0;
   box.querySelector("summary").textContent = `Your earlier results (${entries().length})`;
   box.querySelector("ul").replaceChildren(...entries().map(row));
+  count();
 }
 
+const ticked = () => [...document.querySelectorAll("#history input:checked")].map((tick) => tick.value);
+
+function count() {
+  document.querySelector("#history [data-compare]").disabled = ticked().length < 2 || ticked().length > 8;
+}
+
+document.addEventListener("change", (event) => event.target.closest("#history") && count());
 document.addEventListener("click", (event) => {
   if (!event.target.closest("#history")) return;
-  const { open, forget: gone } = event.target.dataset;
+  const { open, forget: gone, compare } = event.target.dataset;
+  if (compare !== undefined) go(`${location.pathname}?compare=${ticked().reverse().join(",")}`);
   if (gone) forget(gone);
   if (!open || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  if (open !== named()) history.pushState(null, "", address(open));
+  if (open !== named()) go(address(open));
   recall();
 });
 
