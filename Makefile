@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 DEV := $(VENV)/.ready-dev
 PIP := $(RUN) -m pip --disable-pip-version-check
 TESTS := $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
+LOCK := $(RUN) -m uv pip compile --quiet --generate-hashes --python-platform linux
 MORE := browser or reference or cluster or slow
 
 # `make setup PYTHON=/path/to/python` names the interpreter; otherwise the first suitable one of these is taken.
@@ -13,7 +14,7 @@ PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3.12 python3.11 python3)
 SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 
-.PHONY: help setup app test proofs bench screenshots check format lint types
+.PHONY: help setup app test proofs bench screenshots check format lint types lock
 .DEFAULT_GOAL := help
 
 help:              ## show this list
@@ -37,6 +38,14 @@ screenshots: $(DEV) ## take the README's pictures
 	$(RUN) -m tools.screenshots
 
 check: lint types test ## formatting, lint, types and tests
+
+# 3.11, because what installs there also does on 3.12, which the second resolution shows.
+lock: $(DEV)       ## write requirements.lock anew, each dependency at its newest version that is allowed
+	printf '%s\n' '# Every dependency of requirements.txt, at one version and with the hashes of its files, for Python 3.11 and 3.12 on' \
+	  '# Linux. `make lock` writes this file; deploy/install.sh installs it.' >requirements.lock.new
+	$(LOCK) --python-version 3.11 --no-header requirements.txt >>requirements.lock.new
+	$(LOCK) --python-version 3.12 requirements.lock.new >/dev/null
+	mv requirements.lock.new requirements.lock
 
 format: $(DEV)     ## put the source in the house's format
 	$(RUN) -m ruff format .

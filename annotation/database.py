@@ -51,7 +51,8 @@ class Database:
 
     def __init__(self, url: str, durable: bool = True, waits_s: float = 30.0) -> None:
         pace = _Pace()
-        pragmas = ("journal_mode=WAL", f"synchronous={'FULL' if durable else 'OFF'}", "foreign_keys=ON")
+        synchronous = f"synchronous={'FULL' if durable else 'OFF'}"
+        pragmas = ("journal_mode=WAL", synchronous, "foreign_keys=ON", "secure_delete=ON")  # what is erased is gone
         self._engine = _connect(url, pragmas, waits_s).execution_options(musiceval_pace=pace)
         self._reading = _connect(url, (*pragmas, "query_only=ON"), waits_s).execution_options(
             musiceval_pace=pace, musiceval_reads=True
@@ -286,7 +287,11 @@ def _connect(url: str, pragmas: Sequence[str], waits_s: float) -> Engine:
     except OSError as error:
         raise StudyError(f"The folder of the database cannot be made: {error.strerror}.") from error
     engine = sqlalchemy.create_engine(
-        parsed.set(database=str(path)), connect_args={"timeout": waits_s}, pool_size=32, max_overflow=32
+        parsed.set(database=str(path)),
+        connect_args={"timeout": waits_s},
+        pool_size=32,
+        max_overflow=32,
+        hide_parameters=True,  # an error that is logged says nothing of raters
     )
     event.listen(engine, "connect", lambda connection, _: _prepare(connection, pragmas))
     event.listen(engine, "begin", _begin)

@@ -26,6 +26,8 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 
 PREFIX = "MUSICEVAL_"
 ADMIN_PASSWORD = "MUSICEVAL_ADMIN_PASSWORD"
+METRICS_TOKEN = "MUSICEVAL_METRICS_TOKEN"
+SHORTEST_TOKEN = 16
 SHORTEST_PASSWORD = 8  # random ones take centuries to guess at 20 guesses a second
 _MEGABYTE = 1_000_000
 
@@ -116,6 +118,12 @@ class Settings(BaseModel):
         "",
         f"password of the administrator, {SHORTEST_PASSWORD} characters or more",
         "none: a link on the terminal signs in",
+        secret=True,
+    )
+    metrics_token: Annotated[str, Field(min_length=SHORTEST_TOKEN)] = _setting(
+        "",
+        f"token by which a monitor reads `/metrics`, {SHORTEST_TOKEN} characters or more",
+        "none: there is no `/metrics`",
         secret=True,
     )
     trusted_proxies: _Proxies = _setting(
@@ -214,3 +222,4 @@ def _table() -> tuple[Setting, ...]:
 
 
 SETTINGS = _table()
+SECRETS = frozenset(setting.name for setting in SETTINGS if setting.secret)

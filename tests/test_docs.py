@@ -13,12 +13,18 @@ from starlette.routing import Route
 
 import core
 import webapp.cli
+from annotation.preview import LIFE_S
 from annotation.protocol import Protocol
+from annotation.schema import Base
+from annotation.studies import VISIT_DAYS
+from annotation.wording import QUESTIONS
 from core.scorer import Scorer
 from core.settings import SETTINGS, Settings
 from core.training.recipe import RECIPES, changeable_fields
 from tests.webapp.conftest import in_process, make_app
+from webapp.auth import SESSION_S
 from webapp.batch import batch_snippet
+from webapp.blocks import KEPT_S
 from webapp.listening_api import PREFIX, StudyStores, listening_app
 from webapp.score import snippet
 
@@ -129,6 +135,33 @@ def test_routes_of_the_listening_test() -> None:
         for method in (route.methods or set()) - {"HEAD"}
     }
     assert documented == served
+
+
+# Of tables about people: a new column is to be thought of in docs/privacy.md before it is added here.
+PERSONAL = {
+    "raters": "pseudonym code_sha256 invited_at note withdrawn_at paused_at resumed_at external",
+    "visits": "token_sha256 began_at ended_at",
+    "consents": "text read given_at",
+    "answers": "question asked answer given_at",
+    "headphone_checks": "correct trials passed at",
+    "responses": "trial_id comment played heard_s given_at",
+    "problems": "trial_id comment reported_at",
+}
+
+
+def test_privacy_names_every_table_and_every_export_about_raters() -> None:
+    assert words([row[0] for row in table("table of the database")]) == Base.metadata.tables.keys()
+    for name, columns in PERSONAL.items():
+        assert {*Base.metadata.tables[name].columns.keys()} - {"id", "study_id", "rater_id"} == {*columns.split()}
+    tables = set(re.findall(r"`(\w+\.csv)`", TEXTS["docs/privacy.md"]))
+    assert tables <= words([row[0] for row in table("file")])
+
+
+def test_privacy_says_how_long() -> None:
+    text = TEXTS["docs/privacy.md"]
+    assert (KEPT_S, LIFE_S, SESSION_S) == (86_400, 86_400, 12 * 3_600)
+    assert f"a visit ends after {VISIT_DAYS} days" in text
+    assert len(QUESTIONS) == 3
 
 
 def test_make_targets() -> None:

@@ -28,6 +28,7 @@ from webapp.guard import ADMIN, Guard
 from webapp.headers import SecurityHeaders
 from webapp.health import health_routes
 from webapp.listening_api import PREFIX, StudyStores, listening_app
+from webapp.metrics import Metrics, metrics_route, server_registry
 from webapp.pages_process import PagesProcess
 
 _END_S = 1  # for what is under way when the server ends
@@ -57,8 +58,12 @@ def build_app(pages: Starlette, settings: Settings) -> FastAPI:
     app.state.administration = Administration(settings.admin_password, _admin_address(settings), _say)
     app.state.pages = pages
     app.add_route(PREFIX, lambda _: RedirectResponse(f".{PREFIX}/"))
-    app.mount(PREFIX, listening_app(stores))
+    listening = listening_app(stores)
+    app.mount(PREFIX, listening)
     app.router.routes.extend(health_routes(stores.real.database, pages))
+    if settings.metrics_token:
+        registry = server_registry(stores.real.database)
+        app.router.routes.append(metrics_route(settings.metrics_token, registry, pages))
     app.mount("/", pages)
     app.add_middleware(Login, administration=app.state.administration, audit=Audit(settings.data))
     app.add_middleware(Guard)
@@ -66,6 +71,8 @@ def build_app(pages: Starlette, settings: Settings) -> FastAPI:
         Bodies, max_bytes=settings.max_bytes, reserve_bytes=reserve_bytes, visitor_bytes=settings.visitor_bytes
     )
     app.add_middleware(SecurityHeaders, framed_by_spaces=_on_space())
+    if settings.metrics_token:
+        app.add_middleware(Metrics, registry=registry, prefix=PREFIX, raters=listening.routes)
     return app
 
 

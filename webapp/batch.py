@@ -34,6 +34,7 @@ from core.warnings import show_time
 from webapp.handlers import PRIVATE, QUIETLY, plain_errors
 from webapp.html import html_table, render
 from webapp.judge import Judge
+from webapp.metrics import SCORING
 from webapp.system_plot import download, systems_plot
 from webapp.turns import Turns, address_of, caller_left
 
@@ -157,7 +158,7 @@ class ListRuns:
             of_file[row.file].append(number)
         files = iter(of_file.values())
         while some := list(itertools.chain.from_iterable(itertools.islice(files, CLIPS_AT_ONCE))):
-            with self._turns.turn(address):
+            with self._turns.turn(address), SCORING.labels("list").time():
                 start_s = time.monotonic()
                 finished = dict(zip(some, score_rows(scorer, [rows[number] for number in some], find), strict=True))
                 worked_s += time.monotonic() - start_s

@@ -7,7 +7,7 @@ of a study, nor needs a sign-in.
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sqlalchemy import text
@@ -26,7 +26,7 @@ LEAST_FREE_BYTES = 100_000_000  # of the database's disk: a study of the paper's
 _PATH = "/gradio_api/app_id"
 _SCOPE: Scope = {
     **{"type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "root_path": "", "query_string": b""},
-    **{"path": _PATH, "raw_path": _PATH.encode(), "client": ("127.0.0.1", 0), "server": ("127.0.0.1", 80)},
+    **{"client": ("127.0.0.1", 0), "server": ("127.0.0.1", 80)},
     "headers": [(b"host", b"127.0.0.1")],
 }
 
@@ -69,7 +69,14 @@ def _has_room(folder: Path) -> bool:
 
 async def _pages_answer(pages: ASGIApp) -> bool:
     """Ask the pages for what they answer at once, as a visitor's browser would."""
-    asked, told = asyncio.Event(), []
+    status, _ = await ask_pages(pages, _PATH)
+    return status == 200
+
+
+async def ask_pages(pages: ASGIApp, path: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> tuple[int, bytes]:
+    """Ask the pages for a path; return their status and answer, or 503 where none comes in `WITHIN_S`."""
+    asked, told = asyncio.Event(), list[Message]()
+    scope = {**_SCOPE, "path": path, "raw_path": path.encode(), "headers": [*_SCOPE["headers"], *headers]}
 
     async def receive() -> Message:
         if asked.is_set():
@@ -78,10 +85,10 @@ async def _pages_answer(pages: ASGIApp) -> bool:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: Message) -> None:
-        told.append(message.get("status"))
+        told.append(message)
 
     try:
-        await asyncio.wait_for(pages(dict(_SCOPE), receive, send), WITHIN_S)
+        await asyncio.wait_for(pages(scope, receive, send), WITHIN_S)
     except Exception:  # noqa: BLE001 - whatever keeps them from answering
-        return False
-    return told[:1] == [200]
+        return 503, b""
+    return (told[0]["status"] if told else 503), b"".join(one.get("body", b"") for one in told)

@@ -31,6 +31,7 @@ from core.errors import AudioError
 from webapp.bodies import MOST_BYTES, TOOL, TOOL_CLIP_BYTES
 from webapp.handlers import sentence_of
 from webapp.judge import Judge
+from webapp.metrics import SCORING
 
 ADDRESS = TOOL
 _FILE_ADDRESS = "/gradio_api/file="
@@ -113,7 +114,8 @@ class ScoreTool:
 
     def _score(self, clip: str, prompt: str) -> dict[str, Any]:
         try:
-            return self._judge.scorer.score(_source(clip), prompt).to_json()
+            with SCORING.labels("tool").time():
+                return self._judge.scorer.score(_source(clip), prompt).to_json()
         except Exception as error:
             raise ValueError(sentence_of(error)) from error
 

@@ -27,6 +27,7 @@ from webapp.html import render
 from webapp.judge import Judge
 from webapp.listening_api import WAITS_S, StudyStore
 from webapp.mcp_tool import ScoreTool
+from webapp.metrics import pages_route
 from webapp.pages_process import serve_pages
 from webapp.palette import STYLE, palette_css
 from webapp.score import EXAMPLES, build_score_tab, load_examples
@@ -68,7 +69,9 @@ def build_pages(judge: Judge, settings: Settings) -> FastAPI:
             judge.readers.close()
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
-    app.router.routes.extend([*tool.routes, *exports])
+    queues: list[Any] = [page._queue for page in (visitors, administrators)]
+    measured = pages_route(lambda: sum(queue.n_waiting() for queue in queues))
+    app.router.routes.extend([*tool.routes, *exports, measured])
     theme = build_theme()
     for page, path in ((administrators, ADMIN.rstrip("/")), (visitors, "/")):
         page.has_launched = True  # as launch() says; else Gradio 6.31 opens whatever path a caller names

@@ -38,6 +38,7 @@ from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, plain_errors, refusal
 from webapp.html import render
 from webapp.judge import JUDGE, Judge, ModelMenu
 from webapp.kept import Kept, KeptResults
+from webapp.metrics import SCORING
 from webapp.theme import banner
 
 _HERE = Path(__file__).parent
@@ -412,4 +413,5 @@ def _score(judging: Callable[[], Scorer], path: str | None, prompt: str | None, 
             raise AudioError("There is no clip. Drop a file, record one, or choose an example.")
         progress(0.0, desc="Waiting for the model")
         scorer = judging()  # this score's, whichever takes its place meanwhile
-        return scorer.score(path, prompt or "", lambda share, doing: progress(share, desc=doing))
+        with SCORING.labels("clip").time():
+            return scorer.score(path, prompt or "", lambda share, doing: progress(share, desc=doing))

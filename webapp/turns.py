@@ -72,6 +72,10 @@ class FairQueue(Queue):
             queue.queue.sort(key=ranks.__getitem__)
         return super().get_events()
 
+    def n_waiting(self) -> int:
+        """Return how many events wait."""
+        return sum(len(queue.queue) for queue in self.event_queue_per_concurrency_id.values())
+
     def _running(self) -> list[Event]:
         return [event for job in self.active_jobs if job for event in job]
 

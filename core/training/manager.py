@@ -39,7 +39,7 @@ from core.evaluation import Measured
 from core.files import json_text, write_atomically
 from core.ranges import why_no_range
 from core.scales import MUSICEVAL, Scale
-from core.settings import ADMIN_PASSWORD
+from core.settings import SECRETS
 from core.training.recipe import RunProgress, TrainingPlan
 
 RUNNING, DONE, STOPPED, FAILED, BROKEN_OFF = "running", "done", "stopped", "failed", "broken off"
@@ -258,7 +258,7 @@ class RunManager:
     def _launch(self, plan: TrainingPlan, folder: Path, lock: BinaryIO) -> None:
         command = [*self._trainer, *plan.arguments(), f"--output={folder}", f"--cache={self._cache}"]
         paths = [str(Path(core.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-        environment = {name: value for name, value in os.environ.items() if name != ADMIN_PASSWORD}
+        environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
         environment |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "TQDM_MININTERVAL": "5"}
         lock.truncate(0)
         lock.write(f"{folder.name} ".encode())

@@ -1,5 +1,7 @@
 """The life of a study: which states follow each other, and what raters may do in each."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from sqlalchemy import select, text
@@ -218,6 +220,29 @@ def test_personal_answers_are_erased_and_ratings_stay(database: Database) -> Non
     assert table_of(database, room).drop(columns="comment").equals(ratings.drop(columns="comment"))
     with database.read() as session:
         assert session.scalars(select(Answer)).all() == []
+
+
+def test_what_was_erased_is_not_in_the_file(database: Database, tmp_path: Path) -> None:
+    room = Room.build(database)
+    with database.write() as session:
+        rater = studies.find_rater(session, room.study(session), "R01")
+        session.add(Answer(rater_id=rater.id, question="instrument", answer="a nyckelharpa", given_at=NOW))
+        rater.note = "Ann Nyckel"
+    assert b"yckel" in whole_files(tmp_path)
+    with database.write() as session:
+        life.erase(session, room.study(session), "R01", NOW)
+    database.close()  # the write-ahead log goes into the file
+    assert b"yckel" not in whole_files(tmp_path)
+
+
+def test_an_error_of_the_database_says_nothing_of_raters(database: Database) -> None:
+    with pytest.raises(IntegrityError) as failed, database.write() as session:
+        session.add(Answer(rater_id=None, question="instrument", answer="a nyckelharpa", given_at=NOW))
+    assert "yckel" not in str(failed.value)
+
+
+def whole_files(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.glob("musiceval.sqlite*"))
 
 
 def table_of(database: Database, room: Room) -> pd.DataFrame:

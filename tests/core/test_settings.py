@@ -13,7 +13,7 @@ from core import errors
 from core.audio import AudioLimits
 from core.errors import MAX_NAME_LENGTH, DeviceError, MusicEvalError, ScaleError, SettingsError, shown_name
 from core.scales import MUSICAL_IMPRESSION, MUSICEVAL, Scale, clamp, keys
-from core.settings import ADMIN_PASSWORD, SETTINGS, Settings, check_platform, pick_device
+from core.settings import ADMIN_PASSWORD, METRICS_TOKEN, SECRETS, SETTINGS, Settings, check_platform, pick_device
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,11 +52,17 @@ def test_the_database_lies_in_the_data_folder_whatever_its_name() -> None:
 
 
 def test_the_table_is_that_of_the_fields() -> None:
-    assert len(SETTINGS) == len(Settings.model_fields) == 16
-    assert {setting.name for setting in SETTINGS if setting.secret} == {ADMIN_PASSWORD}
+    assert len(SETTINGS) == len(Settings.model_fields) == 17
+    assert {setting.name for setting in SETTINGS if setting.secret} == {ADMIN_PASSWORD, METRICS_TOKEN} == SECRETS
     for setting in SETTINGS:
         assert setting.meaning
-        plain = {"MUSICEVAL_MODEL", "MUSICEVAL_CLAP_CHECKPOINT", "MUSICEVAL_REFERENCE_DATA", ADMIN_PASSWORD}
+        plain = {
+            "MUSICEVAL_MODEL",
+            "MUSICEVAL_CLAP_CHECKPOINT",
+            "MUSICEVAL_REFERENCE_DATA",
+            ADMIN_PASSWORD,
+            METRICS_TOKEN,
+        }
         if setting.name not in plain | {
             "MUSICEVAL_DATABASE_URL",
             "MUSICEVAL_TRUSTED_PROXIES",
