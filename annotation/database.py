@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, event, insert, select, update
+from sqlalchemy import URL, Connection, Engine, event, insert, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.orm import Session
@@ -249,12 +249,17 @@ def _revision(connection: Connection, name: str) -> str | None:
         found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     if found is None:
         raise StudyError(f"{shown_name(name)} is a database of another program. Check MUSICEVAL_DATABASE_URL.")
-    if not any((_MIGRATIONS / "versions").glob(f"{glob.escape(found)}_*.py")):
+    if not is_known(found):
         raise StudyError(
             f"The database {shown_name(name)} is of a newer version of MusicEval (tables of {shown_name(found)}; this "
             f"version knows up to {NEWEST}). Nothing was changed. Update MusicEval."
         )
     return str(found)
+
+
+def is_known(revision: str) -> bool:
+    """Return whether this version knows a revision of the tables; one that it does not know is newer."""
+    return any((_MIGRATIONS / "versions").glob(f"{glob.escape(revision)}_*.py"))
 
 
 def upgrade(connection: Connection, revision: str = NEWEST) -> None:
@@ -268,7 +273,12 @@ def upgrade(connection: Connection, revision: str = NEWEST) -> None:
     command.upgrade(config, revision)
 
 
-def _connect(url: str, pragmas: Sequence[str], waits_s: float) -> Engine:
+def file_of(url: str) -> Path:
+    """Return the file that a database's URL names; `StudyError` where it names none."""
+    return Path(str(_parsed(url).database)).absolute()
+
+
+def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -280,7 +290,11 @@ def _connect(url: str, pragmas: Sequence[str], waits_s: float) -> Engine:
         )
     if not parsed.database or parsed.database == ":memory:":
         raise StudyError("The database URL names no file. Give one like sqlite:///data/musiceval.sqlite.")
-    path = Path(parsed.database).absolute()
+    return parsed
+
+
+def _connect(url: str, pragmas: Sequence[str], waits_s: float) -> Engine:
+    parsed, path = _parsed(url), file_of(url)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

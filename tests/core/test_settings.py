@@ -136,7 +136,9 @@ def test_one_tree_of_errors() -> None:
     classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
     bases = {error.__name__: error.__base__ for error in classes}
     assert bases.pop("MusicEvalError") is Exception
-    assert {bases.pop(name) for name in ("AccessError", "BusyError", "RatingError")} == {errors.StudyError}
+    assert {bases.pop(name) for name in ("AccessError", "BusyError", "RatingError", "StorageError")} == {
+        errors.StudyError
+    }
     assert bases.pop("SilenceError") is errors.AudioError
     assert set(bases.values()) == {MusicEvalError}
     assert all(name in (errors.__doc__ or "") for name in bases)

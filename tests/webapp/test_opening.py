@@ -34,7 +34,9 @@ def test_what_was_found_for_a_study_before_is_dropped(
     session = SessionState(app)
 
     async def call(name: str, *given: Any) -> dict[Any, Any]:
-        answer = await app.process_api(handlers[name], [*given, *[None] * (len(handlers[name].inputs) - len(given))], state=session)
+        answer = await app.process_api(
+            handlers[name], [*given, *[None] * (len(handlers[name].inputs) - len(given))], state=session
+        )
         return dict(zip(handlers[name].outputs, answer["data"], strict=True))
 
     begun, chosen = threading.Event(), threading.Event()
