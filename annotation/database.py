@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event, insert, select, update
@@ -28,6 +28,9 @@ from sqlalchemy.orm import Session
 from annotation.schema import Clock
 from annotation.writers import Writers
 from core.errors import StudyError, shown_name
+
+if TYPE_CHECKING:
+    from annotation.backups.journal import Journal
 
 T = TypeVar("T")
 
@@ -46,10 +49,11 @@ class Database:
     """An open database, brought to the newest schema; `StudyError` if the file is damaged, emptied or of others.
 
     One that is not `durable`, for what nobody would miss, waits for no disk: after a power cut it may be damaged.
+    With a `journal`, what is written is kept there before it is answered.
     A write that waits longer than `waits_s` for others ends in a `BusyError`.
     """
 
-    def __init__(self, url: str, durable: bool = True, waits_s: float = 30.0) -> None:
+    def __init__(self, url: str, durable: bool = True, waits_s: float = 30.0, journal: "Journal | None" = None) -> None:
         pace = _Pace()
         pragmas = ("journal_mode=WAL", f"synchronous={'FULL' if durable else 'OFF'}", "foreign_keys=ON")
         self._engine = _connect(url, pragmas, waits_s).execution_options(musiceval_pace=pace)
@@ -64,7 +68,7 @@ class Database:
             _refuse_emptied(file)
             _make_ready(self._engine, file.name)
             failed.pop_all()
-        self._writers = Writers(self._engine, Path(f"{file}-queue"), waits_s)
+        self._writers = Writers(self._engine, Path(f"{file}-queue"), waits_s, journal)
 
     @contextmanager
     def write(self) -> Iterator[Session]:

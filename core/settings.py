@@ -112,6 +112,11 @@ class Settings(BaseModel):
     database: _Name = _setting(
         "", "database of the listening tests, where it is not in that folder", "sqlite:///DATA/musiceval.sqlite"
     )
+    journal_url: str = _setting(
+        "",
+        "folder, or fsspec's URL of one, in which every commit and every clip of the listening tests is kept too",
+        "none: ratings are lost with the disk",
+    )
     admin_password: Annotated[str, Field(min_length=SHORTEST_PASSWORD)] = _setting(
         "",
         f"password of the administrator, {SHORTEST_PASSWORD} characters or more",

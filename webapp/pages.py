@@ -16,7 +16,7 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
-from annotation.database import Database
+from annotation.backups.durable import open_studies
 from core.settings import Settings
 from core.training.manager import RunManager
 from webapp.audit import Audit
@@ -52,7 +52,7 @@ def build_pages(judge: Judge, settings: Settings) -> FastAPI:
         If the database cannot be used.
     """
     os.umask(0o077)  # folders and files are made for the server's user alone
-    store = StudyStore(Database(settings.database_url, waits_s=WAITS_S), settings.data)
+    store = StudyStore(open_studies(settings, print, WAITS_S), settings.data)
     drop_folders_of_the_dead()
     shut_environment(os.environ)
     tool = ScoreTool(judge)

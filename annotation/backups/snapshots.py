@@ -13,7 +13,7 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import func, select
 
+from annotation.backups.journal import drop_before, identity, position, replay
 from annotation.backups.storage import Storage
 from annotation.database import Database, is_known
 from annotation.schema import Clip, Rater, Response, Study, Trial
@@ -48,6 +49,8 @@ class Manifest(BaseModel):
     clips: dict[str, int]  # bytes by SHA-256
     missing: list[str]  # files of clips that were not what was ingested when the backup was made
     ratings: dict[str, int]  # clips that were rated by a rater, by study
+    database: int = 0  # as the journal knows it; 0: it has none
+    commit: int = 0  # the latest of the journal that is in it
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,15 @@ class Backup:
         return f"Clips whose audio is missing, or is not what was ingested: {first_of(self.amiss)}."
 
 
+@dataclass(frozen=True)
+class _Content:
+    files: dict[Path, str]  # hashes by the clips' files
+    ratings: dict[str, int]  # by study
+    revision: str
+    database: int
+    commit: int
+
+
 class _TornError(Exception):
     """Why a backup is not whole."""
 
@@ -89,15 +101,17 @@ def back_up(database: Database, data: Path, storage: Storage, keep: int) -> Back
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / _DATABASE
         database.backup(copy)
-        files, ratings, revision = _content(copy, data)
-        clips, missing = _put_clips(storage, files)
+        found = _content(copy, data)
+        clips, missing = _put_clips(storage, found.files)
         manifest = Manifest(
             version=__version__,
-            revision=revision,
+            revision=found.revision,
             database_sha256=sha256_of(copy),
             clips=clips,
             missing=missing,
-            ratings=ratings,
+            ratings=found.ratings,
+            database=found.database,
+            commit=found.commit,
         )
         storage.put(f"{_BACKUPS}/{name}/{_DATABASE}", copy)
     storage.put(f"{_BACKUPS}/{name}/{_MANIFEST}", manifest.model_dump_json(indent=2).encode())
@@ -108,37 +122,58 @@ def back_up(database: Database, data: Path, storage: Storage, keep: int) -> Back
 def verify(storage: Storage, say: Say) -> Backup:
     """Read the newest whole backup with all its clips; `say` which are passed over because they are not whole."""
     with tempfile.TemporaryDirectory() as folder:
-        backup = _newest(storage, Path(folder) / _DATABASE, say)
+        copy = Path(folder) / _DATABASE
+        backup = _newest(storage, copy, say)
+        if _content(copy, Path(folder)).ratings != backup.manifest.ratings:
+            raise StudyError(f"The backup {backup.name} has other ratings than it says.")
     amiss = [sha256 for sha256 in backup.manifest.clips if not _is_sound(storage.read(_clip(sha256)), sha256)]
     return Backup(backup.name, backup.manifest, (*backup.manifest.missing, *amiss))
 
 
-def restore(storage: Storage, file: Path, data: Path, say: Say) -> Backup:
+def restore(storage: Storage, file: Path, data: Path, say: Say, journaled: bool = False) -> Backup:
     """Bring the newest whole backup back: its database as `file`, its clips into the data folder, which are empty.
 
     What an earlier try brought back stays. Clips that are missing, or not what was ingested, are left out and named:
-    ratings do not wait for them.
+    ratings do not wait for them. What a journal has since is replayed; where the database is `journaled`, it goes on
+    with that journal, and the folder may have other things in it.
     """
-    _refuse_taken(file)
+    _refuse_taken(file, ("wal", "shm", "journal", *(() if journaled else ("queue",))))
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / _DATABASE
         backup = _newest(storage, copy, say)
-        Database(f"sqlite:///{copy}", durable=False).close()  # to the newest tables
-        files, ratings, _ = _content(copy, data)
-        if ratings != backup.manifest.ratings:
-            raise StudyError(f"The backup {backup.name} has other ratings than it says. Nothing was changed.")
-        _refuse_others(data, files)
-        amiss = [_name(path) for path, sha256 in files.items() if not _fetch_clip(storage, path, sha256)]
+        replayed = replay(storage, copy, say)
+        if not journaled:
+            _forget_journal(copy)
+        found = _content(copy, data)
+        if not journaled:
+            _refuse_others(data, found.files)
+        amiss = [_name(path) for path, sha256 in found.files.items() if not _fetch_clip(storage, path, sha256)]
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, lambda unfinished: shutil.copyfile(copy, unfinished), durable=True)
         except OSError as error:
             raise StudyError(f"{shown_name(file.name)} cannot be written: {error.strerror}.") from error
-    return Backup(backup.name, backup.manifest, tuple(amiss))
+    if replayed:
+        say(f"After it, of the journal: {counted(replayed, 'commit')}.")
+    return Backup(backup.name, backup.manifest.model_copy(update={"ratings": found.ratings}), tuple(amiss))
 
 
-def _content(copy: Path, data: Path) -> tuple[dict[Path, str], dict[str, int], str]:
-    """Return hashes by the clips' files, ratings by study and the revision of a database that nobody else uses.
+def newest_manifest(storage: Storage) -> Manifest | None:
+    """Return what the newest backup says that has a manifest; None where there is none."""
+    for name in reversed(_names(storage)):
+        with contextlib.suppress(_TornError):
+            return _manifest(storage, name)
+    return None
+
+
+def _forget_journal(copy: Path) -> None:
+    with contextlib.closing(sqlite3.connect(copy)) as connection:
+        connection.execute("PRAGMA application_id = 0")
+        connection.execute("PRAGMA user_version = 0")
+
+
+def _content(copy: Path, data: Path) -> _Content:
+    """Return what a database has that nobody else uses, brought to the newest tables.
 
     Hashes that it lacks, because it is of an earlier version, are noted in it.
     """
@@ -160,7 +195,7 @@ def _content(copy: Path, data: Path) -> tuple[dict[Path, str], dict[str, int], s
         database.close()
     with contextlib.closing(sqlite3.connect(copy)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")  # one file, whole
-    return files, ratings, str(revision)
+        return _Content(files, ratings, str(revision), identity(connection), position(connection))
 
 
 def _put_clips(storage: Storage, files: Mapping[Path, str]) -> tuple[dict[str, int], list[str]]:
@@ -209,7 +244,9 @@ def _fetched(storage: Storage, name: str, file: Path) -> Manifest:
             f"The backup {name} is of a newer version of MusicEval ({shown_name(manifest.version)}). Nothing was "
             "changed. Update MusicEval."
         )
-    if not storage.fetch(f"{_BACKUPS}/{name}/{_DATABASE}", file) or sha256_of(file) != manifest.database_sha256:
+    file.unlink(missing_ok=True)
+    storage.fetch(f"{_BACKUPS}/{name}/{_DATABASE}", file)
+    if not file.exists() or sha256_of(file) != manifest.database_sha256:
         raise _TornError("its database is missing, or is not what was backed up")
     try:
         with contextlib.closing(sqlite3.connect(file)) as connection:
@@ -231,8 +268,8 @@ def _manifest(storage: Storage, name: str) -> Manifest:
         raise _TornError("its manifest cannot be read") from error
 
 
-def _refuse_taken(file: Path) -> None:
-    for path in (file, *(Path(f"{file}-{part}") for part in ("wal", "shm", "queue", "journal"))):
+def _refuse_taken(file: Path, parts: Sequence[str]) -> None:
+    for path in (file, *(Path(f"{file}-{part}") for part in parts)):
         if path.exists():
             raise StudyError(
                 f"{shown_name(path.name)} is there already. Nothing was changed: a backup comes back only where there "
@@ -279,6 +316,7 @@ def _drop_old(storage: Storage, keep: int) -> None:
         storage.remove(f"{_BACKUPS}/{name}")
     clips = {name: set(manifest.clips) for name, manifest in manifests.items()}
     needed = set().union(*(clips[name] for name in kept))
+    drop_before(storage, manifests[kept[0]].commit)
     for sha256 in set().union(*(clips[name] for name in old if name in clips)) - needed:
         storage.remove(_clip(sha256))
 

@@ -1,22 +1,26 @@
 """A folder of any file system that fsspec knows: a path, ``file://``, ``s3://``, ``hf://``.
 
 An object is there whole or not at all: object stores promise it, and on a local disk a file gets its name when it is
-complete. What a file system raises is its own; here it becomes a `StorageError`.
+complete. What a file system raises is its own; here it becomes a `StorageError`, if it does so three times.
 
 Source: https://filesystem-spec.readthedocs.io/en/latest/api.html.
 """
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from core.errors import StorageError, StudyError, shown_name
 from core.files import write_atomically
+
+T = TypeVar("T")
+_WAITS_S = (0.1, 0.3)  # before the second try and the third
 
 
 class Storage:
@@ -31,50 +35,35 @@ class Storage:
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Return the lengths in bytes of what lies directly in a folder, by its names in order; a folder has 0."""
-        with _telling("listed"):
-            self._files.invalidate_cache()
-            try:
-                found = self._files.ls(self._path(folder), detail=True)
-            except FileNotFoundError:
-                return {}
+        found = _insist("listed", lambda: self._listed(self._path(folder))) or ()
         named = {str(one["name"]).rstrip("/").rpartition("/")[2]: int(one["size"] or 0) for one in found}
         return {name: named[name] for name in sorted(named) if not name.endswith(".part")}
 
     def read(self, name: str) -> bytes | None:
         """Return an object; None where there is none."""
-        with _telling("read"):
-            try:
-                return bytes(self._files.cat_file(self._path(name)))
-            except FileNotFoundError:
-                return None
+        return _insist("read", lambda: bytes(self._files.cat_file(self._path(name))))
 
-    def fetch(self, name: str, file: Path) -> bool:
-        """Copy an object into a file; return whether there is one."""
-        with _telling("read"):
-            try:
-                self._files.get_file(self._path(name), str(file))
-            except FileNotFoundError:
-                return False
-        return True
+    def fetch(self, name: str, file: Path) -> None:
+        """Copy an object into a file, where there is one."""
+        _insist("read", lambda: self._files.get_file(self._path(name), str(file)))
 
     def put(self, name: str, content: bytes | Path) -> None:
         """Keep an object: when this returns, it is there after a power cut."""
         path = self._path(name)
-        with _telling("written"):
-            if self._local:
-                _put_on_disk(Path(path), content)
-            elif isinstance(content, Path):
-                self._files.put_file(str(content), path)
-            else:
-                self._files.pipe_file(path, content)
+        if self._local:
+            _insist("written", lambda: _put_on_disk(Path(path), content))
+        elif isinstance(content, Path):
+            _insist("written", lambda: self._files.put_file(str(content), path))
+        else:
+            _insist("written", lambda: self._files.pipe_file(path, content))
 
     def remove(self, name: str) -> None:
         """Delete an object, or a folder with all that is in it."""
-        with _telling("deleted"):
-            try:
-                self._files.rm(self._path(name), recursive=True)
-            except FileNotFoundError:
-                return
+        _insist("deleted", lambda: self._files.rm(self._path(name), recursive=True))
+
+    def _listed(self, path: str) -> Any:
+        self._files.invalidate_cache()
+        return self._files.ls(path, detail=True)
 
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
@@ -91,12 +80,16 @@ def _put_on_disk(path: Path, content: bytes | Path) -> None:
         os.close(folder)
 
 
-@contextmanager
-def _telling(what: str) -> Iterator[None]:
-    try:
-        yield
-    except StudyError:
-        raise
-    except Exception as error:  # each file system has errors of its own
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise StorageError(f"The storage could not be {what}: {shown_name(said)}.") from error
+def _insist(what: str, action: Callable[[], T]) -> T | None:
+    """Do something that may fail for a moment; None where there is no such object."""
+    for wait_s in (*_WAITS_S, None):
+        try:
+            return action()
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # each file system has errors of its own
+            if wait_s is None:
+                said = " ".join(str(error).split()) or type(error).__name__
+                raise StorageError(f"The storage could not be {what}: {shown_name(said)}.") from error
+            time.sleep(wait_s)
+    return None
