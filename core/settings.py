@@ -116,6 +116,7 @@ class Settings(BaseModel):
         "",
         "folder, or fsspec's URL of one, in which every commit and every clip of the listening tests is kept too",
         "none: ratings are lost with the disk",
+        secret=True,  # a URL may have a password in it
     )
     admin_password: Annotated[str, Field(min_length=SHORTEST_PASSWORD)] = _setting(
         "",

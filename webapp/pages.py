@@ -21,6 +21,7 @@ from core.settings import Settings
 from core.training.manager import RunManager
 from webapp.audit import Audit
 from webapp.blocks import KEPT_S, AuditedBlocks, GuardedBlocks, shut_environment
+from webapp.durability import NOT_DURABLE, is_lost_with_machine
 from webapp.guard import ADMIN
 from webapp.handlers import BY_ITSELF, PRIVATE, told
 from webapp.html import render
@@ -76,6 +77,11 @@ def build_pages(judge: Judge, settings: Settings) -> FastAPI:
     return app
 
 
+def warning(settings: Settings) -> str:
+    """Tell the administrator, as HTML, where ratings go with the machine."""
+    return render("not_durable.html", sentence=NOT_DURABLE) if is_lost_with_machine(settings) else ""
+
+
 def _page(kind: type[_Blocks], title: str) -> _Blocks:
     page = kind(title=title, analytics_enabled=False, delete_cache=(_HOUR_S, KEPT_S))
     page.queue(api_open=False)
@@ -109,7 +115,7 @@ def _admin_page(judge: Judge, settings: Settings, store: StudyStore) -> tuple[Gu
     page = _page(AuditedBlocks, "MusicEval administration")
     page.audit = audit
     with page:
-        gr.HTML(render("header.html", admin=True), apply_default_css=False)
+        gr.HTML(render("header.html", admin=True) + warning(settings), apply_default_css=False)
         with gr.Tabs():
             with _tab("studies", "Studies"):
                 exports = build_study_tab(

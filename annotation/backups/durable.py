@@ -7,13 +7,17 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from annotation.database import Database, file_of
-from core.errors import StudyError, counted
+from core.errors import BusyError, StudyError, counted
 from core.settings import Settings
+
+if TYPE_CHECKING:
+    from annotation.backups.storage import Storage
 
 EVERY_S = 300.0  # a backup, where something was written; what came since is in the journal
 KEPT = 3  # backups beside a journal
@@ -25,27 +29,35 @@ Say = Callable[[str], None]
 def open_studies(settings: Settings, say: Say, waits_s: float = 30.0, begins: bool = False) -> Database:
     """Open the database of the settings.
 
-    Where there is a journal and no database, the newest whole backup and the journal after it are brought back. A
-    server, which `begins`, makes a backup before it takes the first answer.
+    With a journal, a server, which `begins`, brings back the newest whole backup and the journal after it where there
+    is no database, and makes a backup before it takes the first answer. A command does neither: in a wrong folder it
+    would make a second database that goes on with the same journal.
     """
     file = file_of(settings.database_url)
     if not settings.journal_url:
         _refuse_without_journal(file)
         return Database(settings.database_url, waits_s=waits_s)
-    from annotation.backups.journal import Journal, replay  # late: fsspec takes a tenth of a second to import
+    from annotation.backups.journal import Journal  # late: fsspec takes a tenth of a second to import
     from annotation.backups.snapshots import back_up, newest_manifest, restore
     from annotation.backups.storage import Storage
 
     storage = Storage(settings.journal_url)
     found = newest_manifest(storage)
-    if found is not None and not file.exists():
+    done = 0
+    if file.exists():
+        done = _replayed(storage, file, say)
+    elif found and not begins:
+        raise StudyError(
+            f"There are no studies in {settings.data}, but in the journal. Start the server, which brings them back, "
+            "or name their folder with MUSICEVAL_DATA."
+        )
+    elif found:
         back = restore(storage, file, settings.data, say, journaled=True)
         say(f"There was no database here. {back.text()}")
-    Database(settings.database_url, waits_s=waits_s).close()  # there, and of the newest tables
-    new = _begin(file, found.database if found else 0)
-    done = 0 if new else replay(storage, file, say)
     if done:
         say(f"The database lacked {counted(done, 'commit')} of its journal, and has them now.")
+    Database(settings.database_url, waits_s=waits_s).close()  # there, and of the newest tables
+    new = _begin(file, found.database if found else 0)
     database = Database(settings.database_url, waits_s=waits_s, journal=Journal(storage, settings.data))
     if new or begins:
         back_up(database, settings.data, storage, KEPT)
@@ -85,6 +97,18 @@ class Backups:
                 self._done = latest
         except (StudyError, OSError, SQLAlchemyError):
             _LOG.exception("the studies could not be backed up; what was answered is in the journal")
+
+
+def _replayed(storage: "Storage", file: Path, say: Say) -> int:
+    """Replay before the tables are brought to a newer version: the journal is of the tables as they were."""
+    from annotation.backups.journal import replay
+
+    try:
+        return replay(storage, file, say)
+    except sqlite3.OperationalError as error:
+        raise BusyError(f"The database cannot be brought up to its journal: {error}.") from error
+    except sqlite3.DatabaseError:
+        return 0  # it is damaged, or none: whoever opens it says so
 
 
 def _begin(file: Path, known: int) -> bool:

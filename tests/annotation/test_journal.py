@@ -208,12 +208,15 @@ def test_commands_and_servers_share_a_journal(machine: Machine, monkeypatch: pyt
     room = Room.build(machine.start())
     monkeypatch.setenv("MUSICEVAL_DATA", str(machine.settings.data))
     monkeypatch.setenv("MUSICEVAL_JOURNAL_URL", URL)
+    assert main(("list",)) == 0
     assert main(("describe", "room", "--title", "By a command")) == 0
     room.rate_batch(0, 1)
     assert main(("describe", "room", "--contact", "By another")) == 0
     before = rows_of(machine)
     machine.die()
-    assert main(("list",)) == 0  # brings back
+    assert main(("list",)) == main(("create", "new")) == 2  # in what may be a wrong folder
+    assert not machine.settings.data.exists()
+    machine.start()
     assert rows_of(machine) == before
 
 
@@ -277,7 +280,7 @@ def test_a_journal_of_another_database_is_refused(machine: Machine, tmp_path: Pa
     other = Settings(data=tmp_path / "other")
     open_studies(other, print).close()
     with pytest.raises(StudyError, match="is of another database"):
-        open_studies(Settings(data=tmp_path / "other", journal_url=URL), print)
+        open_studies(Settings(data=tmp_path / "other", journal_url=URL), print, begins=True)
     with pytest.raises(StudyError, match="has a journal"):
         open_studies(Settings(data=machine.settings.data), print)
 
@@ -289,3 +292,11 @@ def test_a_backup_that_is_restored_goes_its_own_way(machine: Machine, tmp_path: 
     restore(Storage(URL), tmp_path / "new" / "musiceval.sqlite", tmp_path / "new", print)
     assert rows(tmp_path / "new" / "musiceval.sqlite") == rows_of(machine)
     open_studies(Settings(data=tmp_path / "new"), print).close()
+
+
+def test_a_damaged_database_is_told(machine: Machine) -> None:
+    Room.build(machine.start())
+    machine.die(with_disk=False)
+    (machine.settings.data / "musiceval.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(StudyError, match="cannot be used"):
+        machine.start()

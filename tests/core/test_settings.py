@@ -52,7 +52,7 @@ def test_the_database_lies_in_the_data_folder_whatever_its_name() -> None:
 
 
 def test_the_table_is_that_of_the_fields() -> None:
-    assert len(SETTINGS) == len(Settings.model_fields) == 16
+    assert len(SETTINGS) == len(Settings.model_fields) == 17
     assert {setting.name for setting in SETTINGS if setting.secret} == {ADMIN_PASSWORD}
     for setting in SETTINGS:
         assert setting.meaning
