@@ -14,6 +14,8 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,9 +33,11 @@ from core.scorer import Scorer
 from core.scores import Score, WindowScore
 from core.warnings import show_time
 from webapp.batch import QUIET_WARNINGS, build_clip_list_tab, python_usage
+from webapp.comparison import build_comparison
 from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, plain_errors, refusal
 from webapp.html import render
 from webapp.judge import JUDGE, Judge, ModelMenu
+from webapp.kept import Kept, KeptResults
 from webapp.theme import banner
 
 _HERE = Path(__file__).parent
@@ -46,6 +50,7 @@ _WAVEFORM_BINS = 400
 _TICKS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300)
 _MOST_TICKS = 5
 
+_GONE = "This result is not kept here any more: results stay for a day, or until the server starts anew."
 _CARDS_SCRIPT = """element.addEventListener("click", (event) => {
   const card = event.target.closest("[data-number]");
   if (card) trigger("select", {number: Number(card.dataset.number)});
@@ -57,7 +62,10 @@ _SHOW_RESULT = """(...inputs) => {
   return inputs;
 }"""
 # One sound at a time: the result's player stops when the input's own starts.
-_STOP_RESULT = "() => { document.querySelector('#result audio')?.pause(); }"
+_STOP_RESULT = "() => { document.querySelectorAll('#result audio, #compared audio').forEach((one) => one.pause()); }"
+_NOTE_SCORE = "() => { window.musicEvalNote?.(true); }"
+_NOTE_RECALLED = "() => { window.musicEvalNote?.(false); }"
+_SCRIPTS = ("score_tab.js", "score_card.js", "score_kept.js")  # of the result, run as one
 # Shows or hides the note on a result that the inputs have left behind.
 _MARK_STALE = """(clip, prompt, model) => {
   const shown = document.querySelector("#result .me-result[data-clip]");
@@ -109,8 +117,11 @@ def failed(message: str) -> Markup:
     return render("score_failed.html", message=message)
 
 
-def done(score: Score, path: str, prompt: str, model: str = "") -> Markup:
-    """Show a score; `path` is the upload's, which ends in the visitor's file name, and `model` was chosen."""
+def done(score: Score, path: str, prompt: str, model: str = "", address: str = "") -> Markup:
+    """Show a score, which may have an `address`.
+
+    `path` is the upload's, which ends in the visitor's file name, and `model` was chosen.
+    """
     cut = prompt if len(prompt) <= _SHOWN_PROMPT_CHARACTERS else f"{prompt[:_SHOWN_PROMPT_CHARACTERS]}…"
     duration_s = score.provenance.audio.duration_s
     whole = json.dumps(score.to_json(), indent=2, ensure_ascii=False)
@@ -124,6 +135,8 @@ def done(score: Score, path: str, prompt: str, model: str = "") -> Markup:
         prompt=prompt,
         shown_prompt=cut,
         model=model,
+        address=address,
+        date=datetime.now(UTC).date().isoformat(),
         quiet_warnings=QUIET_WARNINGS,
         timeline=timeline(score.outline, duration_s, score.windows, score.scales),
         whole=show_time(duration_s),
@@ -216,14 +229,16 @@ def build_score_tab(app: gr.Blocks, judge: Judge, examples: Sequence[Example]) -
 
 
 def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) -> None:
-    menu = ModelMenu(judge)
+    menu, results = ModelMenu(judge), KeptResults()
     with gr.Row(elem_classes="me-columns"):
         with gr.Column(elem_classes="me-left"):
             inputs = clip, prompt, model = _inputs(menu)
             button = gr.Button("Score", variant="primary", size="lg", elem_id="score")
             _example_cards(examples, clip, prompt)
         with gr.Column(elem_classes="me-right"):
+            build_comparison(results)
             shown = _result(judge)
+            _list_of_results()
             python_usage(_SNIPPET)
     shown_judge = gr.State("")  # its SHA-256; another may judge by now
 
@@ -238,7 +253,7 @@ def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) ->
     ) -> list[str]:
         try:
             score = _score(lambda: menu.scorer(model), clip, prompt, progress)
-            said = done(score, str(clip), prompt or "", model or JUDGE)
+            said = results.keep(partial(keepable, score, str(clip), prompt or "", model or JUDGE)).html
         except gr.Error as error:
             said = failed(error.message)
         return [said, banner(judge.scorer.checkpoint)]
@@ -254,10 +269,54 @@ def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) ->
         **PRIVATE,
         **_ONE_AT_A_TIME,
     )
-    asked.then(None, [*inputs], js=_MARK_STALE, **PRIVATE)
+    asked.then(None, [*inputs], js=_MARK_STALE, **PRIVATE).then(None, js=_NOTE_SCORE, **PRIVATE)
+    _recall(results, judge, menu, shown, inputs)
     gr.on([clip.change, prompt.change, model.change], None, [*inputs], js=_MARK_STALE, **PRIVATE)
     clip.play(None, js=_STOP_RESULT, **PRIVATE)
     _add_endpoint(judge, clip, prompt)
+
+
+def _list_of_results() -> None:
+    shown = "window.musicEvalList?.()"  # where the result's script has run before
+    gr.HTML(render("score_history.html"), apply_default_css=False, elem_id="history", js_on_load=shown)
+
+
+def keepable(score: Score, path: str, prompt: str, model: str, address: str) -> Kept:
+    """Return what is kept of a score at an address."""
+    checkpoint, duration_s = score.provenance.checkpoint, score.provenance.audio.duration_s
+    return Kept(
+        done(score, path, prompt, model, address),
+        path,
+        prompt,
+        model,
+        plot=timeline(score.outline, duration_s, score.windows, score.scales),
+        score=score.to_json(),
+        titles={scale.key: scale.title for scale in score.scales},
+        judge=f"by {checkpoint.id} ({checkpoint.sha256[:12]})",
+        duration_s=duration_s,
+    )
+
+
+def _recall(results: KeptResults, judge: Judge, menu: ModelMenu, shown: gr.HTML, inputs: Sequence[Any]) -> None:
+    """Let the page show a result again, with what was asked, or delete it; its script asks by the result's name."""
+
+    def recall(chosen: gr.EventData) -> list[Any]:
+        name = str(getattr(chosen, "r", ""))
+        kept = results.find(name)
+        if kept is None:
+            gone = failed(_GONE) if name else empty(judge.scorer.checkpoint.scales)
+            return [gone, *[gr.skip()] * len(inputs)]
+        there = kept.model if kept.model in dict(menu.choices()).values() else JUDGE
+        clip = kept.clip if Path(kept.clip).is_file() else None
+        return [kept.html, clip, kept.prompt, there]
+
+    def forget(chosen: gr.EventData) -> Any:
+        results.forget(str(getattr(chosen, "r", "")))
+        return empty(judge.scorer.checkpoint.scales) if getattr(chosen, "shown", False) else gr.skip()
+
+    recalled = shown.recall(recall, None, [shown, *inputs], trigger_mode="multiple", **QUIETLY)
+    recalled.then(None, js=_NOTE_RECALLED, **PRIVATE)
+    shown.forget(forget, None, shown, **QUIETLY)
 
 
 def _result(judge: Judge) -> gr.HTML:
@@ -275,7 +334,7 @@ def _result(judge: Judge) -> gr.HTML:
     shown = gr.HTML(
         empty(judge.scorer.checkpoint.scales),
         elem_id="result",
-        js_on_load=(_HERE / "static" / "score_tab.js").read_text(encoding="utf-8"),
+        js_on_load="\n".join((_HERE / "static" / name).read_text(encoding="utf-8") for name in _SCRIPTS),
         apply_default_css=False,
         max_bytes=judge.limits.max_bytes,
     )
@@ -316,7 +375,12 @@ def _inputs(menu: ModelMenu) -> tuple[gr.Audio, gr.Textbox, gr.Dropdown]:
         label="Clip", sources=["upload", "microphone"], type="filepath", editable=False, buttons=[], elem_id="clip"
     )
     prompt = gr.Textbox(
-        label="Prompt", placeholder="What the music was asked to be", lines=3, max_lines=8, elem_id="prompt"
+        label="Prompt",
+        info="Shift+Enter scores",
+        placeholder="What the music was asked to be",
+        lines=3,
+        max_lines=8,
+        elem_id="prompt",
     )
     model = gr.Dropdown(menu.choices(), value=JUDGE, label="Model", elem_id="model")
     about = gr.HTML(apply_default_css=False, elem_id="model-note")

@@ -74,8 +74,11 @@ element.addEventListener("keydown", (event) => {
 });
 
 // One sound at a time: the input's own player stops when this one starts.
-const stopInput = () => document.querySelector("#clip .play-pause-button[aria-label=Pause]")?.click();
-element.addEventListener("play", stopInput, true);
+function stopOthers() {
+  document.querySelector("#clip .play-pause-button[aria-label=Pause]")?.click();
+  document.querySelectorAll("#compared audio").forEach((audio) => audio.pause());
+}
+element.addEventListener("play", stopOthers, true);
 
 // Media events do not bubble, but they can be caught on the way down.
 element.addEventListener("error", () => (find(".me-hint").textContent = UNPLAYABLE), true);

@@ -29,7 +29,7 @@
       return location.assign(moved[name]);
     }
     history.replaceState(null, "", address(name));
-    document.querySelectorAll("#result audio").forEach((audio) => audio.pause());
+    document.querySelectorAll("#result audio, #compared audio").forEach((audio) => audio.pause());
     document.querySelector("#clip .play-pause-button[aria-label=Pause]")?.click();
   }, true);
 

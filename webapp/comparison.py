@@ -1,0 +1,112 @@
+"""Results side by side: their scores in one table, and their clips over one time axis, of which one is heard.
+
+It is made of results that are kept (`webapp.kept`), so that what differs may be the clip, the prompt or the model.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import gradio as gr
+from markupsafe import Markup
+
+from core.comparing import Estimate, chances_of_being_highest, difference, estimate
+from webapp.handlers import PRIVATE, QUIETLY
+from webapp.html import html_table, render
+from webapp.kept import Kept, KeptResults
+
+LEAST, MOST = 2, 8
+_HERE = Path(__file__).parent
+_SHOW = "() => { document.querySelector('#compared section')?.scrollIntoView({behavior: 'smooth', block: 'nearest'}); }"
+_MANY = f"Choose {LEAST} to {MOST} results to compare."
+_GONE = "Some of these results are not kept here any more."
+_NO_ERROR = (
+    "Differences have no range, and nothing is said of what a panel would prefer: the error of this judge is not known."
+)
+_OTHERS = "Nothing is said of what a panel would prefer: the judges differ, and each is wrong in its own way."
+_MEANING = (
+    "Chance: how likely it is that a panel of experts would rate this clip highest, by the judge’s error on clips that "
+    "it had not learned, taken as normal and independent between clips."
+)
+
+
+def build_comparison(results: KeptResults) -> None:
+    """Lay out where results stand side by side; the page's script says which."""
+
+    def compare(chosen: gr.EventData) -> Markup:
+        names = [name for name in str(getattr(chosen, "names", "")).split(",") if name]
+        return side_by_side(results, names)
+
+    shown = gr.HTML(
+        "",
+        elem_id="compared",
+        js_on_load=(_HERE / "static" / "score_compare.js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+    )
+    compared = shown.compare(compare, None, shown, trigger_mode="multiple", **QUIETLY)
+    compared.then(None, js=_SHOW, **PRIVATE)
+
+
+def side_by_side(results: KeptResults, names: Sequence[str]) -> Markup:
+    """Show results by their names; nothing for none, and a sentence for what cannot be compared."""
+    names = list(dict.fromkeys(names))
+    if not names:
+        return Markup()
+    found = [kept for kept in map(results.find, names[:MOST]) if kept is not None]
+    if len(found) < LEAST or len(names) > MOST:
+        return render(
+            "score_compared.html", said=[_MANY if len(found) == len(names[:MOST]) else _GONE], shared="", clips=[]
+        )
+    table, said = _table(found)
+    apart = [part for part in ("asked", "judge") if len({getattr(kept, part) for kept in found}) > 1]
+    shared = ", ".join(getattr(found[0], part) for part in ("asked", "judge") if part not in apart)
+    longest_s = max(kept.duration_s for kept in found)
+    clips = [
+        {
+            "name": kept.name,
+            "about": "; ".join(getattr(kept, part) for part in apart),
+            "source": quote(kept.clip),
+            "plot": Markup(kept.plot),
+            "width": 100 * kept.duration_s / longest_s,
+        }
+        for kept in found
+    ]
+    gone = [_GONE] if len(found) < len(names) else []
+    return render("score_compared.html", said=[*gone, *said], shared=shared, table=table, clips=clips)
+
+
+def _table(found: Sequence[Kept]) -> tuple[Markup, list[str]]:
+    """Return the table, and what is to be known of it."""
+    judges = {kept.judge for kept in found}
+    heads, columns = ["Clip"], [[f"{number} {kept.name}" for number, kept in enumerate(found, 1)]]
+    is_known = False
+    for key, title in found[0].titles.items():
+        estimates = [_estimate(kept, key) for kept in found]
+        heads += [title, "From the first"]
+        columns += [[_score(kept, key) for kept in found], ["–", *(_apart(one, estimates[0]) for one in estimates[1:])]]
+        level = (found[0].score["intervals"] or {}).get("level", 0.0)
+        chances = chances_of_being_highest(estimates, level) if len(judges) == 1 and level else None
+        if chances:
+            is_known = True
+            heads, columns = [*heads, "Chance"], [*columns, [f"{chance:.0%}" for chance in chances]]
+    said = [_MEANING] if is_known else [_OTHERS if len(judges) > 1 else _NO_ERROR]
+    return html_table("Scores", heads, list(zip(*columns, strict=True))), said
+
+
+def _estimate(kept: Kept, key: str) -> Estimate:
+    bounds = (kept.score["intervals"] or {}).get(key)
+    return estimate(kept.score.get(key), tuple(bounds) if bounds else None)
+
+
+def _score(kept: Kept, key: str) -> str:
+    value, bounds = kept.score.get(key), (kept.score["intervals"] or {}).get(key)
+    if value is None:
+        return "–"
+    return f"{value:.1f} ({bounds[0]:.1f} to {bounds[1]:.1f})" if bounds else f"{value:.1f}"
+
+
+def _apart(one: Estimate, first: Estimate) -> str:
+    by, reach = difference(one, first)
+    if by is None:
+        return "–"
+    return f"{by:+.1f}" if reach is None else f"{by:+.1f} ± {reach:.1f}"

@@ -1,0 +1,95 @@
+"""Results of single clips, each kept for a day at an address that nobody can guess.
+
+What is kept is what the page showed: the result, its prompt, its model, and where its clip lies among the uploads.
+All of it goes after `KEPT_S`, at the visitor's wish, and with the server's process.
+"""
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from webapp.blocks import KEPT_S
+from webapp.temporary import own_folder
+
+MOST = 5_000  # results; the oldest go first
+_NAME_BYTES = 16
+_NAME = re.compile(r"[\w-]{22}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A result as the page shows it, and what was asked; `clip` is the path of an upload.
+
+    To be set beside others it has its score as `core.scores.Score.to_json` gives it, the titles of its scales, what
+    judged it, and its course over the clip as the page draws it.
+    """
+
+    html: str
+    clip: str
+    prompt: str
+    model: str
+    plot: str = ""
+    score: dict[str, Any] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+    judge: str = ""  # "by", its name and hash
+    duration_s: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The visitor's name of the clip."""
+        return Path(self.clip).name
+
+    @property
+    def asked(self) -> str:
+        """The prompt, in words."""
+        return f"for “{self.prompt}”" if self.prompt.strip() else "without a prompt"
+
+
+class KeptResults:
+    """The results, a file each. `clock` gives seconds since 1970."""
+
+    def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time.time) -> None:
+        self._folder = folder or own_folder("results")
+        self._clock = clock
+
+    def keep(self, make: Callable[[str], Kept]) -> Kept:
+        """Keep what is made for a name, and return it; where it cannot be kept, what is made for no name."""
+        name = secrets.token_urlsafe(_NAME_BYTES)
+        kept = make(name)
+        try:
+            self._drop_old()
+            self._file(name).write_text(json.dumps(asdict(kept)), encoding="utf-8")
+        except OSError:  # the disk is full: what was left of it goes with the day
+            return make("")
+        return kept
+
+    def find(self, name: str) -> Kept | None:
+        """Return what is kept under a name; None if it is gone, or never was."""
+        try:
+            if not _NAME.fullmatch(name) or self._is_old(self._file(name)):
+                return None
+            return Kept(**json.loads(self._file(name).read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return None
+
+    def forget(self, name: str) -> None:
+        """Keep it no longer; an upload goes when its day is over."""
+        if _NAME.fullmatch(name):
+            self._file(name).unlink(missing_ok=True)
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+    def _is_old(self, file: Path) -> bool:
+        return file.stat().st_mtime < self._clock() - KEPT_S
+
+    def _drop_old(self) -> None:
+        files = sorted(self._folder.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+        for number, file in enumerate(files):
+            if number >= MOST - 1 or self._is_old(file):
+                file.unlink(missing_ok=True)
