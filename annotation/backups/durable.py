@@ -37,7 +37,7 @@ def open_studies(settings: Settings, say: Say, waits_s: float = 30.0, begins: bo
     if not settings.journal_url:
         _refuse_without_journal(file)
         return Database(settings.database_url, waits_s=waits_s)
-    from annotation.backups.journal import Journal  # late: fsspec takes a tenth of a second to import
+    from annotation.backups.journal import FOLDER, Journal  # late: fsspec takes a tenth of a second to import
     from annotation.backups.snapshots import back_up, newest_manifest, restore
     from annotation.backups.storage import Storage
 
@@ -46,6 +46,11 @@ def open_studies(settings: Settings, say: Say, waits_s: float = 30.0, begins: bo
     done = 0
     if file.exists():
         done = _replayed(storage, file, say)
+    elif not found and storage.sizes(FOLDER):
+        raise StudyError(
+            "There is a journal, but no whole backup before it. Nothing was changed. Bring the backup back; or, for a "
+            "new database, name an empty place with MUSICEVAL_JOURNAL_URL."
+        )
     elif found and not begins:
         raise StudyError(
             f"There are no studies in {settings.data}, but in the journal. Start the server, which brings them back, "

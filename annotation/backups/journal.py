@@ -67,9 +67,8 @@ class Journal:
             driver.execute(f"PRAGMA user_version = {number}")
             content = json.dumps(_images(driver), ensure_ascii=False).encode()
             clips = driver.execute(_CLIP_FILES).fetchall()
-            self._latest = max(
-                time.time_ns(), self._latest + 1
-            )  # here: what hangs and comes late is an earlier attempt
+            # Not when it is put: what hangs and comes late is an earlier attempt.
+            self._latest = max(time.time_ns(), self._latest + 1)
             sha256 = hashlib.sha256(content).hexdigest()
             name = f"{FOLDER}/{number:012}-{self._latest:020}-{sha256}.json"
             self._within_time(lambda: self._put(name, content, clips))
@@ -93,9 +92,11 @@ class Journal:
             self._clips.add(sha256)
 
     def _within_time(self, put: Callable[[], None]) -> None:
+        asked = self._threads.submit(put)
         try:
-            self._threads.submit(put).result(WITHIN_S)
+            asked.result(WITHIN_S)
         except (TimeoutError, StorageError) as error:
+            asked.cancel()
             raise BusyError(
                 "The place where answers are kept cannot be reached. Nothing was changed; try again in a moment.",
                 "storage_away",

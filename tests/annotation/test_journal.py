@@ -294,6 +294,37 @@ def test_a_backup_that_is_restored_goes_its_own_way(machine: Machine, tmp_path: 
     open_studies(Settings(data=tmp_path / "new"), print).close()
 
 
+def test_a_journal_without_a_backup_is_not_taken_for_a_new_one(machine: Machine) -> None:
+    Room.build(machine.start())
+    machine.die()
+    Storage(URL).remove("backups")
+    with pytest.raises(StudyError, match="no whole backup before it"):
+        machine.start()
+    assert not machine.settings.data.exists()
+
+
+def test_what_one_of_many_undoes_is_not_kept(machine: Machine) -> None:
+    database = machine.start()
+    Room.build(database)
+
+    def fails(session: Session) -> None:
+        titled(session, "undone")
+        session.flush()
+        raise StudyError("no")
+
+    with database.write():
+        asked = [
+            database.soon(fails),
+            database.soon(lambda session: setattr(session.get_one(Study, 1), "contact", "x")),
+        ]
+    assert [type(one.exception(10)) for one in asked] == [StudyError, type(None)]
+    before = rows_of(machine)
+    machine.die()
+    with machine.start().read() as session:
+        assert (session.get_one(Study, 1).title, session.get_one(Study, 1).contact) == ("", "x")
+    assert rows_of(machine) == before
+
+
 def test_a_damaged_database_is_told(machine: Machine) -> None:
     Room.build(machine.start())
     machine.die(with_disk=False)
