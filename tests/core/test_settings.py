@@ -53,7 +53,7 @@ def test_the_database_lies_in_the_data_folder_whatever_its_name() -> None:
 
 def test_the_table_is_that_of_the_fields() -> None:
     assert len(SETTINGS) == len(Settings.model_fields) == 17
-    assert {setting.name for setting in SETTINGS if setting.secret} == {ADMIN_PASSWORD}
+    assert {setting.name for setting in SETTINGS if setting.secret} == {ADMIN_PASSWORD, "MUSICEVAL_JOURNAL_URL"}
     for setting in SETTINGS:
         assert setting.meaning
         plain = {"MUSICEVAL_MODEL", "MUSICEVAL_CLAP_CHECKPOINT", "MUSICEVAL_REFERENCE_DATA", ADMIN_PASSWORD}
