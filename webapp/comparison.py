@@ -16,6 +16,7 @@ from webapp.html import html_table, render
 from webapp.kept import Kept, KeptResults
 
 LEAST, MOST = 2, 8
+_SHOWN = 0.05  # a smaller difference is none in one digit
 _HERE = Path(__file__).parent
 _SHOW = "() => { document.querySelector('#compared section')?.scrollIntoView({behavior: 'smooth', block: 'nearest'}); }"
 _MANY = f"Choose {LEAST} to {MOST} results to compare."
@@ -57,7 +58,7 @@ def side_by_side(results: KeptResults, names: Sequence[str]) -> Markup:
         return render(
             "score_compared.html", said=[_MANY if len(found) == len(names[:MOST]) else _GONE], shared="", clips=[]
         )
-    table, said = _table(found)
+    tables, said = _tables(found)
     apart = [part for part in ("asked", "judge") if len({getattr(kept, part) for kept in found}) > 1]
     shared = ", ".join(getattr(found[0], part) for part in ("asked", "judge") if part not in apart)
     longest_s = max(kept.duration_s for kept in found)
@@ -72,25 +73,29 @@ def side_by_side(results: KeptResults, names: Sequence[str]) -> Markup:
         for kept in found
     ]
     gone = [_GONE] if len(found) < len(names) else []
-    return render("score_compared.html", said=[*gone, *said], shared=shared, table=table, clips=clips)
+    return render("score_compared.html", said=[*gone, said], shared=shared, tables=tables, clips=clips)
 
 
-def _table(found: Sequence[Kept]) -> tuple[Markup, list[str]]:
-    """Return the table, and what is to be known of it."""
-    judges = {kept.judge for kept in found}
-    heads, columns = ["Clip"], [[f"{number} {kept.name}" for number, kept in enumerate(found, 1)]]
-    is_known = False
+def _tables(found: Sequence[Kept]) -> tuple[Markup, str]:
+    """Return a table for each scale, and what is to be known of them."""
+    clips = [f"{number} {kept.name}" for number, kept in enumerate(found, 1)]
+    is_one = len({kept.judge for kept in found}) == 1
+    level = (found[0].score["intervals"] or {}).get("level", 0.0)
+    tables, said = Markup(), _NO_ERROR if is_one else _OTHERS
     for key, title in found[0].titles.items():
         estimates = [_estimate(kept, key) for kept in found]
-        heads += [title, "From the first"]
-        columns += [[_score(kept, key) for kept in found], ["–", *(_apart(one, estimates[0]) for one in estimates[1:])]]
-        level = (found[0].score["intervals"] or {}).get("level", 0.0)
-        chances = chances_of_being_highest(estimates, level) if len(judges) == 1 and level else None
+        heads = ["Clip", "Score", "From the first"]
+        columns = [
+            clips,
+            [_score(kept, key) for kept in found],
+            ["–", *(_apart(one, estimates[0]) for one in estimates[1:])],
+        ]
+        chances = chances_of_being_highest(estimates, level) if is_one and level else None
         if chances:
-            is_known = True
-            heads, columns = [*heads, "Chance"], [*columns, [f"{chance:.0%}" for chance in chances]]
-    said = [_MEANING] if is_known else [_OTHERS if len(judges) > 1 else _NO_ERROR]
-    return html_table("Scores", heads, list(zip(*columns, strict=True))), said
+            heads, said = [*heads, "Chance"], _MEANING
+            columns = [*columns, [f"{100 * chance:.0f} %" for chance in chances]]
+        tables += html_table(title, heads, list(zip(*columns, strict=True)))
+    return tables, said
 
 
 def _estimate(kept: Kept, key: str) -> Estimate:
@@ -109,4 +114,5 @@ def _apart(one: Estimate, first: Estimate) -> str:
     by, reach = difference(one, first)
     if by is None:
         return "–"
-    return f"{by:+.1f}" if reach is None else f"{by:+.1f} ± {reach:.1f}"
+    points = f"{by:+.1f}" if abs(by) >= _SHOWN else "0.0"
+    return points if reach is None else f"{points} ± {reach:.1f}"

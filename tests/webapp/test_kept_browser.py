@@ -137,7 +137,7 @@ def test_clips_stand_side_by_side_and_one_is_heard(page: Page, clip: Path, tmp_p
     press(page, "#history [data-compare]")
     lanes = page.locator("#compared .me-lane")
     expect(lanes).to_have_count(2)
-    expect(page.get_by_role("table", name="Scores").get_by_role("row")).to_have_count(3)
+    expect(page.get_by_role("table", name="Musical impression").get_by_role("row")).to_have_count(3)
     expect(page.locator("#compared")).to_contain_text("Chance: how likely")
     assert overflow(page) == 0
     press(page, "#compared .me-play")
