@@ -24,7 +24,6 @@ from webapp.audit import Audit
 from webapp.auth import Administration, Login
 from webapp.bodies import Bodies, shares_disk
 from webapp.connections import BoundedConnection, QuietServer, most_connections
-from webapp.durability import NOT_DURABLE, is_lost_with_machine
 from webapp.guard import ADMIN, Guard
 from webapp.headers import SecurityHeaders
 from webapp.health import health_routes
@@ -79,8 +78,6 @@ def _name_open_folder(data: Path) -> None:
 def run(settings: Settings) -> int:
     """Serve everything until interrupted; return the exit code."""
     sys.setswitchinterval(_SWITCH_S)
-    if is_lost_with_machine(settings):
-        _say(NOT_DURABLE)
     process = PagesProcess()
     serve(build_app(process.app(), settings), settings, process)
     return EXIT_MISTAKE if process.refused else EXIT_OK

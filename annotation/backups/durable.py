@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from annotation.database import Database, file_of
-from core.errors import BusyError, StudyError, counted
+from core.errors import StudyError, counted
 from core.settings import Settings
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _replayed(storage: "Storage", file: Path, say: Say) -> int:
     try:
         return replay(storage, file, say)
     except sqlite3.OperationalError as error:
-        raise BusyError(f"The database cannot be brought up to its journal: {error}.") from error
+        raise StudyError(f"The database cannot be brought up to its journal: {error}.") from error
     except sqlite3.DatabaseError:
         return 0  # it is damaged, or none: whoever opens it says so
 

@@ -59,6 +59,7 @@ def test_the_table_is_that_of_the_fields() -> None:
         plain = {"MUSICEVAL_MODEL", "MUSICEVAL_CLAP_CHECKPOINT", "MUSICEVAL_REFERENCE_DATA", ADMIN_PASSWORD}
         if setting.name not in plain | {
             "MUSICEVAL_DATABASE_URL",
+            "MUSICEVAL_JOURNAL_URL",
             "MUSICEVAL_TRUSTED_PROXIES",
         }:  # their defaults are words, no values
             assert Settings.from_environment({setting.name: setting.default}) == Settings()
