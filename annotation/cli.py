@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from annotation.cli_backups import backup, restore_backup, verify_backup
 from annotation.cli_imports import import_ratings
 from annotation.cli_options import hint as _hint
 from annotation.cli_options import now
@@ -258,18 +259,6 @@ _move("unarchive", "Take a study out of the archive; it is closed then.")
 
 
 @app.command()
-@click.option("-o", "--output", metavar="FILE", type=Path, required=True, help="a new file")
-def backup(output: Path) -> None:
-    """Copy the database with all studies into one file, while raters work.
-
-    A copy of the file that the system makes may lack the latest ratings.
-    """
-    with _opened() as (database, _):
-        database.backup(output)
-    print(f"{output}: a copy of the database; the clips are not in it.")
-
-
-@app.command()
 @_study
 @click.argument("manifest", metavar="MANIFEST", type=Path)
 def ingest(study: str, manifest: Path) -> None:
@@ -457,7 +446,7 @@ def _print(found: Any, as_json: bool) -> None:
         print(found.text())
 
 
-for _command in (import_ratings, enrol, joined, erase, report, panel):
+for _command in (import_ratings, enrol, joined, erase, report, panel, backup, verify_backup, restore_backup):
     app.add_command(_command)
 
 

@@ -51,14 +51,19 @@ def progress(unit: str) -> Iterator[Callable[[int, int], None]]:
 @contextlib.contextmanager
 def opened(new: bool = False) -> "Iterator[tuple[Database, Path]]":
     """Open the database and the data folder of the settings; only a new study makes one."""
-    from annotation.database import Database
+    from annotation.backups.durable import open_studies
 
     settings = Settings.from_environment(os.environ)
-    if not new and not settings.database and not (settings.data / "musiceval.sqlite").exists():
+    if (
+        not new
+        and not settings.journal_url
+        and not settings.database
+        and not (settings.data / "musiceval.sqlite").exists()
+    ):
         raise StudyError(
             f"There are no studies in {settings.data}. Create one, or name its folder with MUSICEVAL_DATA."
         )
-    database = Database(settings.database_url)
+    database = open_studies(settings, hint)
     try:
         yield database, settings.data
     finally:

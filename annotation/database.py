@@ -17,10 +17,10 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, event, insert, select, update
+from sqlalchemy import URL, Connection, Engine, event, insert, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.orm import Session
@@ -28,6 +28,9 @@ from sqlalchemy.orm import Session
 from annotation.schema import Clock
 from annotation.writers import Writers
 from core.errors import StudyError, shown_name
+
+if TYPE_CHECKING:
+    from annotation.backups.journal import Journal
 
 T = TypeVar("T")
 
@@ -46,10 +49,11 @@ class Database:
     """An open database, brought to the newest schema; `StudyError` if the file is damaged, emptied or of others.
 
     One that is not `durable`, for what nobody would miss, waits for no disk: after a power cut it may be damaged.
+    With a `journal`, what is written is kept there before it is answered.
     A write that waits longer than `waits_s` for others ends in a `BusyError`.
     """
 
-    def __init__(self, url: str, durable: bool = True, waits_s: float = 30.0) -> None:
+    def __init__(self, url: str, durable: bool = True, waits_s: float = 30.0, journal: "Journal | None" = None) -> None:
         pace = _Pace()
         synchronous = f"synchronous={'FULL' if durable else 'OFF'}"
         pragmas = ("journal_mode=WAL", synchronous, "foreign_keys=ON", "secure_delete=ON")  # what is erased is gone
@@ -65,7 +69,7 @@ class Database:
             _refuse_emptied(file)
             _make_ready(self._engine, file.name)
             failed.pop_all()
-        self._writers = Writers(self._engine, Path(f"{file}-queue"), waits_s)
+        self._writers = Writers(self._engine, Path(f"{file}-queue"), waits_s, journal)
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -250,12 +254,17 @@ def _revision(connection: Connection, name: str) -> str | None:
         found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     if found is None:
         raise StudyError(f"{shown_name(name)} is a database of another program. Check MUSICEVAL_DATABASE_URL.")
-    if not any((_MIGRATIONS / "versions").glob(f"{glob.escape(found)}_*.py")):
+    if not is_known(found):
         raise StudyError(
             f"The database {shown_name(name)} is of a newer version of MusicEval (tables of {shown_name(found)}; this "
             f"version knows up to {NEWEST}). Nothing was changed. Update MusicEval."
         )
     return str(found)
+
+
+def is_known(revision: str) -> bool:
+    """Return whether this version knows a revision of the tables; one that it does not know is newer."""
+    return any((_MIGRATIONS / "versions").glob(f"{glob.escape(revision)}_*.py"))
 
 
 def upgrade(connection: Connection, revision: str = NEWEST) -> None:
@@ -269,7 +278,12 @@ def upgrade(connection: Connection, revision: str = NEWEST) -> None:
     command.upgrade(config, revision)
 
 
-def _connect(url: str, pragmas: Sequence[str], waits_s: float) -> Engine:
+def file_of(url: str) -> Path:
+    """Return the file that a database's URL names; `StudyError` where it names none."""
+    return Path(str(_parsed(url).database)).absolute()
+
+
+def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -281,7 +295,11 @@ def _connect(url: str, pragmas: Sequence[str], waits_s: float) -> Engine:
         )
     if not parsed.database or parsed.database == ":memory:":
         raise StudyError("The database URL names no file. Give one like sqlite:///data/musiceval.sqlite.")
-    path = Path(parsed.database).absolute()
+    return parsed
+
+
+def _connect(url: str, pragmas: Sequence[str], waits_s: float) -> Engine:
+    parsed, path = _parsed(url), file_of(url)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

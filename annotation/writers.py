@@ -20,13 +20,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from core.errors import BusyError
+
+if TYPE_CHECKING:
+    from annotation.backups.journal import Journal
 
 T = TypeVar("T")
 
@@ -52,10 +55,11 @@ class _Done(NamedTuple):
 class Writers:
     """The writers of one process; each ends in a `BusyError` if its turn does not come within `waits_s`."""
 
-    def __init__(self, engine: Engine, lock: Path, waits_s: float) -> None:
+    def __init__(self, engine: Engine, lock: Path, waits_s: float, journal: "Journal | None" = None) -> None:
         self._engine = engine
         self._lock = _Lock(lock)
         self._waits_s = waits_s
+        self._journal = journal
         self._threads = threading.Lock()
         self._writer = ThreadPoolExecutor(1, "database-writer")
         self._urgent: deque[_Asked] = deque()
@@ -80,17 +84,25 @@ class Writers:
     def close(self) -> None:
         """Let go of the file, when all is written."""
         self._writer.shutdown()
+        if self._journal:
+            self._journal.close()
         self._lock.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         with self._turn(), self._engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            if self._journal and not connection.info.get("watched"):
+                self._journal.watch(driver)
+                connection.info["watched"] = True
             try:
                 connection.begin()  # BEGIN IMMEDIATE
             except OperationalError as error:
                 raise self._busy() from error  # another program writes, and does not queue
             yield connection
             try:
+                if self._journal:
+                    self._journal.keep(driver)
                 connection.commit()
             except BaseException:
                 connection.invalidate()  # the pool would take it back as it is, with the transaction open
@@ -122,8 +134,7 @@ class Writers:
         except BaseException as error:  # noqa: BLE001 - whoever asked gets it
             if not done:  # the turn did not come: nobody who waits now does so once more
                 done = [_Done(asked.answer, None, error) for asked in iter(self._next, None)]
-            lost = BusyError("What was to be written could not be kept. Try again in a moment.", "not_kept")
-            lost.__cause__ = error
+            lost = error if isinstance(error, BusyError) else _not_kept(error)
             done = [one._replace(raised=one.raised or lost) for one in done]
         for answer, result, raised in done:
             if raised:
@@ -156,6 +167,12 @@ class Writers:
             "busy",
             seconds=f"{self._waits_s:g}",
         )
+
+
+def _not_kept(error: BaseException) -> BusyError:
+    lost = BusyError("What was to be written could not be kept. Try again in a moment.", "not_kept")
+    lost.__cause__ = error
+    return lost
 
 
 @contextmanager

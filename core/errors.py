@@ -14,7 +14,8 @@
     ├── StudyError        a listening test cannot be set up, changed or exported as asked
     │   ├── AccessError   whoever asks is not who they would have to be
     │   ├── BusyError     others hold the database for longer than one may wait
-    │   └── RatingError   an answer of a rater that cannot be taken
+    │   ├── RatingError   an answer of a rater that cannot be taken
+    │   └── StorageError  the storage of backups did not do what was asked of it
     └── TrainingError     a model cannot be trained, or a run not started, continued or stopped, as asked
 
 A message is one line for the person who gave the input: what was given, what is allowed, what to do; data
@@ -94,6 +95,10 @@ class BusyError(StudyError):
 
 class RatingError(StudyError):
     """An answer of a rater that cannot be taken: too early, out of range, or of a trial that is over."""
+
+
+class StorageError(StudyError):
+    """The storage of backups did not do what was asked of it."""
 
 
 class TrainingError(MusicEvalError):

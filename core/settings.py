@@ -27,6 +27,7 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 PREFIX = "MUSICEVAL_"
 ADMIN_PASSWORD = "MUSICEVAL_ADMIN_PASSWORD"
 METRICS_TOKEN = "MUSICEVAL_METRICS_TOKEN"
+JOURNAL_URL = "MUSICEVAL_JOURNAL_URL"
 SHORTEST_TOKEN = 16
 SHORTEST_PASSWORD = 8  # random ones take centuries to guess at 20 guesses a second
 _MEGABYTE = 1_000_000
@@ -113,6 +114,12 @@ class Settings(BaseModel):
     )
     database: _Name = _setting(
         "", "database of the listening tests, where it is not in that folder", "sqlite:///DATA/musiceval.sqlite"
+    )
+    journal_url: str = _setting(
+        "",
+        "folder, or fsspec's URL of one, in which every commit and every clip of the listening tests is kept too",
+        "none: ratings are lost with the disk",
+        secret=True,  # a URL may have a password in it
     )
     admin_password: Annotated[str, Field(min_length=SHORTEST_PASSWORD)] = _setting(
         "",

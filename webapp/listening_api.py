@@ -35,6 +35,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from annotation import enrolment, studies
+from annotation.backups.durable import Backups, open_studies
 from annotation.database import Database, now
 from annotation.material.files import ClipFile
 from annotation.preview import preview_file
@@ -102,7 +103,9 @@ class StudyStores:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.real = StudyStore(Database(settings.database_url, waits_s=WAITS_S), settings.data)
+        database = open_studies(settings, print, WAITS_S, begins=True)
+        self.real = StudyStore(database, settings.data)
+        self._backups = Backups(settings, database)
         self._demo: StudyStore | None = None
         self._previews: dict[str, StudyStore] = {}
         self._opening = threading.Lock()
@@ -145,6 +148,7 @@ class StudyStores:
     def close(self) -> None:
         """Let go of the databases."""
         self._closed.set()
+        self._backups.close()
         for store in (self.real, self._demo, *self._previews.values()):
             if store is not None:
                 store.database.close()

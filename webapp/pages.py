@@ -16,11 +16,12 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
-from annotation.database import Database
+from annotation.backups.durable import open_studies
 from core.settings import Settings
 from core.training.manager import RunManager
 from webapp.audit import Audit
 from webapp.blocks import KEPT_S, AuditedBlocks, GuardedBlocks, shut_environment
+from webapp.durability import NOT_DURABLE, is_lost_with_machine
 from webapp.guard import ADMIN
 from webapp.handlers import BY_ITSELF, PRIVATE, told
 from webapp.html import render
@@ -53,7 +54,7 @@ def build_pages(judge: Judge, settings: Settings) -> FastAPI:
         If the database cannot be used.
     """
     os.umask(0o077)  # folders and files are made for the server's user alone
-    store = StudyStore(Database(settings.database_url, waits_s=WAITS_S), settings.data)
+    store = StudyStore(open_studies(settings, print, WAITS_S), settings.data)
     drop_folders_of_the_dead()
     shut_environment(os.environ)
     tool = ScoreTool(judge)
@@ -77,6 +78,11 @@ def build_pages(judge: Judge, settings: Settings) -> FastAPI:
         page.has_launched = True  # as launch() says; else Gradio 6.31 opens whatever path a caller names
         gr.mount_gradio_app(app, page, path, **_mounting(settings, theme, path))
     return app
+
+
+def warning(settings: Settings) -> str:
+    """Tell the administrator, as HTML, where ratings go with the machine."""
+    return render("not_durable.html", sentence=NOT_DURABLE) if is_lost_with_machine(settings) else ""
 
 
 def _page(kind: type[_Blocks], title: str) -> _Blocks:
@@ -112,7 +118,7 @@ def _admin_page(judge: Judge, settings: Settings, store: StudyStore) -> tuple[Gu
     page = _page(AuditedBlocks, "MusicEval administration")
     page.audit = audit
     with page:
-        gr.HTML(render("header.html", admin=True), apply_default_css=False)
+        gr.HTML(render("header.html", admin=True) + warning(settings), apply_default_css=False)
         with gr.Tabs():
             with _tab("studies", "Studies"):
                 exports = build_study_tab(

@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import core
 from core.command import EXIT_MISTAKE, EXIT_OK
 from core.errors import MusicEvalError
-from core.settings import SECRETS
+from core.settings import JOURNAL_URL, SECRETS
 from webapp.connections import QuietServer
 from webapp.guard import OWN
 from webapp.temporary import own_folder
@@ -263,7 +263,8 @@ async def _run_once(module: str, listener: socket.socket) -> int | str:
 
 async def _start(module: str, listener: socket.socket) -> Process:
     paths = [str(Path(core.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    withheld = SECRETS - {JOURNAL_URL}  # what the pages write is in the journal too
+    environment = {name: value for name, value in os.environ.items() if name not in withheld}
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",  # nothing is imported from where the server was started

@@ -13,7 +13,16 @@ from core import errors
 from core.audio import AudioLimits
 from core.errors import MAX_NAME_LENGTH, DeviceError, MusicEvalError, ScaleError, SettingsError, shown_name
 from core.scales import MUSICAL_IMPRESSION, MUSICEVAL, Scale, clamp, keys
-from core.settings import ADMIN_PASSWORD, METRICS_TOKEN, SECRETS, SETTINGS, Settings, check_platform, pick_device
+from core.settings import (
+    ADMIN_PASSWORD,
+    JOURNAL_URL,
+    METRICS_TOKEN,
+    SECRETS,
+    SETTINGS,
+    Settings,
+    check_platform,
+    pick_device,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,8 +61,9 @@ def test_the_database_lies_in_the_data_folder_whatever_its_name() -> None:
 
 
 def test_the_table_is_that_of_the_fields() -> None:
-    assert len(SETTINGS) == len(Settings.model_fields) == 17
-    assert {setting.name for setting in SETTINGS if setting.secret} == {ADMIN_PASSWORD, METRICS_TOKEN} == SECRETS
+    assert len(SETTINGS) == len(Settings.model_fields) == 18
+    assert {setting.name for setting in SETTINGS if setting.secret} == SECRETS
+    assert {ADMIN_PASSWORD, METRICS_TOKEN, JOURNAL_URL} == SECRETS
     for setting in SETTINGS:
         assert setting.meaning
         plain = {
@@ -65,6 +75,7 @@ def test_the_table_is_that_of_the_fields() -> None:
         }
         if setting.name not in plain | {
             "MUSICEVAL_DATABASE_URL",
+            JOURNAL_URL,
             "MUSICEVAL_TRUSTED_PROXIES",
         }:  # their defaults are words, no values
             assert Settings.from_environment({setting.name: setting.default}) == Settings()
@@ -142,7 +153,9 @@ def test_one_tree_of_errors() -> None:
     classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
     bases = {error.__name__: error.__base__ for error in classes}
     assert bases.pop("MusicEvalError") is Exception
-    assert {bases.pop(name) for name in ("AccessError", "BusyError", "RatingError")} == {errors.StudyError}
+    assert {bases.pop(name) for name in ("AccessError", "BusyError", "RatingError", "StorageError")} == {
+        errors.StudyError
+    }
     assert bases.pop("SilenceError") is errors.AudioError
     assert set(bases.values()) == {MusicEvalError}
     assert all(name in (errors.__doc__ or "") for name in bases)

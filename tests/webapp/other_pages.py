@@ -27,6 +27,7 @@ async def echo(request: Request) -> Response:
         "bytes": len(await request.body()),
         "process": os.getpid(),
         "left": left,
+        "environment": list(os.environ),
     }
     answer = JSONResponse(said, 203)
     for name in ("a", "b"):

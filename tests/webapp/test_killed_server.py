@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import random
+import shutil
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import app
+from annotation.backups.durable import open_studies
 from annotation.database import Database
 from annotation.schema import Batch, Rating, Response, Trial
 from core.settings import Settings
@@ -40,6 +42,8 @@ class KilledServer:
         self.serve = serve
         self.address = f"http://127.0.0.1:{settings.port}"
         named = {"DATA": settings.data, "PORT": settings.port, "MODEL": model}
+        if settings.journal_url:
+            named["JOURNAL_URL"] = settings.journal_url
         self.environment = {f"MUSICEVAL_{name}": str(value) for name, value in named.items()}
         self.log = log
         self.processes = multiprocessing.get_context("forkserver")
@@ -161,6 +165,38 @@ def test_what_was_acknowledged_is_there(server: KilledServer, tmp_path: Path, ki
     for rater in raters:
         rater.join(timeout=30)
     assert [rater.wrong for rater in raters] == [[]] * RATERS
+    compare(database, raters)
+    database.close()
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_what_was_acknowledged_is_there_without_the_disk(tmp_path: Path, kills: int) -> None:
+    """The disk is wiped at each kill; all is in the journal."""
+    settings = Settings(port=free_port(), data=tmp_path / "data", journal_url=str(tmp_path / "kept"))
+    rules = {"batch_size": 12, "anchors": 4, "raters": RATERS, "training": 0, "duration_s": 0.05}
+    database = open_studies(settings, print)
+    study = make_study(database, settings.data, stimuli=60 * (1 + kills // 4), **rules)
+    database.close()
+    server = KilledServer(settings, tmp_path, tmp_path / "log.txt", serve_listening_test)
+    server.start()
+    raters = [ScriptedRater(server.address, code) for code in study.codes]
+    for rater in raters:
+        rater.start()
+    for _ in range(kills):
+        wait_for_all(raters)
+        server.kill()
+        shutil.rmtree(settings.data)
+        server.start()
+    wait_for_all(raters)
+    for rater in raters:
+        rater.stopped.set()
+    for rater in raters:
+        rater.join(timeout=30)
+    server.kill()
+    shutil.rmtree(settings.data)
+    assert [rater.wrong for rater in raters] == [[]] * RATERS
+    database = open_studies(settings, print, begins=True)
     compare(database, raters)
     database.close()
 

@@ -179,6 +179,24 @@ def test_a_database_that_others_hold_is_told_in_time(tmp_path: Path, monkeypatch
     stores.close()
 
 
+def test_a_journal_that_is_away_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is not taken, and is when it is sent again."""
+    stores = StudyStores(Settings(data=tmp_path / "data", journal_url=str(tmp_path / "kept")))
+    study = make_study(stores.real.database, stores.real.data, stimuli=3, anchors=1)
+    rater = RemoteRater(TestClient(Starlette(routes=[Mount("/listening", listening_app(stores))])), study.codes[0])
+    task = rater.begin()
+    rater.hear(task).raise_for_status()
+    (tmp_path / "kept").rename(tmp_path / "away")
+    (tmp_path / "kept").write_text("no folder")
+    said = rater.rate(task)
+    assert (said.status_code, said.json()["code"]) == (503, "storage_away")
+    assert rater.place()["task"]["token"] == task["token"]
+    (tmp_path / "kept").unlink()
+    (tmp_path / "away").rename(tmp_path / "kept")
+    assert rater.rate(task).json()["outcome"] == "saved"
+    stores.close()
+
+
 def test_a_clock_that_is_set_back_stops_nobody(stores: StudyStores, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the clip in hand nor the visit, nor the lease: the only rater rates at once what they have heard."""
     set_back = timedelta(0)

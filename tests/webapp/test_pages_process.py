@@ -13,7 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from core.settings import Settings
+from core.settings import JOURNAL_URL, SECRETS, Settings
 from tests.webapp.conftest import free_port, running
 from webapp.app import build_app
 from webapp.pages_process import PagesProcess
@@ -33,8 +33,15 @@ def app(settings: Settings) -> FastAPI:
 
 @pytest.fixture(scope="module")
 def http(app: FastAPI, settings: Settings) -> Iterator[httpx.Client]:
-    with running(app, settings) as address, httpx.Client(base_url=address, timeout=60) as one:
-        yield one
+    with pytest.MonkeyPatch.context() as patch:
+        for name in SECRETS:
+            patch.setenv(name, "memory://a-long-secret")
+        with running(app, settings) as address, httpx.Client(base_url=address, timeout=60) as one:
+            yield one
+
+
+def test_the_pages_know_no_secret_but_where_the_journal_is(http: httpx.Client) -> None:
+    assert set(http.get("/").json()["environment"]) & SECRETS == {JOURNAL_URL}
 
 
 def test_a_request_reaches_the_pages_as_it_came(http: httpx.Client, settings: Settings) -> None:

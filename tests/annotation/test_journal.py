@@ -1,0 +1,333 @@
+"""The journal: what was acknowledged comes back on an empty disk, whatever the storage does meanwhile."""
+
+import contextlib
+import random
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from sqlalchemy.orm import Session
+
+from annotation.backups import durable, journal
+from annotation.backups.durable import Backups, open_studies
+from annotation.backups.snapshots import back_up, restore
+from annotation.backups.storage import Storage
+from annotation.cli import main
+from annotation.database import Database
+from annotation.schema import Clip, Study
+from annotation.studies import clip_path
+from core.errors import BusyError, StorageError, StudyError
+from core.files import sha256_of
+from core.settings import Settings
+from tests.annotation.rooms import NOW, Room
+
+URL = "memory://kept"
+
+
+class Machine:
+    """A server's disk, which can be lost."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = Settings(data=folder, journal_url=URL)
+        self.said: list[str] = []
+        self.opened: list[Database] = []
+
+    def start(self, begins: bool = True) -> Database:
+        self.opened.append(open_studies(self.settings, self.said.append, waits_s=5.0, begins=begins))
+        return self.opened[-1]
+
+    def die(self, with_disk: bool = True) -> None:
+        for database in self.opened:
+            database.close()
+        self.opened.clear()
+        if with_disk:
+            shutil.rmtree(self.settings.data)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    machine = Machine(tmp_path / "data")
+    yield machine
+    machine.die(with_disk=False)
+    fsspec.filesystem("memory").store.clear()
+
+
+def rows(file: Path) -> list[str]:
+    """All rows but the clock's, with the schema."""
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        return sorted(line for line in connection.iterdump() if not line.startswith('INSERT INTO "clock"'))
+
+
+def rows_of(machine: Machine) -> list[str]:
+    return rows(machine.settings.data / "musiceval.sqlite")
+
+
+def titled(session: Session, title: str) -> None:
+    session.get_one(Study, 1).title = title
+
+
+def going_on(room: Room, database: Database) -> Room:
+    return Room(database, room.study_id, room.rater_ids, room.protocol, room.at)
+
+
+def test_a_lost_disk_loses_nothing(machine: Machine) -> None:
+    """Killed in the middle of a batch, again and again, with the disk wiped each time."""
+    room = Room.build(machine.start())
+    for _ in range(3):
+        room.rate_batch(0, 3)
+        room.rate_batch(1, 1)
+        before = rows_of(machine)
+        machine.die()
+        room = going_on(room, machine.start())
+        assert rows_of(machine) == before
+    assert "There was no database here. The backup" in machine.said[-1]
+    room.finish()
+
+
+@pytest.mark.parametrize("kept", ["disk", "no disk"])
+def test_what_deletes_and_changes_comes_back(machine: Machine, kept: str) -> None:
+    database = machine.start()
+    room = Room.build(database)
+    room.rate_batch(0, 2)
+    with database.write() as session:
+        session.add(Study(name="gone", demo=False, seed=1, protocol=room.protocol, created_at=NOW))
+    with database.write() as session:
+        session.delete(session.query(Study).filter_by(name="gone").one())
+        session.query(Study).filter_by(name="room").one().title = 'A "title" – 标题 \x00'
+    before = rows_of(machine)
+    machine.die(with_disk=kept == "no disk")
+    machine.start()
+    assert rows_of(machine) == before
+
+
+def test_what_raters_share_a_commit_in_is_one_object(machine: Machine) -> None:
+    database = machine.start()
+    room = Room.build(database)
+    storage = Storage(URL)
+    before = len(storage.sizes("journal"))
+    with database.write():
+        asked = [
+            database.soon(lambda session, n=n: session.get_one(Study, 1).__setattr__("title", f"{n}")) for n in "ab"
+        ]
+    for one in asked:
+        one.result(10)
+    assert len(storage.sizes("journal")) == before + 1
+    assert room.place(0).step == "ready"
+
+
+def test_nobody_is_told_saved_before_it_is_kept(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storage that is away: a sentence in time, and neither the disk nor the journal has anything of it."""
+    database = machine.start()
+    room = Room.build(database)
+    before = rows_of(machine)
+    monkeypatch.setattr("annotation.backups.storage._WAITS_S", ())
+
+    def away(*_: Any) -> None:
+        raise OSError("no route")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fsspec.filesystem("memory").__class__, "pipe_file", away)
+        with pytest.raises(BusyError) as told:
+            room.start(0)
+        with pytest.raises(BusyError) as soon:
+            database.soon(partial(titled, title="x")).result(10)
+    assert told.value.code == soon.value.code == "storage_away"
+    assert rows_of(machine) == before
+    room.rate_batch(0, 1)
+    before = rows_of(machine)
+    machine.die()
+    machine.start()
+    assert rows_of(machine) == before
+
+
+def test_what_comes_late_does_not_count(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A put that hangs is given up; the object lands after another of the same number was acknowledged."""
+    database = machine.start()
+    Room.build(database)
+    put, hangs = Storage.put, [True]
+
+    def slow(self: Storage, name: str, content: bytes | Path) -> None:
+        if hangs.pop() if hangs else False:
+            time.sleep(0.6)
+        put(self, name, content)
+
+    monkeypatch.setattr(Storage, "put", slow)
+    monkeypatch.setattr(journal, "WITHIN_S", 0.2)
+    with pytest.raises(BusyError), database.write() as session:
+        session.get_one(Study, 1).title = "never acknowledged"
+    with database.write() as session:
+        session.get_one(Study, 1).contact = "acknowledged"
+    before = rows_of(machine)
+    time.sleep(0.8)
+    machine.die()
+    machine.start()
+    assert rows_of(machine) == before
+
+
+def test_storage_that_fails_one_time_in_five(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raters ask again until it is said to be saved; the disk is wiped after each batch."""
+    files, draw = fsspec.filesystem("memory").__class__, random.Random(1)
+    monkeypatch.setattr("annotation.backups.storage._WAITS_S", (0.0,))
+    room = Room.build(machine.start())
+    for name in ("pipe_file", "cat_file", "ls", "info"):
+        monkeypatch.setattr(files, name, sometimes(getattr(files, name), draw))
+    refused = 0
+    for number in (0, 1, 2):
+        for _ in range(20):
+            try:
+                if room.rate_batch(number).step != "task":
+                    break
+            except BusyError:
+                refused += 1
+        before = rows_of(machine)
+        machine.die()
+        while not machine.opened:
+            with contextlib.suppress(StorageError):
+                machine.start()
+        room = going_on(room, machine.opened[0])
+        assert rows_of(machine) == before
+    assert refused > 0
+
+
+def sometimes(does: Any, draw: random.Random) -> Any:
+    def fails(*given: Any, **named: Any) -> Any:
+        if draw.random() < 0.2:
+            raise OSError("503 slow down")
+        return does(*given, **named)
+
+    return fails
+
+
+def test_commands_and_servers_share_a_journal(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room.build(machine.start())
+    monkeypatch.setenv("MUSICEVAL_DATA", str(machine.settings.data))
+    monkeypatch.setenv("MUSICEVAL_JOURNAL_URL", URL)
+    assert main(("list",)) == 0
+    assert main(("describe", "room", "--title", "By a command")) == 0
+    room.rate_batch(0, 1)
+    assert main(("describe", "room", "--contact", "By another")) == 0
+    before = rows_of(machine)
+    machine.die()
+    assert main(("list",)) == main(("create", "new")) == 2  # in what may be a wrong folder
+    assert not machine.settings.data.exists()
+    machine.start()
+    assert rows_of(machine) == before
+
+
+def test_clips_are_there_before_their_rows(machine: Machine) -> None:
+    database, data = machine.start(), machine.settings.data
+    room = Room.build(database)
+    with database.write() as session:
+        clip = session.query(Clip).first()
+        assert clip
+        path = clip_path(data, room.study(session), clip.name)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"sound")
+        clip.wav_sha256 = sha256_of(path)
+    machine.die()
+    machine.start()
+    assert path.read_bytes() == b"sound"
+
+
+def test_backups_make_the_journal_short(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durable, "EVERY_S", 0.05)
+    database = machine.start()
+    backups = Backups(machine.settings, database)
+    room = Room.build(database)
+    for _ in range(4):
+        room.rate_batch(0, 1)
+        time.sleep(0.3)
+    backups.close()
+    storage = Storage(URL)
+    assert len(storage.sizes("backups")) == durable.KEPT
+    with contextlib.closing(sqlite3.connect(machine.settings.data / "musiceval.sqlite")) as connection:
+        assert len(storage.sizes("journal")) < journal.position(connection)
+    before = rows_of(machine)
+    machine.die()
+    newest = list(storage.sizes("backups"))[-1]
+    storage.remove(f"backups/{newest}/manifest.json")  # torn: the one before, and the journal after it
+    machine.start()
+    assert rows_of(machine) == before
+    assert f"The backup {newest} is not whole" in machine.said[0]
+
+
+def test_a_journal_with_a_hole_is_told(machine: Machine) -> None:
+    room = Room.build(machine.start())
+    room.rate_batch(0, 2)
+    storage = Storage(URL)
+    first, *_, last = storage.sizes("journal")
+    storage.put(f"journal/{last}", b"{}")
+    machine.die()
+    machine.start()  # the last one may have been broken off
+    assert "is not whole and is passed over" in machine.said[0]
+    machine.die()
+    for name in list(storage.sizes("backups"))[1:]:
+        storage.remove(f"backups/{name}")
+    storage.remove(f"journal/{first}")
+    with pytest.raises(StudyError, match="commit 1 is missing or damaged"):
+        machine.start()
+    assert not machine.settings.data.exists() or not list(machine.settings.data.rglob("*.sqlite"))
+
+
+def test_a_journal_of_another_database_is_refused(machine: Machine, tmp_path: Path) -> None:
+    Room.build(machine.start())
+    other = Settings(data=tmp_path / "other")
+    open_studies(other, print).close()
+    with pytest.raises(StudyError, match="is of another database"):
+        open_studies(Settings(data=tmp_path / "other", journal_url=URL), print, begins=True)
+    with pytest.raises(StudyError, match="has a journal"):
+        open_studies(Settings(data=machine.settings.data), print)
+
+
+def test_a_backup_that_is_restored_goes_its_own_way(machine: Machine, tmp_path: Path) -> None:
+    room = Room.build(machine.start())
+    back_up(room.database, machine.settings.data, Storage(URL), 3)
+    room.rate_batch(0, 1)
+    restore(Storage(URL), tmp_path / "new" / "musiceval.sqlite", tmp_path / "new", print)
+    assert rows(tmp_path / "new" / "musiceval.sqlite") == rows_of(machine)
+    open_studies(Settings(data=tmp_path / "new"), print).close()
+
+
+def test_a_journal_without_a_backup_is_not_taken_for_a_new_one(machine: Machine) -> None:
+    Room.build(machine.start())
+    machine.die()
+    Storage(URL).remove("backups")
+    with pytest.raises(StudyError, match="no whole backup before it"):
+        machine.start()
+    assert not machine.settings.data.exists()
+
+
+def test_what_one_of_many_undoes_is_not_kept(machine: Machine) -> None:
+    database = machine.start()
+    Room.build(database)
+
+    def fails(session: Session) -> None:
+        titled(session, "undone")
+        session.flush()
+        raise StudyError("no")
+
+    with database.write():
+        asked = [
+            database.soon(fails),
+            database.soon(lambda session: setattr(session.get_one(Study, 1), "contact", "x")),
+        ]
+    assert [type(one.exception(10)) for one in asked] == [StudyError, type(None)]
+    before = rows_of(machine)
+    machine.die()
+    with machine.start().read() as session:
+        assert (session.get_one(Study, 1).title, session.get_one(Study, 1).contact) == ("", "x")
+    assert rows_of(machine) == before
+
+
+def test_a_damaged_database_is_told(machine: Machine) -> None:
+    Room.build(machine.start())
+    machine.die(with_disk=False)
+    (machine.settings.data / "musiceval.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(StudyError, match="cannot be used"):
+        machine.start()

@@ -1,0 +1,24 @@
+"""Whether ratings outlive this machine, as far as that can be told."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from core.settings import Settings
+
+NOT_DURABLE = (
+    "Ratings are not durable here: the data folder is on the disk of a container, which goes with it, and no journal "
+    "is set. Mount a volume and name it with MUSICEVAL_DATA, or set MUSICEVAL_JOURNAL_URL, before raters are invited."
+)
+_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))  # of Docker and Podman
+_VARIABLES = ("SPACE_ID", "KUBERNETES_SERVICE_HOST")
+
+
+def is_lost_with_machine(settings: Settings, environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether a restart may lose the ratings: no journal, and the disk of a container without a volume."""
+    contained = any(name in environment for name in _VARIABLES) or any(mark.exists() for mark in _MARKS)
+    return contained and not settings.journal_url and _mount_of(settings.data.absolute()) == Path("/")
+
+
+def _mount_of(path: Path) -> Path:
+    return next(place for place in (path, *path.parents) if place.is_mount())
