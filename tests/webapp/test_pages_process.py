@@ -40,10 +40,6 @@ def http(app: FastAPI, settings: Settings) -> Iterator[httpx.Client]:
             yield one
 
 
-def test_the_pages_know_no_secret_but_where_the_journal_is(http: httpx.Client) -> None:
-    assert set(http.get("/").json()["environment"]) & SECRETS == {JOURNAL_URL}
-
-
 def test_a_request_reaches_the_pages_as_it_came(http: httpx.Client, settings: Settings) -> None:
     answer = http.post("/a%2Fb/c%20d?e=%26&f", content=b"x" * 300_000, headers={"x-many": "1", "te": "trailers"})
     said = answer.json()
@@ -72,6 +68,10 @@ def test_nobody_can_say_that_somebody_else_asks(http: httpx.Client) -> None:
     said = http.get("/", headers=invented).json()
     assert (said["client"], said["scheme"]) == ("127.0.0.1", "http")
     assert not any(name.startswith("x-musiceval") for name, _ in said["headers"])
+
+
+def test_the_pages_know_no_secret_but_where_the_journal_is(http: httpx.Client) -> None:
+    assert set(http.get("/").json()["environment"]) & SECRETS == {JOURNAL_URL}
 
 
 def test_events_come_one_by_one_until_the_caller_leaves(http: httpx.Client) -> None:
