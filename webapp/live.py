@@ -24,14 +24,15 @@ class LiveView:
     """The view, and the clock that lets it follow."""
 
     def __init__(
-        self, store: StudyStore, study: gr.Dropdown, on: Callable[..., Any], html: Callable[[], gr.HTML]
+        self, store: StudyStore, shown: gr.State, on: Callable[..., Any], html: Callable[[], gr.HTML]
     ) -> None:
         self._store = store
         self._answers: dict[tuple[int, datetime], Answers] = {}  # by the study's id and its birth
         self.view = html()
         self.seen = gr.State("")  # what the page shows, so that it is not put there again
         clock = gr.Timer(EACH_S)
-        on(clock.tick, self.follow, [study, self.seen], self.parts, **BY_ITSELF)
+        # Not the menu: what it holds may be of a moment ago, and Gradio refuses a study that is gone.
+        on(clock.tick, self.follow, [shown, self.seen], self.parts, **BY_ITSELF)
 
     @property
     def parts(self) -> list[Any]:

@@ -155,7 +155,7 @@ class StudyPage:
         self.imports = ImportDesk(store, limits, readers)
         self.nothing = gr.HTML(render("study_none.html"), visible=False, apply_default_css=False)
         with gr.Column(visible=False, elem_id="desk") as self.desk:
-            self.live = LiveView(store, self.study, self._on, _html)
+            self.live = LiveView(store, self.shown, self._on, _html)
             self.views = {"heading": _html()}
             with gr.Tabs():
                 self._lay_out_work(limits or AudioLimits(), readers)
