@@ -23,9 +23,7 @@ Shown = dict[Any, Any]
 class LiveView:
     """The view, and the clock that lets it follow."""
 
-    def __init__(
-        self, store: StudyStore, shown: gr.State, on: Callable[..., Any], html: Callable[[], gr.HTML]
-    ) -> None:
+    def __init__(self, store: StudyStore, shown: gr.State, on: Callable[..., Any], html: Callable[[], gr.HTML]) -> None:
         self._store = store
         self._answers: dict[tuple[int, datetime], Answers] = {}  # by the study's id and its birth
         self.view = html()
