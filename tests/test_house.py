@@ -63,6 +63,7 @@ MAY_IMPORT = {
         "core.scores",
         "core.settings",
         "core.tables",
+        "core.templates",
         "core.training.report",
         "core.warnings",
     ),

@@ -7,24 +7,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from core.tables import escape_cell
+from core.templates import html_templates
 
 _MOST_ROWS = 30  # of a table, before the rest is folded
-_ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = html_templates(Path(__file__).parent / "templates")
 
 
 def render(template: str, **values: Any) -> Markup:
     """Fill a template; what is not `Markup` is escaped."""
-    return Markup(_ENVIRONMENT.get_template(template).render(values))
+    return Markup(_TEMPLATES.get_template(template).render(values))
 
 
 def html_table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> Markup:

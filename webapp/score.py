@@ -241,10 +241,6 @@ def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) ->
             shown = _result(judge)
             _list_of_results()
             python_usage(_SNIPPET)
-    shown_judge = gr.State("")  # its SHA-256; another may judge by now
-
-    def follow(known: str, chosen: str) -> list[Any]:
-        return follow_judge(judge, menu, known, chosen)
 
     def show(
         clip: str | None,
@@ -259,7 +255,7 @@ def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) ->
             said = failed(error.message)
         return [said, banner(judge.scorer.checkpoint)]
 
-    gr.Timer(_FOLLOW_S).tick(follow, [shown_judge, model], [model, note, shown_judge], **BY_ITSELF)
+    _follow(judge, menu, model, note)
     asked = gr.on(
         [button.click, prompt.submit],
         show,
@@ -318,6 +314,15 @@ def _recall(results: KeptResults, judge: Judge, menu: ModelMenu, shown: gr.HTML,
     recalled = shown.recall(recall, None, [shown, *inputs], trigger_mode="multiple", **QUIETLY)
     recalled.then(None, js=_NOTE_RECALLED, **PRIVATE)
     shown.forget(forget, None, shown, **QUIETLY)
+
+
+def _follow(judge: Judge, menu: ModelMenu, model: gr.Dropdown, note: gr.HTML) -> None:
+    shown_judge = gr.State("")  # its SHA-256; another may judge by now
+
+    def follow(known: str, chosen: str) -> list[Any]:
+        return follow_judge(judge, menu, known, chosen)
+
+    gr.Timer(_FOLLOW_S).tick(follow, [shown_judge, model], [model, note, shown_judge], **BY_ITSELF)
 
 
 def _result(judge: Judge) -> gr.HTML:

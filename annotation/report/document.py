@@ -12,7 +12,6 @@ from statistics import median
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -33,14 +32,9 @@ from annotation.studies import find_study, shown_time
 from annotation.wording import Question, questions_of
 from core import __version__
 from core.rated_clips import write_csv
+from core.templates import html_templates
 
-_ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = html_templates(Path(__file__).parent)
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,7 @@ class Report:
     def html(self) -> str:
         """Lay it out as one file."""
         status = self.found.status
-        return _ENVIRONMENT.get_template("report.html").render(
+        return _TEMPLATES.get_template("report.html").render(
             report=self,
             found=self.found,
             when=shown_time(status.at),

@@ -4,21 +4,14 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from core import __version__
 from core.errors import DataError, shown_name
 from core.files import write_atomically
 from core.gate.outcome import Conditions, Outcome
+from core.templates import html_templates
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = html_templates(Path(__file__).parent)
 
 
 def junit_xml(outcome: Outcome) -> str:
@@ -43,7 +36,7 @@ def junit_xml(outcome: Outcome) -> str:
 
 def html_report(outcome: Outcome, conditions: Conditions, name: str) -> str:
     """Return the outcome as one HTML page that loads nothing."""
-    template = _ENVIRONMENT.get_template("report.html")
+    template = _TEMPLATES.get_template("report.html")
     return template.render(outcome=outcome, conditions=conditions, name=name, version=__version__)
 
 

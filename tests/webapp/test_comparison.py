@@ -34,18 +34,7 @@ def scored(impression: float | None, reach: float | None, name: str = "clip.wav"
 
 
 def keep(results: KeptResults, *kept: Kept) -> list[str]:
-    names: list[str] = []
-
-    def named(one: Kept) -> Kept:
-        def make(name: str) -> Kept:
-            names.append(name)
-            return one
-
-        return results.keep(make)
-
-    for one in kept:
-        named(one)
-    return names
+    return [results.keep(lambda name, one=one: replace(one, model=name)).model for one in kept]  # type: ignore[misc]
 
 
 def cells(html: str) -> list[list[str]]:
