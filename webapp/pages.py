@@ -26,6 +26,7 @@ from webapp.guard import ADMIN
 from webapp.handlers import BY_ITSELF, PRIVATE, told
 from webapp.html import render
 from webapp.judge import Judge
+from webapp.judge_desk import judge_routes
 from webapp.listening_api import WAITS_S, StudyStore
 from webapp.mcp_tool import ScoreTool
 from webapp.metrics import pages_route
@@ -135,7 +136,7 @@ def _admin_page(judge: Judge, settings: Settings, store: StudyStore) -> tuple[Gu
                 log = gr.HTML(apply_default_css=False)
                 gr.on([page.load, tab.select], told(audit.table), None, log, **BY_ITSELF)
         page.load(None, js=_OPEN_NAMED_TAB, **PRIVATE)
-    return page, exports
+    return page, [*exports, *judge_routes(judge.registry)]
 
 
 def _mounting(settings: Settings, theme: gr.themes.Base, path: str) -> dict[str, Any]:

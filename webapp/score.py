@@ -118,10 +118,10 @@ def failed(message: str) -> Markup:
     return render("score_failed.html", message=message)
 
 
-def done(score: Score, path: str, prompt: str, model: str = "", address: str = "") -> Markup:
+def done(score: Score, path: str, prompt: str, model: str = "", address: str = "", title: str = "") -> Markup:
     """Show a score, which may have an `address`.
 
-    `path` is the upload's, which ends in the visitor's file name, and `model` was chosen.
+    `path` is the upload's, which ends in the visitor's file name, `model` was chosen, and is called `title`.
     """
     cut = prompt if len(prompt) <= _SHOWN_PROMPT_CHARACTERS else f"{prompt[:_SHOWN_PROMPT_CHARACTERS]}…"
     duration_s = score.provenance.audio.duration_s
@@ -136,6 +136,7 @@ def done(score: Score, path: str, prompt: str, model: str = "", address: str = "
         prompt=prompt,
         shown_prompt=cut,
         model=model,
+        judge=title or score.provenance.checkpoint.id,
         address=address,
         date=datetime.now(UTC).date().isoformat(),
         quiet_warnings=QUIET_WARNINGS,
@@ -249,8 +250,9 @@ def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) ->
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> list[str]:
         try:
+            title = menu.title(model)
             score = _score(lambda: menu.scorer(model), clip, prompt, progress)
-            said = results.keep(partial(keepable, score, str(clip), prompt or "", model or JUDGE)).html
+            said = results.keep(partial(keepable, score, str(clip), prompt or "", model or JUDGE, title=title)).html
         except gr.Error as error:
             said = failed(error.message)
         return [said, banner(judge.scorer.checkpoint)]
@@ -278,18 +280,18 @@ def _list_of_results() -> None:
     gr.HTML(render("score_history.html"), apply_default_css=False, elem_id="history", js_on_load=shown)
 
 
-def keepable(score: Score, path: str, prompt: str, model: str, address: str) -> Kept:
-    """Return what is kept of a score at an address."""
+def keepable(score: Score, path: str, prompt: str, model: str, address: str, title: str = "") -> Kept:
+    """Return what is kept of a score at an address; `title` is what its judge is called."""
     checkpoint, duration_s = score.provenance.checkpoint, score.provenance.audio.duration_s
     return Kept(
-        done(score, path, prompt, model, address),
+        done(score, path, prompt, model, address, title),
         path,
         prompt,
         model,
         plot=timeline(score.outline, duration_s, score.windows, score.scales),
         score=score.to_json(),
         titles={scale.key: scale.title for scale in score.scales},
-        judge=f"by {checkpoint.id} ({checkpoint.sha256[:12]})",
+        judge=f"by {title or checkpoint.id} ({checkpoint.sha256[:12]})",
         duration_s=duration_s,
     )
 
@@ -368,14 +370,12 @@ def follow_judge(judge: Judge, menu: ModelMenu, known: str, chosen: str) -> list
     now = judge.scorer.checkpoint
     if now.sha256 == known:
         return [gr.skip()] * 3
-    choices = menu.choices()
-    there = chosen if chosen in dict(choices).values() else JUDGE
-    return [gr.update(choices=choices, value=there), banner(now), now.sha256]
+    return [menu.update(chosen), banner(now), now.sha256]
 
 
 def _inputs(menu: ModelMenu) -> tuple[gr.Audio, gr.Textbox, gr.Dropdown]:
-    def offer() -> Any:
-        return gr.update(choices=menu.choices())
+    def offer(request: gr.Request) -> Any:
+        return menu.update(menu.asked(str(request.query_params.get("judge", ""))))
 
     clip = gr.Audio(
         label="Clip", sources=["upload", "microphone"], type="filepath", editable=False, buttons=[], elem_id="clip"
@@ -388,7 +388,8 @@ def _inputs(menu: ModelMenu) -> tuple[gr.Audio, gr.Textbox, gr.Dropdown]:
         max_lines=8,
         elem_id="prompt",
     )
-    model = gr.Dropdown(menu.choices(), value=JUDGE, label="Model", elem_id="model")
+    choices = menu.choices()
+    model = gr.Dropdown(choices, value=JUDGE, label="Judge", elem_id="model", visible=len(choices) > 1)
     about = gr.HTML(apply_default_css=False, elem_id="model-note")
     model.change(menu.note, model, about, **QUIETLY)
     gr.on(None, offer, None, model, **QUIETLY)

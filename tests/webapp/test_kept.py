@@ -11,7 +11,7 @@ import pytest
 
 from core.scorer import Scorer
 from core.settings import Settings
-from core.training.manager import ModelRegistry
+from core.training.registry import ModelRegistry
 from webapp import kept
 from webapp.blocks import KEPT_S
 from webapp.judge import Judge
