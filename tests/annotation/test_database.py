@@ -204,7 +204,7 @@ class Clock(datetime):
 @pytest.fixture
 def clock(database: Database, monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
     """Time by this machine, whose clock is set; PostgreSQL's own would hold."""
-    monkeypatch.setattr(database._dialect, "wall", lambda _: None)
+    monkeypatch.setattr(type(database._dialect), "wall", lambda *_: None)
     monkeypatch.setattr(database_module, "datetime", Clock)
     return Clock
 
