@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from annotation.dialects import POSTGRESQL, Dialect, opened, parsed_url
 from annotation.schema import Clock
 from annotation.writers import Writers
-from core.errors import StudyError, shown_name
+from core.errors import BusyError, StudyError, shown_name
 
 if TYPE_CHECKING:
     from annotation.backups.journal import Journal
@@ -114,6 +114,8 @@ class Database:
                 connection.rollback()  # the migrations begin a transaction of their own
                 if found != NEWEST:
                     upgrade(connection)
+        except BusyError as away:
+            raise StudyError("The database cannot be reached. Check MUSICEVAL_DATABASE_URL, and its server.") from away
         except DatabaseError as error:
             raise StudyError(f"The database cannot be used: {error.orig}. Check MUSICEVAL_DATABASE_URL.") from error
 
