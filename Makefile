@@ -7,7 +7,7 @@ DEV := $(VENV)/.ready-dev
 PIP := $(RUN) -m pip --disable-pip-version-check
 TESTS := $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
 LOCK := $(RUN) -m uv pip compile --quiet --generate-hashes --python-platform linux
-MORE := browser or reference or cluster or slow
+MORE := browser or reference or cluster or postgresql or slow
 
 # `make setup PYTHON=/path/to/python` names the interpreter; otherwise the first suitable one of these is taken.
 PYTHON ?=
@@ -28,7 +28,7 @@ app: $(READY)      ## serve the page on http://127.0.0.1:7860
 test: $(DEV)       ## run the tests that need Python alone, on up to four cores
 	$(TESTS) -m "not ($(MORE))"
 
-proofs: $(DEV)     ## run all other tests: with Chromium, the reference clips or Ray, and those that take minutes
+proofs: $(DEV)     ## run all other tests: with Chromium, the reference clips, Ray or PostgreSQL, and those that take minutes
 	$(TESTS) -m "$(MORE)"
 
 bench: $(READY)    ## time the official tower against laion-clap

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from annotation.cli_backups import backup, restore_backup, verify_backup
+from annotation.cli_backups import backup, copy_database, restore_backup, verify_backup
 from annotation.cli_imports import import_ratings
 from annotation.cli_options import hint as _hint
 from annotation.cli_options import now
@@ -446,7 +446,18 @@ def _print(found: Any, as_json: bool) -> None:
         print(found.text())
 
 
-for _command in (import_ratings, enrol, joined, erase, report, panel, backup, verify_backup, restore_backup):
+for _command in (
+    import_ratings,
+    enrol,
+    joined,
+    erase,
+    report,
+    panel,
+    backup,
+    verify_backup,
+    restore_backup,
+    copy_database,
+):
     app.add_command(_command)
 
 

@@ -56,3 +56,17 @@ def restore_backup(url: str) -> None:
     settings = Settings.from_environment(os.environ)
     found = restore(Storage(url), file_of(settings.database_url), settings.data, hint)
     print(f"{found.text()}\nThey are in the folder {settings.data}.")
+
+
+@click.command("copy")
+@click.argument("source", metavar="SRC_URL")
+@click.argument("target", metavar="DST_URL")
+def copy_database(source: str, target: str) -> None:
+    """Copy everything of one database into another, empty one: SQLite or PostgreSQL, either way.
+
+    The clips' files stay where they are.
+    """
+    from annotation.copying import copy
+
+    found = copy(source, target)
+    print(f"{found.caption}:\n{found.text()}")

@@ -12,8 +12,7 @@ Conventions: every time is UTC and aware; what is not known of imported ratings 
 problems, exclusions and events are append-only (triggers refuse to change them but to erase a comment, to delete them
 but with their whole study, or to change the trial that they are of); what a rater may hold in hand is a `token`, which
 says nothing.
-The tables fit any dialect with partial indexes; what is special to SQLite stands in `annotation.database` and
-the migrations.
+The tables are the same on SQLite and PostgreSQL; what differs stands in `annotation.dialects` and the migrations.
 
 A trial of role ``stimulus`` counts for its clip while it is *leased* (open, in an open batch whose lease
 runs), *pending* (rated, in an open batch) or *valid* (rated, in a batch that passed).

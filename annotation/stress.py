@@ -50,7 +50,8 @@ _FAILS_BATCH, _STAYS_AWAY, _SENDS_TWICE = 0.15, 0.02, 0.05  # chances: of a batc
 # Written anew, so that it shares no mistake with `annotation.session.ledger`.
 _CLAIMS = text(
     """
-    SELECT COUNT(*), COUNT(DISTINCT trials.rater_id), SUM(trials.state = 'rated' AND batches.state = 'valid')
+    SELECT COUNT(*), COUNT(DISTINCT trials.rater_id),
+        SUM(CASE WHEN trials.state = 'rated' AND batches.state = 'valid' THEN 1 ELSE 0 END)
     FROM trials JOIN batches ON batches.id = trials.batch_id
     WHERE trials.role = 'stimulus' AND (
         trials.state = 'rated' AND batches.state <> 'excluded'

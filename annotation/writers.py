@@ -5,27 +5,22 @@ server writes for many is therefore handed to one thread (`Writers.soon`): it do
 each in a savepoint of its own, and nobody is answered before the one commit has made all of it last. What one of them
 raises undoes what that one did, and nothing else.
 
-Processes wait for each other on a lock of a file beside the database. SQLite's own way to wait is to sleep and try
-again, and who comes first is luck: with 56 raters in 4 processes the slowest twentieth of calls for the next trial then
-took 2 to 3 s, with the lock 0.4 to 0.7 s.
+Processes wait for each other too: `annotation.dialects` says where.
 """
 
-import contextlib
-import fcntl
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from annotation.dialects import Dialect
 from core.errors import BusyError
 
 if TYPE_CHECKING:
@@ -55,9 +50,9 @@ class _Done(NamedTuple):
 class Writers:
     """The writers of one process; each ends in a `BusyError` if its turn does not come within `waits_s`."""
 
-    def __init__(self, engine: Engine, lock: Path, waits_s: float, journal: "Journal | None" = None) -> None:
+    def __init__(self, engine: Engine, dialect: Dialect, waits_s: float, journal: "Journal | None" = None) -> None:
         self._engine = engine
-        self._lock = _Lock(lock)
+        self._dialect = dialect
         self._waits_s = waits_s
         self._journal = journal
         self._threads = threading.Lock()
@@ -82,11 +77,10 @@ class Writers:
         return answer
 
     def close(self) -> None:
-        """Let go of the file, when all is written."""
+        """End, when all is written."""
         self._writer.shutdown()
         if self._journal:
             self._journal.close()
-        self._lock.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -96,9 +90,10 @@ class Writers:
                 self._journal.watch(driver)
                 connection.info["watched"] = True
             try:
-                connection.begin()  # BEGIN IMMEDIATE
+                connection.begin()
             except OperationalError as error:
-                raise self._busy() from error  # another program writes, and does not queue
+                # Another program writes, and does not queue.
+                raise self._dialect.told(error) or self._busy() from error
             yield connection
             try:
                 if self._journal:
@@ -114,12 +109,12 @@ class Writers:
         if not self._threads.acquire(timeout=self._waits_s):
             raise self._busy()
         try:
-            if not self._lock.take(ends - time.monotonic()):
+            if not self._dialect.take_turn(ends - time.monotonic()):
                 raise self._busy()
             try:
                 yield
             finally:
-                self._lock.give()
+                self._dialect.pass_turn()
         finally:
             self._threads.release()
 
@@ -150,8 +145,8 @@ class Writers:
             if asked is None:
                 return
             done.append(_Done(asked.answer, *_one(connection, asked.action)))
-            if not connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]
-                raise RuntimeError("SQLite ended the transaction")  # the disk is full, for one
+            if not self._dialect.goes_on(connection):
+                raise RuntimeError("the database ended the transaction")  # the disk is full, for one
 
     def _next(self) -> "_Asked | None":
         """Return what is next, and still wanted."""
@@ -187,54 +182,3 @@ def _one(connection: Connection, action: Callable[[Session], T]) -> tuple[T | No
             return action(session), None
     except BaseException as error:  # noqa: BLE001 - whoever asked gets it
         return None, error
-
-
-class _Lock:
-    """Which process writes: a file's lock.
-
-    Not by `filelock`, which asks again every so many milliseconds where the system wakes who waits: with 12
-    raters in 2 processes the slowest twentieth of calls then took up to twice as long. The system's call knows no
-    deadline; where another process holds the lock, a thread of its own makes it.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self._file = file.open("wb")
-        weakref.finalize(self, self._file.close)
-        self._changed = threading.Condition()
-        self._waiting = False  # the thread is
-        self._wanted = False  # what it waits for is still wanted
-        self._held = False
-
-    def take(self, within_s: float) -> bool:
-        """Return whether it could be had in time."""
-        with self._changed:
-            if not self._waiting:
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    self._held = True
-                    return True
-                self._waiting = True
-                threading.Thread(target=self._wait, name="database-lock", daemon=True).start()
-            self._wanted = True
-            held = self._changed.wait_for(lambda: self._held, within_s)
-            self._wanted = False
-            return held
-
-    def give(self) -> None:
-        """Let another process have it."""
-        self._held = False
-        fcntl.flock(self._file, fcntl.LOCK_UN)
-
-    def _wait(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        with self._changed:
-            self._waiting = False
-            self._held = self._wanted
-            if self._held:
-                self._changed.notify()
-            elif not self._file.closed:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 import torch
 
 from annotation.database import Database
+from annotation.schema import Base
 from core.audio import InputPolicy
 from core.checkpoint import load_checkpoint, save_checkpoint
 from core.heads import Heads
@@ -25,6 +27,7 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # they share the cor
     torch.set_num_threads(max(1, torch.get_num_threads() // int(workers)))
     os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())
 
+POSTGRESQL_URL = os.environ.get("MUSICEVAL_POSTGRESQL_URL")
 REFERENCE_DATA = os.environ.get("MUSICEVAL_REFERENCE_DATA")
 METRICS = {
     "held_out": {
@@ -101,6 +104,36 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("database") / "empty.sqlite"
     Database(f"sqlite:///{file}").close()
     return file
+
+
+@pytest.fixture(scope="session")
+def _postgresql_database() -> Iterator[str]:
+    """The URL of a database for these tests alone, with the newest tables."""
+    if POSTGRESQL_URL is None:
+        pytest.skip("MUSICEVAL_POSTGRESQL_URL does not name a PostgreSQL server")
+    name, server = (
+        f"musiceval_test_{os.getpid()}",
+        sqlalchemy.create_engine(POSTGRESQL_URL, isolation_level="AUTOCOMMIT"),
+    )
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    url = sqlalchemy.make_url(POSTGRESQL_URL).set(database=name).render_as_string(hide_password=False)
+    Database(url).close()
+    yield url
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    server.dispose()
+
+
+@pytest.fixture
+def postgresql_url(_postgresql_database: str) -> str:
+    """The URL of a PostgreSQL database without a row."""
+    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    emptying = sqlalchemy.create_engine(_postgresql_database)
+    with emptying.begin() as connection:
+        connection.exec_driver_sql(f"TRUNCATE {tables} RESTART IDENTITY")
+    emptying.dispose()
+    return _postgresql_database
 
 
 @pytest.fixture

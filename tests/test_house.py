@@ -32,6 +32,7 @@ TOP_LEVEL = (
     "requirements-cpu.txt",
     "requirements-dev.txt",
     "requirements-muq.txt",
+    "requirements-postgres.txt",
     "requirements.lock",
     "requirements.txt",
     "tests",
@@ -152,7 +153,7 @@ def test_no_file_mentions(what: str) -> None:
     assert mentions == []
 
 
-RUNTIME = ("requirements.txt", "requirements-cluster.txt", "requirements-muq.txt")
+RUNTIME = ("requirements.txt", "requirements-cluster.txt", "requirements-muq.txt", "requirements-postgres.txt")
 DEV = ("requirements-dev.txt",)
 
 

@@ -53,14 +53,15 @@ def build_app(pages: Starlette, settings: Settings) -> FastAPI:
             yield
         stores.close()
 
-    reserve_bytes = settings.reserve_bytes if shares_disk(stores.real.database.folder) else 0
+    disk = stores.real.database.folder or settings.data  # the clips' alone, where PostgreSQL has the ratings
+    reserve_bytes = settings.reserve_bytes if shares_disk(disk) else 0
     app = FastAPI(lifespan=lifespan, openapi_url=None)
     app.state.administration = Administration(settings.admin_password, _admin_address(settings), _say)
     app.state.pages = pages
     app.add_route(PREFIX, lambda _: RedirectResponse(f".{PREFIX}/"))
     listening = listening_app(stores)
     app.mount(PREFIX, listening)
-    app.router.routes.extend(health_routes(stores.real.database, pages))
+    app.router.routes.extend(health_routes(stores.real.database, disk, pages))
     if settings.metrics_token:
         registry = server_registry(stores.real.database)
         app.router.routes.append(metrics_route(settings.metrics_token, registry, pages))

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from annotation.database import is_postgresql
 from core.settings import Settings
 
 NOT_DURABLE = (
@@ -15,9 +16,14 @@ _VARIABLES = ("SPACE_ID", "KUBERNETES_SERVICE_HOST")
 
 
 def is_lost_with_machine(settings: Settings, environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether a restart may lose the ratings: no journal, and the disk of a container without a volume."""
+    """Return whether a restart may lose the ratings: the disk of a container without a volume, and no other place."""
     contained = any(name in environment for name in _VARIABLES) or any(mark.exists() for mark in _MARKS)
-    return contained and not settings.journal_url and _mount_of(settings.data.absolute()) == Path("/")
+    return (
+        contained
+        and not settings.journal_url
+        and not is_postgresql(settings.database_url)
+        and _mount_of(settings.data.absolute()) == Path("/")
+    )
 
 
 def _mount_of(path: Path) -> Path:

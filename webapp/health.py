@@ -31,7 +31,7 @@ _SCOPE: Scope = {
 }
 
 
-def health_routes(database: Database, pages: ASGIApp) -> list[Route]:
+def health_routes(database: Database, disk: Path, pages: ASGIApp) -> list[Route]:
     """Return both routes."""
 
     async def health(_: Request) -> JSONResponse:
@@ -40,7 +40,7 @@ def health_routes(database: Database, pages: ASGIApp) -> list[Route]:
     async def ready(_: Request) -> JSONResponse:
         checks = (
             run_in_threadpool(_sound, _database_answers, database),
-            run_in_threadpool(_sound, _has_room, database.folder),
+            run_in_threadpool(_sound, _has_room, disk),
             _pages_answer(pages),
         )
         found = dict(zip(("database", "disk", "pages"), await asyncio.gather(*checks), strict=True))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from annotation.database import Database, file_of
+from annotation.database import Database, file_of, is_postgresql
 from core.errors import StudyError, counted
 from core.settings import Settings
 
@@ -33,6 +33,13 @@ def open_studies(settings: Settings, say: Say, waits_s: float = 30.0, begins: bo
     is no database, and makes a backup before it takes the first answer. A command does neither: in a wrong folder it
     would make a second database that goes on with the same journal.
     """
+    if is_postgresql(settings.database_url):
+        if settings.journal_url:
+            raise StudyError(
+                "The journal is SQLite's. PostgreSQL keeps what it acknowledged by itself, and archives its own log: "
+                "unset MUSICEVAL_JOURNAL_URL."
+            )
+        return Database(settings.database_url, waits_s=waits_s)
     file = file_of(settings.database_url)
     if not settings.journal_url:
         _refuse_without_journal(file)

@@ -30,7 +30,7 @@ def script_of(text: str) -> str:
 def other_scripts(session: Session, study: Study) -> list[str]:
     """Say which prompts in use are not in the script of most, in a sentence; nothing where none is."""
     query = select(Prompt.text).join(Clip).where(Clip.study_id == study.id, Clip.retired_at.is_(None))
-    scripts = {text: script_of(text) for text in session.scalars(query.distinct().order_by(Prompt.id))}
+    scripts = {text: script_of(text) for text in session.scalars(query.group_by(Prompt.id).order_by(Prompt.id))}
     counts = Counter(filter(None, scripts.values())).most_common(2)
     if len(counts) < 2 or counts[0][1] == counts[1][1]:
         return []

@@ -25,8 +25,8 @@ from annotation.results.judged import JudgedPanel
 from annotation.results.reliability import RATER_FIGURES_MEAN
 from annotation.results.scores import Results
 from annotation.results.status import FIGURES, Overview, overview
-from annotation.schema import Answer, HeadphoneCheck, Rater, Study
-from annotation.session.headphones import NEEDED, TRIALS
+from annotation.schema import Answer, Rater, Study
+from annotation.session.headphones import NEEDED, PASSED, TRIALS
 from annotation.session.holds import pause_log
 from annotation.studies import find_study, shown_time
 from annotation.wording import Question, questions_of
@@ -157,7 +157,7 @@ def _numbers(question: Question, answers: Sequence[str]) -> Table:
 
 def _headphones(session: Session, study: Study) -> Table:
     """Count who passed the headphone check, and the tries that this took; nobody, where the study has none."""
-    query = select(func.count(), func.max(HeadphoneCheck.passed)).join(Rater).where(Rater.study_id == study.id)
+    query = select(func.count(), PASSED).join(Rater).where(Rater.study_id == study.id)
     tries: dict[str, list[int]] = {"passed": [], "not passed": []}
     for count, passed in session.execute(query.group_by(Rater.id)):
         tries["passed" if passed else "not passed"].append(count)

@@ -17,6 +17,7 @@ import numpy as np
 from sqlalchemy import and_, case, exists, func, or_, select
 from sqlalchemy.orm import Session
 
+from annotation.dialects.expressions import day_of, seconds_between
 from annotation.protocol import Protocol
 from annotation.results import Table
 from annotation.results.agreement import Codes
@@ -35,8 +36,8 @@ _FEW = 500  # batches that are asked for by their numbers
 _SILENT = f"No alarm can show yet: it takes {LEAST_BATCHES} batches of a rater that have ended."
 
 # Built once: putting a statement together takes longer than SQLite needs to run it.
-_SECONDS = (func.julianday(Response.given_at) - func.julianday(Trial.shown_at)) * 86_400
-_WORKED = func.max(func.min(_SECONDS, Clip.duration_s + PAUSE_S), 0.0)
+_SECONDS, _MOST_S = seconds_between(Trial.shown_at, Response.given_at), Clip.duration_s + PAUSE_S
+_WORKED = case((_MOST_S.is_(None), None), (_SECONDS > _MOST_S, _MOST_S), (_SECONDS < 0, 0.0), else_=_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def count_on(session: Session, study: Study, before: Answers | None = None) -> A
     """Add the answers that came since."""
     before = before or Answers()
     stimulus, practice = case((Trial.role == "stimulus", 1), else_=0), case((Batch.number == 0, _WORKED), else_=0.0)
-    day = func.date(Response.given_at)
+    day = day_of(Response.given_at)
     query = (
         select(
             *(Batch.rater_id, day, func.max(Response.id), func.count(), func.sum(stimulus)),

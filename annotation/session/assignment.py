@@ -36,6 +36,7 @@ from core.errors import StudyError
 
 _ATTEMPTS = 100
 _TOKEN_BYTES = 24
+_ALL = 2**31 - 1  # rows: no limit
 _T = TypeVar("_T")
 
 # Built once: putting a statement together takes longer than SQLite needs to run it.
@@ -238,7 +239,7 @@ def candidates(
     if is_excluded(session, rater):
         return []
     limit = rater.study.protocol.raters_per_clip
-    rows_most = -1 if most is None else most + len(history.stimuli)
+    rows_most = _ALL if most is None else most + len(history.stimuli)
     given = {"study": rater.study_id, "clips": "stimulus", "at": at, "limit": limit, "most": rows_most}
     rows = session.connection().execute(_CANDIDATES, given).all()  # all at once, or each row costs a call
     return [Candidate._make(row) for row in rows if row[0] not in history.stimuli][:most]
@@ -266,8 +267,8 @@ def practice_clips(session: Session, rater: Rater, history: History) -> list[Ite
     return [Item(clip_id, prompt_id, "practice") for clip_id, prompt_id, _ in found]
 
 
-def _clips(session: Session, study_id: int, kind: str, most: int = -1) -> Sequence[tuple[int, int, int]]:
-    given = {"study": study_id, "clips": kind, "most": most}  # SQLite takes a negative number for no limit
+def _clips(session: Session, study_id: int, kind: str, most: int = _ALL) -> Sequence[tuple[int, int, int]]:
+    given = {"study": study_id, "clips": kind, "most": most}
     return session.connection().execute(_CLIPS, given).all()
 
 

@@ -9,7 +9,7 @@ Woods et al., "Headphone screening to facilitate web-based auditory experiments"
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from annotation.schema import HeadphoneCheck, Rater
@@ -18,6 +18,7 @@ from core.errors import RatingError
 TRIALS = 6
 NEEDED = 5  # right answers
 MOST_CHECKS = 50  # of a rater that are stored
+PASSED = func.max(case((HeadphoneCheck.passed, 1), else_=0))  # whether any of some checks was
 
 Due = Literal["", "optional", "required"]
 
@@ -27,9 +28,7 @@ def due(session: Session, rater: Rater) -> Due:
     mode: str = rater.study.protocol.headphones
     if mode == "off":
         return ""
-    tried, passed = session.execute(
-        select(func.count(), func.max(HeadphoneCheck.passed)).where(HeadphoneCheck.rater_id == rater.id)
-    ).one()
+    tried, passed = session.execute(select(func.count(), PASSED).where(HeadphoneCheck.rater_id == rater.id)).one()
     if passed or (mode == "optional" and tried):
         return ""
     return "required" if mode == "required" else "optional"

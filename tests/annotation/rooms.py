@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
@@ -20,7 +21,13 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DURATION_S = 10.0
 SMALL = {"batch_size": 4, "anchors": 2, "duplicates": 1, "duplicate_distance": 2}
 
+only_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 Answer = Callable[[str, int], tuple[int, int]]  # role, clip id -> both scores
+
+
+def url_of(database: Database) -> str:
+    """Return the URL with which another process opens a database."""
+    return database._engine.url.render_as_string(hide_password=False)
 
 
 def fair(role: str, clip_id: int) -> tuple[int, int]:

@@ -32,6 +32,15 @@ JOIN trials ON trials.rater_id = raters.id LEFT JOIN ratings ON ratings.trial_id
 
 
 @pytest.fixture
+def database(tmp_path: Path, empty_database: Path) -> Iterator[Database]:
+    """SQLite's: PostgreSQL has backups of its own."""
+    shutil.copy(empty_database, tmp_path / "musiceval.sqlite")
+    database = Database(f"sqlite:///{tmp_path / 'musiceval.sqlite'}", durable=False)
+    yield database
+    database.close()
+
+
+@pytest.fixture
 def storage() -> Iterator[Storage]:
     """Storage as object stores are."""
     yield Storage("memory://kept")

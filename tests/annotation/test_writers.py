@@ -14,6 +14,7 @@ from annotation.database import Database
 from annotation.protocol import Protocol
 from annotation.schema import Study
 from core.errors import BusyError, StudyError
+from tests.annotation.rooms import only_sqlite
 
 Action = Callable[[Session], None]
 
@@ -109,6 +110,7 @@ def test_what_one_raises_undoes_its_own_alone(database: Database) -> None:
     assert stored(database) == {"one", "two"}
 
 
+@only_sqlite
 def test_where_sqlite_ends_the_transaction_all_are_told(database: Database) -> None:
     """A disk that is full."""
 

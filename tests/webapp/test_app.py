@@ -35,7 +35,7 @@ def started(capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
     [
         ("MUSICEVAL_PROT", "80", "MUSICEVAL_PROT is not a setting. The settings are MUSICEVAL_MODEL,"),
         ("MUSICEVAL_PORT", "http", "MUSICEVAL_PORT is 'http'"),
-        ("MUSICEVAL_DATABASE_URL", "postgresql://localhost/x", "Only SQLite is supported"),
+        ("MUSICEVAL_DATABASE_URL", "mysql://localhost/x", "SQLite and PostgreSQL are supported"),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_exit_code_2(

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from annotation.dialects.triggers import refuse
+
 revision = "0001"
 down_revision = None
 
@@ -16,10 +18,7 @@ def upgrade() -> None:
     _listening()
     for table in APPEND_ONLY:
         for change in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER {table}_refuse_{change.lower()} BEFORE {change} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END"
-            )
+            refuse(table, change)
 
 
 def _study() -> None:

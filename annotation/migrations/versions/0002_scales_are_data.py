@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from annotation.dialects.triggers import on_postgresql, refuse
+
 revision = "0002"
 down_revision = "0001"
 
@@ -20,11 +22,30 @@ _STIMULUS = sa.text("role = 'stimulus' AND state != 'released'")
 
 
 def upgrade() -> None:
-    """Carry every row over; ids stay as they are."""
+    """Carry every row over; ids stay as they are. On PostgreSQL no database is so old that it had any."""
+    if on_postgresql():
+        _without_rows()
+        return
     _studies()
     _clips()
     _trials()
     _ratings()
+
+
+def _without_rows() -> None:
+    op.add_column("studies", sa.Column("scales", sa.JSON(), nullable=False, server_default="[]"))
+    for scale in ("musical_impression", "textual_alignment"):
+        op.drop_column("clips", f"expected_{scale}")
+    op.add_column("clips", sa.Column("expected", sa.JSON(), nullable=False))
+    for name, table, words in (
+        ("kind", "clips", "'stimulus', 'anchor', 'practice'"),
+        ("role", "trials", "'stimulus', 'anchor', 'duplicate', 'practice'"),
+    ):
+        op.drop_constraint(f"{name}_known", table)
+        op.create_check_constraint(f"{name}_known", table, f"{name} IN ({words})")
+    op.drop_table("ratings")
+    _ratings_by_scale()
+    _append_only()
 
 
 def _studies() -> None:
@@ -94,6 +115,16 @@ def _trials() -> None:
 
 def _ratings() -> None:
     op.rename_table("ratings", "old_ratings")
+    _ratings_by_scale()
+    same = "id, trial_id, comment, played, heard_s, given_at"
+    op.execute(f"INSERT INTO responses ({same}) SELECT {same} FROM old_ratings ORDER BY id")
+    for scale in ("musical_impression", "textual_alignment"):
+        op.execute(f"INSERT INTO ratings (trial_id, scale, score) SELECT trial_id, '{scale}', {scale} FROM old_ratings")
+    op.drop_table("old_ratings")  # with its triggers
+    _append_only()
+
+
+def _ratings_by_scale() -> None:
     op.create_table(
         "responses",
         sa.Column("id", sa.Integer(), primary_key=True),
@@ -110,14 +141,9 @@ def _ratings() -> None:
         sa.Column("score", sa.Integer(), nullable=False),
         sa.CheckConstraint("score BETWEEN 1 AND 5", name="score_in_range"),
     )
-    same = "id, trial_id, comment, played, heard_s, given_at"
-    op.execute(f"INSERT INTO responses ({same}) SELECT {same} FROM old_ratings ORDER BY id")
-    for scale in ("musical_impression", "textual_alignment"):
-        op.execute(f"INSERT INTO ratings (trial_id, scale, score) SELECT trial_id, '{scale}', {scale} FROM old_ratings")
-    op.drop_table("old_ratings")  # with its triggers
+
+
+def _append_only() -> None:
     for table in ("responses", "ratings"):
         for change in ("UPDATE", "DELETE"):
-            op.execute(
-                f"CREATE TRIGGER {table}_refuse_{change.lower()} BEFORE {change} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END"
-            )
+            refuse(table, change)

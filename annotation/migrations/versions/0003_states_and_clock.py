@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from annotation.dialects.triggers import on_postgresql, refuse
+
 revision = "0003"
 down_revision = "0002"
 
@@ -11,7 +13,12 @@ _OPEN = sa.text("state = 'open'")
 
 def upgrade() -> None:
     """Carry every row over; ids stay as they are."""
-    _batches()
+    if on_postgresql():
+        op.add_column("batches", sa.Column("screened_at", sa.DateTime(), nullable=True))
+        op.drop_constraint("state_known", "batches")
+        op.create_check_constraint("state_known", "batches", "state IN ('open', 'valid', 'empty', 'excluded')")
+    else:
+        _batches()
     op.create_table(
         "clock",
         sa.Column("id", sa.Integer(), primary_key=True),
@@ -19,10 +26,13 @@ def upgrade() -> None:
         sa.Column("ahead_s", sa.Double(), nullable=False),
     )
     for table in ("problems", "responses"):
-        op.execute(
-            f"CREATE TRIGGER trials_with_{table}_stay BEFORE UPDATE OF clip_id, rater_id, batch_id, role ON trials "
-            f"WHEN EXISTS (SELECT 1 FROM {table} WHERE trial_id = OLD.id) "
-            f"BEGIN SELECT RAISE(ABORT, 'trials that {table} refer to stay as they are'); END"
+        refuse(
+            "trials",
+            "UPDATE",
+            when=f"EXISTS (SELECT 1 FROM {table} WHERE trial_id = OLD.id)",
+            name=f"trials_with_{table}_stay",
+            of=("clip_id", "rater_id", "batch_id", "role"),
+            said=f"trials that {table} refer to stay as they are",
         )
 
 

@@ -7,6 +7,8 @@ alone: while it is in the state of `annotation.schema.DELETED`.
 import sqlalchemy as sa
 from alembic import op
 
+from annotation.dialects.triggers import allow, refuse
+
 revision = "0005"
 down_revision = "0004"
 
@@ -41,14 +43,7 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(), nullable=False),
     )
     op.create_index("ix_events_study_id", "events", ["study_id"])
-    op.execute(
-        "CREATE TRIGGER events_refuse_update BEFORE UPDATE ON events "
-        "BEGIN SELECT RAISE(ABORT, 'events are append-only'); END"
-    )
+    refuse("events", "UPDATE")
     for table, study in _STUDY_OF.items():
-        op.execute(f"DROP TRIGGER IF EXISTS {table}_refuse_delete")
-        op.execute(
-            f"CREATE TRIGGER {table}_refuse_delete BEFORE DELETE ON {table} "
-            f"WHEN (SELECT state FROM studies WHERE id = ({study})) IS NOT 'deleted' "
-            f"BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END"
-        )
+        allow(table, "DELETE")
+        refuse(table, "DELETE", when=f"(SELECT state FROM studies WHERE id = ({study})) IS NOT 'deleted'")

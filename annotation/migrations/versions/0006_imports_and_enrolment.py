@@ -8,6 +8,8 @@ import re
 import sqlalchemy as sa
 from alembic import op
 
+from annotation.dialects.triggers import allow, differs, on_postgresql, refuse
+
 revision = "0006"
 down_revision = "0005"
 
@@ -42,9 +44,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_headphone_checks_rater_id", "headphone_checks", ["rater_id"])
     op.drop_index("one_stimulus_trial", "trials")
-    op.create_index(
-        "one_stimulus_trial", "trials", ["rater_id", "clip_id"], unique=True, sqlite_where=sa.text(_GIVEN_HERE)
-    )
+    where = sa.text(_GIVEN_HERE)
+    columns = ["rater_id", "clip_id"]
+    op.create_index("one_stimulus_trial", "trials", columns, unique=True, sqlite_where=where, postgresql_where=where)
     _allow_unknown()
     _allow_erasing()
 
@@ -52,19 +54,20 @@ def upgrade() -> None:
 def _allow_erasing() -> None:
     """Let a comment be erased, and nothing else of what a rater said be changed."""
     for table, others in _COMMENTED.items():
-        changed = " OR ".join(f"NEW.{column} IS NOT OLD.{column}" for column in others)
-        op.execute(f"DROP TRIGGER {table}_refuse_update")
-        op.execute(
-            f"CREATE TRIGGER {table}_refuse_update BEFORE UPDATE ON {table} WHEN NEW.comment != '' OR {changed} "
-            f"BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END"
-        )
+        allow(table, "UPDATE")
+        refuse(table, "UPDATE", when=" OR ".join(["NEW.comment != ''", *map(differs, others)]))
 
 
 def _allow_unknown() -> None:
-    """Drop NOT NULL from columns: SQLite's own way, which leaves rows, triggers and other columns alone.
+    """Drop NOT NULL from columns, with SQLite in its own way, which leaves rows, triggers and other columns alone.
 
     Source: https://www.sqlite.org/lang_altertable.html, section 7, "making other kinds of table schema changes".
     """
+    if on_postgresql():
+        for table, columns in _UNKNOWN.items():
+            for column in columns:
+                op.alter_column(table, column, nullable=True)
+        return
     connection = op.get_bind()
     version = connection.exec_driver_sql("PRAGMA schema_version").scalar_one()
     connection.exec_driver_sql("PRAGMA writable_schema=ON")

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from annotation.database import Database
 from annotation.schema import Batch, Rater, Trial
 from annotation.session import exclusions, ledger, listening
 from core.errors import AccessError
-from tests.annotation.rooms import DURATION_S, Room, deaf, said
+from tests.annotation.rooms import DURATION_S, Room, deaf, said, url_of
 
 
 def claims(room: Room) -> Counter[int]:
@@ -219,10 +218,10 @@ def check(room: Room, limit: int, restored: bool) -> None:
         assert len(pairs) == len(set(pairs))
 
 
-def test_many_threads_at_once(database: Database, tmp_path: Path) -> None:
-    """More hands than clips, on one file opened twice: no error, and no clip is given out too often."""
+def test_many_threads_at_once(database: Database) -> None:
+    """More hands than clips, on one database opened twice: no error, and no clip is given out too often."""
     room = Room.build(database, clips=10, raters=12, raters_per_clip=3, batch_size=3, anchors=2)
-    again = Database(f"sqlite:///{tmp_path / 'musiceval.sqlite'}")
+    again = Database(url_of(database))
     rooms = [room, Room(again, room.study_id, room.rater_ids, room.protocol)]
     clock = threading.Lock()
     most: list[int] = []

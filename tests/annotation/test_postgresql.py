@@ -1,0 +1,99 @@
+"""What PostgreSQL alone has to show: processes that wait for each other, are killed, or find no server."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from annotation.database import Database
+from annotation.plans import StressPlan
+from annotation.schema import Study
+from annotation.stress import _let_loose, set_up
+from core.errors import BusyError, StudyError
+from tests.annotation.test_database import study
+
+pytestmark = pytest.mark.postgresql
+HOLDS = """
+import sys
+from annotation.database import Database
+with Database(sys.argv[1]).write() as session:
+    session.connection()
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def held_by_another(url: str) -> Iterator[subprocess.Popen[bytes]]:
+    call = [sys.executable, "-c", HOLDS, url]
+    with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_write_waits_for_another_process_only_so_long(postgresql_url: str) -> None:
+    database = Database(postgresql_url, waits_s=0.3)
+    with held_by_another(postgresql_url) as process:
+        began = time.monotonic()
+        with pytest.raises(BusyError, match=r"busy for 0\.3 s"), database.write():
+            pass
+        assert 0.3 <= time.monotonic() - began < 5
+        assert database.look(lambda session: session.query(Study).count()) == 0  # readers do not wait
+        process.kill()
+        process.wait()
+    with database.write() as session:  # what was held went with its process
+        session.add(study())
+    database.close()
+
+
+def test_who_waits_goes_on_when_the_other_is_killed(postgresql_url: str) -> None:
+    database = Database(postgresql_url, waits_s=20)
+    with held_by_another(postgresql_url) as process:
+        waiting = database.soon(lambda session: session.add(study()))
+        time.sleep(0.2)
+        assert not waiting.done()
+        process.kill()
+        waiting.result(10)
+    database.close()
+
+
+def test_a_server_that_is_away_is_told(postgresql_url: str) -> None:
+    away = "postgresql+psycopg://nobody:secret@127.0.0.1:1/none"
+    with pytest.raises(StudyError, match="cannot be reached") as said:
+        Database(away, waits_s=2.0)
+    assert "secret" not in str(said.value)
+
+
+def test_a_connection_that_is_lost_is_told_and_made_anew(postgresql_url: str) -> None:
+    database = Database(postgresql_url)
+
+    def loses() -> None:
+        with database.read() as reading:
+            number = reading.connection().exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+            with database.write() as writing:
+                writing.connection().exec_driver_sql(f"SELECT pg_terminate_backend({number})")
+            reading.query(Study).all()
+
+    with pytest.raises(BusyError, match="cannot be reached"):
+        loses()
+    with database.read() as session:
+        assert session.query(Study).count() == 0
+    database.close()
+
+
+def test_processes_at_once_keep_the_ledger(postgresql_url: str) -> None:
+    plan = StressPlan(processes=2, threads=6, clips=10, most_s=60)
+    database = Database(postgresql_url)
+    visits = set_up(database, plan)
+    watched, notes = _let_loose(database, postgresql_url, visits, plan)
+    database.close()
+    assert notes.errors == []
+    assert (watched.done, watched.claims_max, watched.valid_min, watched.valid_max) == (True, 5, 5, 5)
+    assert watched.different_raters
