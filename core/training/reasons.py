@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 REASONS: Mapping[str, str] = {
-    "optimizer": "adamw reaches in seconds what takes sgd minutes; adam decays as ridge regression; sgd is the paper's.",
+    "optimizer": "adamw reaches in seconds what takes sgd minutes; adam decays as ridge regression; sgd is published.",
     "learning_rate": "Of 0.0003 to 0.003 that were tried for frozen; 0.0005 is the paper's (section V.B).",
     "schedule": "Down to nothing, so that it ends by itself; the paper's is constant.",
     "momentum": "The released code's, for sgd; adam has its own.",
