@@ -314,8 +314,8 @@ class TrainingPage:
         self.doubts = gr.HTML(apply_default_css=False, elem_id="training-doubts")
         self.doubted = gr.State(None)  # the order whose doubts are shown: what was chosen, and the plan
         with gr.Row(elem_classes="me-bar"):
-            look = gr.Button("Check the data", elem_classes="me-narrow")
-            start = gr.Button("Start training", variant="primary", elem_classes="me-narrow")
+            look = gr.Button("Check the data", scale=0, min_width=192)
+            start = gr.Button("Start training", variant="primary", scale=0, min_width=192)
         look.click(told(self.check), self.controls, self.doubts, show_progress_on=self.doubts, **PRIVATE)
         return start
 

@@ -67,7 +67,7 @@ def _rename(page: Page) -> None:
     press(row.get_by_role("button", name="Select"))
     expect(page.locator("#judge-card h2")).to_have_text("two")
     press(page.get_by_role("button", name="Title and note"))
-    page.get_by_label("Title", exact=True).fill("Autumn panel")
+    page.locator("#judge-about").get_by_role("textbox", name="Title").fill("Autumn panel")
     press(page.get_by_role("button", name="Save title and note"))
     expect(page.locator("#judge-card h2")).to_have_text("Autumn panel")
 
