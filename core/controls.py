@@ -4,6 +4,7 @@
     system   the mean score of the training clips of the clip's own system: it knows what made the clip
     cosine   the plain cosine of clip and prompt in the judge's joint space, for what needs a prompt: what the tower
              knows before any head has learned. It is on no scale, so it has no MSE
+    prompt   heads that learned from the prompt alone, and never heard a clip: of judges whose towers were not trained
 
 Who knows the system alone is already good where the systems of the measured clips are in the train part: on
 MusicEval's own labels better, by SRCC, than the paper's judge. So it stands beside every result on such clips, and
@@ -24,8 +25,13 @@ from core.heads import EmbeddedClips, pool
 from core.rated_clips import RatedClips
 from core.scales import Scales, keys
 
-MEAN, SYSTEM, COSINE = "mean", "system", "cosine"
-TITLES: Mapping[str, str] = {MEAN: "training mean", SYSTEM: "system's training mean", COSINE: "plain cosine"}
+MEAN, SYSTEM, COSINE, PROMPT = "mean", "system", "cosine", "prompt"
+TITLES: Mapping[str, str] = {
+    MEAN: "training mean",
+    SYSTEM: "system's training mean",
+    COSINE: "plain cosine",
+    PROMPT: "prompt alone",
+}
 NO_TRAIN = "the clips have no train part of which a mean could be taken."
 NOT_IN_TRAIN = "training had none of the systems of these clips."
 NO_PROMPTS = "no scale of these clips needs a prompt."

@@ -7,34 +7,31 @@ event of its click.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import pandas as pd
 from markupsafe import Markup
 
-from annotation.export import write_training_data
 from annotation.studies import study_names
-from core.checkpoint import LOG_FILE, PREDICTIONS_FILE
-from core.errors import CheckpointError, TrainingError, shown_name
-from core.evaluation import LEVELS, predicted
+from core.errors import CheckpointError, TrainingError
+from core.evaluation import LEVELS
 from core.metrics import METRICS
-from core.scales import MAX_SCORE, MIN_SCORE
 from core.splits import Split
 from core.table_one import table_one
 from core.training.check import check_plan
 from core.training.judges import delete, deleted, offer, restore
 from core.training.manager import BROKEN_OFF, DONE, FAILED, RUNNING, STOPPED, UNLEARNED, Run, RunManager
-from core.training.recipe import CROSS_VALIDATED, RECIPES, RunProgress, TrainingPlan
+from core.training.recipe import CROSS_VALIDATED, RunProgress, TrainingPlan
 from core.training.registry import Model, ModelRegistry
+from webapp.data_desk import data_shown, fields_table, on_server, receive_data, recipe_of, study_data
 from webapp.fetching import Fetching
 from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, told
 from webapp.html import render
 from webapp.judge import Judge
 from webapp.judge_desk import JudgeDesk
 from webapp.listening_api import StudyStore
+from webapp.training_plots import CURVES_TITLE, curves, curves_plot, kept_epoch, scatter, scatter_plot
+from webapp.workbench import Workbench
 
 FROM_STUDY, FROM_SERVER = "A study", "A folder on the server"
 CALIBRATE = "calibrate"  # no recipe: the judge in use is moved
@@ -79,11 +76,9 @@ _ENDS = {
     FAILED: ("failed", "When the cause is gone it can go on, or it can be deleted."),
     BROKEN_OFF: ("broke off", "It can go on from where its state was saved last, or be deleted."),
 }
-_CURVES_TITLE = "Mean absolute error by epoch"
 _TICK_S = 1.0
 _FEWEST_EPOCHS = 10  # on the axis, so that its marks are whole numbers
 _MOST_PLOTS = 4  # that stand ready for a model's scales; more are in its scatter.svg
-_COLOURS = {"train": "#8f8c83", "dev": "#1f9488"}  # 3 to 1 on the backgrounds of both modes
 
 Shown = dict[Any, Any]  # what changes, by the part of the page
 
@@ -187,25 +182,6 @@ def _notes(model: Model) -> Iterator[str]:
         yield f"Not real in what it learned from: {model.caveat}."
 
 
-def on_server(given: str) -> Path:
-    """Return the path of rated clips on the server."""
-    path = Path(given.strip()).expanduser().absolute()
-    if not given.strip() or not path.exists():
-        raise TrainingError(
-            f"There is nothing on the server at {shown_name(given)}. Give the path of a folder or a CSV file."
-        )
-    return path
-
-
-def study_data(store: StudyStore, study: str | None) -> Path:
-    """Write what a judge learns from a study into a new folder."""
-    if not study:
-        raise TrainingError("There is no study yet to train on. Choose a folder on the server.")
-    at = datetime.now(UTC)
-    folder = store.data.absolute() / "training" / f"{study}-{at:%Y%m%dT%H%M%S%f}"
-    return write_training_data(store.database, store.data, study, folder, at)
-
-
 def train_from_study(runs: RunManager, store: StudyStore, study: str) -> str:
     """Start a run on a study's ratings with the defaults; return for the page what to know of it."""
     plan = TrainingPlan(study_data(store, study))
@@ -254,36 +230,6 @@ def act(judge: Judge, runs: RunManager, action: str, name: str) -> None:
     actions[action]()
 
 
-def curves(run: Run) -> pd.DataFrame:
-    """Return the course of a run: ``epoch``, ``part`` ("train" or "dev") and ``L1``, a row for each value."""
-    try:
-        log = pd.read_csv(run.folder / LOG_FILE)
-    except FileNotFoundError:
-        return pd.DataFrame({"epoch": [], "part": [], "L1": []})
-    parts = [log[["epoch"]].assign(part=part, L1=log[f"{part}_l1"]) for part in ("train", "dev")]
-    return pd.concat(parts).dropna()
-
-
-def kept_epoch(run: Run) -> str:
-    """Return which epoch's weights are kept so far, in words; "" while there is none."""
-    try:
-        log = pd.read_csv(run.folder / LOG_FILE)
-    except FileNotFoundError:
-        return ""
-    kept = log.loc[log["kept"] == 1, "epoch"].tolist() if "kept" in log else []  # older logs do not say
-    return f"; epoch {kept[-1]} is kept" if kept else ""
-
-
-def scatter(model: Model | None, key: str) -> pd.DataFrame:
-    """Return ``clip``, ``system``, ``rated`` and ``predicted`` of the clips that a model was measured on."""
-    columns = {"clip_id": "clip", "system_id": "system", key: "rated", predicted(key): "predicted"}
-    try:
-        table = pd.read_csv(model.folder / PREDICTIONS_FILE) if model else pd.DataFrame()
-    except FileNotFoundError:
-        table = pd.DataFrame()
-    return table.reindex(columns=list(columns)).rename(columns=columns).dropna()
-
-
 def build_training_tab(opened: Sequence[Any], judge: Judge, runs: RunManager, store: StudyStore) -> None:
     """Lay the page out; the events of `opened` fill it."""
     page = TrainingPage(judge, runs, store)
@@ -297,23 +243,33 @@ class TrainingPage:
         self._judge, self._runs, self._store, self._fetching = judge, runs, store, fetching or Fetching()
         self.run = gr.HTML(apply_default_css=False, elem_id="training-run")
         self.stopping = gr.Button("Stop", visible=False, size="sm", elem_classes="me-narrow")
-        self.curves = _curves()
+        self.curves = curves_plot()
         self.unfinished = gr.HTML(js_on_load=_BUTTONS, apply_default_css=False, elem_id="unfinished")
+        self.bench = Workbench(runs, judge.registry)
         self.models = gr.HTML(js_on_load=_BUTTONS, apply_default_css=False, elem_id="models")
         self.desk = JudgeDesk(judge, self._fetching, _BUTTONS)
         self.result = gr.HTML(apply_default_css=False, elem_id="training-result")
         with gr.Row(elem_classes="me-scatters"):
-            self.plots = [_scatter(n) for n in range(_MOST_PLOTS)]
+            self.plots = [scatter_plot(n) for n in range(_MOST_PLOTS)]
         self.desk.lay_out_arrivals()
         self.timer = gr.Timer(_TICK_S, active=False)
         self.seen = gr.State("")  # what the curves show
         self.shown = gr.State("")  # name of the model whose result is shown
         watched = [self.run, self.stopping, self.curves, self.seen, self.timer]
-        results = [self.unfinished, self.result, *self.plots, self.models, self.shown, *self.desk.parts]
+        results = [
+            self.unfinished,
+            self.result,
+            *self.plots,
+            self.models,
+            self.shown,
+            *self.desk.parts,
+            *self.bench.parts,
+        ]
         self.everything = [*watched, *results]
         start = self._lay_out_controls()
         self.timer.tick(told(self.watch), [self.seen, self.shown], self.everything, **BY_ITSELF)
         self.desk.connect(self.shown, self.refresh, self.everything)
+        self.bench.connect(self.shown, self.refresh, self.everything)
         gr.on(
             [self.models.select, self.unfinished.select, self.desk.card.select],
             told(self.act),
@@ -347,11 +303,37 @@ class TrainingPage:
                 self.tower = gr.Radio([*TOWER_CHOICES.items()], value="ears", label="Tower")
                 self.split = gr.Dropdown([*SPLIT_CHOICES.items()], value=Split.kind, label="Held out to measure")
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0)
-        recipe.change(told(self.choose_recipe), recipe, [self.tower, self.split], **QUIETLY)
-        self.controls = [self.source, self.study, self.folder, name, recipe, self.tower, self.split, seed]
+        with gr.Accordion("Fields of the recipe, and why", open=False, elem_id="recipe-fields"):
+            changes = gr.Textbox(
+                label="Other values (may be empty)", placeholder="epochs=20, learning_rate=0.0003", max_length=1000
+            )
+            self.fields = gr.HTML(fields_table("frozen"), apply_default_css=False)
+        self._lay_out_upload()
+        recipe.change(told(self.choose_recipe), recipe, [self.tower, self.split, self.fields], **QUIETLY)
+        self.controls = [self.source, self.study, self.folder, name, recipe, self.tower, self.split, seed, changes]
         self.doubts = gr.HTML(apply_default_css=False, elem_id="training-doubts")
         self.doubted = gr.State(None)  # the order whose doubts are shown: what was chosen, and the plan
-        return gr.Button("Start training", variant="primary", elem_classes="me-narrow")
+        with gr.Row(elem_classes="me-bar"):
+            look = gr.Button("Check the data", scale=0, min_width=192)
+            start = gr.Button("Start training", variant="primary", scale=0, min_width=192)
+        look.click(told(self.check), self.controls, self.doubts, show_progress_on=self.doubts, **PRIVATE)
+        return start
+
+    def _lay_out_upload(self) -> None:
+        with gr.Accordion("Upload a data set", open=False, elem_id="data-upload"):
+            with gr.Row(elem_classes="me-columns"):
+                table = gr.File(label="Table of rated clips", file_types=[".csv", ".tsv", ".txt"], height=140)
+                audio = gr.File(label="Its audio files, or a ZIP", file_count="multiple", height=140)
+            name = gr.Textbox(label="Name of the data set", placeholder="data", max_length=48)
+            take = gr.Button("Upload the data set", elem_classes="me-narrow")
+        parts = [name, table, audio]
+
+        def upload_data(name: str, table: str | None, audio: list[str] | None) -> Shown:
+            path = receive_data(self._store.data, name or "", table, audio or [], self._judge.limits)
+            return {**self.choose_source(FROM_SERVER, str(path)), self.source: FROM_SERVER, **dict.fromkeys(parts[1:])}
+
+        outputs = [self.source, self.study, self.folder, table, audio]
+        take.click(told(upload_data), parts, outputs, show_progress_on=table, **PRIVATE)
 
     def open(self, study: str | None) -> Shown:
         """Bring everything up to date, the studies too."""
@@ -370,6 +352,7 @@ class TrainingPage:
         return {
             **self._watched(newest(runs), ""),
             **self.desk.show(model),
+            **self.bench.show(),
             self.unfinished: unfinished_list(runs, self._runs.deleted()),
             self.result: result(model),
             **dict(zip(self.plots, self._plots(model), strict=True)),
@@ -390,34 +373,44 @@ class TrainingPage:
         act(self._judge, self._runs, action, name)
         return self.refresh(name if action in ("show", "restore-judge") else shown)
 
-    def choose_source(self, source: str) -> Shown:
-        """Show the control that goes with a source."""
+    def choose_source(self, source: str, path: str | None = None) -> Shown:
+        """Show the control that goes with a source, and fill in a path where there is one."""
+        filled = {} if path is None else {"value": path}
         return {
             self.study: gr.update(visible=source == FROM_STUDY),
-            self.folder: gr.update(visible=source == FROM_SERVER),
+            self.folder: gr.update(visible=source == FROM_SERVER, **filled),
         }
 
     def choose_recipe(self, recipe: str) -> Shown:
         """Show the tower and what is held out where they can be chosen: a calibrated judge is cross-validated."""
         can_choose = gr.update(visible=recipe != CALIBRATE)
-        return {self.tower: can_choose, self.split: can_choose}
+        return {self.tower: can_choose, self.split: can_choose, self.fields: fields_table(recipe)}
+
+    def check(self, *chosen: Any) -> Shown:
+        """Show what the data is, and what stands against training on it."""
+        return {self.doubts: data_shown(self._plan(*chosen))}
 
     def start(self, *given: Any) -> Shown:
         """Start a run of what the controls say; where there are doubts, show them first, and start when asked again."""
         *chosen, doubted = given
-        source, study, folder, name, recipe, tower, kind, seed = chosen
+        name = chosen[3]
         if doubted is not None and doubted[0] == chosen:
             plan = doubted[1]
         else:
-            data = study_data(self._store, study) if source == FROM_STUDY else on_server(folder or "")
-            if recipe == CALIBRATE:
-                plan = TrainingPlan(data, split=Split(seed=int(seed or 0)), judge=self._judge.folder)
-            else:
-                plan = TrainingPlan(data, RECIPES[recipe], tower, Split(kind, int(seed or 0)))
+            plan = self._plan(*chosen)
             if doubts := check_plan(plan).doubts:
                 return {self.doubts: render("training_doubts.html", doubts=doubts), self.doubted: (chosen, plan)}
         self._runs.start(plan, (name or "").strip() or None)
         return self.refresh() | {self.doubts: "", self.doubted: None}
+
+    def _plan(self, *chosen: Any) -> TrainingPlan:
+        """What the controls order."""
+        source, study, folder, _, recipe, tower, kind, seed, changes = chosen
+        made = None if recipe == CALIBRATE else recipe_of(recipe, changes or "")
+        data = study_data(self._store, study) if source == FROM_STUDY else on_server(folder or "")
+        if made is None:
+            return TrainingPlan(data, split=Split(seed=int(seed or 0)), judge=self._judge.folder)
+        return TrainingPlan(data, made, tower, Split(kind, int(seed or 0)))
 
     def stop(self) -> Shown:
         """Stop the run that is going, if one is."""
@@ -440,7 +433,7 @@ class TrainingPage:
             shown[self.curves] = gr.update(visible=False)
         elif now != seen:
             rows, limits = curves(run), [0, max(_FEWEST_EPOCHS, run.progress.epoch)]
-            title = f"{_CURVES_TITLE}{kept_epoch(run)}"
+            title = f"{CURVES_TITLE}{kept_epoch(run)}"
             shown[self.curves] = gr.update(value=rows, x_lim=limits, title=title, visible=len(rows) > 0)
         return shown
 
@@ -457,36 +450,3 @@ class TrainingPage:
 def _seen(run: Run | None) -> str:
     """What there is to see of a run."""
     return f"{run.name} {run.progress.epoch} {run.state}" if run else ""
-
-
-def _curves() -> gr.LinePlot:
-    return gr.LinePlot(
-        visible=False,
-        x="epoch",
-        y="L1",
-        color="part",
-        color_map=_COLOURS,
-        title=_CURVES_TITLE,
-        x_title="Epoch",
-        y_title="L1",
-        color_title="Part",
-        height=260,
-        buttons=["export"],
-        elem_id="training-curves",
-    )
-
-
-def _scatter(n: int) -> gr.ScatterPlot:
-    return gr.ScatterPlot(
-        visible=False,
-        x="rated",
-        y="predicted",
-        x_title="Rated (MOS)",
-        y_title="Predicted",
-        x_lim=[MIN_SCORE, MAX_SCORE],
-        y_lim=[MIN_SCORE, MAX_SCORE],
-        tooltip="all",
-        height=320,
-        buttons=["export"],
-        elem_id=f"scatter-{n}",
-    )

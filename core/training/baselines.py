@@ -31,7 +31,7 @@ from core.rated_clips import RatedClips, count_systems
 from core.splits import Split, split_clips
 from core.training.loop import fit_heads
 from core.training.objective import Target
-from core.training.recipe import Recipe
+from core.training.recipe import RECIPES, Recipe
 
 LEARNED, BLIND, SHUFFLED = "recipe", "blind", "shuffled"
 METHODS = (LEARNED, MEAN, SYSTEM, COSINE, BLIND, SHUFFLED)
@@ -68,6 +68,13 @@ def compare(
         else:
             measured[method] = _errors(whole) if method in without_order else measure(whole, resamples=resamples)
     return measured
+
+
+def prompt_alone(embedded: EmbeddedClips, target: Target, recipe: Recipe, seed: int) -> NDArray[np.float64]:
+    """Return what heads on windows say of clips, (n, n_scales), that learn the same from prompts alone."""
+    blind = EmbeddedClips(embedded.text, torch.arange(len(embedded.text)), embedded.text)
+    usual = RECIPES["frozen"] if recipe.sequence else recipe  # prompts have no frames
+    return clip_values(fit_heads(blind, target, usual, seed), blind)
 
 
 def _predictions(

@@ -43,13 +43,20 @@ class DataCheck:
 
 def check_plan(plan: TrainingPlan) -> DataCheck:
     """Read what a plan names and check it; a DataError if it cannot be read or split, or is refused."""
-    if plan.judge:
-        from core.training.material import Material  # it needs this module
-
-        return Material.read(plan).check()
-    found = check_data(split_clips(read_source(plan.data), plan.split), plan.recipe)
+    _, found = look(plan)
     found.stop_if_refused()
     return found
+
+
+def look(plan: TrainingPlan) -> tuple[RatedClips, DataCheck]:
+    """Return the clips of a plan with their parts, and what stands against it; a DataError if they cannot be read."""
+    if not plan.judge:
+        clips = split_clips(read_source(plan.data), plan.split)
+        return clips, check_data(clips, plan.recipe)
+    from core.training.material import Material  # it needs this module
+
+    material = Material.read(plan)
+    return material.clips, material.check()
 
 
 def learnable(clips: RatedClips, least: int = LEAST_TRAIN) -> RatedClips:

@@ -14,7 +14,7 @@ from torch import Tensor
 import core
 from core import checkpoint
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from core.controls import Controls, measure_controls
+from core.controls import PROMPT, Controls, measure_controls
 from core.evaluation import Predictions, comparison, error_estimate, judged, measure
 from core.heads import Heads
 from core.musiceval import is_published, is_simulated, read_source
@@ -189,13 +189,14 @@ def write_model(
     elsewhere: Sequence[Mapping[str, Any]] = (),
     moved: Mapping[str, Change] | None = None,
     estimate: Mapping[str, Any] | None = None,
+    blind: NDArray[np.float64] | None = None,
 ) -> None:
     """Measure a trained judge and write everything that its folder has, ``config.json`` last.
 
     The material's tower is as it is after training; the values, (n, n_scales), are what the judge says of the
     clips of the measured part; `cosine` is that of all clips where the tower was not trained, and `elsewhere` what
     was learned of how further sources rate, and `moved` what was gained by moving a judge. Ranges come from the
-    `estimate`; without one from the measured part.
+    `estimate`; without one from the measured part. `blind`, (n, n_scales), is what heads say that learned from prompts.
     """
     path, run, rows = folder.path, folder.run(), material.measured_rows
     predictions = judged(material.clips.take(rows), values.double().numpy(), heads.scales)
@@ -203,6 +204,9 @@ def write_model(
     controls = Controls()
     if not material.judge:
         controls = measure_controls(material.clips, rows, None if cosine is None else cosine[rows])
+    if blind is not None:
+        said = measure(judged(material.clips.take(rows), blind[rows], heads.scales), resamples=0)
+        controls = replace(controls, measured={**controls.measured, PROMPT: said})
     metrics = {
         "part": material.measured_part,
         "held_out": estimate or error_estimate(predictions, *material.measured_in_words()),

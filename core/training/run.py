@@ -31,6 +31,7 @@ from core.rated_clips import data_sha256
 from core.readers import Readers, readers_for
 from core.scales import Scales
 from core.settings import pick_device
+from core.training.baselines import prompt_alone
 from core.training.check import has_learned
 from core.training.cross import estimate_by_system
 from core.training.examples import EmbeddedExamples, HeadsAlone, SoundExamples, WholeJudge
@@ -206,7 +207,7 @@ class _Run:
         target, tower, seed = material.lessons.target, material.starting.tower, self.plan.split.seed
         judge: nn.Module
         examples: SoundExamples | EmbeddedExamples
-        cosine, estimate = None, None
+        cosine, estimate, blind = None, None, None
         if self.plan.recipe.fine_tune:
             heads = new_heads(tower.dim, target, seed, self.plan.recipe)
             examples = self._sound(material, limits, readers, cache)
@@ -229,8 +230,12 @@ class _Run:
             if self.accelerator.is_main_process:
                 if not self.plan.recipe.fine_tune:
                     estimate = estimate_by_system(material, everything, of_everything, self._report_measuring)
+                    if material.clips.has_prompts and not (material.others or material.pairs):
+                        blind = prompt_alone(clips, target, self.plan.recipe, seed)
                 sources = fit.objective.sources_to_json()
-                write_model(self.folder, material, heads, values, fit.state, cosine, sources, estimate=estimate)
+                write_model(
+                    self.folder, material, heads, values, fit.state, cosine, sources, estimate=estimate, blind=blind
+                )
                 self.folder.end()
             learned = has_learned(fit.state, material.clips.mos, material.clips.rows("train"))
             said = "The model is ready" if learned else "Nothing was learned"

@@ -26,7 +26,7 @@ from core.training.recipe import RECIPES, RunProgress, TrainingPlan
 from core.training.registry import Model, ModelRegistry, RunFacts
 from tests.rated import write_rated
 from tests.webapp.studies import make_study
-from webapp import training
+from webapp import training, training_plots
 from webapp.judge import Judge
 from webapp.listening_api import StudyStore
 from webapp.training import FROM_SERVER, FROM_STUDY, TrainingPage
@@ -220,7 +220,7 @@ def house(tmp_path: Path, scorer: Scorer, random_checkpoint: Path) -> Iterator[H
 
 def test_a_run_from_a_folder_is_ordered_as_chosen(house: House, tmp_path: Path) -> None:
     data = write_rated(tmp_path / "rated", clips=12)
-    given = (FROM_SERVER, None, f" {data} ", " mine ", "paper", "music-audioset", "prompts", 3)
+    given = (FROM_SERVER, None, f" {data} ", " mine ", "paper", "music-audioset", "prompts", 3, "")
     shown = begin(house.page, *given)
     assert "mine" in shown[house.page.run]
     (run,) = house.runs.all()
@@ -230,11 +230,11 @@ def test_a_run_from_a_folder_is_ordered_as_chosen(house: House, tmp_path: Path) 
 
 def test_doubts_are_said_before_a_run_starts(house: House, tmp_path: Path) -> None:
     data, page = write_rated(tmp_path / "rated", clips=12), house.page
-    chosen = (FROM_SERVER, None, str(data), "mine", "frozen", "small", "random", 0)
+    chosen = (FROM_SERVER, None, str(data), "mine", "frozen", "small", "random", 0, "")
     shown = page.start(*chosen, None)
     assert house.runs.all() == []
     assert "It may learn little more than the mean: 9 training clips are too few" in shown[page.doubts]
-    other = (*chosen[:-1], 1)
+    other = (*chosen[:-2], 1, "")
     again = page.start(*other, shown[page.doubted])  # something else is ordered: its doubts come first
     assert house.runs.all() == []
     shown = page.start(*other, again[page.doubted])
@@ -247,7 +247,7 @@ def test_the_judge_in_use_is_calibrated(house: House, tmp_path: Path) -> None:
     hidden = page.choose_recipe(training.CALIBRATE)
     assert [hidden[part]["visible"] for part in (page.tower, page.split)] == [False, False]
     assert page.choose_recipe("frozen")[page.tower]["visible"]
-    chosen = (FROM_SERVER, None, str(data), "", training.CALIBRATE, "ears", "random", 1)
+    chosen = (FROM_SERVER, None, str(data), "", training.CALIBRATE, "ears", "random", 1, "")
     house.judge.activate("one")
     shown = page.start(*chosen, None)
     assert "24 clips tell an SRCC to about" in shown[page.doubts]
@@ -273,7 +273,7 @@ def begin(page: TrainingPage, *chosen: Any) -> dict[Any, Any]:
     return page.start(*chosen, shown[page.doubted])
 
 
-HOW = ("", "frozen", "small", "random", None)
+HOW = ("", "frozen", "small", "random", None, "")
 
 
 @pytest.mark.parametrize("folder", ["", "  ", "/nowhere/at/all", "\0", None])
@@ -337,11 +337,11 @@ def test_the_plots_take_what_training_wrote(house: House, tmp_path: Path) -> Non
     data = write_rated(tmp_path / "rated", clips=12)
     begin(house.page, FROM_SERVER, None, str(data), "two", *HOW[1:])
     (run,) = house.runs.all()
-    assert len(training.curves(run)) == 0
-    assert training.kept_epoch(run) == ""
+    assert len(training_plots.curves(run)) == 0
+    assert training_plots.kept_epoch(run) == ""
     (run.folder / "log.csv").write_text("epoch,train_l1,dev_l1,kept\n1,0.9,0.8,1\n2,0.7,,0\n")
-    assert training.kept_epoch(run) == "; epoch 1 is kept"
-    assert training.curves(run).to_dict("list") == {
+    assert training_plots.kept_epoch(run) == "; epoch 1 is kept"
+    assert training_plots.curves(run).to_dict("list") == {
         "epoch": [1, 2, 1],
         "part": ["train", "train", "dev"],
         "L1": [0.9, 0.7, 0.8],
@@ -350,11 +350,11 @@ def test_the_plots_take_what_training_wrote(house: House, tmp_path: Path) -> Non
         "clip_id,system_id,textual_alignment,predicted_textual_alignment\nc1,S1,2.5,3.25\n"
     )
     model = house.judge.registry.model("one")
-    assert training.scatter(model, "textual_alignment").to_dict("records") == [
+    assert training_plots.scatter(model, "textual_alignment").to_dict("records") == [
         {"clip": "c1", "system": "S1", "rated": 2.5, "predicted": 3.25}
     ]
-    assert len(training.scatter(model, "musical_impression")) == 0
-    assert len(training.scatter(None, "textual_alignment")) == 0
+    assert len(training_plots.scatter(model, "musical_impression")) == 0
+    assert len(training_plots.scatter(None, "textual_alignment")) == 0
     shown = house.page.refresh()
     assert [shown[plot]["visible"] for plot in house.page.plots] == [False, True, False, False]
     assert shown[house.page.plots[1]]["title"] == "Textual alignment, 1 clips"
