@@ -25,7 +25,8 @@ from annotation.studies import create, find_rater, find_study, invite
 from core.audio import AudioLimits
 from core.scorer import Scorer
 from core.settings import Settings
-from core.training.manager import DONE, RUNNING, ModelRegistry, RunManager
+from core.training.manager import DONE, RUNNING, RunManager
+from core.training.registry import ModelRegistry
 from tests.annotation.scripted import rate_all
 from tests.clips import pluck, write_clip
 from tests.playable_release import RATE_HZ, draw_clips, rate

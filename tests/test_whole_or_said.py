@@ -23,7 +23,7 @@ from core.cli import main
 from core.errors import MusicEvalError
 from core.scorer import Item, Scorer
 from core.scores import Unscored
-from core.training.manager import ModelRegistry
+from core.training.registry import ModelRegistry
 from tests.annotation.rooms import NOW
 from tests.cases import (
     HAS_FFMPEG,

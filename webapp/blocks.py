@@ -51,9 +51,12 @@ ACTIONS = {
     "start": "Start a training",
     "stop": "Stop a training",
     "act": "Act on a model or run",
+    "save_judge": "Rename a judge, or note something on it",
+    "upload_judge": "Upload a judge",
+    "fetch_clap": "Fetch the official CLAP",
 }
 # Of these only the first inputs are noted: what follows is about people, or long.
-_SAID = {"invite": 3, "save_texts": 1, "create_study": 2}
+_SAID = {"invite": 3, "save_texts": 1, "create_study": 2, "save_judge": 2}
 
 
 def shut_environment(environ: MutableMapping[str, str]) -> None:

@@ -4,30 +4,36 @@ Another model takes its place without a restart. A score that has begun goes on 
 with. The new one is loaded and verified whole before it takes over, so there is never a moment without a
 judge.
 
-The models that were trained here are the administrator's to choose among. A visitor may choose the official
-CLAP *zero-shot* (`core.zero_shot`) until a judge stands on it; it is loaded when it is asked for first, and
-kept.
+A visitor may choose another model of the registry for a clip where it can be used and the administrator offers it,
+and the official CLAP *zero-shot* (`core.zero_shot`) where it was fetched, until a judge stands on it. What is chosen is
+loaded when it is asked for first, and few are kept: the one that was asked for longest ago goes first.
 """
 
 import os
 import sys
 import threading
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import gradio as gr
 import torch
 
 from annotation.results.judged import LoadedJudge
 from core.audio import AudioLimits
-from core.errors import CheckpointError
+from core.errors import CheckpointError, MusicEvalError
 from core.readers import Readers, ReadLimits
 from core.scorer import EMBEDDED_JUDGE, Scorer
 from core.settings import Settings, pick_device
 from core.towers.official import OFFICIAL, find_official
-from core.training.manager import ModelRegistry
+from core.training.registry import Model, ModelRegistry
 from core.zero_shot import load_scorer
 from webapp.html import render
 
-JUDGE, ZERO_SHOT = "judge", "zero-shot"
+JUDGE, ZERO_SHOT, FIRST = "judge", "zero-shot", "first"  # what a visitor chooses; FIRST: the app began with it
+MOST_LOADED = 2  # models beside the one that judges and the one that the app began with
+_NAMED = "model:"  # begins the choice of a model of the registry
 _READERS = 2  # as many as read beside a model on two cores
 _MOST_READING_S = 30.0  # of one file; the longest clip takes a few
 _NOTE = (
@@ -38,6 +44,28 @@ _NOTE = (
 )
 
 
+class LoadedScorers:
+    """At most so many scorers, each loaded when it is asked for first; the one used longest ago goes first."""
+
+    def __init__(self, most: int = MOST_LOADED) -> None:
+        self._most = most
+        self._scorers: OrderedDict[str, Scorer] = OrderedDict()
+        self._loading = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._scorers)
+
+    def get(self, key: str, load: Callable[[], Scorer]) -> Scorer:
+        """Return the scorer of a key; raises what loading raises."""
+        with self._loading:
+            if key not in self._scorers:
+                while len(self._scorers) >= self._most:  # before another is loaded: memory holds no more
+                    self._scorers.popitem(last=False)
+                self._scorers[key] = load()
+            self._scorers.move_to_end(key)
+            return self._scorers[key]
+
+
 class Judge:
     """The active scorer; the app begins with the one given, and those in the registry may take its place."""
 
@@ -45,7 +73,9 @@ class Judge:
         self.scorer, self.registry = scorer, registry
         self._base_folder = base_folder
         self.name: str | None = None
+        self.loaded = LoadedScorers()
         self._first = scorer
+        self._failed: set[str] = set()
         self._changing = threading.Lock()
 
     @classmethod
@@ -69,6 +99,12 @@ class Judge:
     def base(self) -> str:
         """Name of the model that the app begins with."""
         return self._first.checkpoint.id
+
+    @property
+    def title(self) -> str:
+        """What the model that judges is called."""
+        called = {model.name: model.called for model in self.registry.models()} if self.name else {}
+        return called.get(self.name or "", self.scorer.checkpoint.id)
 
     @property
     def folder(self) -> Path:
@@ -110,10 +146,31 @@ class Judge:
             self.registry.back()
             self.scorer, self.name = scorer, name
 
+    def offered(self) -> list[Model]:
+        """Return what else visitors may choose of the registry: what can be used, and has not failed to load."""
+        models = self.registry.models()
+        return [one for one in models if one.is_offered and one.name != self.name and _key(one) not in self._failed]
+
+    def named(self, name: str | None) -> Scorer:
+        """Return a model of the registry, loaded; None for the one that the app begins with."""
+        if name is None or name == self.name:
+            return self._first if name is None else self.scorer
+        key = _key(self.registry.model(name))
+        try:
+            return self.loaded.get(key, lambda: self._load(name))
+        except MusicEvalError:
+            self._failed.add(key)
+            raise
+
     def _load(self, name: str | None) -> Scorer:
         if name is None:
             return self._first
         return Scorer.load(self.registry.model(name).folder, self.limits, self.device, readers=self.readers)
+
+
+def _key(model: Model) -> str:
+    """What a loaded model goes by: another under its name is another."""
+    return f"{model.name} {model.trained_at.timestamp()}"
 
 
 class ModelMenu:
@@ -121,33 +178,66 @@ class ModelMenu:
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
-        self._zero_shot: Scorer | None = None
-        self._loading = threading.Lock()
 
     def choices(self) -> list[tuple[str, str]]:
         """Return the title and the name of each choice; the first is taken without asking."""
-        judge = self._judge.scorer.checkpoint
-        choices = [(f"The judge of this page: {judge.id}", JUDGE)]
-        if judge.tower.name != OFFICIAL.tower:
+        judge = self._judge
+        choices = [(f"The judge of this page: {judge.title}", JUDGE)]
+        if judge.name is not None:
+            choices.append((judge.base, FIRST))
+        choices += [(model.called, f"{_NAMED}{model.name}") for model in judge.offered()]
+        if judge.scorer.checkpoint.tower.name != OFFICIAL.tower and not _missing():
             choices.append(("Official CLAP, zero-shot (uncalibrated)", ZERO_SHOT))
         return choices
 
+    def update(self, chosen: str = JUDGE) -> Any:
+        """Return what the menu shows: nothing where there is no choice, and what is chosen where it is there."""
+        choices = self.choices()
+        there = chosen if chosen in dict(choices).values() else JUDGE
+        return gr.update(choices=choices, value=there, visible=len(choices) > 1)
+
+    def asked(self, name: str) -> str:
+        """Return the choice of that title or name, as an address gives it; that of the judge where there is none."""
+        wanted = name.strip().casefold()
+        for title, choice in self.choices()[1:]:
+            if wanted in (title.casefold(), choice.removeprefix(_NAMED).casefold()):
+                return choice
+        return JUDGE
+
+    def title(self, choice: str | None) -> str:
+        """Return what a choice is called."""
+        titles = {name: title for title, name in self.choices()[1:]}
+        return titles.get(choice or JUDGE, self._judge.title)
+
     def note(self, choice: str) -> str:
         """Return as HTML what to know of a choice, or why it cannot be had; nothing for the judge."""
-        if choice != ZERO_SHOT:
-            return ""
-        try:
-            find_official(Settings.from_environment(os.environ))
-        except CheckpointError as error:
-            return render("notice.html", text=error)
-        return render("notice.html", text=_NOTE)
+        if choice == ZERO_SHOT:
+            return render("notice.html", text=_missing() or _NOTE)
+        found = [model for model in self._judge.offered() if choice == f"{_NAMED}{model.name}"]
+        return render("judge_note.html", model=found[0]) if found else ""
 
     def scorer(self, choice: str | None) -> Scorer:
-        """Return what judges a clip."""
-        if choice != ZERO_SHOT:
-            return self._judge.scorer
-        with self._loading:
-            if self._zero_shot is None:
-                limits, device, readers = self._judge.limits, self._judge.device, self._judge.readers
-                self._zero_shot = load_scorer(None, OFFICIAL.tower, limits, device, readers=readers)
-            return self._zero_shot
+        """Return what judges a clip; a CheckpointError for what is not offered, or cannot be loaded."""
+        judge = self._judge
+        if choice in (None, "", JUDGE):
+            return judge.scorer
+        if choice == FIRST:
+            return judge.named(None)
+        if choice == ZERO_SHOT:
+            limits, device, readers = judge.limits, judge.device, judge.readers
+            return judge.loaded.get(
+                ZERO_SHOT, lambda: load_scorer(None, OFFICIAL.tower, limits, device, readers=readers)
+            )
+        found = [model.name for model in judge.offered() if choice == f"{_NAMED}{model.name}"]
+        if not found:
+            raise CheckpointError("This judge is not offered any more. Choose another one.")
+        return judge.named(found[0])
+
+
+def _missing() -> str:
+    """Say why the official CLAP cannot be had; "" where it can."""
+    try:
+        find_official(Settings.from_environment(os.environ))
+    except CheckpointError as error:
+        return str(error)
+    return ""

@@ -22,16 +22,18 @@ from core.training.manager import RunManager
 from webapp.audit import Audit
 from webapp.blocks import KEPT_S, AuditedBlocks, GuardedBlocks, shut_environment
 from webapp.durability import NOT_DURABLE, is_lost_with_machine
+from webapp.example_clips import ReadyScores, example_route, load_examples
 from webapp.guard import ADMIN
 from webapp.handlers import BY_ITSELF, PRIVATE, told
 from webapp.html import render
 from webapp.judge import Judge
+from webapp.judge_desk import judge_routes
 from webapp.listening_api import WAITS_S, StudyStore
 from webapp.mcp_tool import ScoreTool
 from webapp.metrics import pages_route
 from webapp.pages_process import serve_pages
 from webapp.palette import STYLE, palette_css
-from webapp.score import EXAMPLES, build_score_tab, load_examples
+from webapp.score import build_score_tab
 from webapp.study import build_study_tab
 from webapp.temporary import drop_folders_of_the_dead
 from webapp.theme import banner, build_theme
@@ -45,8 +47,8 @@ _OPEN_NAMED_TAB = "() => musicEvalOpen()"
 _Blocks = TypeVar("_Blocks", bound=GuardedBlocks)
 
 
-def build_pages(judge: Judge, settings: Settings) -> FastAPI:
-    """Lay out the pages, and open the database of the listening tests.
+def build_pages(judge: Judge, settings: Settings, ready: ReadyScores | None = None) -> FastAPI:
+    """Lay out the pages, with examples, and open the database of the listening tests.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def build_pages(judge: Judge, settings: Settings) -> FastAPI:
     drop_folders_of_the_dead()
     shut_environment(os.environ)
     tool = ScoreTool(judge)
-    visitors = _visitors_page(judge)
+    visitors = _visitors_page(judge, ready or ReadyScores(load_examples()))
     administrators, exports = _admin_page(judge, settings, store)
 
     @contextlib.asynccontextmanager
@@ -72,7 +74,7 @@ def build_pages(judge: Judge, settings: Settings) -> FastAPI:
     app = FastAPI(lifespan=lifespan, openapi_url=None)
     queues: list[Any] = [page._queue for page in (visitors, administrators)]
     measured = pages_route(lambda: sum(queue.n_waiting() for queue in queues))
-    app.router.routes.extend([*tool.routes, *exports, measured])
+    app.router.routes.extend([*tool.routes, *exports, measured, example_route()])
     theme = build_theme()
     for page, path in ((administrators, ADMIN.rstrip("/")), (visitors, "/")):
         page.has_launched = True  # as launch() says; else Gradio 6.31 opens whatever path a caller names
@@ -96,7 +98,7 @@ def _tab(name: str, title: str) -> gr.Tab:
     return gr.Tab(title, id=name, elem_id=f"{name}-tab")
 
 
-def _visitors_page(judge: Judge) -> GuardedBlocks:
+def _visitors_page(judge: Judge, ready: ReadyScores) -> GuardedBlocks:
     def show_banner() -> str:
         return banner(judge.scorer.checkpoint)
 
@@ -105,7 +107,7 @@ def _visitors_page(judge: Judge) -> GuardedBlocks:
         gr.HTML(render("header.html", admin=False), apply_default_css=False)
         with gr.Tabs():
             with _tab("score", "Score"):
-                note = build_score_tab(page, judge, load_examples())
+                note = build_score_tab(page, judge, ready)
             _tab("listening", "Listening test")  # its page is another: the script goes there
         page.load(show_banner, None, note, **BY_ITSELF)
         page.load(None, js=_OPEN_NAMED_TAB, **PRIVATE)
@@ -135,7 +137,7 @@ def _admin_page(judge: Judge, settings: Settings, store: StudyStore) -> tuple[Gu
                 log = gr.HTML(apply_default_css=False)
                 gr.on([page.load, tab.select], told(audit.table), None, log, **BY_ITSELF)
         page.load(None, js=_OPEN_NAMED_TAB, **PRIVATE)
-    return page, exports
+    return page, [*exports, *judge_routes(judge.registry)]
 
 
 def _mounting(settings: Settings, theme: gr.themes.Base, path: str) -> dict[str, Any]:
@@ -148,7 +150,7 @@ def _mounting(settings: Settings, theme: gr.themes.Base, path: str) -> dict[str,
         "favicon_path": str(_HERE / "favicon.svg") if path == "/" else None,
         "footer_links": [],
         "max_file_size": settings.limits.max_bytes,
-        "allowed_paths": [str(EXAMPLES)],
+        "allowed_paths": [],
         "blocked_paths": [],
         "root_path": "",
         "app_kwargs": {"openapi_url": None},
@@ -166,7 +168,10 @@ def _open() -> FastAPI:
     judge = Judge.open(settings)
     if judge.readers:
         judge.readers.begin()
-    return build_pages(judge, settings)
+    ready = ReadyScores(load_examples())
+    pages = build_pages(judge, settings, ready)
+    ready.begin(lambda: judge.scorer)
+    return pages
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import base64
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
@@ -23,7 +22,6 @@ from urllib.parse import quote
 
 import gradio as gr
 import numpy as np
-from gradio.processing_utils import save_file_to_cache
 from markupsafe import Markup
 
 from core.audio import Samples
@@ -34,6 +32,7 @@ from core.scores import Score, WindowScore
 from core.warnings import show_time
 from webapp.batch import QUIET_WARNINGS, build_clip_list_tab, python_usage
 from webapp.comparison import build_comparison
+from webapp.example_clips import ReadyScores, build_examples, chosen_example
 from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, plain_errors, refusal
 from webapp.html import render
 from webapp.judge import JUDGE, Judge, ModelMenu
@@ -42,7 +41,6 @@ from webapp.metrics import SCORING
 from webapp.theme import banner
 
 _HERE = Path(__file__).parent
-EXAMPLES = _HERE / "examples"
 _ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "score", "concurrency_limit": 1}  # a score uses all cores
 _FOLLOW_S = 5.0  # the page asks so often which model judges
 _MEGABYTE = 1_000_000
@@ -52,10 +50,6 @@ _TICKS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300)
 _MOST_TICKS = 5
 
 _GONE = "This result is not kept here any more: results stay for a day, or until the server starts anew."
-_CARDS_SCRIPT = """element.addEventListener("click", (event) => {
-  const card = event.target.closest("[data-number]");
-  if (card) trigger("select", {number: Number(card.dataset.number)});
-});"""
 # On a narrow screen the result may be out of sight, below the examples.
 _SHOW_RESULT = """(...inputs) => {
   const result = document.querySelector("#result");
@@ -89,22 +83,6 @@ def snippet(address: str) -> str:
     return _SNIPPET.format(address=address)
 
 
-@dataclass(frozen=True)
-class Example:
-    """A clip on disk, the prompt it stands with, and what to listen for."""
-
-    title: str
-    prompt: str
-    note: str
-    path: Path
-
-
-def load_examples(folder: Path = EXAMPLES) -> list[Example]:
-    """Read the examples that come with the program."""
-    listed = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
-    return [Example(one["title"], one["prompt"], one["note"], folder / one["file"]) for one in listed]
-
-
 # What the result shows
 
 
@@ -118,10 +96,10 @@ def failed(message: str) -> Markup:
     return render("score_failed.html", message=message)
 
 
-def done(score: Score, path: str, prompt: str, model: str = "", address: str = "") -> Markup:
+def done(score: Score, path: str, prompt: str, model: str = "", address: str = "", title: str = "") -> Markup:
     """Show a score, which may have an `address`.
 
-    `path` is the upload's, which ends in the visitor's file name, and `model` was chosen.
+    `path` is the upload's, which ends in the visitor's file name, `model` was chosen, and is called `title`.
     """
     cut = prompt if len(prompt) <= _SHOWN_PROMPT_CHARACTERS else f"{prompt[:_SHOWN_PROMPT_CHARACTERS]}…"
     duration_s = score.provenance.audio.duration_s
@@ -136,6 +114,7 @@ def done(score: Score, path: str, prompt: str, model: str = "", address: str = "
         prompt=prompt,
         shown_prompt=cut,
         model=model,
+        judge=title or score.provenance.checkpoint.id,
         address=address,
         date=datetime.now(UTC).date().isoformat(),
         quiet_warnings=QUIET_WARNINGS,
@@ -215,7 +194,7 @@ def _ticks(duration_s: float) -> list[float]:
 # The page
 
 
-def build_score_tab(app: gr.Blocks, judge: Judge, examples: Sequence[Example]) -> gr.HTML:
+def build_score_tab(app: gr.Blocks, judge: Judge, ready: ReadyScores) -> gr.HTML:
     """Lay the tab out in the open `app`; the files of the examples must outlive the page.
 
     Returns the note on the model that judges, which follows at each score.
@@ -223,24 +202,32 @@ def build_score_tab(app: gr.Blocks, judge: Judge, examples: Sequence[Example]) -
     note = gr.HTML(banner(judge.scorer.checkpoint), apply_default_css=False)
     with gr.Tabs():
         with gr.Tab("One clip", id="one", elem_id="one-tab"):
-            _build_clip_tab(judge, examples, note)
+            _build_clip_tab(judge, ready, note)
         with gr.Tab("Several clips", id="several", elem_id="several-tab"):
             build_clip_list_tab(app, judge)
     return note
 
 
-def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) -> None:
+def _build_clip_tab(judge: Judge, ready: ReadyScores, note: gr.HTML) -> None:
     menu, results = ModelMenu(judge), KeptResults()
     with gr.Row(elem_classes="me-columns"):
         with gr.Column(elem_classes="me-left"):
             inputs = clip, prompt, model = _inputs(menu)
             button = gr.Button("Score", variant="primary", size="lg", elem_id="score")
-            _example_cards(examples, clip, prompt)
+            cards = build_examples(ready.examples)
         with gr.Column(elem_classes="me-right"):
             build_comparison(results)
             shown = _result(judge)
             _list_of_results()
             python_usage(_SNIPPET)
+
+    def result(clip: str | None, prompt: str, model: str | None, scoring: Callable[[], Score]) -> str:
+        try:
+            with plain_errors():
+                title, score = menu.title(model), scoring()
+            return results.keep(partial(keepable, score, str(clip), prompt, model or JUDGE, title=title)).html
+        except gr.Error as error:
+            return failed(error.message)
 
     def show(
         clip: str | None,
@@ -248,12 +235,13 @@ def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) ->
         model: str | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> list[str]:
-        try:
-            score = _score(lambda: menu.scorer(model), clip, prompt, progress)
-            said = results.keep(partial(keepable, score, str(clip), prompt or "", model or JUDGE)).html
-        except gr.Error as error:
-            said = failed(error.message)
+        said = result(clip, prompt or "", model, lambda: _score(lambda: menu.scorer(model), clip, prompt, progress))
         return [said, banner(judge.scorer.checkpoint)]
+
+    def show_example(model: str | None, chosen: gr.EventData) -> list[str]:
+        place, file = chosen_example(ready.examples, getattr(chosen, "number", None), clip.GRADIO_CACHE)
+        asked = ready.examples[place].prompt
+        return [file, asked, result(file, asked, model, lambda: ready.score(place, menu.scorer(model)))]
 
     _follow(judge, menu, model, note)
     asked = gr.on(
@@ -266,7 +254,17 @@ def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) ->
         **PRIVATE,
         **_ONE_AT_A_TIME,
     )
-    asked.then(None, [*inputs], js=_MARK_STALE, **PRIVATE).then(None, js=_NOTE_SCORE, **PRIVATE)
+    chosen = cards.select(
+        show_example,
+        model,
+        [clip, prompt, shown],
+        js=_SHOW_RESULT,
+        show_progress_on=shown,
+        trigger_mode="always_last",
+        **PRIVATE,
+    )
+    for event in (asked, chosen):
+        event.then(None, [*inputs], js=_MARK_STALE, **PRIVATE).then(None, js=_NOTE_SCORE, **PRIVATE)
     _recall(results, judge, menu, shown, inputs)
     gr.on([clip.change, prompt.change, model.change], None, [*inputs], js=_MARK_STALE, **PRIVATE)
     clip.play(None, js=_STOP_RESULT, **PRIVATE)
@@ -278,18 +276,18 @@ def _list_of_results() -> None:
     gr.HTML(render("score_history.html"), apply_default_css=False, elem_id="history", js_on_load=shown)
 
 
-def keepable(score: Score, path: str, prompt: str, model: str, address: str) -> Kept:
-    """Return what is kept of a score at an address."""
+def keepable(score: Score, path: str, prompt: str, model: str, address: str, title: str = "") -> Kept:
+    """Return what is kept of a score at an address; `title` is what its judge is called."""
     checkpoint, duration_s = score.provenance.checkpoint, score.provenance.audio.duration_s
     return Kept(
-        done(score, path, prompt, model, address),
+        done(score, path, prompt, model, address, title),
         path,
         prompt,
         model,
         plot=timeline(score.outline, duration_s, score.windows, score.scales),
         score=score.to_json(),
         titles={scale.key: scale.title for scale in score.scales},
-        judge=f"by {checkpoint.id} ({checkpoint.sha256[:12]})",
+        judge=f"by {title or checkpoint.id} ({checkpoint.sha256[:12]})",
         duration_s=duration_s,
     )
 
@@ -368,14 +366,12 @@ def follow_judge(judge: Judge, menu: ModelMenu, known: str, chosen: str) -> list
     now = judge.scorer.checkpoint
     if now.sha256 == known:
         return [gr.skip()] * 3
-    choices = menu.choices()
-    there = chosen if chosen in dict(choices).values() else JUDGE
-    return [gr.update(choices=choices, value=there), banner(now), now.sha256]
+    return [menu.update(chosen), banner(now), now.sha256]
 
 
 def _inputs(menu: ModelMenu) -> tuple[gr.Audio, gr.Textbox, gr.Dropdown]:
-    def offer() -> Any:
-        return gr.update(choices=menu.choices())
+    def offer(request: gr.Request) -> Any:
+        return menu.update(menu.asked(str(request.query_params.get("judge", ""))))
 
     clip = gr.Audio(
         label="Clip", sources=["upload", "microphone"], type="filepath", editable=False, buttons=[], elem_id="clip"
@@ -388,27 +384,12 @@ def _inputs(menu: ModelMenu) -> tuple[gr.Audio, gr.Textbox, gr.Dropdown]:
         max_lines=8,
         elem_id="prompt",
     )
-    model = gr.Dropdown(menu.choices(), value=JUDGE, label="Model", elem_id="model")
+    choices = menu.choices()
+    model = gr.Dropdown(choices, value=JUDGE, label="Judge", elem_id="model", visible=len(choices) > 1)
     about = gr.HTML(apply_default_css=False, elem_id="model-note")
     model.change(menu.note, model, about, **QUIETLY)
     gr.on(None, offer, None, model, **QUIETLY)
     return clip, prompt, model
-
-
-def _example_cards(examples: Sequence[Example], clip: gr.Audio, prompt: gr.Textbox) -> None:
-    def fill_in(chosen: gr.EventData) -> tuple[str, str]:
-        for number, example in enumerate(examples):
-            if number == getattr(chosen, "number", None):
-                # Among the uploads: Gradio serves no file from where the program is installed.
-                return save_file_to_cache(example.path, clip.GRADIO_CACHE), example.prompt
-        raise refusal("There is no such example.")
-
-    gr.HTML(
-        render("score_examples.html", examples=examples),
-        js_on_load=_CARDS_SCRIPT,
-        apply_default_css=False,
-        elem_id="examples",
-    ).select(fill_in, None, [clip, prompt], **QUIETLY)
 
 
 def _score(judging: Callable[[], Scorer], path: str | None, prompt: str | None, progress: gr.Progress) -> Score:

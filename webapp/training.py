@@ -25,22 +25,15 @@ from core.scales import MAX_SCORE, MIN_SCORE
 from core.splits import Split
 from core.table_one import table_one
 from core.training.check import check_plan
-from core.training.manager import (
-    BROKEN_OFF,
-    DONE,
-    FAILED,
-    RUNNING,
-    STOPPED,
-    UNLEARNED,
-    Model,
-    ModelRegistry,
-    Run,
-    RunManager,
-)
+from core.training.judges import delete, deleted, offer, restore
+from core.training.manager import BROKEN_OFF, DONE, FAILED, RUNNING, STOPPED, UNLEARNED, Run, RunManager
 from core.training.recipe import CROSS_VALIDATED, RECIPES, RunProgress, TrainingPlan
+from core.training.registry import Model, ModelRegistry
+from webapp.fetching import Fetching
 from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, told
 from webapp.html import render
 from webapp.judge import Judge
+from webapp.judge_desk import JudgeDesk
 from webapp.listening_api import StudyStore
 
 FROM_STUDY, FROM_SERVER = "A study", "A folder on the server"
@@ -132,12 +125,21 @@ def unfinished_list(runs: Sequence[Run], deleted: str | None) -> Markup:
     return render("training_unfinished.html", unfinished=unfinished, deleted=deleted)
 
 
-def model_list(models: Sequence[Model], active: str | None, has_previous: bool, base: str) -> Markup:
+def model_list(
+    models: Sequence[Model],
+    active: str | None,
+    has_previous: bool,
+    base: str,
+    shown: str = "",
+    deleted: str | None = None,
+) -> Markup:
     """List the models, the newest first, with what makes each of them judge.
 
-    `active` is the name of the one that judges, None for the one that the app begins with, named `base`.
+    `active` is the name of the one that judges, None for the one that the app begins with, named `base`; `shown` is
+    chosen on the page, and `deleted` can be brought back.
     """
-    return render("training_models.html", models=models, active=active, has_previous=has_previous, base=base)
+    which = {"active": active, "has_previous": has_previous, "base": base, "shown": shown, "deleted": deleted}
+    return render("training_models.html", models=models, **which)
 
 
 def result(model: Model | None) -> Markup:
@@ -241,6 +243,10 @@ def act(judge: Judge, runs: RunManager, action: str, name: str) -> None:
         "resume": lambda: runs.resume(name),
         "delete": lambda: runs.delete(name),
         "restore": runs.restore,
+        "offer": lambda: offer(judge.registry, name, True),
+        "withhold": lambda: offer(judge.registry, name, False),
+        "delete-judge": lambda: delete(judge.registry, name),
+        "restore-judge": lambda: restore(judge.registry),
         "show": lambda: None,
     }
     if action not in actions:
@@ -287,26 +293,29 @@ def build_training_tab(opened: Sequence[Any], judge: Judge, runs: RunManager, st
 class TrainingPage:
     """The parts of the page, and the handlers of its controls, which return what changes by part."""
 
-    def __init__(self, judge: Judge, runs: RunManager, store: StudyStore) -> None:
-        self._judge, self._runs, self._store = judge, runs, store
+    def __init__(self, judge: Judge, runs: RunManager, store: StudyStore, fetching: Fetching | None = None) -> None:
+        self._judge, self._runs, self._store, self._fetching = judge, runs, store, fetching or Fetching()
         self.run = gr.HTML(apply_default_css=False, elem_id="training-run")
         self.stopping = gr.Button("Stop", visible=False, size="sm", elem_classes="me-narrow")
         self.curves = _curves()
         self.unfinished = gr.HTML(js_on_load=_BUTTONS, apply_default_css=False, elem_id="unfinished")
+        self.models = gr.HTML(js_on_load=_BUTTONS, apply_default_css=False, elem_id="models")
+        self.desk = JudgeDesk(judge, self._fetching, _BUTTONS)
         self.result = gr.HTML(apply_default_css=False, elem_id="training-result")
         with gr.Row(elem_classes="me-scatters"):
             self.plots = [_scatter(n) for n in range(_MOST_PLOTS)]
-        self.models = gr.HTML(js_on_load=_BUTTONS, apply_default_css=False, elem_id="models")
+        self.desk.lay_out_arrivals()
         self.timer = gr.Timer(_TICK_S, active=False)
         self.seen = gr.State("")  # what the curves show
         self.shown = gr.State("")  # name of the model whose result is shown
         watched = [self.run, self.stopping, self.curves, self.seen, self.timer]
-        results = [self.unfinished, self.result, *self.plots, self.models, self.shown]
+        results = [self.unfinished, self.result, *self.plots, self.models, self.shown, *self.desk.parts]
         self.everything = [*watched, *results]
         start = self._lay_out_controls()
-        self.timer.tick(told(self.watch), self.seen, self.everything, **BY_ITSELF)
+        self.timer.tick(told(self.watch), [self.seen, self.shown], self.everything, **BY_ITSELF)
+        self.desk.connect(self.shown, self.refresh, self.everything)
         gr.on(
-            [self.models.select, self.unfinished.select],
+            [self.models.select, self.unfinished.select, self.desk.card.select],
             told(self.act),
             self.shown,
             self.everything,
@@ -354,26 +363,32 @@ class TrainingPage:
     def refresh(self, name: str = "") -> Shown:
         """Bring everything up to date; `name` is that of the model whose result is shown."""
         runs, model, registry = self._runs.all(), find_model(self._judge.registry, name), self._judge.registry
-        models = model_list(registry.models(), self._judge.name, has_previous(registry), self._judge.base)
+        shown, first = model.name if model else "", self._judge.base
+        models = model_list(
+            registry.models(), self._judge.name, has_previous(registry), first, shown, deleted(registry)
+        )
         return {
             **self._watched(newest(runs), ""),
+            **self.desk.show(model),
             self.unfinished: unfinished_list(runs, self._runs.deleted()),
             self.result: result(model),
             **dict(zip(self.plots, self._plots(model), strict=True)),
             self.models: models,
-            self.shown: model.name if model else "",
+            self.shown: shown,
         }
 
-    def watch(self, seen: str) -> Shown:
-        """Follow the run; bring everything up to date when it has ended."""
+    def watch(self, seen: str, shown: str) -> Shown:
+        """Follow the run, and what is fetched; bring everything up to date when both have ended."""
         run = newest(self._runs.all())
-        return self._watched(run, seen) if run and run.state == RUNNING else self.refresh()
+        if self._fetching.is_running or (run and run.state == RUNNING):
+            return {**self._watched(run, seen), **self.desk.fetched()}
+        return self.refresh("" if run and seen != _seen(run) else shown)
 
     def act(self, shown: str, chosen: gr.EventData) -> Shown:
         """Do what a button in a list says."""
         action, name = str(getattr(chosen, "action", "")), str(getattr(chosen, "name", ""))
         act(self._judge, self._runs, action, name)
-        return self.refresh(name if action == "show" else shown)
+        return self.refresh(name if action in ("show", "restore-judge") else shown)
 
     def choose_source(self, source: str) -> Shown:
         """Show the control that goes with a source."""
@@ -414,12 +429,12 @@ class TrainingPage:
     def _watched(self, run: Run | None, seen: str) -> Shown:
         """What a run changes while it is going; the curves only if they show something else than before."""
         running = run is not None and run.state == RUNNING
-        now = f"{run.name} {run.progress.epoch} {run.state}" if run else ""
+        now = _seen(run)
         shown: Shown = {
             self.run: run_card(run),
             self.stopping: gr.update(visible=running),
             self.seen: now,
-            self.timer: gr.Timer(active=running),
+            self.timer: gr.Timer(active=running or self._fetching.is_running),
         }
         if run is None:
             shown[self.curves] = gr.update(visible=False)
@@ -437,6 +452,11 @@ class TrainingPage:
                 yield gr.update(value=points, title=title, visible=True)
             else:
                 yield gr.update(visible=False)
+
+
+def _seen(run: Run | None) -> str:
+    """What there is to see of a run."""
+    return f"{run.name} {run.progress.epoch} {run.state}" if run else ""
 
 
 def _curves() -> gr.LinePlot:

@@ -402,8 +402,10 @@ def check_free_space(folder: Path, needed_bytes: int) -> None:
 
 def missing_bytes(pinned: PinnedFile, folder: Path) -> int:
     """Return how much of a file is still to be fetched into a folder."""
-    there = next((path.stat().st_size for path in _places(pinned, folder) if path.is_file()), 0)
-    return max(0, pinned.size_bytes - there)
+    for path in _places(pinned, folder):
+        with contextlib.suppress(FileNotFoundError):  # it may get its own name at this moment
+            return max(0, pinned.size_bytes - path.stat().st_size)
+    return pinned.size_bytes
 
 
 def download(pinned: PinnedFile, folder: Path, otherwise: str) -> Path:

@@ -1,4 +1,4 @@
-"""Training runs as processes of their own, and the models that they have made.
+"""Training runs as processes of their own.
 
 A run is ``python -m core train --output <models>/<name>`` in a session of its own, so it outlives the server
 that started it. All that is known of it lies in its folder:
@@ -7,11 +7,6 @@ that started it. All that is known of it lies in its folder:
     run.log         what the process said
     progress.json   what training does (`core.training.folder`)
     config.json     there when the run is done: the folder is a model by then
-
-Every folder of ``<data>/models`` with a ``config.json`` is a model. Which one judges is a ledger,
-``activations.jsonl``: a line for each time that one was taken, none is ever changed, and going back is a new
-line. A line without a model stands for the one that the app begins with: that of ``MUSICEVAL_MODEL``, or the
-demo model.
 """
 
 import fcntl
@@ -24,27 +19,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO
 
 import core
-from core.checkpoint import CONFIG_FILE, METRICS_FILE, PROGRESS_FILE, RUN_FILE, read_metrics
-from core.controls import Controls
-from core.errors import CheckpointError, ScaleError, TrainingError, shown_name
-from core.evaluation import Measured
+from core.checkpoint import CONFIG_FILE, PROGRESS_FILE
+from core.errors import TrainingError, shown_name
 from core.files import json_text, write_atomically
-from core.ranges import why_no_range
-from core.scales import MUSICEVAL, Scale
 from core.settings import SECRETS
 from core.training.recipe import RunProgress, TrainingPlan
 
 RUNNING, DONE, STOPPED, FAILED, BROKEN_OFF = "running", "done", "stopped", "failed", "broken off"
 UNLEARNED = "unlearned"  # the phase of a run that is done, and came to nothing
-ORDER_FILE, SAID_FILE, LEDGER_FILE = "order.json", "run.log", "activations.jsonl"
+ORDER_FILE, SAID_FILE = "order.json", "run.log"
 TRAINER = (sys.executable, "-P", "-m", "core", "train")
 GRACE_S = 30.0  # within it a run has finished its step and saved its state; then it is killed
 
@@ -56,7 +47,6 @@ _SAID_LINES = 12
 _PROGRESS_BAR = "%|"
 _NO_WORD = "It ended without a word. The machine may have been switched off, or have run out of memory."
 _LAST_WORDS = "It ended before its work was done. The last that it said:"
-_DAMAGED = "It is damaged: {} is missing, was changed or cannot be read. Train it again."
 
 
 @dataclass(frozen=True)
@@ -81,7 +71,7 @@ def read_run(folder: Path, running: bool) -> Run:
         plan = TrainingPlan.from_json(json.loads((folder / ORDER_FILE).read_bytes()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"There is no run {shown_name(name)} that was started here.") from error
-    progress = _progress(folder)
+    progress = read_progress(folder)
     if running:
         return Run(name, folder, plan, RUNNING, progress)
     if (folder / CONFIG_FILE).is_file():
@@ -91,7 +81,7 @@ def read_run(folder: Path, running: bool) -> Run:
     return Run(name, folder, plan, BROKEN_OFF, replace(progress, message=_last_words(folder)))
 
 
-def _progress(folder: Path) -> RunProgress:
+def read_progress(folder: Path) -> RunProgress:
     """What training has reported last; nothing before it has begun."""
     try:
         reported = json.loads((folder / PROGRESS_FILE).read_bytes())
@@ -276,187 +266,3 @@ class RunManager:
         lock.write(str(process.pid).encode())
         lock.flush()
         threading.Thread(target=process.wait, daemon=True).start()  # whoever starts a process buries it
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """What ``run.json`` of a model says of its training; "?" for what it does not say."""
-
-    recipe: str
-    tower: str
-    split: str
-    seed: str
-    data: str
-    data_sha256: str
-    parts: Mapping[str, int]
-
-    @classmethod
-    def read(cls, run: Mapping[str, Any]) -> Self:
-        """Read it from the content of the file."""
-
-        def said(*keys: str) -> Any:
-            value: Any = run
-            for key in keys:
-                value = value.get(key) if isinstance(value, Mapping) else None
-            return "?" if value is None else value
-
-        parts = said("data", "parts")
-        return cls(
-            recipe=str(said("recipe", "name")),
-            tower=str(said("tower", "name")),
-            split=str(said("split", "kind")),
-            seed=str(said("seed")),
-            data=str(said("data", "name")),
-            data_sha256=str(said("data", "sha256")),
-            parts=parts if isinstance(parts, Mapping) else {},
-        )
-
-
-@dataclass(frozen=True)
-class Model:
-    """A trained model, as its folder describes it; its weights are not looked at.
-
-    `run` is None if it was trained elsewhere, `problem` says why it cannot be used, `doubts` what stands against
-    using it, `kept` which epoch's weights it has; texts are "" for nothing.
-    """
-
-    name: str
-    folder: Path
-    trained_at: datetime
-    run: RunFacts | None
-    measured: Measured
-    part: str = ""
-    system_truth: str = ""
-    comparison: str = ""
-    demo: bool = False
-    caveat: str = ""
-    problem: str = ""
-    controls: Controls = field(default_factory=Controls)
-    doubts: tuple[str, ...] = ()
-    kept: str = ""
-
-
-class ModelRegistry:
-    """The models in a folder, which is made when something is first written, and which of them judges."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()
-        self._writing = threading.Lock()
-
-    def models(self) -> list[Model]:
-        """Return all models, the newest first, damaged ones among them."""
-        configs = self.folder.glob(f"[!.]*/{CONFIG_FILE}")
-        return sorted(map(_model, configs), key=lambda model: model.trained_at, reverse=True)
-
-    def model(self, name: str) -> Model:
-        """Return one model; a CheckpointError if there is none of that name."""
-        for model in self.models():
-            if model.name == name:
-                return model
-        raise CheckpointError(f"There is no model {shown_name(name)}. It may have been deleted.")
-
-    def active(self) -> str | None:
-        """Return the name of the model that judges; None for the one that the app begins with."""
-        stack = self._stack()
-        return stack[-1] if stack else None
-
-    def previous(self) -> str | None:
-        """Return the model before, None for the first; a CheckpointError if none was taken."""
-        stack = self._stack()
-        if not stack:
-            raise CheckpointError("There is no earlier model to go back to.")
-        return stack[-2] if len(stack) > 1 else None
-
-    def activate(self, name: str | None) -> None:
-        """Note that a model judges from now on; None for the one that the app begins with."""
-        self._note({"model": name})
-
-    def back(self) -> None:
-        """Note that the model before judges again; a CheckpointError if no model was taken before."""
-        self._note({"model": self.previous(), "back": True})
-
-    def _note(self, entry: Mapping[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="seconds"), **entry})
-        with self._writing, (self.folder / LEDGER_FILE).open("a", encoding="utf-8") as ledger:
-            ledger.write(f"{line}\n")
-            ledger.flush()
-            os.fsync(ledger.fileno())
-
-    def _stack(self) -> list[str | None]:
-        """Walk through the ledger: taking a model puts it on top, going back takes the top away."""
-        try:
-            lines = (self.folder / LEDGER_FILE).read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
-        stack: list[str | None] = []
-        for number, line in enumerate(lines, 1):
-            try:
-                entry = json.loads(line)
-                name, back = entry["model"], entry.get("back", False)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise CheckpointError(
-                    f"Line {number} of {LEDGER_FILE} is damaged. Remove it to go on without it."
-                ) from error
-            if not back:
-                stack.append(name)
-            elif stack:
-                stack.pop()
-        return stack
-
-
-def _model(config_path: Path) -> Model:
-    folder = config_path.parent
-    contents = {name: _json_object(folder / name) for name in (CONFIG_FILE, METRICS_FILE, RUN_FILE)}
-    unread = [name for name, content in contents.items() if content is None and name != RUN_FILE]
-    config, metrics, run = (content or {} for content in contents.values())
-    unread += [name for name in config.get("weights_sha256", {}) if not (folder / Path(name).name).is_file()]
-    measured, controls = Measured(MUSICEVAL, {}), Controls()
-    try:
-        scales = tuple(map(Scale.from_json, config.get("scales", [scale.to_json() for scale in MUSICEVAL])))
-        read_metrics(folder, config)  # is it what it was when the model was made?
-        measured, controls = Measured.from_json(metrics, scales), Controls.from_json(metrics, scales)
-    except (CheckpointError, ScaleError, AttributeError, TypeError, ValueError):
-        unread.append(METRICS_FILE)
-    part, truth, comparison = (str(metrics.get(key, "")) for key in ("part", "system_truth", "comparison"))
-    return Model(
-        folder.name,
-        folder,
-        datetime.fromtimestamp(config_path.stat().st_mtime, UTC),
-        RunFacts.read(run) if run else None,
-        measured,
-        part,
-        truth,
-        comparison,
-        demo=bool(config.get("demo", False)),
-        caveat=str(config.get("caveat", "")),
-        problem=_DAMAGED.format(", ".join(dict.fromkeys(unread))) if unread else "",
-        controls=controls,
-        doubts=_doubts(metrics),
-        kept=_kept(metrics),
-    )
-
-
-def _kept(metrics: Mapping[str, Any]) -> str:
-    best, last = metrics.get("best_epoch"), metrics.get("epochs")
-    return f"epoch {best} of {last} is kept" if best and last else ""
-
-
-def _doubts(metrics: Mapping[str, Any]) -> tuple[str, ...]:
-    """What stands against using a model; of a folder from before there were doubts, too few held-out clips."""
-    stored = metrics.get("doubts")
-    if isinstance(stored, list):
-        return tuple(map(str, stored))
-    held_out = metrics.get("held_out")
-    known = [held_out.get(of) for of in ("n_clips", "n_systems")] if isinstance(held_out, Mapping) else []
-    counts = [n for n in known if isinstance(n, int)]
-    short = why_no_range(*counts) if len(counts) == 2 else ""
-    return (f"Its scores have no range: {short}",) if short else ()
-
-
-def _json_object(path: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None

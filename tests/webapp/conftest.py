@@ -24,7 +24,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from annotation.database import Database
 from core.scorer import Scorer
 from core.settings import Settings
-from core.training.manager import ModelRegistry
+from core.training.registry import ModelRegistry
 from tests.webapp.studies import RemoteRater, SmallStudy, make_study, rows
 from webapp.app import build_app, server_config
 from webapp.judge import Judge

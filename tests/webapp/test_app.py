@@ -18,8 +18,8 @@ from tests.bad_inputs import BAD_MODELS, BadModel
 from tests.webapp.conftest import free_port, in_process, make_app, sign_in
 from webapp.app import build_app, serve
 from webapp.blocks import shut_environment
+from webapp.example_clips import load_examples
 from webapp.judge import Judge
-from webapp.score import EXAMPLES, load_examples
 
 ROOT = Path(__file__).parents[2]
 
@@ -169,7 +169,7 @@ def test_gradios_variables_cannot_reopen_the_server(
     pages = [route.app.get_blocks() for route in app.state.pages.routes if route.path in ("/admin", "") and route.app]
     assert len(pages) == 2
     for page in pages:
-        assert (page.allowed_paths, page.blocked_paths, page.root_path) == ([str(EXAMPLES)], [], "")
+        assert (page.allowed_paths, page.blocked_paths, page.root_path) == ([], [], "")
         assert (page.share, page.ssr_mode, page.pwa, page.run_history) == (False, False, False, False)
         assert (page.analytics_enabled, page.mcp_server, page.vibe_mode) == (False, False, False)
         assert (page.enable_monitoring, page.show_error) == (False, False)
@@ -189,10 +189,12 @@ def test_examples_are_given_wherever_the_app_was_started(
     with in_process(make_app(scorer, Settings(data=tmp_path))) as one:
         config = one.get("/config").json()
         (choice,) = (fn["id"] for fn in config["dependencies"] if fn["targets"][0][1] == "select")
-        body = {"data": [], "fn_index": choice, "session_hash": "test", "event_data": {"number": 0}}
+        body = {"data": ["judge"], "fn_index": choice, "session_hash": "test", "event_data": {"number": 0}}
         one.post("/gradio_api/queue/join", json=body).raise_for_status()
         said = one.get("/gradio_api/queue/data", params={"session_hash": "test"}).text
         (uploaded,) = re.findall(r'"path":"([^"]+)"', said)
         first = load_examples()[0]
         assert one.get(f"/gradio_api/file={uploaded}").content == first.path.read_bytes()
         assert first.prompt in said
+        assert one.get(f"/{first.address}").content == first.path.read_bytes()
+        assert one.get("/examples/").status_code == one.get("/examples/%2e%2e/app.py").status_code == 404

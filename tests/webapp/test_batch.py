@@ -21,7 +21,7 @@ from core.errors import BatchError
 from core.readers import Readers
 from core.scales import Scale, keys
 from core.scorer import Scorer
-from core.training.manager import ModelRegistry
+from core.training.registry import ModelRegistry
 from tests.manifests import manifest_rows, nearly, write_manifest
 from tests.webapp.test_guard import FILE, call, handlers
 from webapp.batch import ListRun, ListRuns, batch_snippet, board, rows_table, state, tables

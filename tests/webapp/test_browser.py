@@ -138,7 +138,7 @@ def test_the_keyboard_is_enough(page: Page) -> None:
                 return
         pytest.fail(f"Tab does not reach {selector}")
 
-    press_until("#examples button")
+    press_until("#examples [data-number]")
     page.keyboard.press("Enter")
     expect(page.get_by_label("Prompt")).not_to_have_value("")
     press_until("#prompt textarea")
@@ -210,14 +210,14 @@ def test_one_sound_plays_at_a_time(page: Page, clip: Path) -> None:
 
 
 def test_each_example_fills_in_clip_and_prompt(page: Page) -> None:
-    cards = page.locator("#examples button")
+    cards = page.locator("#examples > * ul").first.locator("[data-number]")
     assert cards.count() >= 6
     for number in range(cards.count()):
         prompt = cards.nth(number).locator("span").inner_text().strip("“”")
         cards.nth(number).click()
         expect(page.get_by_label("Prompt")).to_have_value(prompt)
         expect(page.locator("#clip #duration")).to_have_text("0:16")
-    expect(page.locator("#result")).to_contain_text("Two scores will stand here")
+        expect(page.locator("#result .me-lead")).to_contain_text(prompt)
 
 
 def test_a_result_that_its_inputs_left_behind_says_so(page: Page, clip: Path, tmp_path: Path) -> None:

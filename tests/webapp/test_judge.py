@@ -14,9 +14,10 @@ import webapp.judge
 from core.errors import CheckpointError, DeviceError
 from core.scorer import Scorer
 from core.settings import Settings
-from core.training.manager import ModelRegistry
+from core.training.judges import describe, offer
+from core.training.registry import ModelRegistry
 from core.zero_shot import load_scorer
-from webapp.judge import JUDGE, ZERO_SHOT, Judge, ModelMenu
+from webapp.judge import FIRST, JUDGE, MOST_LOADED, ZERO_SHOT, Judge, ModelMenu
 from webapp.score import follow_judge
 
 
@@ -118,20 +119,103 @@ def no_official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.towers.official.in_hub_cache", lambda pin: None)
 
 
+@pytest.fixture
+def official_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The official CLAP was fetched."""
+    monkeypatch.setattr(webapp.judge, "find_official", lambda settings: Path("clap.pt"))
+
+
+NAMED = [("second", "model:second"), ("first", "model:first")]
+CLAP = ("Official CLAP, zero-shot (uncalibrated)", ZERO_SHOT)
+
+
+def offered(menu: ModelMenu) -> list[tuple[str, str]]:
+    """What is offered beside the judge of the page, in the order of the alphabet."""
+    return sorted(menu.choices()[1:], reverse=True)
+
+
+@pytest.mark.usefixtures("official_there")
 def test_the_judge_comes_first_and_is_named(judge: Judge, scorer: Scorer) -> None:
     menu = ModelMenu(judge)
-    assert menu.choices() == [
-        ("The judge of this page: random", JUDGE),
-        ("Official CLAP, zero-shot (uncalibrated)", ZERO_SHOT),
-    ]
+    assert menu.choices()[0] == ("The judge of this page: random", JUDGE)
+    assert offered(menu) == [*NAMED, CLAP]
     assert menu.scorer(JUDGE) is menu.scorer(None) is scorer
     assert menu.note(JUDGE) == ""
+    judge.activate("first")
+    describe(judge.registry, "first", "Autumn panel", "")
+    assert menu.choices()[0] == ("The judge of this page: Autumn panel", JUDGE)
+    assert offered(menu) == [NAMED[0], ("random", "first"), CLAP]
+    assert menu.scorer(FIRST) is scorer
 
 
+@pytest.mark.usefixtures("official_there")
 def test_a_judge_on_the_official_tower_takes_the_place_of_zero_shot(judge: Judge, scorer: Scorer) -> None:
     tower = SimpleNamespace(name="music-audioset")
     judge.scorer = SimpleNamespace(checkpoint=dataclasses.replace(scorer.checkpoint, tower=tower))
-    assert [name for _, name in ModelMenu(judge).choices()] == [JUDGE]
+    assert offered(ModelMenu(judge)) == NAMED
+
+
+@pytest.mark.usefixtures("no_official")
+def test_only_what_can_be_used_is_offered(judge: Judge) -> None:
+    menu, registry = ModelMenu(judge), judge.registry
+    assert menu.update()["visible"]
+    offer(registry, "first", False)
+    assert offered(menu) == NAMED[:1]
+    with pytest.raises(CheckpointError, match="not offered any more"):
+        menu.scorer("model:first")
+    (registry.model("second").folder / "README.md").write_text("Another card")  # nothing of a score
+    assert offered(menu) == NAMED[:1]
+    for weights in registry.model("second").folder.glob("model*.safetensors"):
+        weights.write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        menu.scorer("model:second")
+    assert offered(menu) == []  # it failed once
+    assert not menu.update()["visible"]
+    offer(registry, "first", True)
+    (registry.model("first").folder / "metrics.json").unlink()
+    assert offered(menu) == []
+
+
+@pytest.mark.parametrize("choice", ["model:none", "model:../first", "../first", "first ", "__init__"])
+def test_nothing_else_can_be_chosen(judge: Judge, choice: str) -> None:
+    with pytest.raises(CheckpointError, match="not offered any more"):
+        ModelMenu(judge).scorer(choice)
+
+
+def test_an_address_names_a_judge(judge: Judge) -> None:
+    describe(judge.registry, "first", "Autumn panel", "")
+    menu = ModelMenu(judge)
+    for asked, choice in (
+        ("autumn PANEL", "model:first"),
+        ("second", "model:second"),
+        ("", JUDGE),
+        ("<script>", JUDGE),
+    ):
+        assert menu.asked(asked) == choice
+    assert menu.title("model:first") == "Autumn panel"
+    assert menu.title(JUDGE) == menu.title(None) == menu.title("gone") == "random"
+
+
+def test_a_note_says_what_a_judge_learned_from(judge: Judge) -> None:
+    shown = ModelMenu(judge).note("model:first")
+    assert "It learned from nothing: random weights." in shown
+    assert "Its agreement with people was not measured." in shown
+    assert ModelMenu(judge).note("model:none") == ""
+
+
+def test_few_judges_are_loaded_at_once(settings: Settings, scorer: Scorer, random_checkpoint: Path) -> None:
+    names = [f"judge-{number}" for number in range(MOST_LOADED + 1)]
+    for name in names:
+        shutil.copytree(random_checkpoint, settings.models / name)
+    judge = Judge(scorer, ModelRegistry(settings.models))
+    menu = ModelMenu(judge)
+    loaded = {name: menu.scorer(f"model:{name}") for name in names}
+    assert len(judge.loaded) == MOST_LOADED
+    assert menu.scorer(f"model:{names[-1]}") is loaded[names[-1]]
+    assert menu.scorer(f"model:{names[1]}") is loaded[names[1]]
+    assert menu.scorer(f"model:{names[0]}") is not loaded[names[0]]  # it was used longest ago
+    assert menu.scorer(f"model:{names[-1]}") is not loaded[names[-1]]
+    assert len(judge.loaded) == MOST_LOADED
 
 
 @pytest.mark.usefixtures("no_official")

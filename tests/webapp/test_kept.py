@@ -11,12 +11,13 @@ import pytest
 
 from core.scorer import Scorer
 from core.settings import Settings
-from core.training.manager import ModelRegistry
+from core.training.registry import ModelRegistry
 from webapp import kept
 from webapp.blocks import KEPT_S
+from webapp.example_clips import ReadyScores
 from webapp.judge import Judge
 from webapp.kept import Kept, KeptResults
-from webapp.score import build_score_tab, load_examples
+from webapp.score import build_score_tab
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_the_page_shows_a_result_with_its_own_clip_and_nothing_for_another_name(
     results = KeptResults(tmp_path)
     monkeypatch.setattr("webapp.score.KeptResults", lambda: results)
     with gr.Blocks() as app:
-        build_score_tab(app, Judge(scorer, ModelRegistry(tmp_path / "models")), load_examples())
+        build_score_tab(app, Judge(scorer, ModelRegistry(tmp_path / "models")), ReadyScores([]))
     handlers: dict[str, Any] = {function.fn.__name__: function.fn for function in app.fns.values() if function.fn}
     clip = tmp_path / "clip.wav"
     clip.touch()

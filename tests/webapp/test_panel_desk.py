@@ -10,7 +10,7 @@ import pytest
 
 from annotation.results.judged import LoadedJudge, judge_beside_panel
 from core.scorer import Scorer
-from core.training.manager import ModelRegistry
+from core.training.registry import ModelRegistry
 from tests.annotation.output.test_export import Done, done
 from webapp.judge import Judge
 from webapp.listening_api import StudyStore

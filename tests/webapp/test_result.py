@@ -17,8 +17,9 @@ from core.scorer import Scorer
 from core.scores import Intervals, PreferenceRank, Score, WindowScore
 from core.warnings import ScoreWarning
 from tests.clips import pluck, write_clip
+from webapp.example_clips import Example
 from webapp.html import html_table, render
-from webapp.score import Example, done, empty, failed, load_examples, timeline
+from webapp.score import done, empty, failed, timeline
 
 PROMPT = "A calm guitar line"
 PATH = "/uploads/0f3a/My song.wav"
@@ -145,7 +146,7 @@ def test_whatever_a_visitor_gave_is_shown_literally(score: Score) -> None:
     for shown in (
         done(warned, f"/uploads/{HOSTILE.replace('/', '')}.wav", HOSTILE),
         failed(HOSTILE),
-        render("score_examples.html", examples=[Example(HOSTILE, HOSTILE, HOSTILE, Path("clip.wav"))]),
+        render("score_examples.html", examples=[(0, Example(HOSTILE, HOSTILE, HOSTILE, Path("clip.wav"), HOSTILE))]),
     ):
         assert "<img" not in shown
         assert HOSTILE in text(shown)
@@ -270,13 +271,6 @@ def test_the_loudest_place_is_the_highest() -> None:
     points = drawn_points(samples)[:400]
     assert points[300].tolist() == [300.5, -1.0]
     assert points[0].tolist() == [0.5, -0.25]
-
-
-def test_the_examples_are_there() -> None:
-    examples = load_examples()
-    assert len(examples) >= 6
-    assert all(read_clip(example.path).duration_s >= 10 for example in examples)
-    assert all(example.title and example.prompt and example.note for example in examples)
 
 
 def test_a_table_escapes_and_sets_numbers_apart() -> None:

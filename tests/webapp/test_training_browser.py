@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from core.files import sha256_of
 from core.scorer import Scorer
 from core.settings import Settings
-from core.training.manager import ModelRegistry
+from core.training.registry import ModelRegistry
 from tests.rated import write_rated
 from tests.webapp.browsing import open_page, overflow
 from tests.webapp.conftest import free_port, make_app, running

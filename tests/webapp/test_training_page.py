@@ -21,19 +21,9 @@ from core.scales import MUSICEVAL, Scale
 from core.scorer import Scorer
 from core.splits import KINDS, Split
 from core.towers import TOWERS
-from core.training.manager import (
-    BROKEN_OFF,
-    DONE,
-    FAILED,
-    RUNNING,
-    STOPPED,
-    Model,
-    ModelRegistry,
-    Run,
-    RunFacts,
-    RunManager,
-)
+from core.training.manager import BROKEN_OFF, DONE, FAILED, RUNNING, STOPPED, Run, RunManager
 from core.training.recipe import RECIPES, RunProgress, TrainingPlan
+from core.training.registry import Model, ModelRegistry, RunFacts
 from tests.rated import write_rated
 from tests.webapp.studies import make_study
 from webapp import training
@@ -189,7 +179,7 @@ def test_what_learned_nothing_is_not_called_trained() -> None:
 def test_a_damaged_model_shows_its_problem_and_cannot_be_used() -> None:
     damaged = dataclasses.replace(MODEL, problem="It is damaged.")
     assert "It is damaged." in training.result(damaged)
-    assert "data-action" not in training.model_list([damaged], None, False, "demo").split("demo")[0]
+    assert 'data-action="use"' not in training.model_list([damaged], None, False, "demo").split("demo")[0]
 
 
 def test_the_list_says_which_model_judges() -> None:
@@ -200,8 +190,9 @@ def test_the_list_says_which_model_judges() -> None:
     assert re.findall(r'data-action="use" data-name="(\w+)', shown) == ["new"]
     assert 'data-action="base"' in shown
     assert 'data-action="back"' in shown
-    assert "2026-03-01 12:30 UTC · data 0123456789ab" in shown
-    assert "2026-03-01 12:30 UTC · trained elsewhere" in shown
+    assert "2026-03-01 12:30 UTC · &lt;img src=x onerror=&#34;alert(1)&#34;&gt;, 72 clips" in shown
+    assert "2026-03-01 12:30 UTC · data that it does not name" in shown
+    assert "Musical impression: <b>0.66 by clip, 0.66 by system</b>" in shown
     assert 'data-action="back"' not in training.model_list(models, None, False, "demo-small")
 
 

@@ -16,8 +16,9 @@ from core.errors import CheckpointError, TrainingError
 from core.scales import MUSICEVAL
 from core.settings import ADMIN_PASSWORD
 from core.splits import Split
-from core.training.manager import BROKEN_OFF, DONE, FAILED, RUNNING, STOPPED, ModelRegistry, Run, RunFacts, RunManager
+from core.training.manager import BROKEN_OFF, DONE, FAILED, RUNNING, STOPPED, Run, RunManager
 from core.training.recipe import RunProgress, TrainingPlan
+from core.training.registry import ModelRegistry, RunFacts
 
 WAIT_S = 20.0
 TRAINER = """
