@@ -25,6 +25,7 @@ from markupsafe import Markup
 from core.audio import ClipSource
 from core.batch.leaderboard import LEAST_CLIPS, LEAST_SHARE, leaderboard
 from core.batch.manifest import FORMATS, OK, Cells, Row, score_columns, table_columns, write_records
+from core.batch.paired import LEAST_PROMPTS, Comparison, Pair, compare_systems
 from core.batch.run import score_rows
 from core.batch.uploads import ClipFiles, ListLimits, UploadedList, read_list
 from core.errors import AudioError, BatchError, shown_name
@@ -32,7 +33,7 @@ from core.scales import MAX_SCORE, MIN_SCORE, Scales, keys
 from core.scorer import Scorer, facts_of
 from core.warnings import show_time
 from webapp.handlers import PRIVATE, QUIETLY, plain_errors
-from webapp.html import html_table, render
+from webapp.html import csv_address, html_table, render
 from webapp.judge import Judge
 from webapp.metrics import SCORING
 from webapp.system_plot import download, systems_plot
@@ -241,9 +242,45 @@ def board(run: ListRun) -> Markup:
         warnings=run.scorer.model_warnings(),
         checkpoint=run.scorer.checkpoint,
         n_outside=n_outside,
+        pairs=pairs_table(run),
         least_share=LEAST_SHARE,
         least_clips=LEAST_CLIPS,
     )
+
+
+def pairs_table(run: ListRun) -> Markup:
+    """Show in one table how far systems differ on the prompts that they share, or why that is not known."""
+    found = {scale.title: compare_systems(run.records, scale.key) for scale in run.scales}
+    heads = ["Systems", "Scale", "Difference", "95 % interval", "p, corrected", "Higher, tied, lower"]
+    rows = [(title, pair) for title, one in found.items() for pair in one.pairs]
+    return render(
+        "batch_pairs.html",
+        table=html_table("Pairs of systems on shared prompts", heads, [_pair_row(*row) for row in rows]),
+        csv=csv_address(
+            ["scale", *Pair.__dataclass_fields__], [(title, *asdict(pair).values()) for title, pair in rows]
+        ),
+        said=[f"{title}: {_groups(one)}" for title, one in found.items()],
+        has_pairs=bool(rows),
+        least=LEAST_PROMPTS,
+    )
+
+
+def _pair_row(title: str, pair: Pair) -> list[str]:
+    return [
+        f"{pair.one} – {pair.other}",
+        title,
+        f"{pair.difference:+.2f}",
+        f"{pair.low:+.2f} to {pair.high:+.2f}",
+        "< 0.001" if pair.p < 0.001 else f"{pair.p:.3f}",
+        f"{pair.n_higher}, {pair.n_ties}, {pair.n_lower}",
+    ]
+
+
+def _groups(found: Comparison) -> str:
+    if found.reason:
+        return found.reason
+    groups = "; ".join(", ".join(group) for group in found.groups)
+    return f"no difference is known between {groups}." if groups else "all pairs that were compared differ."
 
 
 def _clips(row: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import io
 import re
 import zipfile
+from base64 import b64decode
 from contextlib import redirect_stdout
 from dataclasses import replace
 from html import unescape
@@ -294,3 +295,17 @@ def test_why_there_are_no_scores_is_shown_line_by_line() -> None:
     assert "<p>It has 2 problems:</p>" in shown
     assert "<img" not in shown
     assert f"line 1: {HOSTILE}" in text(shown)
+
+
+def test_systems_are_compared_on_shared_prompts(run: ListRun) -> None:
+    def record(system: str, number: int, value: float) -> dict[str, Any]:
+        return {**run.records[0], "system": system, "prompt": f"prompt {number}", "musical_impression": value}
+
+    records = [record("A", n, 2.0 + 0.1 * n) for n in range(6)] + [record(HOSTILE, n, 3.0) for n in range(6)]
+    shown = board(replace(run, records=records))
+    assert f"{HOSTILE} – A Musical impression +0.75 +0.62 to +0.88 0.031 6, 0, 0" in text(shown)
+    assert f"Textual alignment: no difference is known between {HOSTILE}, A." in text(shown)
+    assert "<img" not in shown
+    [csv] = re.findall(r'download="systems.csv" href="data:text/csv;base64,([^"]*)"', shown)
+    assert b64decode(csv).decode("utf-8-sig").startswith("scale,one,other,difference,low,high,p,n_higher")
+    assert "Musical impression: There are fewer than two systems with scores for prompts." in text(board(run))
