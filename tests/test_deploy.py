@@ -221,7 +221,7 @@ def test_the_proxies_pass_on_what_the_server_believes_and_needs() -> None:
     assert directives["proxy_pass"] == "http://musiceval"
     assert f"    server {HERE};" in NGINX
     assert "hash $remote_addr consistent;" in NGINX  # as docs/deploy.md says of several servers
-    assert "lb_policy client_ip_hash" in CADDY
+    assert "lb_policy ip_hash" in CADDY
     assert directives["proxy_set_header Host"] == "$http_host"
     assert directives["proxy_set_header X-Forwarded-For"] == "$remote_addr"  # not $proxy_add_x_forwarded_for
     assert directives["proxy_set_header X-Forwarded-Proto"] == "$scheme"
