@@ -41,9 +41,9 @@ check: lint types test ## formatting, lint, types and tests
 
 # 3.11, because what installs there also does on 3.12, which the second resolution shows.
 lock: $(DEV)       ## write requirements.lock anew, each dependency at its newest version that is allowed
-	printf '%s\n' '# Every dependency of requirements.txt, at one version and with the hashes of its files, for Python 3.11 and 3.12 on' \
-	  '# Linux. `make lock` writes this file; deploy/install.sh installs it.' >requirements.lock.new
-	$(LOCK) --python-version 3.11 --no-header requirements.txt >>requirements.lock.new
+	printf '%s\n' '# Every dependency of requirements.txt and requirements-postgres.txt, at one version and with the hashes of its files,' \
+	  '# for Python 3.11 and 3.12 on Linux. `make lock` writes this file; deploy/install.sh installs it.' >requirements.lock.new
+	$(LOCK) --python-version 3.11 --no-header requirements.txt requirements-postgres.txt >>requirements.lock.new
 	$(LOCK) --python-version 3.12 requirements.lock.new >/dev/null
 	mv requirements.lock.new requirements.lock
 

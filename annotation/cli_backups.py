@@ -64,7 +64,7 @@ def restore_backup(url: str) -> None:
 def copy_database(source: str, target: str) -> None:
     """Copy everything of one database into another, empty one: SQLite or PostgreSQL, either way.
 
-    The clips' files stay where they are.
+    The clips' files stay where they are; who is signed in to administrate signs in anew.
     """
     from annotation.copying import copy
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NEWEST = "0007"  # of ``migrations/versions``; a database that has it is opened without loading them
+NEWEST = "0008"  # of ``migrations/versions``; a database that has it is opened without loading them
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _SET_BACK_S = 1.0  # less is no setting of the clock
 _CLOCK = select(Clock.latest, Clock.ahead_s).where(Clock.id == 1)

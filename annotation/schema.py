@@ -7,6 +7,7 @@
     Exclusion: what was taken out of the count, by whom and why, and what was put back
     Event: what was done to a study, its clips and its raters, by whom and why
     Clock: the latest time that was read
+    Deadline: what all servers of a database know, who is signed in to administrate and who tried too often
 
 Conventions: every time is UTC and aware; what is not known of imported ratings is None; responses, ratings,
 problems, exclusions and events are append-only (triggers refuse to change them but to erase a comment, to delete them
@@ -400,3 +401,11 @@ class Clock(Base):
     id: Mapped[_Id]
     latest: Mapped[datetime]
     ahead_s: Mapped[float]  # how far times of the database are ahead of the machine's clock, which was set back
+
+
+class Deadline(Base):
+    """Until when something holds that every server knows (`annotation.deadlines`)."""
+
+    __tablename__ = "deadlines"
+    name: Mapped[str] = mapped_column(primary_key=True)  # a hash
+    ends_at: Mapped[datetime] = mapped_column(index=True)

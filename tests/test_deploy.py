@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from annotation.dialects import parsed_url
 from core.settings import SETTINGS, Settings
 from core.towers.official import OFFICIAL
 from tests.test_docs import release
@@ -47,7 +48,7 @@ def allowed(version: str, within: str) -> bool:
 
 def test_the_lock_has_every_requirement_at_an_allowed_version() -> None:
     versions = {name: version for name, (version, _) in locked().items()}
-    wanted = requirements("requirements.txt")
+    wanted = requirements("requirements.txt") | requirements("requirements-postgres.txt")
     assert [name for name, within in wanted.items() if not allowed(versions.get(name, "0"), within)] == []
 
 
@@ -169,9 +170,15 @@ def test_the_image_is_built_by_the_script_of_what_it_needs() -> None:
     assert python in (["3.11"] * 2, ["3.12"] * 2)
 
 
+def filled(environment: dict[str, str]) -> dict[str, str]:
+    """An environment whose `${NAME:-default}` have their defaults."""
+    return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in environment.items()}
+
+
 def test_the_composition_is_one_app_behind_one_proxy() -> None:
     app, proxy = COMPOSE["services"]["app"], COMPOSE["services"]["proxy"]
-    settings = Settings.from_environment(app["environment"])
+    settings = Settings.from_environment(filled(app["environment"]))
+    assert settings.database_url == f"sqlite:///{instructions('VOLUME')[0]}/musiceval.sqlite"
     (network,) = COMPOSE["networks"]["default"]["ipam"]["config"]
     assert settings.trusted_proxies == network["subnet"]
     assert (DEPLOY / app["build"]).resolve() == ROOT
@@ -179,8 +186,23 @@ def test_the_composition_is_one_app_behind_one_proxy() -> None:
     assert app["volumes"] == [f"data:{instructions('VOLUME')[0]}"]
     assert proxy["environment"]["APP"] == f"app:{Settings().port}"
     mounted = [volume.split(":") for volume in proxy["volumes"]]
-    assert {place for place, *_ in mounted if not place.startswith("./")} | {"data"} == COMPOSE["volumes"].keys()
+    kept = {place for place, *_ in mounted if not place.startswith("./")}
+    assert kept | {"data", "database"} == COMPOSE["volumes"].keys()
     assert all((DEPLOY / place).is_file() for place, *_ in mounted if place.startswith("./"))
+
+
+def test_the_compositions_database_is_there_where_it_is_asked_for() -> None:
+    app, database = COMPOSE["services"]["app"], COMPOSE["services"]["database"]
+    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+    (profile,), (url,) = (
+        re.findall(rf"^# +{name}=(\S+)$", text, re.MULTILINE) for name in ("COMPOSE_PROFILES", "DATABASE_URL")
+    )
+    assert database["profiles"] == [profile]
+    named, parsed = database["environment"], parsed_url(url)
+    assert (parsed.host, parsed.database, parsed.username) == ("database", named["POSTGRES_DB"], named["POSTGRES_USER"])
+    assert app["depends_on"] == {"database": {"condition": "service_healthy", "required": False}}
+    assert database["volumes"][0].startswith("database:")
+    assert "ports" not in database
 
 
 def test_the_service_writes_to_its_own_folders_alone() -> None:
@@ -196,7 +218,10 @@ def test_the_service_writes_to_its_own_folders_alone() -> None:
 
 def test_the_proxies_pass_on_what_the_server_believes_and_needs() -> None:
     directives = dict(re.findall(r"^ {4,8}(\w+(?: [A-Z][\w-]+)?) +([^;\n]+);", NGINX, re.MULTILINE))
-    assert directives["proxy_pass"] == f"http://{HERE}"
+    assert directives["proxy_pass"] == "http://musiceval"
+    assert f"    server {HERE};" in NGINX
+    assert "hash $remote_addr consistent;" in NGINX  # as docs/deploy.md says of several servers
+    assert "lb_policy ip_hash" in CADDY
     assert directives["proxy_set_header Host"] == "$http_host"
     assert directives["proxy_set_header X-Forwarded-For"] == "$remote_addr"  # not $proxy_add_x_forwarded_for
     assert directives["proxy_set_header X-Forwarded-Proto"] == "$scheme"

@@ -5,6 +5,7 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import click
@@ -25,6 +26,7 @@ from tests.webapp.conftest import in_process, make_app
 from webapp.auth import SESSION_S
 from webapp.batch import batch_snippet
 from webapp.blocks import KEPT_S
+from webapp.deadlines import OfProcess
 from webapp.listening_api import PREFIX, StudyStores, listening_app
 from webapp.score import snippet
 
@@ -130,7 +132,7 @@ def test_routes_of_the_listening_test() -> None:
     documented = {tuple(route.strip("`").split(" ")) for route, *_ in table("route")}
     served = {
         (method, f"{PREFIX}{route.path}".replace("{token}", "TOKEN"))
-        for route in listening_app(cast(StudyStores, None)).routes
+        for route in listening_app(cast(StudyStores, SimpleNamespace(deadlines=OfProcess()))).routes
         if isinstance(route, Route)
         for method in (route.methods or set()) - {"HEAD"}
     }

@@ -75,16 +75,18 @@ class Load:
     clip: float
     seconds: float
     beside: str
+    database: str
 
 
 def put(given: Load) -> int:
     """Run the load and print what was seen; return the exit code."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
-        codes = _fill(data, given.raters, given.clip)
-        with _app(data, is_full=given.beside == "disk") as (address, number):
+        url = given.database or f"sqlite:///{data / 'musiceval.sqlite'}"
+        codes = _fill(url, data, given.raters, given.clip)
+        with _app(url, data, is_full=given.beside == "disk") as (address, number):
             seen = asyncio.run(_load(address, codes, given, number))
-        stored = _stored(data)
+        stored = _stored(url)
     print(f"{given.raters} raters, a rating every {given.cycle:g} s each, beside {given.beside}")
     print(f"measured {len(seen.submitted_s)}, saved {seen.saved}, stored {stored}, errors {len(seen.errors)}")
     for name, times in (("submit to next", seen.submitted_s), ("clip", seen.fetched_s)):
@@ -96,8 +98,8 @@ def put(given: Load) -> int:
     return EXIT_OK if stored == seen.saved and not seen.errors else EXIT_MISTAKE
 
 
-def _fill(data: Path, raters: int, clip_s: float) -> list[str]:
-    database, at = Database(f"sqlite:///{data / 'musiceval.sqlite'}"), datetime.now(UTC)
+def _fill(url: str, data: Path, raters: int, clip_s: float) -> list[str]:
+    database, at = Database(url), datetime.now(UTC)
     with database.write() as session:
         protocol = Protocol(raters_per_clip=raters, training=0)
         study = create(session, "load", protocol, 1, at)
@@ -114,12 +116,13 @@ def _fill(data: Path, raters: int, clip_s: float) -> list[str]:
 
 
 @contextlib.contextmanager
-def _app(data: Path, is_full: bool) -> Iterator[tuple[str, int]]:
+def _app(url: str, data: Path, is_full: bool) -> Iterator[tuple[str, int]]:
     """Run the app; give its address and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"MUSICEVAL_DATA": str(data), "MUSICEVAL_PORT": str(port)}
+    own = {"MUSICEVAL_DATA": str(data), "MUSICEVAL_PORT": str(port), "MUSICEVAL_DATABASE_URL": url}
+    environment = os.environ | own
     if is_full:
         environment["MUSICEVAL_RESERVE_MB"] = str(10**9)
     started_s, address = time.monotonic(), f"http://127.0.0.1:{port}"
@@ -350,8 +353,8 @@ BESIDE: dict[str, Callable[[httpx.AsyncClient], Awaitable[None]]] = {
 }
 
 
-def _stored(data: Path) -> int:
-    database = Database(f"sqlite:///{data / 'musiceval.sqlite'}")
+def _stored(url: str) -> int:
+    database = Database(url)
     with database.read() as session:
         stored = session.scalar(select(func.count(Response.id))) or 0
     database.close()
@@ -364,6 +367,7 @@ def _stored(data: Path) -> int:
 @click.option("--clip", metavar="S", type=float, default=10.0, help="seconds that a clip lasts")
 @click.option("--seconds", metavar="S", type=float, default=60.0, help="how long it goes on")
 @click.option("--beside", type=click.Choice(sorted(BESIDE)), default="nothing", help="what else is asked meanwhile")
+@click.option("--database", metavar="URL", default="", help="an empty PostgreSQL database, in place of SQLite's file")
 def load(**given: Any) -> None:
     """Time a listening test in the real app: raters at a steady pace, and what else is asked meanwhile."""
     sys.exit(put(Load(**given)))

@@ -45,6 +45,7 @@ def build_app(pages: Starlette, settings: Settings) -> FastAPI:
     """
     os.umask(0o077)  # folders and files are made for the server's user alone
     stores = StudyStores(settings)
+    settings.data.mkdir(parents=True, exist_ok=True)  # which a database elsewhere does not make
     _name_open_folder(settings.data)
 
     @contextlib.asynccontextmanager
@@ -56,7 +57,8 @@ def build_app(pages: Starlette, settings: Settings) -> FastAPI:
     disk = stores.real.database.folder or settings.data  # the clips' alone, where PostgreSQL has the ratings
     reserve_bytes = settings.reserve_bytes if shares_disk(disk) else 0
     app = FastAPI(lifespan=lifespan, openapi_url=None)
-    app.state.administration = Administration(settings.admin_password, _admin_address(settings), _say)
+    administration = Administration(settings.admin_password, _admin_address(settings), _say, stores.deadlines)
+    app.state.administration = administration
     app.state.pages = pages
     app.add_route(PREFIX, lambda _: RedirectResponse(f".{PREFIX}/"))
     listening = listening_app(stores)
@@ -66,7 +68,7 @@ def build_app(pages: Starlette, settings: Settings) -> FastAPI:
         registry = server_registry(stores.real.database)
         app.router.routes.append(metrics_route(settings.metrics_token, registry, pages))
     app.mount("/", pages)
-    app.add_middleware(Login, administration=app.state.administration, audit=Audit(settings.data))
+    app.add_middleware(Login, administration=administration, audit=Audit(settings.data))
     app.add_middleware(Guard)
     app.add_middleware(
         Bodies, max_bytes=settings.max_bytes, reserve_bytes=reserve_bytes, visitor_bytes=settings.visitor_bytes

@@ -7,9 +7,10 @@ does each of its users.
 - Without, the server prints a link. It signs in once; when it was used the server prints the next one.
 - Without on a Hugging Face Space, whose log others may read, nobody is the administrator.
 
-A sign-in sets a cookie: 32 random bytes, of which the server keeps the hash, in memory, for 12 hours. `Login`
-asks for it at every request under `ADMIN`, whatever answers there: Gradio's own ``auth_dependency`` leaves
-some of its routes open (heartbeats, cancellations, static files), and knows nothing of ours.
+A sign-in sets a cookie: 32 random bytes, of which the server keeps the hash for 12 hours (`webapp.deadlines`: where
+there are several servers, all know it). `Login` asks for it at every request under `ADMIN`, whatever answers there:
+Gradio's own ``auth_dependency`` leaves some of its routes open (heartbeats, cancellations, static files), and knows
+nothing of ours.
 
 Sources: OWASP Session Management, Authentication and Cross-Site Request Forgery Prevention Cheat Sheets.
 """
@@ -19,9 +20,7 @@ import hashlib
 import hmac
 import secrets
 import threading
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Literal
 from weakref import WeakValueDictionary
 
@@ -29,14 +28,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from core.errors import BusyError
 from webapp.audit import Audit
+from webapp.deadlines import Deadlines
 from webapp.guard import ADMIN, WHO, subscriber
 from webapp.html import render
 from webapp.palette import style_alone
 
 SIGN_OUT = f"{ADMIN}sign-out"
 SESSION_S = 12 * 3_600
-GUESS_S = 0.05  # a wrong password takes this long, one after another: 20 a second in all
+GUESS_S = 0.05  # a wrong password takes this long, one after another: 20 a second at all servers together
 ADDRESS_GUESS_S = 0.1  # and this long before the next of its address is compared: 10 a second
 _MOST_PASSWORD_BYTES = 10_000  # of the form that the password comes in
 _COOKIE = "musiceval-administrator"
@@ -51,30 +52,20 @@ _ELSEWHERE = "This request comes from another site, or through a proxy that does
 Way = Literal["password", "link", "none"]
 
 
-@dataclass(frozen=True)
-class _Session:
-    number: int  # since the server started
-    end_s: float
-
-
 class Administration:
     """Decides who is the administrator.
 
     `page` is the address of the administrator's page as the terminal is to show it, "" where others read what
-    the server prints; `say` prints a line there; `clock` gives seconds that never run backwards.
+    the server prints; `say` prints a line there; `deadlines` know until when sessions last.
     """
 
-    def __init__(
-        self, password: str, page: str, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, password: str, page: str, say: Callable[[str], None], deadlines: Deadlines) -> None:
         self.way: Way = "password" if password else "link" if page else "none"
         self._password = password
         self._page = page
         self._say = say
-        self._clock = clock
+        self._deadlines = deadlines
         self._token = secrets.token_urlsafe(32)
-        self._sessions: dict[str, _Session] = {}  # by the hash of their tokens
-        self._begun = 0
         self._lock = threading.Lock()
         self._comparing = asyncio.Lock()
         self._comparing_for: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -89,33 +80,19 @@ class Administration:
         if self.link:
             self._say(f"To administrate, open this link; it works once: {self.link}")
 
-    def allowed(self, request: Request) -> bool:
+    async def allowed(self, request: Request) -> bool:
         """Return whether a request is the administrator's."""
-        session = self._session(request)
-        return session is not None and session.end_s > self._clock()
+        session = request.cookies.get(_COOKIE, "")
+        return bool(session) and await self._deadlines.left_s(_kept(session)) > 0
 
-    def who(self, request: Request) -> str:
-        """Return who asks: the number of the session, and the address."""
-        session = self._session(request)
-        return f"session {session.number}, {address_of(request)}" if session else address_of(request)
-
-    def number(self, session: str) -> int:
-        """Return the number of a session that has begun."""
-        with self._lock:
-            return self._sessions[_digest(session)].number
-
-    def _session(self, request: Request) -> "_Session | None":
-        with self._lock:
-            return self._sessions.get(_digest(request.cookies.get(_COOKIE, "")))
-
-    def follow(self, token: str) -> str | None:
+    async def follow(self, token: str) -> str | None:
         """Return a new session for the token of the link, and print the next link; None for any other token."""
         with self._lock:
             if self.way != "link" or not _same(token, self._token):
                 return None
             self._token = secrets.token_urlsafe(32)
         self.show_link()
-        return self._begin()
+        return await self._begin()
 
     async def sign_in(self, password: str, address: str, gone: Callable[[], Awaitable[bool]]) -> str | None:
         """Return a new session for the password; None for a wrong one, which takes a while.
@@ -130,22 +107,20 @@ class Administration:
                 if self.way != "password" or await gone():
                     return None
                 if _same(password, self._password):
-                    return self._begin()
-                await asyncio.sleep(GUESS_S)
-            await asyncio.sleep(ADDRESS_GUESS_S - GUESS_S)
+                    return await self._begin()
+                own_s = await self._deadlines.postpone(f"guess {subscriber(address)}", ADDRESS_GUESS_S)
+                all_s = await self._deadlines.postpone("guess", GUESS_S)
+                await asyncio.sleep(all_s)
+            await asyncio.sleep(max(own_s - all_s, 0))
         return None
 
-    def sign_out(self, request: Request) -> None:
-        """End the session of a request."""
-        with self._lock:
-            self._sessions.pop(_digest(request.cookies.get(_COOKIE, "")), None)
+    async def sign_out(self, request: Request) -> None:
+        """End the session of a request, at all servers."""
+        await self._deadlines.end(_kept(request.cookies.get(_COOKIE, "")))
 
-    def _begin(self) -> str:
-        session, now = secrets.token_urlsafe(32), self._clock()
-        with self._lock:
-            self._sessions = {kept: one for kept, one in self._sessions.items() if one.end_s > now}
-            self._begun += 1
-            self._sessions[_digest(session)] = _Session(self._begun, now + SESSION_S)
+    async def _begin(self) -> str:
+        session = secrets.token_urlsafe(32)
+        await self._deadlines.postpone(_kept(session), SESSION_S)
         return session
 
 
@@ -161,7 +136,10 @@ class Login:
         """Answer one request, or hand it on."""
         answer = None
         if scope["type"] == "http" and f"{scope['path']}/".startswith(ADMIN):
-            answer = await self._answer(Request(scope, receive))
+            try:
+                answer = await self._answer(Request(scope, receive))
+            except BusyError as error:
+                answer = _refused(str(error), 503)
         await (answer or self.app)(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response | None:
@@ -173,16 +151,16 @@ class Login:
         if (request.method, path) == ("POST", ADMIN):
             return await self._sign_in(request)
         if (request.method, path) == ("POST", SIGN_OUT):
-            if self._administration.allowed(request):
-                self._audit.note("Sign out", self._administration.who(request))
-            self._administration.sign_out(request)
+            if await self._administration.allowed(request):
+                self._audit.note("Sign out", who_asks(request))
+                await self._administration.sign_out(request)
             answer = RedirectResponse("./", 303)
             answer.delete_cookie(_COOKIE, ADMIN)
             return answer
         if (request.method, path) == ("GET", ADMIN) and "token" in request.query_params:
-            return self._follow(request)
-        if self._administration.allowed(request):
-            who = self._administration.who(request)
+            return await self._follow(request)
+        if await self._administration.allowed(request):
+            who = who_asks(request)
             if path.startswith(_EXPORTS):
                 self._audit.note("Download an export", who, path.removeprefix(_EXPORTS))
             request.scope["headers"].append((WHO.encode(), who.encode()))
@@ -202,11 +180,11 @@ class Login:
         self._audit.note_failure("Sign in with a wrong password", address_of(request))
         return self._page(_WRONG, 403)
 
-    def _follow(self, request: Request) -> Response:
-        session = self._administration.follow(request.query_params["token"])
+    async def _follow(self, request: Request) -> Response:
+        session = await self._administration.follow(request.query_params["token"])
         if session:
             return self._enter(request, session, "with the link")
-        if self._administration.allowed(request):
+        if await self._administration.allowed(request):
             return RedirectResponse("./", 303)
         self._audit.note_failure("Sign in with a used or made-up link", address_of(request))
         return self._page(_USED, 403)
@@ -216,13 +194,23 @@ class Login:
         # A browser names the scheme of its page in Origin, even where no proxy is trusted.
         secure = "https" in (request.url.scheme, request.headers.get("origin", "").partition(":")[0])
         answer.set_cookie(_COOKIE, session, SESSION_S, None, ADMIN, None, secure, True, "strict")
-        self._audit.note("Sign in", address_of(request), f"session {self._administration.number(session)}, {how}")
+        self._audit.note("Sign in", address_of(request), f"{name_of(session)}, {how}")
         return answer
 
     def _page(self, said: str, status: int) -> Response:
         way = self._administration.way
         said = said if way != "none" else ""
         return HTMLResponse(render("login.html", css=style_alone(), said=said, way=way), status)
+
+
+def name_of(session: str) -> str:
+    """Return what the log calls a session: the beginning of its hash, which tells nothing."""
+    return f"session {_digest(session)[:6]}"
+
+
+def who_asks(request: Request) -> str:
+    """Return who asks: the session, and the address."""
+    return f"{name_of(request.cookies[_COOKIE])}, {address_of(request)}"
 
 
 def address_of(request: Request) -> str:
@@ -246,6 +234,10 @@ def _from_our_page(request: Request) -> bool:
     if site is None:  # older browsers, and addresses without TLS
         return origin is None or origin.partition("://")[2] == headers.get("host")
     return request.method in _READING and origin is None and headers.get("sec-fetch-mode") == "navigate"
+
+
+def _kept(session: str) -> str:
+    return f"session {_digest(session)}"
 
 
 def _same(given: str, kept: str) -> bool:

@@ -9,20 +9,22 @@ was asked for, and those that this server's parts tell each other; the scheme th
 the request already.
 
 `RateLimit` is the generic cell rate algorithm: all that is kept of a client is the time at which its attempts
-will have been paid off. It is kept in memory, so a restart forgives.
+will have been paid off. It is kept in memory, so a restart forgives; what `SharedLimit` keeps, all servers of one
+database know.
 
 Sources: ``gradio/routes.py`` of Gradio 6.31; ITU-T I.371, Annex A.
 """
 
 import ipaddress
 import re
-import threading
 import time
 from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from webapp.deadlines import Deadlines, InMemory
 
 ADMIN = "/admin/"
 OWN = "x-musiceval-"  # begins the headers that parts of this server tell each other
@@ -67,8 +69,7 @@ def _refusal(scope: Scope) -> PlainTextResponse | None:
 class RateLimit:
     """A limit on the attempts of each client: `burst` at once, then one more every `refill_s` seconds.
 
-    What counts for several, or for a part of one, costs as much. `clock` gives seconds that never run backwards. With
-    more than `most_clients` known, those that owe nothing are forgotten.
+    What counts for several, or for a part of one, costs as much. `clock` and `most_clients` are those of `InMemory`.
     """
 
     def __init__(
@@ -76,32 +77,35 @@ class RateLimit:
     ) -> None:
         self._refill_s = refill_s
         self._most_owed_s = burst * refill_s
-        self._clock = clock
-        self._most_clients = most_clients
-        self._paid_at: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._paid = InMemory(clock, most_clients)
 
     def __len__(self) -> int:
-        return len(self._paid_at)
+        return len(self._paid)
 
     def take(self, client: str, cost: float = 1.0) -> float:
         """Make an attempt from an address; return 0 if it is allowed, else the seconds to wait."""
-        with self._lock:
-            now = self._clock()
-            if len(self._paid_at) > self._most_clients:
-                self._paid_at = {who: at for who, at in self._paid_at.items() if at > now}
-            key = subscriber(client)
-            owed_s = max(self._paid_at.get(key, now) - now, 0.0) + cost * self._refill_s
-            if owed_s > self._most_owed_s:
-                return owed_s - self._most_owed_s
-            self._paid_at[key] = now + owed_s
-            return 0.0
+        owed_s = self._paid.postpone(subscriber(client), cost * self._refill_s, self._most_owed_s)
+        return max(owed_s - self._most_owed_s, 0.0)
 
     def correct(self, client: str, cost: float) -> None:
         """Let an attempt that was allowed have cost so much more, or less than nothing more."""
-        key = subscriber(client)
-        with self._lock:
-            self._paid_at[key] = self._paid_at.get(key, self._clock()) + cost * self._refill_s
+        self._paid.postpone(subscriber(client), cost * self._refill_s)
+
+
+class SharedLimit:
+    """A `RateLimit` of all servers together, `what` it is on."""
+
+    def __init__(self, deadlines: Deadlines, what: str, burst: int, refill_s: float) -> None:
+        self._deadlines = deadlines
+        self._what = what
+        self._refill_s = refill_s
+        self._most_owed_s = burst * refill_s
+
+    async def take(self, client: str) -> float:
+        """Make an attempt from an address; return 0 if it is allowed, else the seconds to wait."""
+        name = f"{self._what} {subscriber(client)}"
+        owed_s = await self._deadlines.postpone(name, self._refill_s, self._most_owed_s)
+        return max(owed_s - self._most_owed_s, 0.0)
 
 
 def subscriber(client: str) -> str:

@@ -45,7 +45,8 @@ from annotation.session.answers import CONSENT, Reply
 from annotation.session.exclusions import close_abandoned
 from core.errors import AccessError, BusyError, MusicEvalError, RatingError, StudyError
 from core.settings import Settings
-from webapp.guard import RateLimit
+from webapp.deadlines import deadlines_of
+from webapp.guard import RateLimit, SharedLimit
 from webapp.listening import ENGLISH, locales, rating_page
 from webapp.places import shown_place
 from webapp.temporary import own_folder
@@ -105,6 +106,7 @@ class StudyStores:
     def __init__(self, settings: Settings) -> None:
         database = open_studies(settings, print, WAITS_S, begins=True)
         self.real = StudyStore(database, settings.data)
+        self.deadlines = deadlines_of(settings, database)
         self._backups = Backups(settings, database)
         self._demo: StudyStore | None = None
         self._previews: dict[str, StudyStore] = {}
@@ -162,8 +164,9 @@ def listening_app(stores: StudyStores) -> FastAPI:
         exception_handlers=dict.fromkeys((HTTPException, RequestValidationError, *_STATUS), _refused),
     )
     app.state.stores = stores
-    app.state.codes, app.state.visitors = RateLimit(*_CODES), RateLimit(*_VISITORS)
-    app.state.joins = RateLimit(*_JOINS)
+    app.state.codes = SharedLimit(stores.deadlines, "code", *_CODES)
+    app.state.joins = SharedLimit(stores.deadlines, "join", *_JOINS)
+    app.state.visitors = RateLimit(*_VISITORS)  # the demo is this server's own
     app.router.routes.extend(_routes.routes)  # where they are seen, and held against the docs
     app.add_route("/", rating_page)
     return app
@@ -306,7 +309,7 @@ async def _enter(request: Request, body: _Code) -> Response:
     if not await run_in_threadpool(store.database.look, lambda session: studies.is_code(session, body.code)):
         store = await run_in_threadpool(stores.preview, studies.hash_code(body.code)) or store
         if store is stores.real:
-            _take(request.app.state.codes, request)
+            _let(await request.app.state.codes.take(_client(request)))
     try:
         visit = await asyncio.wrap_future(
             store.database.soon(lambda session: studies.enter(session, body.code, now(session)))
@@ -320,7 +323,7 @@ async def _enter(request: Request, body: _Code) -> Response:
 async def _join(request: Request, body: _Join) -> Response:
     """Take part by a study's link: be a new rater, with a code that is told once."""
     stores = request.app.state.stores
-    _take(request.app.state.joins, request)
+    _let(await request.app.state.joins.take(_client(request)))
 
     def joined(session: Session) -> dict[str, str]:
         at = now(session)
@@ -336,7 +339,7 @@ async def _join(request: Request, body: _Join) -> Response:
 @_routes.post("/try")
 def _try(request: Request) -> Response:
     """Sign in to the demo study as someone new."""
-    _take(request.app.state.visitors, request)
+    _let(request.app.state.visitors.take(_client(request)))
     from annotation.material.demo_study import new_visitor
 
     store = request.app.state.stores.demo()
@@ -448,8 +451,9 @@ def _client(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _take(limit: RateLimit, request: Request) -> None:
-    wait_s = math.ceil(limit.take(_client(request)))
+def _let(wait_s: float) -> None:
+    """Refuse an attempt for which there is so long to wait."""
+    wait_s = math.ceil(wait_s)
     if wait_s:
         often = AccessError("Too many attempts. Wait {seconds} s, then try again.", "too_often", seconds=wait_s)
         raise _Refusal(429, often, {"Retry-After": str(wait_s)})

@@ -1,5 +1,7 @@
 """A database copied into another: everything, hashes alike, nothing over what is there."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,9 @@ from sqlalchemy import text
 from annotation.cli import main
 from annotation.copying import copy
 from annotation.database import Database, now
+from annotation.deadlines import postpone
 from annotation.results.ratings import ratings_table
-from annotation.schema import Study
+from annotation.schema import Deadline, Rater, Study
 from core.errors import StudyError
 from tests.annotation.rooms import Room, url_of
 
@@ -71,6 +74,22 @@ def test_what_does_not_arrive_is_not_kept(room: Room, tmp_path: Path) -> None:
     with target.read() as session:
         assert session.query(Study).count() == 0
     target.close()
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_by_the_entry_point_and_without_sign_ins(room: Room, tmp_path: Path) -> None:
+    """``musiceval study copy``; who is signed in to administrate is not, in the copy."""
+    with room.database.write() as session:
+        postpone(session, "sign-in", 60, now(session))
+    source, target = url_of(room.database), f"sqlite:///{tmp_path / 'other.sqlite'}"
+    command = [sys.executable, "-c", "from webapp.cli import run; run()", "study", "copy", source, target]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "raters" in done.stdout
+    copied = Database(target)
+    with copied.read() as session:
+        assert (session.query(Rater).count(), session.query(Deadline).count()) == (3, 0)
+    copied.close()
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

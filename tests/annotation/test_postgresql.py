@@ -1,12 +1,15 @@
 """What PostgreSQL alone has to show: processes that wait for each other, are killed, or find no server."""
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+import sqlalchemy
 
 from annotation.database import Database
 from annotation.plans import StressPlan
@@ -97,3 +100,18 @@ def test_processes_at_once_keep_the_ledger(postgresql_url: str) -> None:
     assert notes.errors == []
     assert (watched.done, watched.claims_max, watched.valid_min, watched.valid_max) == (True, 5, 5, 5)
     assert watched.different_raters
+
+
+def test_two_begin_on_an_empty_database_at_once(postgresql_url: str) -> None:
+    server = sqlalchemy.create_engine(postgresql_url, isolation_level="AUTOCOMMIT")
+    name = f"musiceval_test_{os.getpid()}_at_once"
+    url = server.url.set(database=name).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        try:
+            with ThreadPoolExecutor(2) as pool:
+                for database in pool.map(Database, [url, url]):
+                    database.close()
+        finally:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    server.dispose()

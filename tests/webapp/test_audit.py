@@ -12,6 +12,7 @@ from starlette.routing import Mount
 from core.settings import Settings
 from tests.webapp.conftest import Clock, in_process, sign_in
 from webapp.audit import FILE, SHOWN, Audit
+from webapp.auth import name_of
 from webapp.blocks import ACTIONS
 
 HERE = "127.0.0.1"
@@ -32,6 +33,11 @@ def administrator(own_app: FastAPI) -> Iterator[TestClient]:
 
 def noted(settings: Settings) -> list[tuple[str, str, str, bool]]:
     return [(entry.what, entry.about, entry.who, entry.done) for entry in Audit(settings.data).latest()]
+
+
+def session(administrator: TestClient) -> str:
+    """What the log calls the one that the administrator has."""
+    return name_of(administrator.cookies["musiceval-administrator"])
 
 
 def functions(app: FastAPI) -> dict[int, Any]:
@@ -67,7 +73,7 @@ def test_every_action_is_a_handler(own_app: FastAPI) -> None:
 
 def test_sign_ins_and_failures(administrator: TestClient, settings: Settings) -> None:
     assert noted(settings)[-2:] == [
-        ("Sign in", "session 1, with the link", HERE, True),
+        ("Sign in", f"{session(administrator)}, with the link", HERE, True),
         ("Sign in with a used or made-up link", "", HERE, False),
     ]
 
@@ -78,14 +84,19 @@ def test_actions_by_whom_and_what_was_refused(
     load(own_app, administrator)
     here = handlers(own_app)
     assert "R03" in call(administrator, here["invite"], own_study, 2, True, "Ada, cello")
-    assert noted(settings)[0] == ("Invite raters", f"{own_study}, 2, True", f"session 1, {HERE}", True)
+    assert noted(settings)[0] == ("Invite raters", f"{own_study}, 2, True", f"{session(administrator)}, {HERE}", True)
     assert "R09" in call(administrator, here["renew"], own_study, "R09")
-    assert noted(settings)[0] == ("Give a rater a new code", f"{own_study}, R09", f"session 1, {HERE}", False)
+    assert noted(settings)[0] == (
+        "Give a rater a new code",
+        f"{own_study}, R09",
+        f"{session(administrator)}, {HERE}",
+        False,
+    )
     name = "a-20260301T120000Z.zip"
     assert administrator.get(f"/admin/export/{name}").status_code == 404
     assert noted(settings)[0][:2] == ("Download an export", name)
     call(administrator, here["act"], None, event={"action": "use", "name": "none"})
-    assert noted(settings)[0] == ("Act on a model or run", "use, none", f"session 1, {HERE}", False)
+    assert noted(settings)[0] == ("Act on a model or run", "use, none", f"{session(administrator)}, {HERE}", False)
     before = len(noted(settings))
     call(administrator, here["act"], None, event={"action": "show", "name": "none"})
     call(administrator, here["table"])

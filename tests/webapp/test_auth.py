@@ -20,10 +20,13 @@ from starlette.routing import Mount, Route
 from annotation.database import Database
 from core.scorer import Scorer
 from core.settings import Settings
+from core.training.judges import offer
+from core.training.registry import ModelRegistry
 from tests.webapp.browsing import open_page, overflow
 from tests.webapp.conftest import Clock, free_port, in_process, make_app, running
 from tests.webapp.studies import CANARY, rows
 from webapp.auth import ADDRESS_GUESS_S, GUESS_S, SESSION_S, Administration
+from webapp.deadlines import OfProcess
 from webapp.turns import MOST_OF_ONE
 
 PASSWORD = "correct horse battery"
@@ -44,9 +47,17 @@ async def here() -> bool:
 
 
 @pytest.fixture
-def locked(clock: Clock) -> Administration:
+def later() -> Clock:
+    """How much later it is than it is."""
+    clock = Clock()
+    clock.now_s = 0.0
+    return clock
+
+
+@pytest.fixture
+def locked(later: Clock) -> Administration:
     """With a password."""
-    return Administration(PASSWORD, PAGE, pytest.fail, clock)
+    return Administration(PASSWORD, PAGE, pytest.fail, OfProcess(lambda: time.monotonic() + later()))
 
 
 def signed_in(administration: Administration) -> str:
@@ -55,21 +66,26 @@ def signed_in(administration: Administration) -> str:
     return session
 
 
-def test_a_session_lasts_twelve_hours(locked: Administration, clock: Clock) -> None:
+def allowed(administration: Administration, session: str, peer: str = ELSEWHERE) -> bool:
+    return asyncio.run(administration.allowed(asking(peer=peer, session=session)))
+
+
+def test_a_session_lasts_twelve_hours(locked: Administration, later: Clock) -> None:
     session = signed_in(locked)
     assert len(session) == 43
-    clock.now_s += SESSION_S - 1
-    assert locked.allowed(asking(peer=ELSEWHERE, session=session))
-    clock.now_s += 1
-    assert not locked.allowed(asking(session=session))
+    later.now_s += SESSION_S - 5
+    assert allowed(locked, session)
+    later.now_s += 5
+    assert not allowed(locked, session)
+    assert not allowed(locked, "")
 
 
 def test_the_server_keeps_no_session(locked: Administration) -> None:
     session, other = signed_in(locked), signed_in(locked)
     assert session != other
-    assert session not in repr(vars(locked))
-    locked.sign_out(asking(session=session))
-    assert (locked.allowed(asking(session=session)), locked.allowed(asking(session=other))) == (False, True)
+    assert session not in repr({**vars(locked), **vars(locked._deadlines._kept)})  # type: ignore[attr-defined]
+    asyncio.run(locked.sign_out(asking(session=session)))
+    assert (allowed(locked, session), allowed(locked, other)) == (False, True)
 
 
 @pytest.mark.parametrize("guess", ["", "correct horse", f"{PASSWORD} ", PASSWORD.upper(), "\udcff"])
@@ -118,34 +134,35 @@ def test_what_nobody_waits_for_is_not_compared(locked: Administration) -> None:
     assert asyncio.run(guesses()) < GUESS_S * 100
 
 
-def test_a_link_signs_in_once_and_the_next_is_printed(clock: Clock) -> None:
+def test_a_link_signs_in_once_and_the_next_is_printed() -> None:
     said: list[str] = []
-    administration = Administration("", PAGE, said.append, clock)
+    administration = Administration("", PAGE, said.append, OfProcess())
     administration.show_link()
     first = said[0].partition(f"{PAGE}?token=")[2]
     assert len(first) == 43
-    session = administration.follow(first)
+    session = asyncio.run(administration.follow(first))
     assert session
-    assert administration.allowed(asking(session=session))
-    assert administration.follow(first) is None
+    assert allowed(administration, session)
+    assert asyncio.run(administration.follow(first)) is None
     assert (len(said), first in said[1], administration.link in said[1]) == (2, False, True)
 
 
 @pytest.mark.parametrize(("password", "page"), [(PASSWORD, PAGE), ("", "")], ids=["password", "a Space without"])
 def test_elsewhere_there_is_no_link(password: str, page: str) -> None:
-    administration = Administration(password, page, pytest.fail)
+    administration = Administration(password, page, pytest.fail, OfProcess())
     administration.show_link()
     assert administration.link == ""
-    assert administration.follow("") is None
+    assert asyncio.run(administration.follow("")) is None
     if not password:
         assert asyncio.run(administration.sign_in("", "127.0.0.1", here)) is None
 
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory, random_checkpoint: Path) -> Settings:
-    """A data folder with a model, an unfinished run and a study; a password."""
+    """A data folder with a model that visitors are not offered, an unfinished run and a study; a password."""
     data = tmp_path_factory.mktemp("administration")
     shutil.copytree(random_checkpoint, data / "models" / f"{CANARY}-model")
+    offer(ModelRegistry(data / "models"), f"{CANARY}-model", False)
     run = data / "models" / f"{CANARY}-run"
     run.mkdir()
     split = {"kind": "random", "seed": 0, "test_share": 0.15, "dev_share": 0.1, "folds": 0, "fold": 0}
