@@ -105,7 +105,7 @@ def _visitors_page(judge: Judge) -> GuardedBlocks:
         gr.HTML(render("header.html", admin=False), apply_default_css=False)
         with gr.Tabs():
             with _tab("score", "Score"):
-                note = build_score_tab(page, judge, load_examples())
+                note = build_score_tab(judge, load_examples())
             _tab("listening", "Listening test")  # its page is another: the script goes there
         page.load(show_banner, None, note, **BY_ITSELF)
         page.load(None, js=_OPEN_NAMED_TAB, **PRIVATE)

@@ -27,12 +27,13 @@ from gradio.processing_utils import save_file_to_cache
 from markupsafe import Markup
 
 from core.audio import Samples
-from core.errors import AudioError, shown_beyond, shown_name
+from core.errors import AudioError, BatchError, shown_beyond, shown_name
 from core.scales import Scales
 from core.scorer import Scorer
 from core.scores import Score, WindowScore
 from core.warnings import show_time
-from webapp.batch import QUIET_WARNINGS, build_clip_list_tab, python_usage
+from webapp.batch import build_clip_list_tab, python_usage
+from webapp.batch_view import QUIET_WARNINGS
 from webapp.comparison import build_comparison
 from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, plain_errors, refusal
 from webapp.html import render
@@ -215,22 +216,42 @@ def _ticks(duration_s: float) -> list[float]:
 # The page
 
 
-def build_score_tab(app: gr.Blocks, judge: Judge, examples: Sequence[Example]) -> gr.HTML:
-    """Lay the tab out in the open `app`; the files of the examples must outlive the page.
+def build_score_tab(judge: Judge, examples: Sequence[Example]) -> gr.HTML:
+    """Lay the tab out; the files of the examples must outlive the page.
 
     Returns the note on the model that judges, which follows at each score.
     """
+    results = KeptResults()
+
+    def open_result(path: str, prompt: str) -> str:
+        return keep_result(results, judge.scorer.score(path, prompt), path, prompt)
+
     note = gr.HTML(banner(judge.scorer.checkpoint), apply_default_css=False)
     with gr.Tabs():
         with gr.Tab("One clip", id="one", elem_id="one-tab"):
-            _build_clip_tab(judge, examples, note)
+            _build_clip_tab(judge, examples, note, results)
         with gr.Tab("Several clips", id="several", elem_id="several-tab"):
-            build_clip_list_tab(app, judge)
+            build_clip_list_tab(judge, open_result)
     return note
 
 
-def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML) -> None:
-    menu, results = ModelMenu(judge), KeptResults()
+def keep_result(results: KeptResults, score: Score, path: str, prompt: str) -> str:
+    """Keep a score by the judge, and return its name."""
+    named = ""
+
+    def make(name: str) -> Kept:
+        nonlocal named
+        named = name
+        return keepable(score, path, prompt, JUDGE, name)
+
+    results.keep(make)
+    if not named:
+        raise BatchError("The result cannot be kept: the disk is full.")
+    return named
+
+
+def _build_clip_tab(judge: Judge, examples: Sequence[Example], note: gr.HTML, results: KeptResults) -> None:
+    menu = ModelMenu(judge)
     with gr.Row(elem_classes="me-columns"):
         with gr.Column(elem_classes="me-left"):
             inputs = clip, prompt, model = _inputs(menu)
