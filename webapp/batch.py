@@ -66,21 +66,19 @@ def python_usage(snippet: str) -> None:
 
 
 def judge_menu(menu: ModelMenu, elem_id: str) -> gr.Dropdown:
-    """Offer what may judge, with a note on what is chosen; an address may name it (``?judge=``)."""
-
-    def offer(request: gr.Request) -> Any:
-        return menu.update(menu.asked(str(request.query_params.get("judge", ""))))
-
+    """Offer what may judge, with a note on what is chosen."""
     choices = menu.choices()
     model = gr.Dropdown(choices, value=JUDGE, label="Judge", elem_id=elem_id, visible=len(choices) > 1)
     about = gr.HTML(apply_default_css=False, elem_id=f"{elem_id}-note")
     model.change(menu.note, model, about, **QUIETLY)
-    gr.on(None, offer, None, model, **QUIETLY)
     return model
 
 
-def build_clip_list_tab(judge: Judge, menu: ModelMenu, open_result: OpenResult) -> None:
-    """Lay the tab out. `open_result` scores a clip for its prompt, and returns the name of the result that it keeps."""
+def build_clip_list_tab(judge: Judge, menu: ModelMenu, open_result: OpenResult) -> gr.Dropdown:
+    """Lay the tab out and return its menu of judges.
+
+    `open_result` scores a clip for its prompt, and returns the name of the result that it keeps.
+    """
     runs = ListRuns(judge, menu)
     with gr.Row(elem_classes="me-columns"):
         with gr.Column(elem_classes="me-left"):
@@ -103,6 +101,8 @@ def build_clip_list_tab(judge: Judge, menu: ModelMenu, open_result: OpenResult) 
     page = JobsPage(judge, menu, Jobs(runs), given[1])
     _connect(page, given, (start, example), (shown, systems, rows, links, *files), open_result)
     _add_endpoint(runs, given[0:2])
+    model: gr.Dropdown = given[3]
+    return model
 
 
 def _connect(
@@ -122,7 +122,7 @@ def _connect(
         begun = button.click(page.waiting, None, outputs, js=_TO_THE_STATE, **_ANY_NUMBER)
         begun = begun.then(begin, inputs, outputs, **QUIETLY, **_SOME_AT_A_TIME)
         begun.then(None, js=_NOTE_NEW, **PRIVATE)
-    recalled = shown.recall(page.recall, None, outputs, trigger_mode="multiple", **QUIETLY)
+    recalled = shown.recall(page.recall, None, outputs, trigger_mode="multiple", **BY_ITSELF)
     recalled.then(None, js=_NOTE, **PRIVATE)
     shown.follow(page.follow, None, outputs, **BY_ITSELF).then(None, js=_NOTE, **PRIVATE)
     shown.act(page.act, given[1], outputs, **QUIETLY, **_SOME_AT_A_TIME).then(None, js=_NOTE, **PRIVATE)

@@ -212,13 +212,21 @@ def build_score_tab(judge: Judge, ready: ReadyScores) -> gr.HTML:
     note = gr.HTML(banner(judge.scorer.checkpoint), apply_default_css=False)
     with gr.Tabs():
         with gr.Tab("One clip", id="one", elem_id="one-tab"):
-            _build_clip_tab(judge, ready, note, menu, results)
+            model = _build_clip_tab(judge, ready, note, menu, results)
         with gr.Tab("Several clips", id="several", elem_id="several-tab"):
-            build_clip_list_tab(judge, menu, open_result)
+            models = [model, build_clip_list_tab(judge, menu, open_result)]
+
+    def offer(request: gr.Request) -> list[Any]:
+        return [menu.update(menu.asked(str(request.query_params.get("judge", ""))))] * len(models)
+
+    gr.on(None, offer, None, models, **QUIETLY)
     return note
 
 
-def _build_clip_tab(judge: Judge, ready: ReadyScores, note: gr.HTML, menu: ModelMenu, results: KeptResults) -> None:
+def _build_clip_tab(
+    judge: Judge, ready: ReadyScores, note: gr.HTML, menu: ModelMenu, results: KeptResults
+) -> gr.Dropdown:
+    """Lay out *One clip* and return its menu of judges."""
     with gr.Row(elem_classes="me-columns"):
         with gr.Column(elem_classes="me-left"):
             inputs = clip, prompt, model = _inputs(menu)
@@ -278,6 +286,7 @@ def _build_clip_tab(judge: Judge, ready: ReadyScores, note: gr.HTML, menu: Model
     gr.on([clip.change, prompt.change, model.change], None, [*inputs], js=_MARK_STALE, **PRIVATE)
     clip.play(None, js=_STOP_RESULT, **PRIVATE)
     _add_endpoint(judge, clip, prompt)
+    return model
 
 
 def _list_of_results() -> None:

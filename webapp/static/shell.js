@@ -5,8 +5,11 @@
   const administration = location.pathname.endsWith("/admin/");
 
   const isJob = () => /[?&]job=/.test(location.search);
-  const search = (name) => (isJob() && name === "one" ? "" : location.search);
-  const address = (name) => (first.includes(name) ? location.pathname + search(name) : `#${name}`);
+  function address(name) {
+    const keeps = isJob() ? ["score", "several"] : first;
+    const search = keeps.includes(name) ? location.search : "";
+    return location.pathname + search + (first.includes(name) ? "" : `#${name}`); // Gradio sets a base address
+  }
   const click = (name) => document.querySelector(`#${CSS.escape(name)}-tab-button`)?.click();
 
   function open() {
