@@ -122,7 +122,7 @@ def _connect(
         begun = button.click(page.waiting, None, outputs, js=_TO_THE_STATE, **_ANY_NUMBER)
         begun = begun.then(begin, inputs, outputs, **QUIETLY, **_SOME_AT_A_TIME)
         begun.then(None, js=_NOTE_NEW, **PRIVATE)
-    recalled = shown.recall(page.recall, None, outputs, trigger_mode="multiple", **BY_ITSELF)
+    recalled = shown.recall(page.recall_job, None, outputs, trigger_mode="multiple", **BY_ITSELF)
     recalled.then(None, js=_NOTE, **PRIVATE)
     shown.follow(page.follow, None, outputs, **BY_ITSELF).then(None, js=_NOTE, **PRIVATE)
     shown.act(page.act, given[1], outputs, **QUIETLY, **_SOME_AT_A_TIME).then(None, js=_NOTE, **PRIVATE)
@@ -156,7 +156,7 @@ class JobsPage:
         clip_list = save_file_to_cache(_EXAMPLE, self._files.GRADIO_CACHE)
         return self._begin(request, Given(tuple(paths), clip_list, judge=judge or JUDGE))
 
-    def recall(self, chosen: gr.EventData) -> list[Any]:
+    def recall_job(self, chosen: gr.EventData) -> list[Any]:
         """Show a job again, by its name."""
         name = str(getattr(chosen, "job", ""))
         job = self._jobs.find(name)
@@ -170,7 +170,7 @@ class JobsPage:
         job = self._jobs.find(name)
         if job and self._version(job) == seen:
             return [gr.skip()] * (4 + len(FORMATS))
-        return self.recall(chosen)
+        return self.recall_job(chosen)
 
     def act(self, files: list[str] | None, chosen: gr.EventData, request: gr.Request) -> list[Any]:
         """Stop, try again or delete a job; return what the page shows of the one that it showed."""
@@ -181,7 +181,7 @@ class JobsPage:
                     return self.show(self._jobs.again(name, address_of(request), tuple(files or ())))
         except gr.Error as error:
             job = self._jobs.find(name)
-            return self.show(job, error.message) if job else self.recall(chosen)
+            return self.show(job, error.message) if job else self.recall_job(chosen)
         {"stop": self._jobs.stop, "forget": self._jobs.forget}.get(action, lambda _: None)(name)
         if action == "forget" and getattr(chosen, "shown", False):
             return self._with_nothing(_nothing(self._judge))
@@ -257,7 +257,7 @@ def _inputs(menu: ModelMenu) -> list[Any]:
         elem_id="batch-prompt",
     )
     label = "Clip list, if there is one"
-    clip_list = gr.File(label=label, file_types=list(FORMATS), elem_id="manifest", height=120, buttons=[])
+    clip_list = gr.File(label=label, file_types=list(FORMATS), elem_id="manifest", height=144, buttons=[])
     return [clip_list, files, prompt, judge_menu(menu, "batch-model")]
 
 
