@@ -5,6 +5,8 @@ the visitor's uploads, which are deleted after a day; what it makes is three tab
 """
 
 import json
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +34,7 @@ OpenResult = Callable[[Scorer, str, str, str], str]  # of a scorer, an upload, i
 _ANY_NUMBER: dict[str, Any] = {**QUIETLY, "concurrency_limit": None}
 # Lists are read side by side and take turns in being scored, some clips each; single clips do not wait for lists.
 _SOME_AT_A_TIME: dict[str, Any] = {"concurrency_id": "batch", "concurrency_limit": 8}
+_MOST_DRAWN = 16  # ended jobs
 _TITLES = {".csv": "Download CSV", ".jsonl": "Download JSON Lines", ".parquet": "Download Parquet"}
 _TO_THE_STATE = """(...given) => {
   const state = document.querySelector("#batch-state");
@@ -137,6 +140,8 @@ class JobsPage:
     def __init__(self, judge: Judge, menu: ModelMenu, jobs: Jobs, files: gr.File) -> None:
         self._judge, self._menu, self._jobs, self._files = judge, menu, jobs, files
         self._unpacked = Unpacked()
+        self._drawn = OrderedDict[str, tuple[float, list[Any]]]()
+        self._drawing = threading.Lock()
 
     def waiting(self) -> list[Any]:
         """Show that what was given is being read."""
@@ -182,9 +187,13 @@ class JobsPage:
         except gr.Error as error:
             job = self._jobs.find(name)
             return self.show(job, error.message) if job else self.recall_job(chosen)
-        {"stop": self._jobs.stop, "forget": self._jobs.forget}.get(action, lambda _: None)(name)
-        if action == "forget" and getattr(chosen, "shown", False):
-            return self._with_nothing(_nothing(self._judge))
+        if action == "stop":
+            self._jobs.stop(name)
+        if action == "forget":
+            self._jobs.forget(name)
+            self._drawn.pop(name, None)
+            if getattr(chosen, "shown", False):
+                return self._with_nothing(_nothing(self._judge))
         return [gr.skip()] * (4 + len(FORMATS))
 
     def show(self, job: Job, message: str = "") -> list[Any]:
@@ -200,11 +209,7 @@ class JobsPage:
         }
         if not job.ended:
             return [state("scoring", run, **about), "", rows_view(run), gr.update(visible=False), *self._no_files()]
-        with tables(run) as paths:
-            files = [gr.update(value=self._among_uploads(paths[suffix])) for suffix in FORMATS]
-        has_rows = bool(run.done)
-        links = gr.update(visible=has_rows)
-        return [state("ended", run, **about), board(run) if has_rows else "", rows_view(run), links, *files]
+        return [state("ended", run, **about), *self._ended(job)]
 
     def open_row(self, name: str, row: object, open_result: OpenResult) -> str:
         """Return the name of the result of a row, which is scored once more to be shown whole."""
@@ -219,6 +224,20 @@ class JobsPage:
             name = strip_invalid_filename_characters(Path(record["file"].replace("\\", "/")).name)
             found = Path(self._unpacked.save(found, name, self._files.GRADIO_CACHE))
         return open_result(scorer, str(found), record["prompt"], job.given.judge)
+
+    def _ended(self, job: Job) -> list[Any]:
+        """What is shown of an ended job beside its state; drawn once, for it may be asked for again and again."""
+        with self._drawing:
+            began_s, drawn = self._drawn.get(job.name, (0.0, []))
+            if began_s != job.began_s:
+                with tables(job.run) as paths:
+                    files = [gr.update(value=self._among_uploads(paths[suffix])) for suffix in FORMATS]
+                has_rows = bool(job.run.done)
+                drawn = [board(job.run) if has_rows else "", rows_view(job.run), gr.update(visible=has_rows), *files]
+                self._drawn[job.name] = job.began_s, drawn
+                if len(self._drawn) > _MOST_DRAWN:
+                    self._drawn.popitem(last=False)
+            return drawn
 
     def _begin(self, request: gr.Request, given: Given) -> list[Any]:
         try:

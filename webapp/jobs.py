@@ -18,6 +18,7 @@ from core.audio import AudioLimits
 from core.batch.manifest import OK, Cells
 from core.batch.uploads import ClipFiles
 from core.errors import BatchError, counted
+from webapp.blocks import KEPT_S
 from webapp.handlers import sentence_of
 from webapp.kept import NamedFiles, new_name
 from webapp.list_runs import Given, ListRun, ListRuns
@@ -132,6 +133,8 @@ class Jobs:
 
     def _begin(self, name: str, address: str, given: Given, kept: dict[int, Cells]) -> Job:
         with self._lock:
+            oldest_s = self._clock() - KEPT_S
+            self._live = {one.name: one for one in self._live.values() if not one.ended or one.began_s > oldest_s}
             if len(self._live) >= _MOST_RUNNING:
                 raise BatchError(_BUSY)
         course = self._runs.run(name, address, given, kept)

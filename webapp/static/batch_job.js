@@ -83,6 +83,7 @@
     history.pushState(null, "", `${location.pathname}?r=${r}`);
     window.musicEvalOpen();
     window.musicEvalRecall?.(); // where that tab was not opened yet, it reads the address
+    document.querySelector("#result")?.scrollIntoView();
   }
 
   element.addEventListener("click", (event) => {
