@@ -97,7 +97,8 @@ def build_clip_list_tab(judge: Judge, menu: ModelMenu, open_result: OpenResult) 
             )
             with gr.Row(visible=False, elem_classes="me-downloads") as links:
                 files = [gr.DownloadButton(_TITLES[suffix], size="md", min_width=144) for suffix in FORMATS]
-            gr.HTML(render("batch_history.html"), apply_default_css=False, elem_id="jobs")
+            listed = "window.musicEvalJob?.list()"  # where the state's script has run before
+            gr.HTML(render("batch_history.html"), apply_default_css=False, elem_id="jobs", js_on_load=listed)
             python_usage(_SNIPPET)
     systems = gr.HTML(apply_default_css=False, elem_id="leaderboard")
     rows = gr.HTML(apply_default_css=False, elem_id="batch-rows")

@@ -122,7 +122,7 @@ def test_a_list_outlives_its_page_and_a_row_opens(page: Page, tmp_path: Path, ad
     press(page, "#batch-rows tr:has-text('My clip 1.wav') [data-row]")
     expect(page.locator("#result .me-lead")).to_have_text("My clip 1.wav for “Loud drums”")
     expect(page.locator("#result").get_by_role("button", name="Play")).to_be_visible()
-    expect(page.get_by_label("Prompt", exact=True)).to_have_value("Loud drums")
+    expect(page.locator("#prompt textarea")).to_have_value("Loud drums")
     page.go_back()
     expect(page.get_by_role("heading", name="2 of 3 rows scored")).to_be_visible()
     press(page, "#batch-state [data-act=again]")

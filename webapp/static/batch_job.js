@@ -111,7 +111,7 @@
   }, EACH_MS);
   window.addEventListener("popstate", recall);
   window.addEventListener("storage", showList);
-  window.musicEvalJob = { note, show };
+  window.musicEvalJob = { note, show, list: showList };
   showList();
   recall();
 })();
