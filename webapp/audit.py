@@ -84,8 +84,8 @@ class Audit:
     def table(self) -> Markup:
         """Show the latest entries."""
         rows = [
-            (entry.what, entry.about or "–", "" if entry.done else "refused", entry.who, shown_time(entry.at))
+            (entry.what, entry.about or "–", "done" if entry.done else "refused", entry.who, shown_time(entry.at))
             for entry in self.latest()
         ]
-        heads = ("What", "About", "", "By", "When")
+        heads = ("What", "About", "Outcome", "By", "When")
         return html_table(f"What was done here, the latest {SHOWN} first", heads, rows, "Nothing was done so far.")

