@@ -33,6 +33,7 @@ TOP_LEVEL = (
     "requirements-dev.txt",
     "requirements-muq.txt",
     "requirements-postgres.txt",
+    "requirements-s3.txt",
     "requirements.lock",
     "requirements.txt",
     "tests",
@@ -153,7 +154,7 @@ def test_no_file_mentions(what: str) -> None:
     assert mentions == []
 
 
-RUNTIME = ("requirements.txt", "requirements-cluster.txt", "requirements-muq.txt", "requirements-postgres.txt")
+RUNTIME = tuple(f"requirements{of}.txt" for of in ("", "-cluster", "-muq", "-postgres", "-s3"))
 DEV = ("requirements-dev.txt",)
 
 

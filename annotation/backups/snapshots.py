@@ -14,6 +14,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +31,7 @@ from core import __version__
 from core.errors import StudyError, counted, shown_name
 from core.files import first_of, sha256_of, write_atomically
 
+_AT_ONCE = 8  # clips on their way
 _BACKUPS, _CLIPS, _MANIFEST, _DATABASE = "backups", "clips", "manifest.json", "musiceval.sqlite"
 _AS_NAME = "%Y%m%dT%H%M%S.%fZ"
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
@@ -147,7 +149,7 @@ def restore(storage: Storage, file: Path, data: Path, say: Say, journaled: bool 
         found = _content(copy, data)
         if not journaled:
             _refuse_others(data, found.files)
-        amiss = [_name(path) for path, sha256 in found.files.items() if not _fetch_clip(storage, path, sha256)]
+        amiss = _fetch_clips(storage, found.files)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, lambda unfinished: shutil.copyfile(copy, unfinished), durable=True)
@@ -286,6 +288,13 @@ def _refuse_others(data: Path, files: Mapping[Path, str]) -> None:
                 f"The data folder has something in it ({shown_name(path.name)}). Nothing was changed. Name an empty "
                 "folder with MUSICEVAL_DATA."
             )
+
+
+def _fetch_clips(storage: Storage, files: Mapping[Path, str]) -> list[str]:
+    """Bring the clips back, several at a time; return the names of those that could not be had."""
+    with ThreadPoolExecutor(_AT_ONCE, "clips") as threads:
+        there = threads.map(lambda clip: _fetch_clip(storage, *clip), files.items())
+        return [_name(path) for path, is_there in zip(files, there, strict=True) if not is_there]
 
 
 def _fetch_clip(storage: Storage, path: Path, sha256: str) -> bool:
