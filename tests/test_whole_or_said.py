@@ -43,8 +43,8 @@ from tests.cases import write_table as written
 from tests.clips import pluck
 from tests.rated import rated_table, write_rated
 from tests.towers import random_tower
-from webapp.batch import ListRuns
 from webapp.judge import Judge
+from webapp.list_runs import Given, ListRuns
 
 PROMPT = "A calm piano"
 RATED = "clip_id,audio_path,prompt,system_id,musical_impression,textual_alignment"
@@ -99,7 +99,7 @@ def scored(path: Path, checkpoint: Path) -> tuple[str, list[dict[str, str]]]:
 
 def on_the_page(scorer: Scorer, path: Path, files: list[Path]) -> list[dict[str, str]]:
     runs = ListRuns(Judge(scorer, ModelRegistry(path.parent / "models")))
-    *_, end = runs.run("visitor", "192.0.2.1", str(path), [*map(str, files)])
+    *_, end = runs.run("visitor", "192.0.2.1", Given(tuple(map(str, files)), str(path)))
     return end.records
 
 

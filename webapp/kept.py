@@ -1,6 +1,6 @@
-"""Results of single clips, each kept for a day at an address that nobody can guess.
+"""What visitors made, kept for a day at addresses that nobody can guess; here the results of single clips.
 
-What is kept is what the page showed: the result, its prompt, its model, and where its clip lies among the uploads.
+What is kept of a result is what the page showed, its prompt, its model, and where its clip lies among the uploads.
 All of it goes after `KEPT_S`, at the visitor's wish, and with the server's process.
 """
 
@@ -17,6 +17,7 @@ from webapp.blocks import KEPT_S
 from webapp.temporary import own_folder
 
 MOST = 5_000  # results; the oldest go first
+_MOST_BYTES = 2_000_000_000  # of them
 _NAME_BYTES = 16
 _NAME = re.compile(r"[\w-]{22}", re.ASCII)
 
@@ -50,30 +51,29 @@ class Kept:
         return f"for “{self.prompt}”" if self.prompt.strip() else "without a prompt"
 
 
-class KeptResults:
-    """The results, a file each. `clock` gives seconds since 1970."""
+def new_name() -> str:
+    """Return a name of 128 random bits."""
+    return secrets.token_urlsafe(_NAME_BYTES)
 
-    def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time.time) -> None:
-        self._folder = folder or own_folder("results")
-        self._clock = clock
 
-    def keep(self, make: Callable[[str], Kept]) -> Kept:
-        """Keep what is made for a name, and return it; where it cannot be kept, what is made for no name."""
-        name = secrets.token_urlsafe(_NAME_BYTES)
-        kept = make(name)
-        try:
-            self._drop_old()
-            self._file(name).write_text(json.dumps(asdict(kept)), encoding="utf-8")
-        except OSError:  # the disk is full: what was left of it goes with the day
-            return make("")
-        return kept
+class NamedFiles:
+    """JSON objects, a file each, for a day. `clock` gives seconds since 1970."""
 
-    def find(self, name: str) -> Kept | None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self._folder, self._clock = folder, clock
+
+    def write(self, name: str, content: object, most: int, most_bytes: int) -> None:
+        """Keep an object; of the others the oldest go, where they are too many. OSError where the disk is full."""
+        self._drop_old(most - 1, most_bytes)
+        self._file(name).write_text(json.dumps(content), encoding="utf-8")
+
+    def read(self, name: str) -> dict[str, Any] | None:
         """Return what is kept under a name; None if it is gone, or never was."""
         try:
             if not _NAME.fullmatch(name) or self._is_old(self._file(name)):
                 return None
-            return Kept(**json.loads(self._file(name).read_text(encoding="utf-8")))
+            content: dict[str, Any] = json.loads(self._file(name).read_text(encoding="utf-8"))
+            return content
         except (OSError, ValueError):
             return None
 
@@ -88,8 +88,34 @@ class KeptResults:
     def _is_old(self, file: Path) -> bool:
         return file.stat().st_mtime < self._clock() - KEPT_S
 
-    def _drop_old(self) -> None:
+    def _drop_old(self, most: int, most_bytes: int) -> None:
         files = sorted(self._folder.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
         for number, file in enumerate(files):
-            if number >= MOST - 1 or self._is_old(file):
+            most_bytes -= file.stat().st_size
+            if number >= most or most_bytes < 0 or self._is_old(file):
                 file.unlink(missing_ok=True)
+
+
+class KeptResults(NamedFiles):
+    """The results."""
+
+    def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(folder or own_folder("results"), clock)
+
+    def keep(self, make: Callable[[str], Kept]) -> Kept:
+        """Keep what is made for a name, and return it; where it cannot be kept, what is made for no name."""
+        return self.keep_named(make)[1]
+
+    def keep_named(self, make: Callable[[str], Kept]) -> tuple[str, Kept]:
+        """As `keep`; also return the name, "" where it cannot be kept."""
+        kept = make(name := new_name())
+        try:
+            self.write(name, asdict(kept), MOST, _MOST_BYTES)
+        except OSError:  # the disk is full: what was left of it goes with the day
+            return "", make("")
+        return name, kept
+
+    def find(self, name: str) -> Kept | None:
+        """Return the result with a name; None if it is gone, or never was."""
+        found = self.read(name)
+        return Kept(**found) if found else None

@@ -107,7 +107,7 @@ def _visitors_page(judge: Judge, ready: ReadyScores) -> GuardedBlocks:
         gr.HTML(render("header.html", admin=False), apply_default_css=False)
         with gr.Tabs():
             with _tab("score", "Score"):
-                note = build_score_tab(page, judge, ready)
+                note = build_score_tab(judge, ready)
             _tab("listening", "Listening test")  # its page is another: the script goes there
         page.load(show_banner, None, note, **BY_ITSELF)
         page.load(None, js=_OPEN_NAMED_TAB, **PRIVATE)

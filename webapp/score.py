@@ -25,12 +25,13 @@ import numpy as np
 from markupsafe import Markup
 
 from core.audio import Samples
-from core.errors import AudioError, shown_beyond, shown_name
+from core.errors import AudioError, BatchError, shown_beyond, shown_name
 from core.scales import Scales
 from core.scorer import Scorer
 from core.scores import Score, WindowScore
 from core.warnings import show_time
-from webapp.batch import QUIET_WARNINGS, build_clip_list_tab, python_usage
+from webapp.batch import build_clip_list_tab, judge_menu, python_usage
+from webapp.batch_view import QUIET_WARNINGS
 from webapp.comparison import build_comparison
 from webapp.example_clips import ReadyScores, build_examples, chosen_example
 from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, plain_errors, refusal
@@ -194,22 +195,38 @@ def _ticks(duration_s: float) -> list[float]:
 # The page
 
 
-def build_score_tab(app: gr.Blocks, judge: Judge, ready: ReadyScores) -> gr.HTML:
-    """Lay the tab out in the open `app`; the files of the examples must outlive the page.
+def build_score_tab(judge: Judge, ready: ReadyScores) -> gr.HTML:
+    """Lay the tab out; the files of the examples must outlive the page.
 
     Returns the note on the model that judges, which follows at each score.
     """
+    menu, results = ModelMenu(judge), KeptResults()
+
+    def open_result(scorer: Scorer, path: str, prompt: str, model: str) -> str:
+        title, score = menu.title(model), scorer.score(path, prompt)
+        name, _ = results.keep_named(partial(keepable, score, path, prompt, model, title=title))
+        if not name:
+            raise BatchError("The result cannot be kept: the disk is full.")
+        return name
+
     note = gr.HTML(banner(judge.scorer.checkpoint), apply_default_css=False)
     with gr.Tabs():
         with gr.Tab("One clip", id="one", elem_id="one-tab"):
-            _build_clip_tab(judge, ready, note)
+            model = _build_clip_tab(judge, ready, note, menu, results)
         with gr.Tab("Several clips", id="several", elem_id="several-tab"):
-            build_clip_list_tab(app, judge)
+            models = [model, build_clip_list_tab(judge, menu, open_result)]
+
+    def offer(request: gr.Request) -> list[Any]:
+        return [menu.update(menu.asked(str(request.query_params.get("judge", ""))))] * len(models)
+
+    gr.on(None, offer, None, models, **QUIETLY)
     return note
 
 
-def _build_clip_tab(judge: Judge, ready: ReadyScores, note: gr.HTML) -> None:
-    menu, results = ModelMenu(judge), KeptResults()
+def _build_clip_tab(
+    judge: Judge, ready: ReadyScores, note: gr.HTML, menu: ModelMenu, results: KeptResults
+) -> gr.Dropdown:
+    """Lay out *One clip* and return its menu of judges."""
     with gr.Row(elem_classes="me-columns"):
         with gr.Column(elem_classes="me-left"):
             inputs = clip, prompt, model = _inputs(menu)
@@ -269,6 +286,7 @@ def _build_clip_tab(judge: Judge, ready: ReadyScores, note: gr.HTML) -> None:
     gr.on([clip.change, prompt.change, model.change], None, [*inputs], js=_MARK_STALE, **PRIVATE)
     clip.play(None, js=_STOP_RESULT, **PRIVATE)
     _add_endpoint(judge, clip, prompt)
+    return model
 
 
 def _list_of_results() -> None:
@@ -370,9 +388,6 @@ def follow_judge(judge: Judge, menu: ModelMenu, known: str, chosen: str) -> list
 
 
 def _inputs(menu: ModelMenu) -> tuple[gr.Audio, gr.Textbox, gr.Dropdown]:
-    def offer(request: gr.Request) -> Any:
-        return menu.update(menu.asked(str(request.query_params.get("judge", ""))))
-
     clip = gr.Audio(
         label="Clip", sources=["upload", "microphone"], type="filepath", editable=False, buttons=[], elem_id="clip"
     )
@@ -384,12 +399,7 @@ def _inputs(menu: ModelMenu) -> tuple[gr.Audio, gr.Textbox, gr.Dropdown]:
         max_lines=8,
         elem_id="prompt",
     )
-    choices = menu.choices()
-    model = gr.Dropdown(choices, value=JUDGE, label="Judge", elem_id="model", visible=len(choices) > 1)
-    about = gr.HTML(apply_default_css=False, elem_id="model-note")
-    model.change(menu.note, model, about, **QUIETLY)
-    gr.on(None, offer, None, model, **QUIETLY)
-    return clip, prompt, model
+    return clip, prompt, judge_menu(menu, "model")
 
 
 def _score(judging: Callable[[], Scorer], path: str | None, prompt: str | None, progress: gr.Progress) -> Score:

@@ -45,8 +45,17 @@ class Turns:
                 self._is_taken = False
                 self._changed.notify_all()
 
+    def n_before(self, who: str) -> int:
+        """Return how many of others have their turn before the one that `who` waits for; 0 where none waits."""
+        with self._changed:
+            order = [self._waiting[me] for me in sorted(self._waiting, key=self._last_turn)]
+            return order.index(who) + self._is_taken if who in order else 0
+
     def _next(self) -> object:
-        return min(self._waiting, key=lambda one: self._last.get(self._waiting[one], 0))
+        return min(self._waiting, key=self._last_turn)
+
+    def _last_turn(self, me: object) -> int:
+        return self._last.get(self._waiting[me], 0)
 
 
 class FairQueue(Queue):

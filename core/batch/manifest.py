@@ -62,7 +62,7 @@ AUDIO_SUFFIXES = (
 
 _ROWS_AT_ONCE = 1_024  # of Parquet, written
 _ROWS_READ_AT_ONCE = 32  # a text that is there once in the file may stand in every row, and each is a copy
-_PROMPT_BYTES = 100_000  # of a prompt's file; the towers read far less
+PROMPT_BYTES = 100_000  # of a prompt's file; the towers read far less
 
 Cells = dict[str, Any]  # a row of a table, by column
 Columns = Mapping[str, type]  # ``str`` or ``float``, by column
@@ -444,8 +444,8 @@ def _prompt_beside(path: Path) -> tuple[str, str]:
     file = next((file for file in beside if file.exists()), None)
     if file is None:
         return "", ""
-    if file.stat().st_size > _PROMPT_BYTES:
-        return "", f"The prompt: {shown_name(file.name)} has more than {_PROMPT_BYTES:,} bytes. Shorten it."
+    if file.stat().st_size > PROMPT_BYTES:
+        return "", f"The prompt: {shown_name(file.name)} has more than {PROMPT_BYTES:,} bytes. Shorten it."
     try:
         return read_text(file).strip(), ""
     except DataError as error:

@@ -12,23 +12,29 @@ Windows do. Then a row asks for a file if one of the usual encodings makes its p
 Sizes in an archive are claims. So its directory is read only up to a limit, and a clip only up to the largest
 clip's size, whatever its entry says.
 
+Clips that came without a list make one (`list_clips`): each has the prompt that came beside it, or one for all.
+
 A list must fit in memory. What is larger goes to ``python -m core score --manifest``.
 """
 
+import itertools
 import re
 import unicodedata
 import zipfile
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Self
 
 from core.audio import AudioLimits, ClipSource
-from core.batch.manifest import ClipList, Row, check_format
+from core.batch.manifest import AUDIO_SUFFIXES, PROMPT_BYTES, ClipList, Row, check_format
 from core.errors import AudioError, BatchError, DataError, shown_name
+from core.files import first_of
+from core.tables import stripped
 
 _MOST_AT_ONCE = 4_000_000  # bytes of an archive's directory: some 40,000 files
 _PIECE_BYTES = _MEGABYTE = 1_000_000
@@ -39,6 +45,7 @@ _ENCODINGS = ("utf-8", "gb18030", "big5", "shift_jis", "euc_kr", "cp1252", "cp12
 _LOST = re.compile(r"""[<>:"|?*`$!{}\x00-\x1f\x7f]""")  # what the name of an upload may lose on its way
 
 _Clip = Path | tuple[zipfile.ZipFile, zipfile.ZipInfo]
+_File = tuple[str, Callable[[], bytes]]  # a path, and what reads a short file
 _Named = tuple[frozenset[str], _Clip]  # a clip and its path, in each encoding that it may be written in
 
 
@@ -74,14 +81,85 @@ def read_list(path: Path, taken: Iterable[str], limits: ListLimits | None = None
             f"{name} has more than {limits.max_rows:,} rows, the most that a clip list has here. Split "
             "it, or score it on the command line: python -m core score --manifest."
         )
-    rows: list[Row] = []
+    return UploadedList(tuple(_bounded(clip_list.rows(), name, limits)), clip_list.notes)
+
+
+def list_clips(paths: Sequence[Path], prompt: str, limits: ListLimits | None = None) -> UploadedList:
+    """Make a row of each clip that came; its prompt is the ``.txt`` file beside it, else `prompt`.
+
+    BatchError where there is no clip, or they are over the limits.
+    """
+    limits, others = limits or ListLimits(), list[str]()
+    with ExitStack() as opened:
+        found = (row for place in _places(paths, opened) for row in _clips_of(place, stripped(prompt), others))
+        numbered = (replace(row, id=str(number)) for number, row in enumerate(found, 1))
+        rows = tuple(_bounded(itertools.islice(numbered, limits.max_rows + 1), "The list", limits))
+    if not rows:
+        raise BatchError("There is no clip among the files. Give audio files, or a ZIP of them.")
+    if len(rows) > limits.max_rows:
+        raise BatchError(f"There are more than {limits.max_rows:,} clips, the most for a list. Split them.")
+    left_out = f"Left out, because they are neither a clip nor the prompt of one: {first_of(others)}."
+    return UploadedList(rows, (left_out,) if others else ())
+
+
+def _bounded(rows: Iterable[Row], name: str, limits: ListLimits) -> Iterator[Row]:
     n_characters = 0
-    for row in clip_list.rows():
+    for row in rows:
         n_characters += sum(len(str(cell)) for cell in (row.file, row.prompt, row.id, row.system, row.others))
         if n_characters > limits.max_text:
             raise BatchError(f"{name} has more than {limits.max_text:,} characters of text. Split it.")
-        rows.append(row)
-    return UploadedList(tuple(rows), clip_list.notes)
+        yield row
+
+
+def _places(paths: Sequence[Path], opened: ExitStack) -> Iterator[list[_File]]:
+    """Yield the files that came alone, then those of each archive."""
+    yield [(path.name, partial(_start_of, path)) for path in paths if not _is_zip(path)]
+    for path in filter(_is_zip, paths):
+        archive = open_zip(path, opened)
+        yield [
+            (entry.filename, partial(unpack, archive, entry, PROMPT_BYTES))
+            for entry in archive.infolist()
+            if not entry.is_dir() and not entry.filename.startswith("__MACOSX/")
+        ]
+
+
+def _clips_of(files: Sequence[_File], prompt: str, others: list[str]) -> Iterator[Row]:
+    """Yield a row for each clip among files that lie together; `others` grows by what is in none."""
+    texts = {_stem(name): (name, read) for name, read in files if _suffix(name) == ".txt"}
+    clips = [name for name, _ in files if _suffix(name) in AUDIO_SUFFIXES]
+    for name in clips:
+        said, fault = _prompt_in(*texts[_stem(name)]) if _stem(name) in texts else (prompt, "")
+        yield Row("", name, said, "", None, fault=fault)
+    taken = {*clips, *(texts[stem][0] for stem in map(_stem, clips) if stem in texts)}
+    others += [name for name, _ in files if name not in taken]
+
+
+def _prompt_in(name: str, read: Callable[[], bytes]) -> tuple[str, str]:
+    """Return the prompt in a text file, and a sentence where that cannot be read."""
+    try:
+        return stripped(read().decode("utf-8-sig")), ""
+    except DataError as error:
+        return "", f"The prompt: {error}"
+    except UnicodeDecodeError:
+        return "", f"The prompt: {shown_name(PurePosixPath(name).name)} is not UTF-8. Save it as UTF-8."
+
+
+def _start_of(path: Path) -> bytes:
+    if path.stat().st_size > PROMPT_BYTES:
+        raise DataError(f"{shown_name(path.name)} has more than {PROMPT_BYTES:,} bytes. Shorten it.")
+    return path.read_bytes()
+
+
+def _is_zip(path: Path) -> bool:
+    return path.suffix.lower() == ".zip"
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(PurePosixPath(name).suffix)
 
 
 def _unpacked_bytes(path: Path) -> int:
@@ -103,8 +181,7 @@ class ClipFiles:
         self._clips: list[_Named] = []
         with ExitStack() as opened:
             for path in paths:
-                is_zip = path.suffix.lower() == ".zip"
-                self._clips += _archived(path, opened) if is_zip else [(frozenset([_normal(path.name)]), path)]
+                self._clips += _archived(path, opened) if _is_zip(path) else [(frozenset([_normal(path.name)]), path)]
             self._open = opened.pop_all()
         self._fitting = self._fit({_normal(file) for file in files})
         self._rows_of = Counter(number for fitting in self._fitting.values() for number in fitting)

@@ -1,6 +1,7 @@
 """The endpoint ``/score_batch``, as `gradio_client` sees it, and what a visitor's clip list may not do."""
 
 import io
+import json
 import re
 import zipfile
 from base64 import b64decode
@@ -8,7 +9,6 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,12 +20,14 @@ from core.batch.uploads import ClipFiles, ListLimits
 from core.errors import BatchError
 from core.readers import Readers
 from core.scales import Scale, keys
-from core.scorer import Scorer
+from core.scorer import Scorer, facts_of
 from core.training.registry import ModelRegistry
 from tests.manifests import manifest_rows, nearly, write_manifest
 from tests.webapp.test_guard import FILE, call, handlers
-from webapp.batch import ListRun, ListRuns, batch_snippet, board, rows_table, state, tables
+from webapp.batch import batch_snippet
+from webapp.batch_view import board, rows_view, state, tables
 from webapp.judge import Judge
+from webapp.list_runs import Given, ListJudge, ListRun, ListRuns
 
 N_ROWS, N_BAD = 20, 2
 
@@ -51,6 +53,10 @@ def result(client: Client, folder: Path) -> dict[str, Any]:
 
 def runs(scorer: Scorer, tmp_path: Path) -> ListRuns:
     return ListRuns(Judge(scorer, ModelRegistry(tmp_path / "models")))
+
+
+def given_in(folder: Path) -> Given:
+    return Given((str(folder / "clips.zip"),), str(folder / "clips.csv"))
 
 
 def test_a_row_comes_out_for_each_that_goes_in(
@@ -122,22 +128,22 @@ def test_a_path_of_the_server_is_no_upload(address: str, folder: Path) -> None:
 
 def test_a_visitor_has_one_list_at_a_time(scorer: Scorer, folder: Path, tmp_path: Path) -> None:
     own = runs(scorer, tmp_path)
-    given = (str(folder / "clips.csv"), [str(folder / "clips.zip")])
-    first = own.run("one", "192.0.2.1", *given)
+    given = given_in(folder)
+    first = own.run("one", "192.0.2.1", given)
     next(first)
     with pytest.raises(BatchError, match="A clip list of yours is being scored already"):
-        next(own.run("one", "192.0.2.1", *given))
-    assert next(own.run("another", "192.0.2.1", *given)).records == []
+        next(own.run("one", "192.0.2.1", given))
+    assert next(own.run("another", "192.0.2.1", given)).records == []
     first.close()
-    assert next(own.run("one", "192.0.2.1", *given)).records == []
+    assert next(own.run("one", "192.0.2.1", given)).records == []
 
 
 def test_a_stopped_list_keeps_what_is_finished(
     scorer: Scorer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webapp.batch.CLIPS_AT_ONCE", 2)
+    monkeypatch.setattr("webapp.list_runs.CLIPS_AT_ONCE", 2)
     own = runs(scorer, tmp_path)
-    steps = own.run("one", "192.0.2.1", str(folder / "clips.csv"), [str(folder / "clips.zip")])
+    steps = own.run("one", "192.0.2.1", given_in(folder))
     next(steps)
     own.stop("one")
     own.stop("nobody")
@@ -151,20 +157,20 @@ def test_a_stopped_list_keeps_what_is_finished(
 
 def test_an_address_has_few_lists_at_a_time(scorer: Scorer, folder: Path, tmp_path: Path) -> None:
     own = runs(scorer, tmp_path)
-    given = (str(folder / "clips.csv"), [str(folder / "clips.zip")])
-    running = [own.run(f"invented {number}", "192.0.2.1", *given) for number in range(3)]
+    given = given_in(folder)
+    running = [own.run(f"invented {number}", "192.0.2.1", given) for number in range(3)]
     for one in running:
         next(one)
     with pytest.raises(BatchError, match="3 clip lists of your address are being scored"):
-        next(own.run("invented again", "192.0.2.1", *given))
-    assert next(own.run("another", "192.0.2.2", *given)).records == []
+        next(own.run("invented again", "192.0.2.1", given))
+    assert next(own.run("another", "192.0.2.2", given)).records == []
 
 
-def many_rows(folder: Path, tmp_path: Path) -> tuple[str, list[str]]:
+def many_rows(folder: Path, tmp_path: Path) -> Given:
     """A list that names two clips in turn, forty times."""
     path = tmp_path / "many.csv"
     path.write_text("file,prompt\n" + "clip0.wav,A calm piano\nclip1.wav,Loud drums\n" * 40)
-    return str(path), [str(folder / "clips.zip")]
+    return Given((str(folder / "clips.zip"),), str(path))
 
 
 def test_a_clip_of_many_rows_is_read_once(
@@ -172,7 +178,7 @@ def test_a_clip_of_many_rows_is_read_once(
 ) -> None:
     found, find = list[str](), ClipFiles.find
     monkeypatch.setattr(ClipFiles, "find", lambda clips, file: (found.append(file), find(clips, file))[1])
-    *_, last = runs(scorer, tmp_path).run("one", "192.0.2.1", *many_rows(folder, tmp_path))
+    *_, last = runs(scorer, tmp_path).run("one", "192.0.2.1", many_rows(folder, tmp_path))
     assert sorted(found) == ["clip0.wav", "clip1.wav"]
     assert [record["file"] for record in last.records] == ["clip0.wav", "clip1.wav"] * 40
     assert all(record["status"] == "ok" for record in last.records)
@@ -182,9 +188,9 @@ def test_a_clip_of_many_rows_is_read_once(
 def test_a_list_is_bounded_in_audio_and_work(
     scorer: Scorer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: ListLimits
 ) -> None:
-    monkeypatch.setattr("webapp.batch.CLIPS_AT_ONCE", 1)
-    own = ListRuns(Judge(scorer, ModelRegistry(tmp_path / "models")), limits)
-    *_, last = own.run("one", "192.0.2.1", *many_rows(folder, tmp_path))
+    monkeypatch.setattr("webapp.list_runs.CLIPS_AT_ONCE", 1)
+    own = ListRuns(Judge(scorer, ModelRegistry(tmp_path / "models")), limits=limits)
+    *_, last = own.run("one", "192.0.2.1", many_rows(folder, tmp_path))
     assert [record["status"] for record in last.records] == ["ok", "failed"] * 40
     assert "Split it." in last.records[1]["reason"]
 
@@ -193,13 +199,13 @@ def test_lists_and_clips_are_read_in_readers(scorer: Scorer, folder: Path, tmp_p
     given = many_rows(folder, tmp_path)
     with Readers(1) as readers:
         apart = Scorer(scorer.checkpoint, readers=readers)
-        *_, last = runs(apart, tmp_path).run("one", "192.0.2.1", *given)
-    *_, here = runs(scorer, tmp_path).run("one", "192.0.2.1", *given)
+        *_, last = runs(apart, tmp_path).run("one", "192.0.2.1", given)
+    *_, here = runs(scorer, tmp_path).run("one", "192.0.2.1", given)
     assert last.records == nearly(here.records)
 
 
 def test_the_tables_go_when_they_were_given(scorer: Scorer, folder: Path, tmp_path: Path) -> None:
-    *_, last = runs(scorer, tmp_path).run("one", "192.0.2.1", str(folder / "clips.csv"), [str(folder / "clips.zip")])
+    *_, last = runs(scorer, tmp_path).run("one", "192.0.2.1", given_in(folder))
     with tables(last) as paths:
         assert {path.suffix for path in paths.values()} == {".csv", ".jsonl", ".parquet"}
         assert all(path.stat().st_size > 1000 for path in paths.values())
@@ -218,9 +224,8 @@ def run(scorer: Scorer) -> ListRun:
     """Three clips of two systems, one of which failed, by a judge with a third scale."""
     mood = Scale("mood", "Mood", "How sad?", ("glad", "2", "3", "4", "sad"))
     scales = (*scorer.checkpoint.scales, mood)
-    judge = SimpleNamespace(
-        checkpoint=SimpleNamespace(id="random", sha256="0" * 64, scales=scales), model_warnings=scorer.model_warnings
-    )
+    facts = replace(facts_of(scorer.checkpoint), id="random", sha256="0" * 64)
+    judge = ListJudge("A random judge", facts, scales, tuple(scorer.model_warnings()))
     columns = table_columns(scales, [])
     rows = [("1", "A", 2.0), ("2", HOSTILE, 4.0), ("3", HOSTILE, 3.0)]
     records = [
@@ -237,20 +242,25 @@ def run(scorer: Scorer) -> ListRun:
         for name, system, value in rows
     ]
     failed = {**dict.fromkeys(columns), "id": "4", "file": HOSTILE, "system": "", "status": "failed"}
-    return ListRun(5, (), judge, 1, [*records, {**failed, "reason": "It is empty."}], 4.0)
+    return ListRun(5, (), judge, 1, dict(enumerate([*records, {**failed, "reason": "It is empty."}])), 4.0)
+
+
+def with_records(run: ListRun, records: list[dict[str, Any]]) -> ListRun:
+    return replace(run, done=dict(enumerate(records)))
 
 
 def test_progress_counts_rows_and_time(run: ListRun) -> None:
     shown = state("scoring", run)
     assert 'aria-valuenow="80"' in shown
-    assert "4 of 5 rows, about 0:01 left 1 cannot be scored; the table says why. Keep this page" in text(shown)
-    assert "0 of 5 rows Keep" in text(state("scoring", replace(run, records=[])))
+    assert "4 of 5 rows, about 0:01 left 1 cannot be scored; the table begins with it and says why." in text(shown)
+    assert "0 of 5 rows This goes on when the page is closed" in text(state("scoring", with_records(run, [])))
+    assert "2 other lists have their turn before your next clips" in text(state("scoring", run, n_before=2))
 
 
 def test_the_end_says_what_came_of_it(run: ListRun) -> None:
     said = text(state("ended", run))
     assert "3 of 5 rows scored Stopped: 1 row was not begun. 1 cannot be scored" in said
-    assert "One file is in no row of the clip list. Scored by random (" in said
+    assert "One file is in no row of the clip list. Scored by A random judge (" in said
 
 
 def test_each_scale_has_a_plot_and_a_column(run: ListRun) -> None:
@@ -261,17 +271,32 @@ def test_each_scale_has_a_plot_and_a_column(run: ListRun) -> None:
     assert "An interval needs 5 clips. A system has a rank where 90 % of its rows have scores" in text(shown)
     assert "One row names no system." in text(shown)
     assert "These scores come from the demo model" in text(shown)
-    assert f"Scored by random ({run.scorer.checkpoint.sha256[:12]})." in text(shown)
+    assert "Scored by A random judge (000000000000)." in text(shown)
     assert "<img" not in shown
-    table = rows_table(run)
-    assert list(table.columns)[3:6] == ["Musical impression", "Textual alignment", "Mood"]
-    assert table["What to know"].to_list() == ["prompt cut"] * 3 + ["It is empty."]
+
+
+def test_rows_without_scores_come_first_each_with_its_reason(run: ListRun) -> None:
+    said = text(rows_view(replace(run, ended=True)))
+    assert "Row File System Musical impression Textual alignment Mood What to know" in said
+    assert f"4 {HOSTILE} no scores It is empty. 1 1.wav A 2.00 2.00 2.00 prompt cut" in said
+    assert "<img" not in rows_view(run)
+
+
+def test_of_a_list_that_goes_on_the_newest_rows_are_shown(run: ListRun) -> None:
+    many = with_records(run, [{**run.records[0], "id": f"row {number}"} for number in range(70)])
+    assert "row 69 1.wav" in text(rows_view(many))
+    assert "row 9 1.wav" not in text(rows_view(many))
+    assert "10 more rows are scored" in text(rows_view(many))
+
+
+def test_a_list_is_read_back_as_it_was(run: ListRun) -> None:
+    assert ListRun.from_json(json.loads(json.dumps(run.to_json()))) == run
 
 
 def test_a_system_that_is_not_measured_enough_has_no_rank_and_no_plot(run: ListRun) -> None:
     failed = {**run.records[3], "system": "A"}
     many = [{**run.records[1], "system": "B", "id": str(number)} for number in range(5)]
-    shown = board(replace(run, records=[run.records[0], failed, *many, {**failed, "system": "C"}]))
+    shown = board(with_records(run, [run.records[0], failed, *many, {**failed, "system": "C"}]))
     said = text(shown)
     assert "B 5 4.00 [4.00, 4.00] 1. 4.00 [4.00, 4.00] 1. 4.00 [4.00, 4.00] 1." in said
     assert "A 1 of 2 2.00 – 2.00 – 2.00 – 1 of 2 rows have scores; a rank needs 90% of them" in said
@@ -284,7 +309,7 @@ def test_what_was_taken_otherwise_is_shown(run: ListRun) -> None:
 
 
 def test_without_systems_it_says_how_to_get_them(run: ListRun) -> None:
-    shown = board(replace(run, records=run.records[3:]))
+    shown = board(with_records(run, run.records[3:]))
     assert "<svg" not in shown
     assert "With a column system in the clip list" in text(shown)
 
@@ -302,7 +327,7 @@ def test_systems_are_compared_on_shared_prompts(run: ListRun) -> None:
         return {**run.records[0], "system": system, "prompt": f"prompt {number}", "musical_impression": value}
 
     records = [record("A", n, 2.0 + 0.1 * n) for n in range(6)] + [record(HOSTILE, n, 3.0) for n in range(6)]
-    shown = board(replace(run, records=records))
+    shown = board(with_records(run, records))
     assert f"{HOSTILE} – A Musical impression +0.75 +0.62 to +0.88 0.031 6, 0, 0" in text(shown)
     assert f"Textual alignment: no difference is known between {HOSTILE}, A." in text(shown)
     assert "<img" not in shown

@@ -99,7 +99,7 @@ def test_the_page_shows_a_result_with_its_own_clip_and_nothing_for_another_name(
     results = KeptResults(tmp_path)
     monkeypatch.setattr("webapp.score.KeptResults", lambda: results)
     with gr.Blocks() as app:
-        build_score_tab(app, Judge(scorer, ModelRegistry(tmp_path / "models")), ReadyScores([]))
+        build_score_tab(Judge(scorer, ModelRegistry(tmp_path / "models")), ReadyScores([]))
     handlers: dict[str, Any] = {function.fn.__name__: function.fn for function in app.fns.values() if function.fn}
     clip = tmp_path / "clip.wav"
     clip.touch()

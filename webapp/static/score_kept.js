@@ -41,7 +41,7 @@ function note(anew) {
 
 // Shows the result that the address names, or none.
 function recall() {
-  if (location.search.includes("compare=")) return; // what is shown stays beside it
+  if (/[?&](compare|job)=/.test(location.search)) return; // what is shown stays beside it
   if (named() !== (here()?.dataset.r ?? "")) trigger("recall", { r: named() });
 }
 
@@ -110,6 +110,7 @@ window.addEventListener("popstate", recall);
 window.addEventListener("storage", showList);
 window.musicEvalNote = note;
 window.musicEvalList = showList;
+window.musicEvalRecall = recall;
 
 // Gradio lays out the prompt later than the result.
 function fill(prompt) {

@@ -4,19 +4,26 @@
   const moved = { batch: "several", listening: "listening/", study: "admin/", training: "admin/#training" };
   const administration = location.pathname.endsWith("/admin/");
 
-  const address = (name) => (first.includes(name) ? location.pathname + location.search : `#${name}`);
+  const isJob = () => /[?&]job=/.test(location.search);
+  function address(name) {
+    const keeps = isJob() ? ["score", "several"] : first;
+    const search = keeps.includes(name) ? location.search : "";
+    return location.pathname + search + (first.includes(name) ? "" : `#${name}`); // Gradio sets a base address
+  }
   const click = (name) => document.querySelector(`#${CSS.escape(name)}-tab-button`)?.click();
 
   function open() {
-    const given = location.hash.slice(1);
+    const searched = isJob() ? "several" : /[?&](r|compare)=/.test(location.search) ? "one" : "";
+    const given = location.hash.slice(1) || searched;
     const name = (!administration && moved[given]) || given;
     if (!name) return;
     if (name.includes("/")) return location.replace(name);
-    if (name === "several") click("score");
+    if (["one", "several"].includes(name)) click("score");
     click(name);
     history.replaceState(null, "", address(name));
   }
   window.addEventListener("hashchange", open);
+  window.addEventListener("popstate", open);
   window.musicEvalOpen = open; // called when Gradio has laid out the page
 
   // Before Gradio's own listener: the tab that is left falls silent.
