@@ -54,7 +54,7 @@ GFLOP_PER_WINDOW = 31.0  # of HTSAT-base's matrix products for 10 s
 
 def write_bench_clips(source: Path | None, folder: Path, count: int) -> list[Path]:
     """Write clips of `CLIP_S` as FLAC, no two alike."""
-    sounds = list(_found(source or EXAMPLES))
+    sounds = list(_found(source or EXAMPLES, "**/*" if source else "*"))
     paths = []
     for number, (samples, sample_rate_hz) in enumerate(itertools.islice(itertools.cycle(sounds), count)):
         start = number // len(sounds) * samples.size // 7  # elsewhere on each round
@@ -64,8 +64,8 @@ def write_bench_clips(source: Path | None, folder: Path, count: int) -> list[Pat
     return paths
 
 
-def _found(source: Path) -> Iterator[tuple[NDArray[np.float32], int]]:
-    paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in _SOUNDS)
+def _found(source: Path, which: str) -> Iterator[tuple[NDArray[np.float32], int]]:
+    paths = sorted(path for path in source.glob(which) if path.suffix.lower() in _SOUNDS)
     if not paths:
         raise DataError(f"{shown_name(source.name)} holds no clips. Give a folder with {', '.join(_SOUNDS)}.")
     for path in paths:

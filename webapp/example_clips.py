@@ -26,6 +26,7 @@ from webapp.html import render
 _HERE = Path(__file__).parent
 FOLDER = _HERE / "examples"
 _ADDRESS = "examples"
+_BEGIN_S, _END_S = 5.0, 3.0  # after the start, and for what is under way at the end
 _NO_SOUND = "faults/no-sound.wav"
 _SCRIPT = (_HERE / "static" / "score_examples.js").read_text(encoding="utf-8")
 
@@ -67,10 +68,19 @@ class ReadyScores:
         self.examples = examples
         self._known: dict[tuple[str, int], Score | MusicEvalError] = {}
         self._scoring = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
 
-    def begin(self, judging: Callable[[], Scorer]) -> None:
-        """Score all by a judge, in a thread."""
-        threading.Thread(target=self._score_all, args=[judging], daemon=True).start()
+    def begin(self, judging: Callable[[], Scorer], after_s: float = _BEGIN_S) -> None:
+        """Score all by a judge, in a thread, once whoever came first has got the page."""
+        self._thread = threading.Thread(target=self._score_all, args=[judging, after_s], daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Score no more; waits for the one under way, because a process whose model is at work ends badly."""
+        self._ended.set()
+        if self._thread:
+            self._thread.join(_END_S)
 
     def score(self, number: int, scorer: Scorer) -> Score:
         """Return what a judge says of an example; raises what scoring raises."""
@@ -84,9 +94,12 @@ class ReadyScores:
             raise known
         return known
 
-    def _score_all(self, judging: Callable[[], Scorer]) -> None:
+    def _score_all(self, judging: Callable[[], Scorer], after_s: float) -> None:
+        self._ended.wait(after_s)
         try:
             for number in range(len(self.examples)):
+                if self._ended.is_set():
+                    return
                 with contextlib.suppress(MusicEvalError):
                     self.score(number, judging())
         except Exception:

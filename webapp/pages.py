@@ -47,7 +47,7 @@ _OPEN_NAMED_TAB = "() => musicEvalOpen()"
 _Blocks = TypeVar("_Blocks", bound=GuardedBlocks)
 
 
-def build_pages(judge: Judge, settings: Settings, ready: ReadyScores | None = None) -> FastAPI:
+def build_pages(judge: Judge, settings: Settings, examples: ReadyScores | None = None) -> FastAPI:
     """Lay out the pages, with examples, and open the database of the listening tests.
 
     Raises
@@ -59,14 +59,15 @@ def build_pages(judge: Judge, settings: Settings, ready: ReadyScores | None = No
     store = StudyStore(open_studies(settings, print, WAITS_S), settings.data)
     drop_folders_of_the_dead()
     shut_environment(os.environ)
-    tool = ScoreTool(judge)
-    visitors = _visitors_page(judge, ready or ReadyScores(load_examples()))
+    tool, ready = ScoreTool(judge), examples or ReadyScores(load_examples())
+    visitors = _visitors_page(judge, ready)
     administrators, exports = _admin_page(judge, settings, store)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with tool.lifespan(app):
             yield
+        ready.end()
         store.database.close()
         if judge.readers:
             judge.readers.close()

@@ -393,10 +393,10 @@ def test_the_database_may_be_elsewhere(run: Run, tmp_path: Path, monkeypatch: py
     assert run("create", "one")[0] == 0
     assert (tmp_path / "other.sqlite").exists()
     assert run("status", "one")[0] == 0
-    monkeypatch.setenv("MUSICEVAL_DATABASE_URL", "postgresql://localhost/x")
+    monkeypatch.setenv("MUSICEVAL_DATABASE_URL", "mysql://localhost/x")
     code, _, err = run("status", "one")
     assert (code, err.count("\n")) == (2, 1)
-    assert "Only SQLite is supported" in err
+    assert "SQLite and PostgreSQL" in err
 
 
 def test_a_rater_is_paused_and_goes_on(run: Run, database: Database) -> None:

@@ -68,7 +68,7 @@ def test_an_example_is_scored_once_by_each_judge_and_so_is_one_that_fails(scorer
 def test_they_are_scored_beforehand(scorer: Scorer) -> None:
     silence = next(example for example in load_examples() if example.title == "Silence")
     ready, judge, began = ReadyScores([silence] * 3), Counting(scorer), threading.active_count()
-    ready.begin(lambda: judge)  # type: ignore[arg-type,return-value]
+    ready.begin(lambda: judge, after_s=0.0)  # type: ignore[arg-type,return-value]
     while threading.active_count() > began:
         threading.Event().wait(0.01)
     assert judge.asked == 3
