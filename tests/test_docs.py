@@ -66,6 +66,7 @@ def all_commands() -> dict[str, click.Command]:
     import tools.judge.__main__ as judge
     import tools.load
     import tools.same_score
+    import tools.page
     import tools.start
 
     entries = {
@@ -75,6 +76,7 @@ def all_commands() -> dict[str, click.Command]:
         "python -m tools.bench": tools.bench.bench,
         "python -m tools.load": tools.load.load,
         "python -m tools.same_score": tools.same_score.same_score,
+        "python -m tools.page": tools.page.page,
         "python -m tools.start": tools.start.start,
     }
     return dict(found for name, group in entries.items() for found in commands(group, name))
