@@ -65,8 +65,8 @@ def all_commands() -> dict[str, click.Command]:
     import tools.bench
     import tools.judge.__main__ as judge
     import tools.load
-    import tools.same_score
     import tools.page
+    import tools.same_score
     import tools.start
 
     entries = {
