@@ -143,7 +143,7 @@ def _admin_page(judge: Judge, settings: Settings, store: StudyStore) -> tuple[Gu
 
 def _mounting(settings: Settings, theme: gr.themes.Base, path: str) -> dict[str, Any]:
     """Everything that `gr.mount_gradio_app` is told."""
-    script = (_HERE / "shell.js").read_text(encoding="utf-8")
+    script = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("shell.js", "own_list.js"))
     return {
         "theme": theme,
         "css": f"{palette_css()}\n{STYLE}",

@@ -238,32 +238,11 @@ def _build_clip_tab(
             _list_of_results()
             python_usage(_SNIPPET)
 
-    def result(clip: str | None, prompt: str, model: str | None, scoring: Callable[[], Score]) -> str:
-        try:
-            with plain_errors():
-                title, score = menu.title(model), scoring()
-            return results.keep(partial(keepable, score, str(clip), prompt, model or JUDGE, title=title)).html
-        except gr.Error as error:
-            return failed(error.message)
-
-    def show(
-        clip: str | None,
-        prompt: str | None,
-        model: str | None,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> list[str]:
-        said = result(clip, prompt or "", model, lambda: _score(lambda: menu.scorer(model), clip, prompt, progress))
-        return [said, banner(judge.scorer.checkpoint)]
-
-    def show_example(model: str | None, chosen: gr.EventData) -> list[str]:
-        place, file = chosen_example(ready.examples, getattr(chosen, "number", None), clip.GRADIO_CACHE)
-        asked = ready.examples[place].prompt
-        return [file, asked, result(file, asked, model, lambda: ready.score(place, menu.scorer(model)))]
-
+    page = ClipPage(judge, menu, results, ready, clip.GRADIO_CACHE)
     _follow(judge, menu, model, note)
     asked = gr.on(
         [button.click, prompt.submit],
-        show,
+        page.show,
         [*inputs],
         [shown, note],
         js=_SHOW_RESULT,
@@ -272,7 +251,7 @@ def _build_clip_tab(
         **_ONE_AT_A_TIME,
     )
     chosen = cards.select(
-        show_example,
+        page.show_example,
         model,
         [clip, prompt, shown],
         js=_SHOW_RESULT,
@@ -287,6 +266,46 @@ def _build_clip_tab(
     clip.play(None, js=_STOP_RESULT, **PRIVATE)
     _add_endpoint(judge, clip, prompt)
     return model
+
+
+class ClipPage:
+    """What *One clip* answers with a result, which is kept; `cache` is where Gradio keeps uploads."""
+
+    def __init__(self, judge: Judge, menu: ModelMenu, results: KeptResults, ready: ReadyScores, cache: str) -> None:
+        self._judge, self._menu, self._results, self._ready, self._cache = judge, menu, results, ready, cache
+
+    def show(
+        self,
+        clip: str | None,
+        prompt: str | None,
+        model: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> list[str]:
+        """Score an upload; show the result, and the note on the model that judges."""
+
+        def scoring() -> Score:
+            return _score(lambda: self._menu.scorer(model), clip, prompt, progress)
+
+        return [self._result(clip, prompt or "", model, scoring), banner(self._judge.scorer.checkpoint)]
+
+    def show_example(self, model: str | None, chosen: gr.EventData) -> list[str]:
+        """Fill in an example, and show its result."""
+        examples = self._ready.examples
+        place, file = chosen_example(examples, getattr(chosen, "number", None), self._cache)
+        asked = examples[place].prompt
+        return [
+            file,
+            asked,
+            self._result(file, asked, model, lambda: self._ready.score(place, self._menu.scorer(model))),
+        ]
+
+    def _result(self, clip: str | None, prompt: str, model: str | None, scoring: Callable[[], Score]) -> str:
+        try:
+            with plain_errors():
+                title, score = self._menu.title(model), scoring()
+            return self._results.keep(partial(keepable, score, str(clip), prompt, model or JUDGE, title=title)).html
+        except gr.Error as error:
+            return failed(error.message)
 
 
 def _list_of_results() -> None:

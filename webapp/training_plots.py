@@ -6,6 +6,7 @@ import pandas as pd
 from core.checkpoint import LOG_FILE, PREDICTIONS_FILE
 from core.evaluation import predicted
 from core.scales import MAX_SCORE, MIN_SCORE
+from core.training.courses import Course
 from core.training.manager import Run
 from core.training.registry import Model
 
@@ -25,12 +26,8 @@ def curves(run: Run) -> pd.DataFrame:
 
 def kept_epoch(run: Run) -> str:
     """Return which epoch's weights are kept so far, in words; "" while there is none."""
-    try:
-        log = pd.read_csv(run.folder / LOG_FILE)
-    except FileNotFoundError:
-        return ""
-    kept = log.loc[log["kept"] == 1, "epoch"].tolist() if "kept" in log else []  # older logs do not say
-    return f"; epoch {kept[-1]} is kept" if kept else ""
+    kept = Course.read(run.folder).kept
+    return f"; epoch {kept} is kept" if kept else ""
 
 
 def scatter(model: Model | None, key: str) -> pd.DataFrame:

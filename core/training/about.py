@@ -22,7 +22,7 @@ class About:
 
     title: str = ""
     note: str = ""
-    offered: bool = True
+    offered: bool = False  # its title and what it learned from are then public
     uploaded: bool = False
 
     @classmethod
@@ -31,7 +31,7 @@ class About:
         try:
             stored = json.loads((folder / ABOUT_FILE).read_bytes())
             title, note = _line(str(stored.get("title", ""))), str(stored.get("note", ""))[:MOST_NOTE]
-            return cls(title, note, stored.get("offered") is not False, stored.get("uploaded") is True)
+            return cls(title, note, stored.get("offered") is True, stored.get("uploaded") is True)
         except (OSError, ValueError, AttributeError):
             return cls()
 

@@ -20,8 +20,6 @@ from starlette.routing import Mount, Route
 from annotation.database import Database
 from core.scorer import Scorer
 from core.settings import Settings
-from core.training.judges import offer
-from core.training.registry import ModelRegistry
 from tests.webapp.browsing import open_page, overflow
 from tests.webapp.conftest import Clock, free_port, in_process, make_app, running
 from tests.webapp.studies import CANARY, rows
@@ -159,10 +157,9 @@ def test_elsewhere_there_is_no_link(password: str, page: str) -> None:
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory, random_checkpoint: Path) -> Settings:
-    """A data folder with a model that visitors are not offered, an unfinished run and a study; a password."""
+    """A data folder with a model, an unfinished run and a study; a password."""
     data = tmp_path_factory.mktemp("administration")
     shutil.copytree(random_checkpoint, data / "models" / f"{CANARY}-model")
-    offer(ModelRegistry(data / "models"), f"{CANARY}-model", False)
     run = data / "models" / f"{CANARY}-run"
     run.mkdir()
     split = {"kind": "random", "seed": 0, "test_share": 0.15, "dev_share": 0.1, "folds": 0, "fold": 0}

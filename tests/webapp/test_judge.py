@@ -23,9 +23,10 @@ from webapp.score import follow_judge
 
 @pytest.fixture
 def settings(tmp_path: Path, random_checkpoint: Path) -> Settings:
-    """A data folder with two models; the app begins with a third."""
+    """A data folder with two models that visitors are offered; the app begins with a third."""
     for name in ("first", "second"):
         shutil.copytree(random_checkpoint, tmp_path / "models" / name)
+        offer(ModelRegistry(tmp_path / "models"), name, True)
     return Settings(data=tmp_path, model=random_checkpoint)
 
 
@@ -207,6 +208,7 @@ def test_few_judges_are_loaded_at_once(settings: Settings, scorer: Scorer, rando
     names = [f"judge-{number}" for number in range(MOST_LOADED + 1)]
     for name in names:
         shutil.copytree(random_checkpoint, settings.models / name)
+        offer(ModelRegistry(settings.models), name, True)
     judge = Judge(scorer, ModelRegistry(settings.models))
     menu = ModelMenu(judge)
     loaded = {name: menu.scorer(f"model:{name}") for name in names}

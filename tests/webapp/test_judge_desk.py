@@ -17,7 +17,7 @@ from core.scorer import Scorer
 from core.settings import Settings
 from core.towers.clap import SPECS
 from core.towers.official import find_official
-from core.training.judges import describe, pack
+from core.training.judges import describe, offer, pack
 from core.training.registry import ModelRegistry
 from tests import hub as stand_in
 from tests.hub import Hub
@@ -35,6 +35,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, random_checkpoint: Path) 
     """A data folder with one judge."""
     folder = tmp_path_factory.mktemp("judges")
     shutil.copytree(random_checkpoint, folder / "models" / "one")
+    offer(ModelRegistry(folder / "models"), "one", True)
     return Settings(data=folder)
 
 

@@ -70,6 +70,8 @@ def _rename(page: Page) -> None:
     page.locator("#judge-about").get_by_role("textbox", name="Title").fill("Autumn panel")
     press(page.get_by_role("button", name="Save title and note"))
     expect(page.locator("#judge-card h2")).to_have_text("Autumn panel")
+    press(page.get_by_role("button", name="Offer to visitors"))
+    expect(page.get_by_role("button", name="Withhold from visitors")).to_be_visible()
 
 
 def _delete_and_bring_back(page: Page) -> None:

@@ -102,9 +102,14 @@ class ScriptedRater(threading.Thread):
             except httpx.TransportError:
                 time.sleep(0.05)
             except httpx.HTTPStatusError as error:
-                self.wrong.append(f"{error} {error.response.text}")
-                return
+                if not self.waits(error.response):
+                    self.wrong.append(f"{error} {error.response.text}")
+                    return
         self.client.close()
+
+    def waits(self, _: httpx.Response) -> bool:
+        """Whether a refusal is waited out; none should come."""
+        return False
 
     def rate_next(self) -> None:
         here = self.rater.place()

@@ -77,19 +77,12 @@ class PatientRater(ScriptedRater):
 
     refused = 0
 
-    def run(self) -> None:
-        while not self.stopped.is_set():
-            try:
-                self.rate_next()
-            except httpx.TransportError:
-                time.sleep(0.05)
-            except httpx.HTTPStatusError as error:
-                if error.response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                    self.wrong.append(f"{error} {error.response.text}")
-                    return
-                self.refused += 1
-                time.sleep(0.2)
-        self.client.close()
+    def waits(self, refusal: httpx.Response) -> bool:
+        if refusal.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            return False
+        self.refused += 1
+        time.sleep(0.2)
+        return True
 
 
 @pytest.fixture

@@ -1,22 +1,5 @@
 // What was scored stays at its address for a day, and in a list that this browser alone has.
-const LIST = "musiceval-results";
-const MOST = 50;
 const RESULT = /[?&]r=([\w-]+)/;
-
-function entries() {
-  try {
-    return JSON.parse(localStorage.getItem(LIST)) ?? [];
-  } catch {
-    return []; // no storage here
-  }
-}
-
-function save(list) {
-  try {
-    localStorage.setItem(LIST, JSON.stringify(list.slice(0, MOST)));
-  } catch {} // the list is not kept
-  showList();
-}
 
 const named = () => location.search.match(RESULT)?.[1] ?? "";
 const here = () => find(".me-result[data-r]");
@@ -27,16 +10,35 @@ function go(to) {
   window.musicEvalCompare?.();
 }
 
+const own = window.musicEvalOwnList({
+  key: "musiceval-results",
+  id: "r",
+  box: "#history",
+  title: "Your earlier results",
+  describe(one) {
+    const tick = Object.assign(document.createElement("input"), { type: "checkbox", value: one.r });
+    tick.ariaLabel = `Compare ${one.name}`;
+    const remove = `Delete the result of ${one.name}`;
+    return { text: one.name, href: address(one.r), hint: one.prompt, remove, before: [tick] };
+  },
+  open(r) {
+    if (r !== named()) go(address(r));
+    recall();
+  },
+  forget,
+  shown: count,
+});
+
 // The list has what is shown, and the address names what was scored `anew`.
 function note(anew) {
   const shown = here();
   if (!shown?.dataset.r) return;
   const r = shown.dataset.r;
   if (anew && named() !== r) go(address(r));
-  if (entries().some((one) => one.r === r)) return;
+  if (own.entries().some((one) => one.r === r)) return;
   const name = shown.querySelector(".me-lead bdi").textContent;
   const said = shown.querySelector(".me-announce").textContent;
-  save([{ r, name, said, prompt: shown.dataset.prompt, at: Date.now() }, ...entries()]);
+  own.save([{ r, name, said, prompt: shown.dataset.prompt, at: Date.now() }, ...own.entries()]);
 }
 
 // Shows the result that the address names, or none.
@@ -46,36 +48,9 @@ function recall() {
 }
 
 function forget(r) {
-  save(entries().filter((one) => one.r !== r));
+  own.drop(r);
   trigger("forget", { r, shown: here()?.dataset.r === r });
   if (named() === r) history.replaceState(null, "", address(""));
-}
-
-function made(tag, text, given = {}) {
-  const part = Object.assign(document.createElement(tag), given);
-  part.textContent = text;
-  return part;
-}
-
-function row(one) {
-  const line = document.createElement("li");
-  const open = made("a", one.name, { href: address(one.r), title: one.prompt });
-  open.dataset.open = one.r;
-  const remove = made("button", "Delete", { type: "button", ariaLabel: `Delete the result of ${one.name}` });
-  remove.dataset.forget = one.r;
-  const tick = Object.assign(document.createElement("input"), { type: "checkbox", value: one.r });
-  tick.ariaLabel = `Compare ${one.name}`;
-  line.append(tick, open, made("span", one.said), made("time", new Date(one.at).toLocaleString()), remove);
-  return line;
-}
-
-function showList() {
-  const box = document.querySelector("#history .me-history");
-  if (!box) return;
-  box.hidden = entries().length === 0;
-  box.querySelector("summary").textContent = `Your earlier results (${entries().length})`;
-  box.querySelector("ul").replaceChildren(...entries().map(row));
-  count();
 }
 
 const ticked = () => [...document.querySelectorAll("#history input:checked")].map((tick) => tick.value);
@@ -86,30 +61,20 @@ function count() {
 
 document.addEventListener("change", (event) => event.target.closest("#history") && count());
 document.addEventListener("click", (event) => {
-  if (!event.target.closest("#history")) return;
-  const { open, forget: gone, compare } = event.target.dataset;
-  if (compare !== undefined) go(`${location.pathname}?compare=${ticked().reverse().join(",")}`);
-  if (gone) forget(gone);
-  if (!open || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  event.preventDefault();
-  if (open !== named()) go(address(open));
-  recall();
+  const compare = event.target.closest("#history [data-compare]");
+  if (compare) go(`${location.pathname}?compare=${ticked().reverse().join(",")}`);
 });
 
-element.addEventListener("click", async (event) => {
+element.addEventListener("click", (event) => {
   const { copy, forget: gone, card } = event.target.dataset;
   if (gone !== undefined) forget(here().dataset.r);
   if (card !== undefined) saveCard(here());
-  if (copy === undefined) return;
-  const whole = new URL(address(here().dataset.r), location.href).href;
-  const done = await navigator.clipboard?.writeText(whole).then(() => true, () => false);
-  event.target.textContent = done ? "Copied" : whole; // where nothing may be copied, it can be selected
+  if (copy !== undefined) window.musicEvalCopy(event.target, address(here().dataset.r));
 });
 
 window.addEventListener("popstate", recall);
-window.addEventListener("storage", showList);
 window.musicEvalNote = note;
-window.musicEvalList = showList;
+window.musicEvalList = own.show;
 window.musicEvalRecall = recall;
 
 // Gradio lays out the prompt later than the result.
@@ -122,5 +87,5 @@ function fill(prompt) {
 
 const asked = new URLSearchParams(location.search).get("prompt");
 if (asked) fill(asked);
-showList();
+own.show();
 recall();

@@ -70,7 +70,7 @@ def test_a_title_is_a_line_and_a_note_has_an_end(registry: ModelRegistry, title:
 @pytest.mark.parametrize("content", ["", "[]", '{"title": 3, "note": null, "offered": "no"}', "\0"])
 def test_what_cannot_be_read_says_nothing_wrong(registry: ModelRegistry, content: str) -> None:
     (registry.model("one").folder / "about.json").write_text(content)
-    assert registry.model("one").is_offered
+    assert not registry.model("one").is_offered  # what a judge is called is for visitors only where somebody said so
 
 
 def test_a_deleted_judge_comes_back_until_another_goes(registry: ModelRegistry) -> None:
