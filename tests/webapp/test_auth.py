@@ -410,6 +410,8 @@ def test_signing_in_and_out(
         other.wait_for_load_state("networkidle")
         expect(other.get_by_label("Study", exact=True)).to_have_count(0)
         other.close()
+        page.goto(f"{address}admin/")  # else it reloads itself, maybe just while it is closed
+        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
 @pytest.mark.browser
