@@ -42,6 +42,32 @@ LEAST_TO_CHOOSE = 20  # dev clips whose order tells one epoch from another
 _ADAM_EPSILON = 1e-6
 
 
+class Alone:
+    """What a fit on the CPU by one process takes for an accelerator.
+
+    Those of accelerate share one state, so in a run of several processes any of them waits for the other processes.
+    """
+
+    device = torch.device("cpu")
+    process_index, num_processes = 0, 1
+
+    def prepare_model(self, model: nn.Module) -> nn.Module:
+        """The same model."""
+        return model
+
+    def no_sync(self, _: nn.Module) -> contextlib.AbstractContextManager[None]:
+        """Nothing to wait for."""
+        return contextlib.nullcontext()
+
+    def backward(self, loss: Tensor) -> None:
+        """Add gradients."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def reduce(self, tensor: Tensor, _: str) -> Tensor:
+        """The sum over one process."""
+        return tensor
+
+
 def fit_heads(clips: EmbeddedClips, target: Target, recipe: Recipe, seed: int) -> Heads:
     """Train heads on embedded clips, in memory, as a run of a recipe that leaves the towers does.
 
@@ -58,10 +84,9 @@ def fit_heads(clips: EmbeddedClips, target: Target, recipe: Recipe, seed: int) -
     Heads
         In eval mode, on the CPU.
     """
-    accelerator = Accelerator(cpu=True)
     heads = new_heads(clips.text.shape[1], target, seed, recipe, clips)
-    examples = EmbeddedExamples(heads.prepared(clips), accelerator.device)
-    Fit(accelerator, HeadsAlone(heads), examples, target, recipe, seed).run()
+    examples = EmbeddedExamples(heads.prepared(clips), Alone.device)
+    Fit(Alone(), HeadsAlone(heads), examples, target, recipe, seed).run()
     return heads.eval().requires_grad_(False)
 
 
@@ -89,7 +114,7 @@ class Fit:
 
     def __init__(
         self,
-        accelerator: Accelerator,
+        accelerator: Accelerator | Alone,
         judge: nn.Module,
         examples: Examples,
         target: Target,
@@ -161,7 +186,7 @@ class Fit:
     def release(self) -> None:
         """Let go of what processes share; the fit cannot go on."""
         del self._model
-        if self.accelerator.num_processes > 1:
+        if isinstance(self.accelerator, Accelerator):
             self.accelerator.free_memory()
 
     def state_dict(self) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from core.embeddings import clip_values
@@ -30,7 +29,7 @@ from core.scales import Scales, keys
 from core.splits import Split, split_clips
 from core.training.check import too_few_read
 from core.training.examples import EmbeddedExamples, HeadsAlone
-from core.training.loop import Fit, FitState
+from core.training.loop import Alone, Fit, FitState
 from core.training.objective import Target
 from core.training.recipe import RECIPES, Recipe
 
@@ -189,10 +188,9 @@ def _folds(clips: RatedClips, seed: int) -> Iterator[tuple[list[int], list[int]]
 
 def _fitted(heads: Heads, embedded: EmbeddedClips, target: Target, seed: int) -> tuple[Heads, FitState]:
     moved = copy.deepcopy(heads).requires_grad_(True)
-    accelerator = Accelerator(cpu=True)
-    examples = EmbeddedExamples(moved.prepared(embedded), accelerator.device)
+    examples = EmbeddedExamples(moved.prepared(embedded), Alone.device)
     pull = 2 * PULL / len(target.train)  # beside a mean squared error, the penalty of ridge regression
-    fit = Fit(accelerator, HeadsAlone(moved), examples, target, recipe_of(heads), seed, pull)
+    fit = Fit(Alone(), HeadsAlone(moved), examples, target, recipe_of(heads), seed, pull)
     fit.run()
     return moved.eval().requires_grad_(False), fit.state
 

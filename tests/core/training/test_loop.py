@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import PartialState
 from torch import Tensor
 
 from core.audio import InputPolicy
@@ -22,7 +23,7 @@ from core.heads import EmbeddedClips
 from core.rated_clips import RatedClips
 from core.scales import MUSICEVAL
 from core.training.examples import Chunk, EmbeddedExamples, HeadsAlone, SoundExamples, WholeJudge
-from core.training.loop import Fit
+from core.training.loop import Fit, fit_heads
 from core.training.objective import Target, new_heads
 from core.training.recipe import RECIPES, Recipe
 from tests.clips import pluck, write_clip
@@ -110,6 +111,14 @@ def only_inputs(chunks: Iterator[Chunk]) -> tuple[Any, ...]:
 
 def farthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def test_heads_are_fitted_alone_inside_a_run_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    Accelerator(cpu=True)
+    monkeypatch.setitem(PartialState._shared_state, "device", torch.device("cuda"))  # what all accelerators share
+    clips, mos = embedded()
+    heads = fit_heads(clips, Target(MUSICEVAL, mos, TRAIN, DEV), RECIPE, seed=0)
+    assert {weight.device.type for weight in heads.parameters()} == {"cpu"}
 
 
 def test_each_epoch_takes_every_clip_once_in_another_order() -> None:

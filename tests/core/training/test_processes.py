@@ -21,7 +21,7 @@ from tests.core.training.test_run import same_model
 from tests.rated import write_rated
 
 ROOT = Path(__file__).parents[3]
-MOST_S = 900
+MOST_S = 300
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * MOST_S)]
 
