@@ -39,7 +39,7 @@ BINS = 20
 _WORD_DIM = 64  # in which words and frames are compared
 _LEAST_SLOPE = 0.05  # points for a standard deviation of the cosine
 _LEAST_WIDTH = 0.3  # points: what bins begin with may not be narrower
-_LEAST_SPREAD = 1e-3  # of a number that is standardised, to the usual spread of its fellows
+_LEAST_SPREAD = 0.3  # of a number that is standardised, to the usual spread of its fellows
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ three times as long: the same up to what lies above 8 kHz, which its 96 bands le
 run once over a whole window, and its pooling slides over them: eight overlapping stretches of 3 s, which is
 what the taggers were trained on. The embedding of a window is the mean of its stretches' tags, as
 log-probabilities, standardised, bounded and whitened; the sequence is their penultimate layers, which say what is
-played, and the means of what their first filters found, which say how it sounds.
+played, the means of what their first filters found, which say how it sounds, and by how much the notes are less, or
+more, in tune, in key and in time than those of nearly all music (`core.towers.notes`). Within what is usual these
+say nothing, so that they tell faults and not styles.
 
 A prompt is read word by word, in any order and case; two words that are a tag, as "hip hop", are read as one. A
 word speaks of the tags that it is nearer to than almost all words are, so "the" speaks of none. After "no",
@@ -40,10 +42,12 @@ from torch.nn import functional
 
 from core.errors import CheckpointError
 from core.towers import PromptReading, Weights, Windows, waveforms
+from core.towers.notes import MEASURES, measures
 
 TAGS = 100  # of both taggers
 LAYER, FIRST = 400, 1_122  # numbers in their penultimate layers, and of their first filters
-BANDS = 96
+UNUSUAL = 2 * MEASURES  # numbers of notes
+BANDS, FRAMES = 96, 626
 WORDS_FILE = "words.txt.gz"
 MAX_PROMPT_CHARACTERS = 2_000
 KINDS = ("music", "a lone tone", "hum", "a held chord", "clicks", "noise", "notes at random", "a babble", "speech")
@@ -55,6 +59,8 @@ _BOUND = 3.0  # standard deviations
 _LEAST_PROBABILITY = 1e-4
 _SAYS_LITTLE = 2.8  # length of the word that says most of music; shorter in 1 % of the captions of the material
 _NEARER = 0.05  # in cosine: by as much what is no music is nearer than any music; chosen on what is learned from
+_RARE = 0.05  # of music has less of a measure of notes, and as much has more
+_ANY_NOTES = torch.tensor([-1e6, 1e6, 1.0])[:, None].repeat(1, MEASURES)  # lowest, highest, half a standard deviation
 _NEGATIONS = frozenset({"no", "not", "without", "non", "never"})
 _ENDS_NEGATION = re.compile(r"[,.;:!?]|\bbut\b|\bwith\b")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
@@ -182,7 +188,7 @@ class EarsTower(nn.Module):
     """The ears and words as a `core.towers.Tower`; made by :meth:`restore` or by the conversion."""
 
     name = "ears"
-    dim, sequence_dim = TAGS, LAYER + FIRST  # heads of before know the layers alone, which come first
+    dim, sequence_dim = TAGS, LAYER + FIRST + UNUSUAL  # heads of before know what comes first alone
     compiled: Mapping[str, int] = MappingProxyType({"float32": 1, "bfloat16": 1})
     cosine_scale = 10.0
 
@@ -192,6 +198,7 @@ class EarsTower(nn.Module):
     middle: Tensor
     music_whitening: Tensor
     prompt_whitening: Tensor
+    usual_notes: Tensor
     said_word: Tensor
     said_tag: Tensor
     said: Tensor
@@ -209,6 +216,7 @@ class EarsTower(nn.Module):
         self.register_buffer("middle", torch.zeros(TAGS))  # of music
         self.register_buffer("music_whitening", torch.zeros(TAGS, TAGS))
         self.register_buffer("prompt_whitening", torch.zeros(TAGS, TAGS))
+        self.register_buffer("usual_notes", _ANY_NOTES.clone())
         # Which word, in order, says how much of which tag: most say nothing of most.
         self.register_buffer("said_word", torch.zeros(n_said, dtype=torch.int32))
         self.register_buffer("said_tag", torch.zeros(n_said, dtype=torch.uint8))
@@ -234,7 +242,7 @@ class EarsTower(nn.Module):
         return self.said.device
 
     def features(self, windows: Windows) -> Tensor:
-        """Return spectrograms, (n, 626, 96); ValueError for other windows."""
+        """Return spectrograms and, in one more row, measures of notes: (n, 627, 96). ValueError for other windows."""
         waveform = waveforms(windows).to(self.device)
         hann = torch.hann_window(_FFT_SAMPLES, device=self.device)
         with torch.no_grad():
@@ -242,12 +250,27 @@ class EarsTower(nn.Module):
                 waveform, _FFT_SAMPLES, _HOP_SAMPLES, window=hann, pad_mode="constant", return_complex=True
             )
             power = torch.view_as_real(spectrum[:, :_BINS]).square().sum(-1) / 9  # three times as many samples
-            return (self.bands @ power).mul(10_000).add(1).log10().transpose(1, 2)
+            spectrograms = (self.bands @ power).mul(10_000).add(1).log10().transpose(1, 2)
+            notes = functional.pad(measures(waveform, spectrograms), (0, BANDS - MEASURES))
+            return torch.cat([spectrograms, notes[:, None]], dim=1)
 
     def hear(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of windows, (n, 100), and what is heard in their stretches, (n, 8, 1522)."""
+        """Return the embeddings of windows, (n, 100), and what is heard in their stretches, (n, 8, 1552)."""
         heard, tags = self.tagged(features)
-        return functional.normalize((self.direction(tags) - self.middle) @ self.music_whitening, dim=-1), heard
+        unusual = self.unusual(features[:, FRAMES, :MEASURES])[:, None].expand(-1, heard.shape[1], -1)
+        embedding = functional.normalize((self.direction(tags) - self.middle) @ self.music_whitening, dim=-1)
+        return embedding, torch.cat([heard, unusual], dim=-1)
+
+    def unusual(self, notes: Tensor) -> Tensor:
+        """Return how far measures, (n, 15), lie below what is usual and above, (n, 30); 1 is half a deviation."""
+        lowest, highest, half = self.usual_notes
+        outside: Tensor = torch.cat([lowest - notes, notes - highest], dim=-1).relu() / half.repeat(2)
+        return outside
+
+    def know_notes(self, notes: Tensor) -> None:
+        """Take what is usual from measures of windows of music, (n, 15)."""
+        lowest, highest = notes.quantile(torch.tensor([_RARE, 1 - _RARE]).to(notes), dim=0)
+        self.usual_notes.copy_(torch.stack([lowest, highest, notes.std(dim=0) / 2]))
 
     def direction(self, tags: Tensor) -> Tensor:
         """Return where the tags of stretches, (n, 8, 100), point, (n, 100), before whitening."""
@@ -256,12 +279,12 @@ class EarsTower(nn.Module):
 
     def tagged(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the taggers say of stretches: (n, 8, 1522) of their layers, (n, 8, 100) logarithms of tags."""
-        layers, logits, first = zip(*(tagger(features) for tagger in self.taggers), strict=True)
+        layers, logits, first = zip(*(tagger(features[:, :FRAMES]) for tagger in self.taggers), strict=True)
         tags = (torch.cat(logits, -1).sigmoid() + _LEAST_PROBABILITY).log()
         return torch.cat([*layers, *first], -1), tags
 
     def embed_features(self, features: Tensor) -> Tensor:
-        """Embed spectrograms."""
+        """Embed what `features` returned."""
         return self.hear(features)[0]
 
     def embed_audio(self, windows: Windows) -> Tensor:
@@ -332,6 +355,7 @@ class EarsTower(nn.Module):
         known = weights.get("words_sha256")
         if known is not None and bytes(known.tolist()) != self.words.sha256:
             raise CheckpointError(f"{WORDS_FILE} of the model folder is damaged. Copy the folder again.")
+        weights = {"usual_notes": _ANY_NOTES, **weights}  # towers of before know no notes
         try:
             self.load_state_dict({name: _as_float32(weight) for name, weight in weights.items()}, assign=True)
         except RuntimeError as error:

@@ -28,7 +28,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from core.audio import InputPolicy, hear, read_whole_clip, split_windows
-from core.towers.ears import BANDS, TAGS, WORDS_FILE, EarsTower, Words, plain
+from core.towers.ears import BANDS, FRAMES, TAGS, WORDS_FILE, EarsTower, Words, plain
+from core.towers.notes import MEASURES
 from tools.judge.packages import Fetched
 
 TAGGERS = ("MTT_musicnn", "MSD_musicnn")
@@ -256,7 +257,9 @@ def _sparse(said: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
 
 
 def _standardise(tower: EarsTower, clips: Iterable[Path], captions: Sequence[str], policy: InputPolicy) -> None:
-    tags = [_tags(tower, path, policy) for path in clips]
+    heard = [_heard(tower, path, policy) for path in clips]
+    tower.know_notes(torch.cat([notes for _, notes in heard]))
+    tags = [of_clip for of_clip, _ in heard]
     deviation, mean = torch.std_mean(torch.cat(tags).flatten(0, 1), dim=0)
     tower.tag_mean.copy_(mean)
     tower.tag_deviation.copy_(deviation)
@@ -268,10 +271,11 @@ def _standardise(tower: EarsTower, clips: Iterable[Path], captions: Sequence[str
     tower.prompt_whitening.copy_(whitening(prompts.T @ prompts / len(prompts), 1.0))
 
 
-def _tags(tower: EarsTower, path: Path, policy: InputPolicy) -> Tensor:
-    """What the taggers say of a clip, (windows, stretches, tags)."""
+def _heard(tower: EarsTower, path: Path, policy: InputPolicy) -> tuple[Tensor, Tensor]:
+    """What the taggers say of a clip, (windows, stretches, tags), and the measures of its notes."""
     clip = hear(read_whole_clip(path), policy, path.name).at_48k()
-    return tower.tagged(tower.features(split_windows(clip)))[1]
+    features = tower.features(split_windows(clip))
+    return tower.tagged(features)[1], features[:, FRAMES, :MEASURES]
 
 
 def whitening(covariance: Tensor, ridge: float) -> Tensor:
