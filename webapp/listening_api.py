@@ -43,7 +43,7 @@ from annotation.schema import Rater
 from annotation.session import listening
 from annotation.session.answers import CONSENT, Reply
 from annotation.session.exclusions import close_abandoned
-from core.errors import AccessError, BusyError, MusicEvalError, RatingError, StudyError
+from core.errors import AccessError, BusyError, DamagedError, MusicEvalError, RatingError, StudyError
 from core.settings import Settings
 from webapp.deadlines import deadlines_of
 from webapp.guard import RateLimit, SharedLimit
@@ -73,8 +73,12 @@ _LOST = StudyError(
     "That clip could not be played: its file on the server is damaged. It is left out; here is the next one.", "lost"
 )
 _UNEXPECTED = MusicEvalError("Something went wrong on the server; it has been logged there. Try again.", "unexpected")
+_DAMAGED = StudyError(
+    "The place where answers are kept is damaged. Whoever runs the study has to bring it back.", "damaged"
+)
 # What the rules of the listening test refuse. That nobody is signed in is 401, and told apart below.
-_STATUS = {AccessError: 404, RatingError: 400, BusyError: 503, StudyError: 409}
+_STATUS = {AccessError: 404, RatingError: 400, BusyError: 503, DamagedError: 503, StudyError: 409}
+_LOGGED_EVERY_S = 60.0  # that answers cannot be kept
 _HEADERS = {"Cache-Control": "no-store"}
 
 
@@ -167,6 +171,7 @@ def listening_app(stores: StudyStores) -> FastAPI:
     app.state.codes = SharedLimit(stores.deadlines, "code", *_CODES)
     app.state.joins = SharedLimit(stores.deadlines, "join", *_JOINS)
     app.state.visitors = RateLimit(*_VISITORS)  # the demo is this server's own
+    app.state.logged = RateLimit(1, _LOGGED_EVERY_S)
     app.router.routes.extend(_routes.routes)  # where they are seen, and held against the docs
     app.add_route("/", rating_page)
     return app
@@ -467,7 +472,7 @@ def _told(error: MusicEvalError) -> dict[str, Any]:
     return {"error": str(error)} | ({"code": error.code, "values": error.values} if error.code else {})
 
 
-async def _refused(_request: Request, error: Any) -> Response:
+async def _refused(request: Request, error: Any) -> Response:
     """Answer what was raised: a status and its sentence."""
     if isinstance(error, RequestValidationError):
         return _json(_told(_MISFIT), 400)
@@ -475,7 +480,11 @@ async def _refused(_request: Request, error: Any) -> Response:
         said = error.error if isinstance(error, _Refusal) else MusicEvalError(error.detail)
         return _json(_told(_MISFIT if error.status_code == 400 else said), error.status_code, error.headers)
     status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
-    return _json(_told(error), status, {"Retry-After": "1"} if status == 503 else None)
+    if status == 503:
+        if not request.app.state.logged.take(""):
+            _LOG.error("answers cannot be kept: %s (%s)", error, error.__cause__ or "no turn")
+        return _json(_told(_DAMAGED if isinstance(error, DamagedError) else error), status, {"Retry-After": "1"})
+    return _json(_told(error), status)
 
 
 def _json(content: dict[str, Any], status: int = 200, headers: Any = None) -> Response:
