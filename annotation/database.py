@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 NEWEST = "0008"  # of ``migrations/versions``; a database that has it is opened without loading them
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_SET_BACK_S = 1.0  # less is no setting of the clock
+_SET_BACK = timedelta(seconds=1)  # less is no setting of the clock
 _CLOCK = select(Clock.latest, Clock.ahead_s).where(Clock.id == 1)
 _SET_CLOCK = update(Clock).where(Clock.id == 1)
 _FIRST_CLOCK = insert(Clock).values(id=1)
@@ -131,7 +131,8 @@ def now(session: Session) -> datetime:
 
     A lease that one writer saw lapse would otherwise run again for the next. From where it was set back on, the
     time goes on at its pace, for a rater too who is refused again and again, so that nothing is written: else a clip
-    could not be rated before the clock has caught up.
+    could not be rated before the clock has caught up. Where the clock is set right again while this process runs, the
+    time is the clock's again, and no lease loses the hour.
     """
     connection = session.connection()
     options = connection.get_execution_options()
@@ -140,13 +141,15 @@ def now(session: Session) -> datetime:
     dialect: Dialect = options["musiceval_dialect"]
     expected, wall = pace.now(), dialect.wall(connection) or datetime.now(UTC)
     latest, ahead_s = clock or (wall, 0.0)
+    if expected and wall + _SET_BACK >= expected:
+        ahead_s = 0.0
     by_clock = wall + timedelta(seconds=ahead_s)
     at = max(by_clock, latest)
-    if by_clock < latest or expected - at > timedelta(seconds=_SET_BACK_S):
+    if expected and (by_clock < latest or expected - at > _SET_BACK):
         at = max(at, expected)
     pace.note(at)
     if not options.get("musiceval_reads", False):
-        ahead_s = max(ahead_s, (at - wall).total_seconds())
+        ahead_s = (at - wall).total_seconds()
         connection.execute(_SET_CLOCK if clock else _FIRST_CLOCK, {"latest": at, "ahead_s": ahead_s})
     return at
 
@@ -155,10 +158,12 @@ class _Pace:
     """How the time goes on in this process, whatever the machine's clock is set to."""
 
     def __init__(self) -> None:
-        self._latest = (datetime.min.replace(tzinfo=UTC), 0.0)
+        self._latest: tuple[datetime, float] | None = None
 
-    def now(self) -> datetime:
-        """Return what the time has come to since it was noted."""
+    def now(self) -> datetime | None:
+        """Return what the time has come to since it was noted; None where it was not."""
+        if self._latest is None:
+            return None
         at, noted_s = self._latest
         return at + timedelta(seconds=time.monotonic() - noted_s)
 
