@@ -138,6 +138,9 @@ class Settings(BaseModel):
         "proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses or networks, with commas",
         "none",
     )
+    log: Literal["text", "json"] = _setting(
+        "text", "lines of the log: text; or json, an object a line with every request, and nothing personal"
+    )
     reserve_mb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _setting(
         2000.0, "megabytes of the database's disk that uploads leave free, for ratings", "2000"
     )

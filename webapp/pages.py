@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute
 from annotation.backups.durable import open_studies
 from core.settings import Settings
 from core.training.manager import RunManager
+from webapp import logs
 from webapp.audit import Audit
 from webapp.blocks import KEPT_S, AuditedBlocks, GuardedBlocks, shut_environment
 from webapp.durability import NOT_DURABLE, is_lost_with_machine
@@ -166,6 +167,7 @@ def _mounting(settings: Settings, theme: gr.themes.Base, path: str) -> dict[str,
 
 def _open() -> FastAPI:
     settings = Settings.from_environment(os.environ)
+    logs.begin(settings.log)
     judge = Judge.open(settings)
     if judge.readers:
         judge.readers.begin()
