@@ -26,7 +26,7 @@ from annotation.cli_options import say_next as _next
 from annotation.cli_options import text_of as _text_of
 from annotation.cli_options import wall_time as _now
 from annotation.cli_options import with_reason as _reason
-from annotation.cli_people import enrol, erase, joined
+from annotation.cli_people import enrol, erase, give_personal_data, joined
 from annotation.cli_results import panel, report
 from annotation.plans import SimulationPlan, StressPlan
 from annotation.protocol import SCREENING, Protocol
@@ -450,6 +450,7 @@ for _command in (
     import_ratings,
     enrol,
     joined,
+    give_personal_data,
     erase,
     report,
     panel,

@@ -34,5 +34,9 @@ def csv_address(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerows([[escape_cell(str(cell)) for cell in row] for row in (heads, *rows)])
-    content = base64.b64encode(b"\xef\xbb\xbf" + text.getvalue().encode()).decode()
-    return f"data:text/csv;base64,{content}"
+    return file_address(b"\xef\xbb\xbf" + text.getvalue().encode(), "text/csv")
+
+
+def file_address(content: bytes, kind: str) -> str:
+    """Return the address of a file that is its own content."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
