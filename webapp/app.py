@@ -32,6 +32,7 @@ from webapp.listening_api import PREFIX, StudyStores, listening_app
 from webapp.logs import RequestLog, Routes, UnderWay
 from webapp.metrics import Metrics, metrics_route, server_registry
 from webapp.pages_process import PagesProcess
+from webapp.retention import DAY_S
 
 _ANSWERS_S = 6.0  # for answers that are under way when the server ends; a journal has 4 for each
 _END_S = 1  # for what else is under way then
@@ -72,10 +73,14 @@ def build_app(pages: Starlette, settings: Settings) -> FastAPI:
         registry = server_registry(stores.real.database)
         app.router.routes.append(metrics_route(settings.metrics_token, registry, pages))
     app.mount("/", pages)
-    app.add_middleware(Login, administration=administration, audit=Audit(settings.data))
+    app.add_middleware(Login, administration=administration, audit=Audit(settings.data, days=settings.audit_days))
     app.add_middleware(Guard)
     app.add_middleware(
-        Bodies, max_bytes=settings.max_bytes, reserve_bytes=reserve_bytes, visitor_bytes=settings.visitor_bytes
+        Bodies,
+        max_bytes=settings.max_bytes,
+        reserve_bytes=reserve_bytes,
+        visitor_bytes=settings.visitor_bytes,
+        kept_s=settings.kept_days * DAY_S,
     )
     app.add_middleware(SecurityHeaders, framed_by_spaces=_on_space())
     routes = Routes(PREFIX, listening.routes)

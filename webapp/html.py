@@ -11,9 +11,11 @@ from markupsafe import Markup
 
 from core.tables import escape_cell
 from core.templates import html_templates
+from webapp.retention import kept_for
 
 _MOST_ROWS = 30  # of a table, before the rest is folded
 _TEMPLATES = html_templates(Path(__file__).parent / "templates")
+_TEMPLATES.globals["kept_for"] = kept_for
 
 
 def render(template: str, **values: Any) -> Markup:
