@@ -17,12 +17,12 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
 from annotation.backups.durable import open_studies
+from annotation.durability import NOT_DURABLE, is_lost_with_machine
 from core.settings import Settings
 from core.training.manager import RunManager
 from webapp import logs, retention
 from webapp.audit import Audit
 from webapp.blocks import AuditedBlocks, GuardedBlocks, shut_environment
-from webapp.durability import NOT_DURABLE, is_lost_with_machine
 from webapp.example_clips import ReadyScores, example_route, load_examples
 from webapp.guard import ADMIN
 from webapp.handlers import BY_ITSELF, PRIVATE, told
@@ -59,7 +59,8 @@ def build_pages(judge: Judge, settings: Settings, examples: ReadyScores | None =
     """
     os.umask(0o077)  # folders and files are made for the server's user alone
     retention.begin(settings.kept_days)
-    store = StudyStore(open_studies(settings, logs.say, WAITS_S), settings.data)
+    database = open_studies(settings, logs.say, WAITS_S)
+    store = StudyStore(database, settings.data, is_lost=is_lost_with_machine(settings))
     drop_folders_of_the_dead()
     shut_environment(os.environ)
     tool, ready = ScoreTool(judge), examples or ReadyScores(load_examples())

@@ -313,7 +313,7 @@ def test_readiness_says_that_the_database_is_damaged(tmp_path: Path) -> None:
     with in_process(app) as client:
         assert client.get("/ready").json()["database"] == "ready"
         listening = next(route for route in app.routes if isinstance(route, Mount) and route.path == "/listening")
-        store = listening.app.state.stores.real
+        store = listening.app.app.state.stores.real
         with contextlib.suppress(StudyError), store.database.read():
             error = sqlite3.DatabaseError("database disk image is malformed")
             error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
