@@ -76,7 +76,7 @@ class Invitations:
             leave = gr.Button("Withdraw", scale=0, min_width=160)
         with gr.Accordion("Give out personal data", open=False), gr.Row(elem_classes="me-bar"):
             self.asking = gr.Dropdown(label="Who asks", info=_GIVE, choices=[], min_width=240)
-            give = gr.Button("Prepare the file", scale=0, min_width=160)
+            give = gr.Button("Prepare the file", scale=0, min_width=200)
         with gr.Accordion("Erase personal answers", open=False), gr.Row(elem_classes="me-bar"):
             self.erased = gr.Dropdown(label="Whose", info=_ERASE, choices=[], min_width=240)
             comments = gr.Checkbox(False, label="Their comments too", min_width=160)

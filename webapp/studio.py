@@ -97,7 +97,16 @@ class Studio:
     @property
     def parts(self) -> list[Any]:
         """What `show` changes."""
-        return [self.state, *self.moves.values(), self.link, *self.texts, self.rules, *self.log.parts, self.typed]
+        return [
+            self.state,
+            self.known,
+            *self.moves.values(),
+            self.link,
+            *self.texts,
+            self.rules,
+            *self.log.parts,
+            self.typed,
+        ]
 
     def show(self, name: str, before: str | None) -> Shown:
         """Show a study; what was typed stays where it is the one that was shown before."""
@@ -108,6 +117,7 @@ class Studio:
         follows = [(_BUTTONS[move], MOVES[move].follows) for move in allowed]
         shown: Shown = {
             self.state: render("studio_state.html", words=_WORDS[study.state], follows=follows, answered=said),
+            self.known: gr.update(visible=self._store.is_lost and "open" in allowed),
             self.rules: _rules(study),
             **self.log.show(name),
             **{button: gr.update(visible=name in allowed) for name, button in self.moves.items()},

@@ -209,9 +209,10 @@ def test_a_study_whose_ratings_may_be_lost_is_opened_knowingly(database: Databas
     Room.build(database)
     with gr.Blocks():
         studio = StudyPage(StudyStore(database, tmp_path, is_lost=True), str).studio
-    assert studio.known.visible
     assert studio.known.value is False
+    assert studio.show("room", "room")[studio.known]["visible"] is False
     studio.move("room", "pause", "")
+    assert studio.show("room", "room")[studio.known]["visible"] is True
     with pytest.raises(StudyError, match="Ratings are not durable here"):
         studio.move("room", "open", "")
     studio.move("room", "open", "", True)
