@@ -69,6 +69,9 @@ def begin(kind: Kind) -> None:
         logging.captureWarnings(True)
         for name in _OURS:
             logging.getLogger(name).setLevel("INFO")
+        for name in ("uvicorn", "uvicorn.error"):  # where an earlier server of the process has given them handlers
+            logging.getLogger(name).handlers.clear()
+            logging.getLogger(name).propagate = True
 
 
 def is_json() -> bool:

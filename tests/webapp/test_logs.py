@@ -58,7 +58,10 @@ class Lines(logging.Handler):
 
 @pytest.fixture
 def log() -> Iterator[Lines]:
-    root, levels = logging.getLogger(), {name: logging.getLogger(name).level for name in ("", *logs._OURS)}
+    root, levels = (
+        logging.getLogger(),
+        {name: logging.getLogger(name).level for name in ("", "uvicorn.error", *logs._OURS)},
+    )
     handlers, caught = root.handlers[:], Lines()
     logs.begin("json")
     root.handlers = [caught]
@@ -158,6 +161,7 @@ def test_what_uvicorn_says_is_json_too(log: Lines, tmp_path: Path) -> None:
     config = server_config(build_app(Starlette(), Settings(data=tmp_path)), Settings(data=tmp_path))
     assert config.log_config is None
     root.handlers = [log]
+    logging.getLogger("uvicorn.error").setLevel("WARNING")
     logging.getLogger("uvicorn.error").warning("Invalid %s request received.", "HTTP")
     assert log.lines("Invalid … request received.")
 
