@@ -8,7 +8,7 @@ import copy
 import dataclasses
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +17,18 @@ import click
 from annotation.cli_backups import backup, copy_database, restore_backup, verify_backup
 from annotation.cli_imports import import_ratings
 from annotation.cli_options import hint as _hint
+from annotation.cli_options import may_be_lost as _may_be_lost
 from annotation.cli_options import now
 from annotation.cli_options import of_study as _study
 from annotation.cli_options import one_line as _one_line
 from annotation.cli_options import opened as _opened
 from annotation.cli_options import progress as _progress
+from annotation.cli_options import refuse_loss as _refuse_loss
 from annotation.cli_options import say_next as _next
 from annotation.cli_options import text_of as _text_of
 from annotation.cli_options import wall_time as _now
 from annotation.cli_options import with_reason as _reason
-from annotation.cli_people import enrol, erase, joined
+from annotation.cli_people import enrol, erase, give_personal_data, joined
 from annotation.cli_results import panel, report
 from annotation.plans import SimulationPlan, StressPlan
 from annotation.protocol import SCREENING, Protocol
@@ -35,6 +37,8 @@ from core.errors import StudyError
 from core.files import first_of
 from core.scales import MUSICEVAL
 from core.settings import Settings
+
+_Function = Callable[..., None]
 
 if TYPE_CHECKING:
     pass
@@ -70,9 +74,12 @@ app = Group(help="Set up and run expert listening tests.")
 @_study
 @click.option("--seed", type=int, metavar="N", help="from which all orders are drawn (default: any)")
 @click.option("--draft", is_flag=True, help="no rater can work in it before it is opened")
+@_may_be_lost
 @click.option("--scales", metavar="FILE", type=Path, help="JSON: what is asked of each clip (default: MusicEval's)")
 @fields_as_one("rules", dataclasses.fields(Protocol))
-def create(study: str, seed: int | None, draft: bool, scales: Path | None, rules: dict[str, Any]) -> None:
+def create(
+    study: str, seed: int | None, draft: bool, scales: Path | None, ratings_may_be_lost: bool, rules: dict[str, Any]
+) -> None:
     """Create a study; its rules are fixed from then on."""
     from annotation.rules import consequences
     from annotation.sequential import pausing
@@ -81,6 +88,8 @@ def create(study: str, seed: int | None, draft: bool, scales: Path | None, rules
     asked = parse_scales(_text_of(scales)) if scales else MUSICEVAL
     protocol = Protocol(**rules)
     seed = secrets.randbelow(2**31) if seed is None else seed
+    if not draft:
+        _refuse_loss(ratings_may_be_lost)
     with _opened(new=True) as (database, data):
         with database.write() as session:
             made = create(
@@ -202,13 +211,17 @@ def _move(name: str, meaning: str) -> None:
 
 def _hold(name: str, meaning: str) -> None:
     """Add ``open`` or ``pause``, of a study or of one rater."""
+    opening: Callable[[_Function], _Function] = _may_be_lost if name == "open" else lambda function: function
 
     @app.command(name, help=meaning)
     @_study
     @click.option("--rater", metavar="RATER", callback=_one_line, help="only this rater (R03); give a reason")
+    @opening
     @_reason
-    def move(study: str, rater: str | None, reason: str) -> None:
+    def move(study: str, rater: str | None, reason: str, ratings_may_be_lost: bool = False) -> None:
         if rater is None:
+            if name == "open":
+                _refuse_loss(ratings_may_be_lost)
             _brought(study, name, reason)
             return
         from annotation.session import holds
@@ -450,6 +463,7 @@ for _command in (
     import_ratings,
     enrol,
     joined,
+    give_personal_data,
     erase,
     report,
     panel,

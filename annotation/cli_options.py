@@ -33,6 +33,18 @@ of_study = click.argument("study", metavar="STUDY", callback=one_line)
 with_reason = click.option("--reason", metavar="TEXT", callback=one_line, default="", help="why, for the log")
 
 
+may_be_lost = click.option(
+    "--ratings-may-be-lost", is_flag=True, help="open it though ratings go with the container, and you know that"
+)
+
+
+def refuse_loss(known: bool) -> None:
+    """Raise `StudyError` where ratings may be lost with the machine, and nobody says that they know."""
+    from annotation.durability import is_lost_with_machine, refuse_unknown
+
+    refuse_unknown(is_lost_with_machine(Settings.from_environment(os.environ)), known)
+
+
 def text_of(file: Path) -> str:
     """Return what a text file says."""
     try:

@@ -1,4 +1,4 @@
-"""The commands by which raters join a study by themselves, and by which their personal answers are erased."""
+"""The commands by which raters join a study by themselves, and by which their personal data is given out and erased."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import click
 
 from annotation.cli_options import hint, now, of_study, one_line, opened, with_reason
 from core.errors import StudyError, shown_name
+from core.files import write_atomically
 
 
 @click.command()
@@ -62,9 +63,33 @@ def joined(study: str, output: Path) -> None:
     print(f"{output}: raters who joined by the link: {len(table)}")
 
 
+_rater = click.option("--rater", metavar="RATER", callback=one_line, required=True, help="as status shows them (R03)")
+
+
+@click.command("personal-data")
+@of_study
+@_rater
+@click.option("-o", "--output", metavar="FILE", type=Path, required=True, help="a new file (.json)")
+def give_personal_data(study: str, rater: str, output: Path) -> None:
+    """Write all that is held on a rater, for them, as JSON."""
+    from annotation.personal import as_text, personal_data
+    from annotation.studies import find_study
+
+    if output.exists():
+        raise StudyError(f"{shown_name(output.name)} is there already. Give a new file.")
+    with opened() as (database, _), database.read() as session:
+        found = personal_data(session, find_study(session, study), rater, now(session))
+    try:
+        write_atomically(output, as_text(found).encode())
+    except OSError as error:
+        raise StudyError(f"{shown_name(output.name)} cannot be written: {error.strerror}.") from error
+    print(f"{output}: what is held on {rater}, rows: {sum(map(len, found['held'].values()))}")
+    hint("It has no clips. Exports and backups have what they had when they were made.")
+
+
 @click.command()
 @of_study
-@click.option("--rater", metavar="RATER", callback=one_line, required=True, help="as status shows them (R03)")
+@_rater
 @click.option("--comments", is_flag=True, help="their comments too")
 @with_reason
 def erase(study: str, rater: str, comments: bool, reason: str) -> None:

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 NEWEST = "0008"  # of ``migrations/versions``; a database that has it is opened without loading them
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_SET_BACK_S = 1.0  # less is no setting of the clock
+_SET_BACK = timedelta(seconds=1)  # less is no setting of the clock
 _CLOCK = select(Clock.latest, Clock.ahead_s).where(Clock.id == 1)
 _SET_CLOCK = update(Clock).where(Clock.id == 1)
 _FIRST_CLOCK = insert(Clock).values(id=1)
@@ -53,8 +53,8 @@ class Database:
             failed.callback(self._dialect.close)
             self._dialect.refuse_emptied()
             self._make_ready()
+            self._keep_in_mind()
             failed.pop_all()
-        self._dialect.keep_in_mind()
         self._writers = Writers(self._engine, self._dialect, waits_s, journal)
 
     @contextmanager
@@ -63,7 +63,7 @@ class Database:
 
         The lock is held from the beginning, so times that are read inside (`now`) run in the order of the writes.
         """
-        with _telling(self._dialect), self._writers.session() as session:
+        with self._writers.session() as session:
             yield session
 
     def soon(self, action: Callable[[Session], T], first: bool = False) -> "Future[T]":
@@ -71,12 +71,7 @@ class Database:
 
         The answer is there when what was changed is on the disk.
         """
-
-        def told(session: Session) -> T:
-            with _telling(self._dialect):
-                return action(session)
-
-        return self._writers.soon(told, first)
+        return self._writers.soon(action, first)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -95,6 +90,11 @@ class Database:
         with self.write() as session:
             return action(session)
 
+    @property
+    def damaged(self) -> bool:
+        """Whether damage was met since it was opened."""
+        return self._dialect.damaged
+
     def backup(self, file: Path) -> None:
         """Copy the database into a new file, whole as of one moment, while others write; SQLite's alone."""
         with _telling(self._dialect):
@@ -104,6 +104,12 @@ class Database:
         """Let go of the database."""
         self._writers.close()
         self._dialect.close()
+
+    def _keep_in_mind(self) -> None:
+        try:
+            self._dialect.keep_in_mind()
+        except OSError as error:
+            raise StudyError(self._dialect.unreachable) from error
 
     def _make_ready(self) -> None:
         """Look a database through, and bring its tables to the newest revision."""
@@ -115,7 +121,7 @@ class Database:
                 if found != NEWEST:
                     upgrade(connection)
         except BusyError as away:
-            raise StudyError("The database cannot be reached. Check MUSICEVAL_DATABASE_URL, and its server.") from away
+            raise StudyError(self._dialect.unreachable) from away
         except DatabaseError as error:
             raise StudyError(f"The database cannot be used: {error.orig}. Check MUSICEVAL_DATABASE_URL.") from error
 
@@ -125,7 +131,8 @@ def now(session: Session) -> datetime:
 
     A lease that one writer saw lapse would otherwise run again for the next. From where it was set back on, the
     time goes on at its pace, for a rater too who is refused again and again, so that nothing is written: else a clip
-    could not be rated before the clock has caught up.
+    could not be rated before the clock has caught up. Where the clock is set right again while this process runs, the
+    time is the clock's again, and no lease loses the hour.
     """
     connection = session.connection()
     options = connection.get_execution_options()
@@ -134,12 +141,15 @@ def now(session: Session) -> datetime:
     dialect: Dialect = options["musiceval_dialect"]
     expected, wall = pace.now(), dialect.wall(connection) or datetime.now(UTC)
     latest, ahead_s = clock or (wall, 0.0)
-    at = max(wall + timedelta(seconds=ahead_s), latest)
-    if expected - at > timedelta(seconds=_SET_BACK_S):
-        at = expected
+    if expected and wall + _SET_BACK >= expected:
+        ahead_s = 0.0
+    by_clock = wall + timedelta(seconds=ahead_s)
+    at = max(by_clock, latest)
+    if expected and (by_clock < latest or expected - at > _SET_BACK):
+        at = max(at, expected)
     pace.note(at)
     if not options.get("musiceval_reads", False):
-        ahead_s = max(ahead_s, (at - wall).total_seconds())
+        ahead_s = (at - wall).total_seconds()
         connection.execute(_SET_CLOCK if clock else _FIRST_CLOCK, {"latest": at, "ahead_s": ahead_s})
     return at
 
@@ -148,10 +158,12 @@ class _Pace:
     """How the time goes on in this process, whatever the machine's clock is set to."""
 
     def __init__(self) -> None:
-        self._latest = (datetime.min.replace(tzinfo=UTC), 0.0)
+        self._latest: tuple[datetime, float] | None = None
 
-    def now(self) -> datetime:
-        """Return what the time has come to since it was noted."""
+    def now(self) -> datetime | None:
+        """Return what the time has come to since it was noted; None where it was not."""
+        if self._latest is None:
+            return None
         at, noted_s = self._latest
         return at + timedelta(seconds=time.monotonic() - noted_s)
 

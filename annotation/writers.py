@@ -20,8 +20,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from annotation.dialects import Dialect
-from core.errors import BusyError
+from annotation.dialects import Dialect, unwritable
+from core.errors import BusyError, MusicEvalError
 
 if TYPE_CHECKING:
     from annotation.backups.journal import Journal
@@ -63,8 +63,14 @@ class Writers:
     @contextmanager
     def session(self) -> Iterator[Session]:
         """Open a session, alone among all writers; at its end what it changed is on the disk."""
-        with self._transaction() as connection, _session(connection, "rollback_only") as session:
-            yield session
+        try:
+            with self._transaction() as connection, _session(connection, "rollback_only") as session:
+                yield session
+        except Exception as error:
+            told = self._told(error)
+            if told is None:
+                raise
+            raise told from error
 
     def soon(self, action: Callable[[Session], T], first: bool = False) -> "Future[T]":
         """Do an action together with what others ask for; its answer is there when what it changed is on the disk.
@@ -92,8 +98,8 @@ class Writers:
             try:
                 connection.begin()
             except OperationalError as error:
-                # Another program writes, and does not queue.
-                raise self._dialect.told(error) or self._busy() from error
+                # Else another program writes, and does not queue.
+                raise self._told(error) or self._busy() from error
             yield connection
             try:
                 if self._journal:
@@ -129,11 +135,11 @@ class Writers:
         except BaseException as error:  # noqa: BLE001 - whoever asked gets it
             if not done:  # the turn did not come: nobody who waits now does so once more
                 done = [_Done(asked.answer, None, error) for asked in iter(self._next, None)]
-            lost = error if isinstance(error, BusyError) else _not_kept(error)
+            lost = error if isinstance(error, BusyError) else self._told(error) or _not_kept(error)
             done = [one._replace(raised=one.raised or lost) for one in done]
         for answer, result, raised in done:
             if raised:
-                answer.set_exception(raised)
+                answer.set_exception(self._told(raised) or raised)
             else:
                 answer.set_result(result)
 
@@ -146,7 +152,7 @@ class Writers:
                 return
             done.append(_Done(asked.answer, *_one(connection, asked.action)))
             if not self._dialect.goes_on(connection):
-                raise RuntimeError("the database ended the transaction")  # the disk is full, for one
+                raise done[-1].raised or RuntimeError("the database ended the transaction")  # the disk is full, for one
 
     def _next(self) -> "_Asked | None":
         """Return what is next, and still wanted."""
@@ -154,6 +160,17 @@ class Writers:
             asked = waiting.popleft()
             if asked.answer.set_running_or_notify_cancel():
                 return asked
+        return None
+
+    def _told(self, error: BaseException) -> MusicEvalError | None:
+        """Return what is to be said of an error of the database, or of what failed after one."""
+        one: BaseException | None = error
+        while isinstance(one, Exception):
+            told = self._dialect.told(one) or (unwritable() if self._dialect.only_reads(one) else None)
+            if told:
+                told.__cause__ = one
+                return told
+            one = one.__context__
         return None
 
     def _busy(self) -> BusyError:

@@ -13,7 +13,8 @@
     ├── SettingsError     an environment variable is unknown or has a bad value
     ├── StudyError        a listening test cannot be set up, changed or exported as asked
     │   ├── AccessError   whoever asks is not who they would have to be
-    │   ├── BusyError     others hold the database for longer than one may wait
+    │   ├── BusyError     others hold the database for longer than one may wait, or its disk is full or away
+    │   ├── DamagedError  the database is damaged
     │   ├── RatingError   an answer of a rater that cannot be taken
     │   └── StorageError  the storage of backups did not do what was asked of it
     └── TrainingError     a model cannot be trained, or a run not started, continued or stopped, as asked
@@ -90,7 +91,11 @@ class AccessError(StudyError):
 
 
 class BusyError(StudyError):
-    """Others hold the database for longer than one may wait; nothing was changed."""
+    """Others hold the database for too long, or it cannot be reached or written; nothing was changed."""
+
+
+class DamagedError(StudyError):
+    """The database is damaged: a backup has to come back."""
 
 
 class RatingError(StudyError):

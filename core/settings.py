@@ -138,11 +138,20 @@ class Settings(BaseModel):
         "proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses or networks, with commas",
         "none",
     )
+    log: Literal["text", "json"] = _setting(
+        "text", "lines of the log: text; or json, an object a line with every request, and nothing personal"
+    )
     reserve_mb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _setting(
         2000.0, "megabytes of the database's disk that uploads leave free, for ratings", "2000"
     )
     visitor_mb: _Positive = _setting(
         10_000.0, "megabytes that one visitor (an address) may upload in a day; less where the disk is small", "10000"
+    )
+    kept_days: _Positive = _setting(
+        1.0, "days for which uploads and results of visitors are kept; parts of a day too", "1"
+    )
+    audit_days: _Positive | None = _setting(
+        None, "days for which lines of `audit.jsonl` are kept", "none: they are only added to"
     )
     reference_data: _Folder | None = _setting(None, "(tests only) folder of reference clips", "none")
     chromium: _Folder = _setting(Path("/usr/bin/chromium"), "(tests only) browser to use")

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy
 import torch
 
+from annotation import durability
 from annotation.database import Database
 from annotation.schema import Base
 from core.audio import InputPolicy
@@ -46,6 +47,15 @@ def _no_settings() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("MUSICEVAL_")]:
             patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_container() -> Iterator[None]:
+    """Studies are opened alike wherever the tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(durability, "_MARKS", ())
+        patch.setattr(durability, "_VARIABLES", ("SPACE_ID",))
         yield
 
 

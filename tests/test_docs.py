@@ -25,9 +25,9 @@ from core.training.recipe import RECIPES, changeable_fields
 from tests.webapp.conftest import in_process, make_app
 from webapp.auth import SESSION_S
 from webapp.batch import batch_snippet
-from webapp.blocks import KEPT_S
 from webapp.deadlines import OfProcess
 from webapp.listening_api import PREFIX, StudyStores, listening_app
+from webapp.retention import DAY_S as KEPT_S
 from webapp.score import snippet
 
 ROOT = Path(__file__).parent.parent

@@ -20,6 +20,7 @@ from starlette.responses import RedirectResponse
 from core.command import EXIT_MISTAKE, EXIT_OK
 from core.errors import SettingsError, shown_name
 from core.settings import Settings
+from webapp import logs
 from webapp.audit import Audit
 from webapp.auth import Administration, Login
 from webapp.bodies import Bodies, shares_disk
@@ -28,10 +29,13 @@ from webapp.guard import ADMIN, Guard
 from webapp.headers import SecurityHeaders
 from webapp.health import health_routes
 from webapp.listening_api import PREFIX, StudyStores, listening_app
+from webapp.logs import RequestLog, Routes, UnderWay
 from webapp.metrics import Metrics, metrics_route, server_registry
 from webapp.pages_process import PagesProcess
+from webapp.retention import DAY_S
 
-_END_S = 1  # for what is under way when the server ends
+_ANSWERS_S = 6.0  # for answers that are under way when the server ends; a journal has 4 for each
+_END_S = 1  # for what else is under way then
 _SWITCH_S = 0.0005  # so long the thread that writes ratings waits, after each statement, for the one that answers
 
 
@@ -57,36 +61,45 @@ def build_app(pages: Starlette, settings: Settings) -> FastAPI:
     disk = stores.real.database.folder or settings.data  # the clips' alone, where PostgreSQL has the ratings
     reserve_bytes = settings.reserve_bytes if shares_disk(disk) else 0
     app = FastAPI(lifespan=lifespan, openapi_url=None)
-    administration = Administration(settings.admin_password, _admin_address(settings), _say, stores.deadlines)
+    administration = Administration(settings.admin_password, _admin_address(settings), logs.say, stores.deadlines)
     app.state.administration = administration
     app.state.pages = pages
     app.add_route(PREFIX, lambda _: RedirectResponse(f".{PREFIX}/"))
     listening = listening_app(stores)
-    app.mount(PREFIX, listening)
+    app.state.answers = UnderWay(listening)
+    app.mount(PREFIX, app.state.answers)
     app.router.routes.extend(health_routes(stores.real.database, disk, pages))
     if settings.metrics_token:
         registry = server_registry(stores.real.database)
         app.router.routes.append(metrics_route(settings.metrics_token, registry, pages))
     app.mount("/", pages)
-    app.add_middleware(Login, administration=administration, audit=Audit(settings.data))
+    app.add_middleware(Login, administration=administration, audit=Audit(settings.data, days=settings.audit_days))
     app.add_middleware(Guard)
     app.add_middleware(
-        Bodies, max_bytes=settings.max_bytes, reserve_bytes=reserve_bytes, visitor_bytes=settings.visitor_bytes
+        Bodies,
+        max_bytes=settings.max_bytes,
+        reserve_bytes=reserve_bytes,
+        visitor_bytes=settings.visitor_bytes,
+        kept_s=settings.kept_days * DAY_S,
     )
     app.add_middleware(SecurityHeaders, framed_by_spaces=_on_space())
+    routes = Routes(PREFIX, listening.routes)
     if settings.metrics_token:
-        app.add_middleware(Metrics, registry=registry, prefix=PREFIX, raters=listening.routes)
+        app.add_middleware(Metrics, registry=registry, routes=routes)
+    if settings.log == "json":
+        app.add_middleware(RequestLog, routes=routes)
     return app
 
 
 def _name_open_folder(data: Path) -> None:
     """Say where other users may look into a data folder that was there before; it may be anything, so it stays so."""
     if data.is_dir() and data.stat().st_mode & 0o077:
-        _say(f"Other users of this machine may look into {shown_name(data.name)}, the data folder: chmod 700 it.")
+        logs.say(f"Other users of this machine may look into {shown_name(data.name)}, the data folder: chmod 700 it.")
 
 
 def run(settings: Settings) -> int:
     """Serve everything until interrupted; return the exit code."""
+    logs.begin(settings.log)
     sys.setswitchinterval(_SWITCH_S)
     process = PagesProcess()
     serve(build_app(process.app(), settings), settings, process)
@@ -105,11 +118,11 @@ def serve(app: FastAPI, settings: Settings, process: PagesProcess | None = None)
             "Set MUSICEVAL_PORT (and MUSICEVAL_HOST) to what is free."
         ) from error
     BoundedConnection.most = most_connections()
-    _say(f"MusicEval is at {_address(settings)} (Ctrl+C stops it)")
+    logs.say(f"MusicEval is at {_address(settings)} (Ctrl+C stops it)")
     app.state.administration.show_link()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as after Ctrl+C: uploads go
     with listener, contextlib.suppress(KeyboardInterrupt):
-        _Server(server_config(app, settings), process).run(sockets=[listener])
+        _Server(server_config(app, settings), process, app.state.answers).run(sockets=[listener])
 
 
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
@@ -125,6 +138,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         server_header=False,
         http=BoundedConnection,
         ws="none",  # the pages have no use for it, and what guards them looks at plain requests alone
+        **logs.of_uvicorn(),
     )
 
 
@@ -140,19 +154,25 @@ def _address(settings: Settings) -> str:
 
 
 def _admin_address(settings: Settings) -> str:
-    """Return where the terminal may say that the administrator's page is: nowhere on a Space, whose log others read."""
-    return "" if _on_space() else f"{_address(settings)}{ADMIN.lstrip('/')}"
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    """Return where the terminal may say that the administrator's page is: nowhere where its log is read by others."""
+    return "" if _on_space() or settings.log == "json" else f"{_address(settings)}{ADMIN.lstrip('/')}"
 
 
 class _Server(QuietServer):
-    def __init__(self, config: uvicorn.Config, process: PagesProcess | None) -> None:
+    def __init__(self, config: uvicorn.Config, process: PagesProcess | None, answers: UnderWay) -> None:
         super().__init__(config)
         self._process = process
+        self._answers = answers
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take nothing new, finish the answers that are under way, and say how many these were."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        finished, left = await self._answers.finish(_ANSWERS_S)
+        await super().shutdown(sockets)
+        logs.say_ended(finished, left)
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether to end; called by uvicorn ten times a second."""

@@ -1,5 +1,7 @@
 """What was done as the administrator, when and by whom: lines of JSON in the data folder, only ever added.
 
+Where `MUSICEVAL_AUDIT_DAYS` says how long they are kept, older ones go.
+
 A file of its own and not the database: a line waits for no rater's transaction, and stays when a database is
 exchanged. Failed sign-ins are noted a few a minute, with the number of those that were not, so that strangers
 cannot fill the disk. Changes from the command line stand in the database alone, as far as they are of ratings.
@@ -7,19 +9,23 @@ cannot fill the disk. Changes from the command line stand in the database alone,
 
 import json
 import logging
+import math
 import os
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from filelock import FileLock
 from markupsafe import Markup
 
 from annotation.studies import shown_time
+from core.files import write_atomically
 from webapp.guard import RateLimit
 from webapp.html import html_table
+from webapp.retention import DAY_S
 
 FILE = "audit.jsonl"
 SHOWN = 200
@@ -40,10 +46,14 @@ class Entry:
 
 
 class Audit:
-    """The log of a data folder; `clock` gives seconds that never run backwards."""
+    """The log of a data folder; `clock` gives seconds that never run backwards.
 
-    def __init__(self, data: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    With `days`, older lines go before the first line is added and, after that, once a day.
+    """
+
+    def __init__(self, data: Path, clock: Callable[[], float] = time.monotonic, days: float | None = None) -> None:
         self._path = data / FILE
+        self._days, self._clock, self._drops_at_s = days, clock, -math.inf
         self._failures = RateLimit(*_FAILURES, clock)
         self._unnoted = 0
         self._lock = threading.Lock()
@@ -53,13 +63,24 @@ class Audit:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         line = json.dumps(asdict(Entry(at, what, who, about, done)))
         try:
-            with self._lock:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._lock, FileLock(f"{self._path}.lock"):
+                self._drop_old()
                 descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
                 with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                     file.write(f"{line}\n")
         except OSError as error:
             _logger.error("the audit log cannot be written (%s): %s", error.strerror, line)
+
+    def _drop_old(self) -> None:
+        if self._days is None or self._clock() < self._drops_at_s or not self._path.exists():
+            return
+        self._drops_at_s = self._clock() + DAY_S
+        oldest = (datetime.now(UTC) - timedelta(days=self._days)).isoformat(timespec="seconds")
+        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if json.loads(line)["at"] >= oldest]
+        if len(kept) < len(lines):
+            write_atomically(self._path, "".join(kept).encode())
 
     def note_failure(self, what: str, who: str) -> None:
         """Add a line of a sign-in that failed, unless there were many just now."""

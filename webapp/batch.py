@@ -23,7 +23,7 @@ from core.scorer import Scorer
 from webapp.batch_view import board, rows_view, state, tables
 from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, plain_errors, told
 from webapp.html import render
-from webapp.jobs import GONE, Job, Jobs, Unpacked
+from webapp.jobs import Job, Jobs, Unpacked, gone
 from webapp.judge import JUDGE, Judge, ModelMenu
 from webapp.list_runs import Given, ListRuns
 from webapp.turns import address_of
@@ -168,7 +168,7 @@ class JobsPage:
         job = self._jobs.find(name)
         if job:
             return self.show(job)
-        return self._with_nothing(state("failed", message=GONE) if name else _nothing(self._judge))
+        return self._with_nothing(state("failed", message=gone()) if name else _nothing(self._judge))
 
     def follow(self, chosen: gr.EventData) -> list[Any]:
         """Show a job where it has gone on since it was seen."""

@@ -19,7 +19,6 @@ from webapp.audit import Audit
 from webapp.guard import WHO
 from webapp.temporary import own_folder
 
-KEPT_S = 86_400  # uploads live for a day
 _MOST_SIGNS = 80
 _MISFIT = (
     "This call does not fit. Give the clip as an uploaded file (with gradio_client: clip=handle_file(path)) "
@@ -42,6 +41,8 @@ ACTIONS = {
     "invite": "Invite raters",
     "renew": "Give a rater a new code",
     "withdraw": "Withdraw a rater",
+    "give_out": "Give out personal data",
+    "erase": "Erase personal answers",
     "export": "Prepare an export",
     "pause_rater": "Pause a rater",
     "let_go_on": "Let a rater go on",
@@ -58,7 +59,7 @@ ACTIONS = {
     "fetch_clap": "Fetch the official CLAP",
 }
 # Of these only the first inputs are noted: what follows is about people, or long.
-_SAID = {"invite": 3, "save_texts": 1, "create_study": 2, "save_judge": 2, "note_run": 1}
+_SAID = {"invite": 3, "erase": 2, "save_texts": 1, "create_study": 2, "save_judge": 2, "note_run": 1}
 
 
 def shut_environment(environ: MutableMapping[str, str]) -> None:

@@ -24,6 +24,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from webapp.guard import ADMIN, RateLimit
+from webapp.retention import DAY_S
 
 UPLOAD = "/gradio_api/upload"
 UPLOADS = (UPLOAD, f"{ADMIN.rstrip('/')}{UPLOAD}")  # for visitors, and for the administrator
@@ -35,7 +36,6 @@ SMALL_BYTES = 64_000
 EACH_MEGABYTE_S = 30.0
 MOST_JSON_IN_FLIGHT = 64_000_000
 UPLOADS_IN_FLIGHT = 20  # of the largest clip's size
-DAY_S = 86_400.0
 EACH_FILE_BYTES = 10_000  # that a file takes of the disk beside its content, in a folder of its own
 _FILES_AT_ONCE = 5  # that an upload may hold of the largest size
 _MEGABYTE = 1_000_000
@@ -51,14 +51,16 @@ class Bodies:
     """ASGI middleware that bounds the body of each request; the largest clip has `max_bytes`.
 
     Uploads leave `reserve_bytes` free of the disk that has the temporary folder, and are `visitor_bytes` at most of
-    each visitor in a day.
+    each visitor in a day; what is kept for `kept_s` leaves room on the disk for others' as long.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, reserve_bytes: int, visitor_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, reserve_bytes: int, visitor_bytes: int, kept_s: float = DAY_S
+    ) -> None:
         self.app = app
         self._reserve_bytes = reserve_bytes
         self._visitor_bytes = visitor_bytes
-        self._shares = RateLimit(1, DAY_S)  # of what a visitor may upload
+        self._shares = RateLimit(1, max(DAY_S, kept_s))  # of what a visitor may upload
         self._announced = 0  # bytes of the uploads under way
         self._largest = {
             **dict.fromkeys(UPLOADS, _FILES_AT_ONCE * max_bytes + MOST_BYTES),

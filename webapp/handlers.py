@@ -1,6 +1,7 @@
 """What handlers of the pages share: how their events are registered, and how their errors reach the page."""
 
 import contextlib
+import errno
 import functools
 import html
 import inspect
@@ -19,6 +20,8 @@ QUIETLY: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
 # What a page asks for by itself goes past Gradio's queue. The queue's stream of answers closes after the last
 # one, and a click just then is never answered (Gradio 6.31: the page takes the stream for open).
 BY_ITSELF: dict[str, Any] = {**QUIETLY, "queue": False}
+NO_ROOM = "The server's disk is full, or cannot be written. Nothing was kept of this; make room, and try again."
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 UNEXPECTED = "Something went wrong on the server; it has been logged there. Try again."
 
 
@@ -31,6 +34,8 @@ def sentence_of(error: Exception) -> str:
     """Return what to say of an error; what is not the caller's is logged and says no more."""
     if isinstance(error, MusicEvalError):
         return str(error)
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return NO_ROOM
     logger.error("a handler failed", exc_info=error)
     return UNEXPECTED
 

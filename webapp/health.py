@@ -1,11 +1,12 @@
 """`/health` and `/ready`, for whatever keeps the server going: a container's health check, a proxy, a monitor.
 
 `/health` answers as long as the process does. `/ready` says of each part whether visitors and raters can be served: the
-database answers, its disk has room for ratings, and the pages, a process of their own, answer. Neither tells anything
-of a study, nor needs a sign-in.
+database answers and no damage of it was met, its disk can be written and has room for ratings, and the pages, a process
+of their own, answer. Neither tells anything of a study, nor needs a sign-in.
 """
 
 import asyncio
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,6 +47,7 @@ def health_routes(database: Database, disk: Path, pages: ASGIApp) -> list[Route]
         found = dict(zip(("database", "disk", "pages"), await asyncio.gather(*checks), strict=True))
         every = all(found.values())
         parts = {part: "ready" if sound else "not ready" for part, sound in found.items()}
+        parts |= {"database": "damaged"} if database.damaged else {}
         return JSONResponse({"status": "ready" if every else "not ready", **parts}, 200 if every else 503)
 
     return [Route("/health", health, methods=["GET"]), Route("/ready", ready, methods=["GET"])]
@@ -60,11 +62,12 @@ def _sound(check: Callable[..., bool], *given: object) -> bool:
 
 def _database_answers(database: Database) -> bool:
     with database.read() as session:
-        return bool(session.execute(text("SELECT 1")).scalar_one())
+        return bool(session.execute(text("SELECT 1")).scalar_one()) and not database.damaged
 
 
 def _has_room(folder: Path) -> bool:
-    return shutil.disk_usage(folder).free >= LEAST_FREE_BYTES
+    writable = not os.statvfs(folder).f_flag & os.ST_RDONLY
+    return writable and shutil.disk_usage(folder).free >= LEAST_FREE_BYTES
 
 
 async def _pages_answer(pages: ASGIApp) -> bool:

@@ -11,9 +11,11 @@ from markupsafe import Markup
 
 from core.tables import escape_cell
 from core.templates import html_templates
+from webapp.retention import kept_for
 
 _MOST_ROWS = 30  # of a table, before the rest is folded
 _TEMPLATES = html_templates(Path(__file__).parent / "templates")
+_TEMPLATES.globals["kept_for"] = kept_for
 
 
 def render(template: str, **values: Any) -> Markup:
@@ -34,5 +36,9 @@ def csv_address(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerows([[escape_cell(str(cell)) for cell in row] for row in (heads, *rows)])
-    content = base64.b64encode(b"\xef\xbb\xbf" + text.getvalue().encode()).decode()
-    return f"data:text/csv;base64,{content}"
+    return file_address(b"\xef\xbb\xbf" + text.getvalue().encode(), "text/csv")
+
+
+def file_address(content: bytes, kind: str) -> str:
+    """Return the address of a file that is its own content."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -10,9 +10,10 @@ from sqlalchemy import select
 
 from annotation.database import now
 from annotation.life import erase, refuse_archived, withdraw
+from annotation.personal import as_text, personal_data
 from annotation.schema import Rater
 from annotation.studies import find_study, invite, renew
-from webapp.html import csv_address, html_table, render
+from webapp.html import csv_address, file_address, html_table, render
 from webapp.listening_api import PREFIX, StudyStore
 
 _INVITE = "Codes are shown once. Give each rater theirs, or their link, which has the code in it."
@@ -23,6 +24,7 @@ _ERASE = (
     "Answers about themselves, your note and what their link carried are deleted; ratings stay and count as before. It "
     "cannot be undone. Exports and backups that were made before keep it."
 )
+_GIVE = "All that is held on the rater, as JSON, for them alone: what they said and rated, consents, times, your note."
 _QR_SCALE = 3
 
 Shown = dict[Any, Any]
@@ -72,12 +74,16 @@ class Invitations:
             drop = gr.Checkbox(False, label="Leave their ratings out of the count", min_width=240)
             why = gr.Textbox(label="Reason for the log (may be empty)", max_length=500, min_width=240)
             leave = gr.Button("Withdraw", scale=0, min_width=160)
+        with gr.Accordion("Give out personal data", open=False), gr.Row(elem_classes="me-bar"):
+            self.asking = gr.Dropdown(label="Who asks", info=_GIVE, choices=[], min_width=240)
+            give = gr.Button("Prepare the file", scale=0, min_width=200)
         with gr.Accordion("Erase personal answers", open=False), gr.Row(elem_classes="me-bar"):
             self.erased = gr.Dropdown(label="Whose", info=_ERASE, choices=[], min_width=240)
             comments = gr.Checkbox(False, label="Their comments too", min_width=160)
             cause = gr.Textbox(label="Reason for the log (may be empty)", max_length=500, min_width=240)
             wipe = gr.Button("Erase", variant="stop", scale=0, min_width=160)
         self.noted = html()
+        on(give.click, self.give_out, [study, self.asking], [self.codes])
         self.wiped = on(wipe.click, self.erase, [study, self.erased, comments, cause], [self.codes]).success
         self.invited = on(
             add.click, self.invite, [study, count, unpractised, self.notes], [self.codes, self.links, self.notes]
@@ -88,7 +94,7 @@ class Invitations:
     @property
     def parts(self) -> list[Any]:
         """What `show` changes."""
-        return [self.rater, self.leaving, self.erased, self.noted, self.links]
+        return [self.rater, self.leaving, self.asking, self.erased, self.noted, self.links]
 
     def show(self, name: str, before: str | None) -> Shown:
         """Show the raters of a study, and the notes that there are of them."""
@@ -100,7 +106,13 @@ class Invitations:
         rows = [(rater.pseudonym, rater.note) for rater in raters if rater.note]
         everyone = gr.update(choices=[rater.pseudonym for rater in raters], **unchosen)
         noted = html_table("Notes", ("Rater", "Note"), rows)
-        shown = {self.erased: everyone, self.rater: there, self.leaving: there, self.noted: noted}
+        shown = {
+            self.asking: everyone,
+            self.erased: everyone,
+            self.rater: there,
+            self.leaving: there,
+            self.noted: noted,
+        }
         return shown if name == before else {**shown, self.links: gr.update(value="", visible=False)}
 
     def invite(
@@ -133,6 +145,13 @@ class Invitations:
             withdraw(session, find_study(session, study or ""), rater or "", now(session), drop, reason)
         kept = "Their ratings are left out of the count." if drop else "Their ratings stay."
         return render("studio_note.html", sentence=f"{rater} has withdrawn. {kept}")
+
+    def give_out(self, study: str | None, rater: str | None) -> Markup:
+        """Show the file of what is held on a rater."""
+        with self._store.database.read() as session:
+            found = personal_data(session, find_study(session, study or ""), rater or "", now(session))
+        address = file_address(as_text(found).encode(), "application/json")
+        return render("studio_personal.html", rater=rater, address=address, name=f"{study}-{rater}.json")
 
     def erase(self, study: str | None, rater: str | None, comments: bool, reason: str) -> Markup:
         """Erase what a rater said of themselves."""

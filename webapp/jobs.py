@@ -18,10 +18,10 @@ from core.audio import AudioLimits
 from core.batch.manifest import OK, Cells
 from core.batch.uploads import ClipFiles
 from core.errors import BatchError, counted
-from webapp.blocks import KEPT_S
 from webapp.handlers import sentence_of
 from webapp.kept import NamedFiles, new_name
 from webapp.list_runs import Given, ListRun, ListRuns
+from webapp.retention import kept_for, kept_s
 from webapp.temporary import own_folder
 
 MOST = 500  # that are kept; the oldest go first
@@ -30,8 +30,11 @@ _MOST_RUNNING = 16  # each holds its list, which may have `ListLimits.max_text` 
 _MOST_UNPACKED_BYTES = 500_000_000  # of clips that were taken out of ZIPs to be heard
 
 _BUSY = f"{_MOST_RUNNING} clip lists are being scored, the most at a time. Try again in some minutes."
-GONE = "This list is not kept here any more: lists stay for a day, or until the server starts anew."
-_NO_FILES = "Its clips are not here any more: uploads stay for a day. Give the list and its clips again."
+
+
+def gone() -> str:
+    """Say that a list is not kept any more."""
+    return f"This list is not kept here any more: lists stay for {kept_for()}, or until the server starts anew."
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,9 @@ class Job:
         """Raise BatchError where an upload is gone."""
         given = [*self.given.files, *([self.given.clip_list] if self.given.clip_list else [])]
         if not all(Path(file).is_file() for file in given):
-            raise BatchError(_NO_FILES)
+            raise BatchError(
+                f"Its clips are not here any more: uploads stay for {kept_for()}. Give the list and its clips again."
+            )
 
 
 class Jobs:
@@ -100,7 +105,7 @@ class Jobs:
         """Return a job; BatchError where there is none."""
         found = self.find(name)
         if found is None:
-            raise BatchError(GONE)
+            raise BatchError(gone())
         return found
 
     def n_before(self, job: Job) -> int:
@@ -133,7 +138,7 @@ class Jobs:
 
     def _begin(self, name: str, address: str, given: Given, kept: dict[int, Cells]) -> Job:
         with self._lock:
-            oldest_s = self._clock() - KEPT_S
+            oldest_s = self._clock() - kept_s()
             self._live = {one.name: one for one in self._live.values() if not one.ended or one.began_s > oldest_s}
             if len(self._live) >= _MOST_RUNNING:
                 raise BatchError(_BUSY)

@@ -1,7 +1,7 @@
 """What visitors made, kept for a day at addresses that nobody can guess; here the results of single clips.
 
 What is kept of a result is what the page showed, its prompt, its model, and where its clip lies among the uploads.
-All of it goes after `KEPT_S`, at the visitor's wish, and with the server's process.
+All of it goes after a day, or `MUSICEVAL_KEPT_DAYS`, at the visitor's wish, and with the server's process.
 """
 
 import json
@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from webapp.blocks import KEPT_S
+from webapp.retention import kept_s
 from webapp.temporary import own_folder
 
 MOST = 5_000  # results; the oldest go first
@@ -86,7 +86,7 @@ class NamedFiles:
         return self._folder / f"{name}.json"
 
     def _is_old(self, file: Path) -> bool:
-        return file.stat().st_mtime < self._clock() - KEPT_S
+        return file.stat().st_mtime < self._clock() - kept_s()
 
     def _drop_old(self, most: int, most_bytes: int) -> None:
         files = sorted(self._folder.glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)

@@ -26,7 +26,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
@@ -39,15 +39,17 @@ from annotation.backups.durable import Backups, open_studies
 from annotation.database import Database, now
 from annotation.material.files import ClipFile
 from annotation.preview import preview_file
-from annotation.schema import Rater
+from annotation.schema import Rater, Trial
 from annotation.session import listening
 from annotation.session.answers import CONSENT, Reply
 from annotation.session.exclusions import close_abandoned
-from core.errors import AccessError, BusyError, MusicEvalError, RatingError, StudyError
+from core.errors import AccessError, BusyError, DamagedError, MusicEvalError, RatingError, StudyError
 from core.settings import Settings
 from webapp.deadlines import deadlines_of
 from webapp.guard import RateLimit, SharedLimit
-from webapp.listening import ENGLISH, locales, rating_page
+from webapp.listening import locales, rating_page
+from webapp.listening_bodies import About, Code, Headphones, Join, Problem, Rating
+from webapp.logs import NOTED, say
 from webapp.places import shown_place
 from webapp.temporary import own_folder
 
@@ -73,8 +75,12 @@ _LOST = StudyError(
     "That clip could not be played: its file on the server is damaged. It is left out; here is the next one.", "lost"
 )
 _UNEXPECTED = MusicEvalError("Something went wrong on the server; it has been logged there. Try again.", "unexpected")
+_DAMAGED = StudyError(
+    "The place where answers are kept is damaged. Whoever runs the study has to bring it back.", "damaged"
+)
 # What the rules of the listening test refuse. That nobody is signed in is 401, and told apart below.
-_STATUS = {AccessError: 404, RatingError: 400, BusyError: 503, StudyError: 409}
+_STATUS = {AccessError: 404, RatingError: 400, BusyError: 503, DamagedError: 503, StudyError: 409}
+_LOGGED_EVERY_S = 60.0  # that answers cannot be kept
 _HEADERS = {"Cache-Control": "no-store"}
 
 
@@ -85,6 +91,7 @@ class StudyStore:
     database: Database
     data: Path
     sign: str = ""  # what visits here begin with, as the browser holds them
+    is_lost: bool = False  # with the machine, as far as that can be told (`annotation.durability`)
 
 
 def close_abandoned_batches(store: StudyStore) -> None:
@@ -104,7 +111,7 @@ class StudyStores:
     """
 
     def __init__(self, settings: Settings) -> None:
-        database = open_studies(settings, print, WAITS_S, begins=True)
+        database = open_studies(settings, say, WAITS_S, begins=True)
         self.real = StudyStore(database, settings.data)
         self.deadlines = deadlines_of(settings, database)
         self._backups = Backups(settings, database)
@@ -167,6 +174,7 @@ def listening_app(stores: StudyStores) -> FastAPI:
     app.state.codes = SharedLimit(stores.deadlines, "code", *_CODES)
     app.state.joins = SharedLimit(stores.deadlines, "join", *_JOINS)
     app.state.visitors = RateLimit(*_VISITORS)  # the demo is this server's own
+    app.state.logged = RateLimit(1, _LOGGED_EVERY_S)
     app.router.routes.extend(_routes.routes)  # where they are seen, and held against the docs
     app.add_route("/", rating_page)
     return app
@@ -206,52 +214,6 @@ class _Route(APIRoute):
 _routes = APIRouter(route_class=_Route)
 
 
-# What the page sends
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-
-# A token that is no text is of nobody's trial, like any that is made up.
-_Token = Annotated[str, BeforeValidator(lambda token: token if isinstance(token, str) else "")]
-_Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # NUL ends a text in some programs that read an export
-_Stretch = Annotated[list[float], Field(min_length=2, max_length=2)]
-
-
-class _Code(_Body):
-    code: _Text
-
-
-class _Join(_Body):
-    key: _Text
-    carried: Annotated[dict[str, _Text], Field(max_length=50)] = {}  # what stands in the link besides
-
-
-class _About(_Body):
-    answers: dict[str, _Text]
-    language: str = ENGLISH  # in which the page showed the consent
-
-
-class _Headphones(_Body):
-    correct: int
-
-
-class _Rating(_Body):
-    """An answer to a trial; the scores stand beside the rest under the keys of the study's scales."""
-
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, int]
-    token: _Token
-    comment: _Text
-    played: list[_Stretch]
-
-
-class _Problem(_Body):
-    token: _Token
-    comment: _Text = ""
-
-
 # Who asks
 
 
@@ -261,24 +223,36 @@ class _Visitor:
 
     store: StudyStore
     visit: str
+    noted: dict[str, int] | None = None  # where there is a log of requests: what its line says of them
 
-    async def write(self, action: _Action[T], first: bool = False) -> T:
+    async def write(self, action: _Action[T], first: bool = False, token: str = "") -> T:
         """Do an action together with those of others; what it changed is on the disk when this returns.
 
         Who is in the middle of a batch goes `first`, before those who begin one.
         """
-        return await asyncio.wrap_future(self.store.database.soon(self._known(action), first))
+        return await asyncio.wrap_future(self.store.database.soon(self._known(action, token), first))
 
-    def look(self, action: _Action[T]) -> T:
+    def look(self, action: _Action[T], token: str = "") -> T:
         """Do what as a rule only reads, without waiting for others."""
-        return self.store.database.look(self._known(action))
+        return self.store.database.look(self._known(action, token))
 
-    def _known(self, action: _Action[T]) -> Callable[[Session], T]:
+    def _known(self, action: _Action[T], token: str) -> Callable[[Session], T]:
         def known(session: Session) -> T:
             at = now(session)
-            return action(session, self.rater(session, at), at)
+            rater = self.rater(session, at)
+            self._note(session, rater, token)
+            return action(session, rater, at)
 
         return known
+
+    def _note(self, session: Session, rater: Rater, token: str) -> None:
+        """Note the numbers of the study and of the trial with a token, for the log; the demo's mean nothing there."""
+        if self.noted is None or self.store.sign:
+            return
+        self.noted["study"] = rater.study_id
+        mine = select(Trial.id).where(Trial.token == token, Trial.rater_id == rater.id)
+        trial = session.scalar(mine) if token else None
+        self.noted.update({} if trial is None else {"trial": trial})
 
     def rater(self, session: Session, at: datetime) -> Rater:
         try:
@@ -292,7 +266,7 @@ async def _visitor(request: Request) -> _Visitor:
     store = request.app.state.stores.of(visit)
     if scheme.lower() != "bearer" or store is None:
         _refuse(401, _NO_VISIT)
-    return _Visitor(store, visit.removeprefix(store.sign))
+    return _Visitor(store, visit.removeprefix(store.sign), request.scope.get(NOTED))
 
 
 _Signed = Annotated[_Visitor, Depends(_visitor)]
@@ -302,7 +276,7 @@ _Signed = Annotated[_Visitor, Depends(_visitor)]
 
 
 @_routes.post("/enter")
-async def _enter(request: Request, body: _Code) -> Response:
+async def _enter(request: Request, body: Code) -> Response:
     """Sign in with a code; only wrong codes count against the limit, and never keep a right one out."""
     stores = request.app.state.stores
     store = stores.real
@@ -320,7 +294,7 @@ async def _enter(request: Request, body: _Code) -> Response:
 
 
 @_routes.post("/join")
-async def _join(request: Request, body: _Join) -> Response:
+async def _join(request: Request, body: Join) -> Response:
     """Take part by a study's link: be a new rater, with a code that is told once."""
     stores = request.app.state.stores
     _let(await request.app.state.joins.take(_client(request)))
@@ -361,7 +335,7 @@ def _place(visitor: _Signed) -> Response:
 
 
 @_routes.post("/about")
-async def _about(visitor: _Signed, body: _About) -> Response:
+async def _about(visitor: _Signed, body: About) -> Response:
     consent = locales().get(body.language, {}).get("consent", CONSENT)
 
     def agree(session: Session, rater: Rater, at: datetime) -> Response:
@@ -371,7 +345,7 @@ async def _about(visitor: _Signed, body: _About) -> Response:
 
 
 @_routes.post("/headphones")
-async def _headphones(visitor: _Signed, body: _Headphones) -> Response:
+async def _headphones(visitor: _Signed, body: Headphones) -> Response:
     """Take how many answers of a headphone check were right."""
     return await visitor.write(
         lambda session, rater, at: _stands(listening.check_headphones(session, rater, body.correct, at), rater)
@@ -384,7 +358,7 @@ async def _start(visitor: _Signed) -> Response:
 
 
 @_routes.post("/rate")
-async def _rate(visitor: _Signed, body: _Rating) -> Response:
+async def _rate(visitor: _Signed, body: Rating) -> Response:
     reply = Reply(body.model_extra or {}, body.comment, body.played)
 
     def rate(session: Session, rater: Rater, at: datetime) -> Response:
@@ -393,13 +367,14 @@ async def _rate(visitor: _Signed, body: _Rating) -> Response:
         feedback = told and {**told.expected, "explanation": told.explanation}
         return _json({"outcome": done.outcome, "place": shown_place(done.place, rater), "feedback": feedback})
 
-    return await visitor.write(rate, first=True)
+    return await visitor.write(rate, first=True, token=body.token)
 
 
 @_routes.post("/problem")
-async def _problem(visitor: _Signed, body: _Problem) -> Response:
+async def _problem(visitor: _Signed, body: Problem) -> Response:
     return await visitor.write(
-        lambda session, rater, at: _stands(listening.problem(session, rater, body.token, body.comment, at), rater)
+        lambda session, rater, at: _stands(listening.problem(session, rater, body.token, body.comment, at), rater),
+        token=body.token,
     )
 
 
@@ -409,13 +384,13 @@ async def _clip(visitor: _Signed, token: str) -> Response:
 
     Where it is not, the trial is let go, and the study's status says so.
     """
-    sound, file = await run_in_threadpool(visitor.look, partial(_to_send, visitor.store, token))
+    sound, file = await run_in_threadpool(visitor.look, partial(_to_send, visitor.store, token), token)
     try:
         wav, digest = await run_in_threadpool(file.read)
     except BusyError:
         raise
     except StudyError as error:
-        _LOG.error("clip %s: %s", sound.name, error)
+        _LOG.error("the file of a clip is not what was ingested, %s: %s", sound.name, error)
         fault = str(error)
         await visitor.write(lambda session, rater, at: listening.lose(session, rater, token, fault, at))
         raise _Refusal(410, _LOST) from error
@@ -467,7 +442,7 @@ def _told(error: MusicEvalError) -> dict[str, Any]:
     return {"error": str(error)} | ({"code": error.code, "values": error.values} if error.code else {})
 
 
-async def _refused(_request: Request, error: Any) -> Response:
+async def _refused(request: Request, error: Any) -> Response:
     """Answer what was raised: a status and its sentence."""
     if isinstance(error, RequestValidationError):
         return _json(_told(_MISFIT), 400)
@@ -475,7 +450,12 @@ async def _refused(_request: Request, error: Any) -> Response:
         said = error.error if isinstance(error, _Refusal) else MusicEvalError(error.detail)
         return _json(_told(_MISFIT if error.status_code == 400 else said), error.status_code, error.headers)
     status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
-    return _json(_told(error), status, {"Retry-After": "1"} if status == 503 else None)
+    if status == 503:
+        if not request.app.state.logged.take(""):
+            told = {"details": str(error)}
+            _LOG.error("answers cannot be kept: %s (%s)", error, error.__cause__ or "no turn", extra=told)
+        return _json(_told(_DAMAGED if isinstance(error, DamagedError) else error), status, {"Retry-After": "1"})
+    return _json(_told(error), status)
 
 
 def _json(content: dict[str, Any], status: int = 200, headers: Any = None) -> Response:

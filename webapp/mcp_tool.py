@@ -32,6 +32,7 @@ from webapp.bodies import MOST_BYTES, TOOL, TOOL_CLIP_BYTES
 from webapp.handlers import sentence_of
 from webapp.judge import Judge
 from webapp.metrics import SCORING
+from webapp.retention import kept_for
 
 ADDRESS = TOOL
 _FILE_ADDRESS = "/gradio_api/file="
@@ -127,7 +128,7 @@ def _source(clip: str) -> Path | bytes:
     if found or clip.startswith(f"{uploads}/"):
         upload = Path(unquote(path) if found else clip).resolve()
         if not (upload.is_relative_to(uploads) and upload.is_file()):
-            raise AudioError("There is no such upload. Upload the clip again; uploads are kept for a day.")
+            raise AudioError(f"There is no such upload. Upload the clip again; uploads are kept for {kept_for()}.")
         return upload
     if clip.startswith(("http://", "https://")):
         raise AudioError("Addresses are not fetched. Give the clip's bytes in base64, or upload it first.")

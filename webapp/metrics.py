@@ -7,7 +7,7 @@ it, with a header that nobody else can send.
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -23,18 +23,18 @@ from sqlalchemy import func, select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from annotation.database import Database, now
 from annotation.schema import Batch
 from annotation.schema import Response as Rated
-from webapp.guard import ADMIN, OWN
+from webapp.guard import OWN
 from webapp.health import ask_pages
+from webapp.logs import Routes, shown_method
 
 PATH = "/metrics"
 _INSIDE = f"{OWN}metrics"
-_OWN_ROUTES = ("/health", "/ready", PATH)
 
 PAGES = CollectorRegistry()
 SCORING = Histogram(
@@ -49,12 +49,11 @@ ProcessCollector(namespace="musiceval_pages", registry=PAGES)
 
 
 class Metrics:
-    """ASGI middleware that times requests until their answers begin; `raters` are the routes at `prefix`."""
+    """ASGI middleware that times requests until their answers begin."""
 
-    def __init__(self, app: ASGIApp, registry: CollectorRegistry, prefix: str, raters: Sequence[BaseRoute]) -> None:
+    def __init__(self, app: ASGIApp, registry: CollectorRegistry, routes: Routes) -> None:
         self.app = app
-        self._prefix = prefix
-        self._raters = [route for route in raters if isinstance(route, Route)]
+        self._routes = routes
         self._seconds = Histogram(
             "musiceval_request_seconds",
             "Time until the answer to a request began",
@@ -67,8 +66,8 @@ class Metrics:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began_s, method = time.perf_counter(), scope["method"]
-        labels = method if method in ("GET", "HEAD", "POST") else "other", self.route(scope["path"])
+        began_s = time.perf_counter()
+        labels = shown_method(scope["method"]), self._routes.of(scope["path"])
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -76,16 +75,6 @@ class Metrics:
             await send(message)
 
         await self.app(scope, receive, sending)
-
-    def route(self, path: str) -> str:
-        """Return what a path counts as: one of few words, whatever is asked for."""
-        if path.startswith(f"{self._prefix}/"):
-            inner = path.removeprefix(self._prefix)
-            found = (route.path for route in self._raters if route.path_regex.match(inner))
-            return f"{self._prefix}{next(found, '/other')}"
-        if path in _OWN_ROUTES:
-            return path
-        return "/admin" if f"{path}/".startswith(ADMIN) else "pages"
 
 
 class _Studies(Collector):

@@ -17,11 +17,12 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
 from annotation.backups.durable import open_studies
+from annotation.durability import NOT_DURABLE, is_lost_with_machine
 from core.settings import Settings
 from core.training.manager import RunManager
+from webapp import logs, retention
 from webapp.audit import Audit
-from webapp.blocks import KEPT_S, AuditedBlocks, GuardedBlocks, shut_environment
-from webapp.durability import NOT_DURABLE, is_lost_with_machine
+from webapp.blocks import AuditedBlocks, GuardedBlocks, shut_environment
 from webapp.example_clips import ReadyScores, example_route, load_examples
 from webapp.guard import ADMIN
 from webapp.handlers import BY_ITSELF, PRIVATE, told
@@ -33,6 +34,7 @@ from webapp.mcp_tool import ScoreTool
 from webapp.metrics import pages_route
 from webapp.pages_process import serve_pages
 from webapp.palette import STYLE, palette_css
+from webapp.retention import kept_s
 from webapp.score import build_score_tab
 from webapp.study import build_study_tab
 from webapp.temporary import drop_folders_of_the_dead
@@ -56,7 +58,9 @@ def build_pages(judge: Judge, settings: Settings, examples: ReadyScores | None =
         If the database cannot be used.
     """
     os.umask(0o077)  # folders and files are made for the server's user alone
-    store = StudyStore(open_studies(settings, print, WAITS_S), settings.data)
+    retention.begin(settings.kept_days)
+    database = open_studies(settings, logs.say, WAITS_S)
+    store = StudyStore(database, settings.data, is_lost=is_lost_with_machine(settings))
     drop_folders_of_the_dead()
     shut_environment(os.environ)
     tool, ready = ScoreTool(judge), examples or ReadyScores(load_examples())
@@ -89,7 +93,7 @@ def warning(settings: Settings) -> str:
 
 
 def _page(kind: type[_Blocks], title: str) -> _Blocks:
-    page = kind(title=title, analytics_enabled=False, delete_cache=(_HOUR_S, KEPT_S))
+    page = kind(title=title, analytics_enabled=False, delete_cache=(_HOUR_S, int(kept_s())))
     page.queue(api_open=False)
     page._queue = FairQueue(True, page.max_threads, 1, _MOST_WAITING, page, "not_set")
     return page
@@ -166,6 +170,7 @@ def _mounting(settings: Settings, theme: gr.themes.Base, path: str) -> dict[str,
 
 def _open() -> FastAPI:
     settings = Settings.from_environment(os.environ)
+    logs.begin(settings.log)
     judge = Judge.open(settings)
     if judge.readers:
         judge.readers.begin()

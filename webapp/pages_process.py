@@ -29,6 +29,7 @@ import core
 from core.command import EXIT_MISTAKE, EXIT_OK
 from core.errors import MusicEvalError
 from core.settings import JOURNAL_URL, SECRETS
+from webapp import logs
 from webapp.connections import QuietServer
 from webapp.guard import OWN
 from webapp.temporary import own_folder
@@ -158,6 +159,7 @@ def serve_pages(open_pages: Callable[[], ASGIApp], arguments: Sequence[str]) -> 
         proxy_headers=False,
         server_header=False,
         date_header=False,
+        **logs.of_uvicorn(),
         http="h11",  # as the server: the two must read a path alike
         ws="none",
     )

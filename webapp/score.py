@@ -39,6 +39,7 @@ from webapp.html import render
 from webapp.judge import JUDGE, Judge, ModelMenu
 from webapp.kept import Kept, KeptResults
 from webapp.metrics import SCORING
+from webapp.retention import kept_for
 from webapp.theme import banner
 
 _HERE = Path(__file__).parent
@@ -50,7 +51,6 @@ _WAVEFORM_BINS = 400
 _TICKS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300)
 _MOST_TICKS = 5
 
-_GONE = "This result is not kept here any more: results stay for a day, or until the server starts anew."
 # On a narrow screen the result may be out of sight, below the examples.
 _SHOW_RESULT = """(...inputs) => {
   const result = document.querySelector("#result");
@@ -77,6 +77,10 @@ from gradio_client import Client, handle_file
 client = Client("{address}")
 score = client.predict(clip=handle_file("clip.wav"), prompt="A calm piano ballad in a minor key", api_name="/score")
 print(score["musical_impression"], score["textual_alignment"])"""
+
+
+def _gone() -> str:
+    return f"This result is not kept here any more: results stay for {kept_for()}, or until the server starts anew."
 
 
 def snippet(address: str) -> str:
@@ -336,7 +340,7 @@ def _recall(results: KeptResults, judge: Judge, menu: ModelMenu, shown: gr.HTML,
         name = str(getattr(chosen, "r", ""))
         kept = results.find(name)
         if kept is None:
-            gone = failed(_GONE) if name else empty(judge.scorer.checkpoint.scales)
+            gone = failed(_gone()) if name else empty(judge.scorer.checkpoint.scales)
             return [gone, *[gr.skip()] * len(inputs)]
         there = kept.model if kept.model in dict(menu.choices()).values() else JUDGE
         clip = kept.clip if Path(kept.clip).is_file() else None

@@ -8,6 +8,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from annotation.database import now
+from annotation.durability import KNOWN, NOT_DURABLE, refuse_unknown
 from annotation.life import MOVES, delete, describe, has_answers, log, move, moves_from
 from annotation.preview import make_preview
 from annotation.protocol import Protocol
@@ -66,13 +67,14 @@ class Studio:
         self._store, self.changed = store, changed
         self.state = html()
         self.reason = gr.Textbox(label="Reason for the log (may be empty)", max_length=500)
+        self.known = gr.Checkbox(False, label=KNOWN, info=NOT_DURABLE, visible=store.is_lost)
         with gr.Row(elem_classes="me-bar"):
             self.moves = {
                 name: gr.Button(label, visible=False, scale=0, min_width=144, elem_id=f"study-{name}")
                 for name, label in _BUTTONS.items()
             }
         for name, button in self.moves.items():
-            on(button.click, self.move, [study, gr.State(name), self.reason], [self.reason, changed])
+            on(button.click, self.move, [study, gr.State(name), self.reason, self.known], [self.reason, changed])
         gr.HTML(render("study_use.html", title="Preview", meaning=_PREVIEW), apply_default_css=False)
         look = gr.Button("Make a preview", elem_classes="me-narrow")
         self.link = html()
@@ -95,7 +97,16 @@ class Studio:
     @property
     def parts(self) -> list[Any]:
         """What `show` changes."""
-        return [self.state, *self.moves.values(), self.link, *self.texts, self.rules, *self.log.parts, self.typed]
+        return [
+            self.state,
+            self.known,
+            *self.moves.values(),
+            self.link,
+            *self.texts,
+            self.rules,
+            *self.log.parts,
+            self.typed,
+        ]
 
     def show(self, name: str, before: str | None) -> Shown:
         """Show a study; what was typed stays where it is the one that was shown before."""
@@ -106,6 +117,7 @@ class Studio:
         follows = [(_BUTTONS[move], MOVES[move].follows) for move in allowed]
         shown: Shown = {
             self.state: render("studio_state.html", words=_WORDS[study.state], follows=follows, answered=said),
+            self.known: gr.update(visible=self._store.is_lost and "open" in allowed),
             self.rules: _rules(study),
             **self.log.show(name),
             **{button: gr.update(visible=name in allowed) for name, button in self.moves.items()},
@@ -119,8 +131,9 @@ class Studio:
         with self._store.database.read() as session:
             return _log_table(log(session, find_study(session, name)))
 
-    def move(self, study: str | None, name: str, reason: str) -> Shown:
-        """Bring the study to another state."""
+    def move(self, study: str | None, name: str, reason: str, known: bool = False) -> Shown:
+        """Bring the study to another state; with `known`, whoever opens it says that its ratings may be lost."""
+        refuse_unknown(self._store.is_lost and MOVES[name].to == "open", known)
         with self._store.database.write() as session:
             at = now(session)
             move(session, find_study(session, study or ""), name, at, reason)

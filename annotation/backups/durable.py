@@ -70,7 +70,7 @@ def open_studies(settings: Settings, say: Say, waits_s: float = 30.0, begins: bo
         say(f"The database lacked {counted(done, 'commit')} of its journal, and has them now.")
     Database(settings.database_url, waits_s=waits_s).close()  # there, and of the newest tables
     new = _begin(file, found.database if found else 0)
-    database = Database(settings.database_url, waits_s=waits_s, journal=Journal(storage, settings.data))
+    database = Database(settings.database_url, waits_s=waits_s, journal=Journal(storage, settings.data, file))
     if new or begins:
         back_up(database, settings.data, storage, KEPT)
     return database

@@ -6,6 +6,8 @@ Triggers of the connection note which rows a transaction touches, whatever wrote
 are put as one object; where that fails, the transaction is undone. The number of the latest commit is SQLite's
 ``user_version``, so it stands in the database, goes back with what is undone, and is the same for all processes. An
 object of which nobody knows whether it arrived is followed by another attempt of the same number, which counts.
+Attempts are counted, by all processes together, in a file beside the database: by the clock, an earlier one would count
+once that was set back.
 Row images by table and rowid can be replayed any number of times.
 
 Source: https://www.sqlite.org/pragma.html#pragma_user_version, https://www.sqlite.org/lang_createtrigger.html.
@@ -16,13 +18,13 @@ import hashlib
 import json
 import re
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from annotation.backups.storage import Storage
+from annotation.dialects import unwritable
 from core.errors import BusyError, StorageError, StudyError
 from core.files import sha256_of
 
@@ -42,11 +44,13 @@ Say = Callable[[str], None]
 class Journal:
     """The journal of a database, for its writers, who call it one at a time."""
 
-    def __init__(self, storage: Storage, data: Path) -> None:
+    def __init__(self, storage: Storage, data: Path, file: Path) -> None:
         self._storage = storage
+        self._attempts = Path(f"{file}-attempts")
         self._data = data
         self._threads = ThreadPoolExecutor(8, "journal")  # what hangs keeps a thread for as long
-        self._latest = 0
+        found = filter(None, map(_NAME.fullmatch, storage.sizes(FOLDER)))
+        self._stored = max((int(name[2]) for name in found), default=0)  # the file may be lost with the machine
         self._clips: set[str] | None = None
 
     def watch(self, driver: Any) -> None:
@@ -67,16 +71,26 @@ class Journal:
             driver.execute(f"PRAGMA user_version = {number}")
             content = json.dumps(_images(driver), ensure_ascii=False).encode()
             clips = driver.execute(_CLIP_FILES).fetchall()
-            # Not when it is put: what hangs and comes late is an earlier attempt.
-            self._latest = max(time.time_ns(), self._latest + 1)
+            attempt = self._next_attempt()  # not when it is put: what hangs and comes late is an earlier one
             sha256 = hashlib.sha256(content).hexdigest()
-            name = f"{FOLDER}/{number:012}-{self._latest:020}-{sha256}.json"
+            name = f"{FOLDER}/{number:012}-{attempt:020}-{sha256}.json"
             self._within_time(lambda: self._put(name, content, clips))
         driver.execute("DELETE FROM changed")
 
     def close(self) -> None:
         """Wait for nothing that hangs."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _next_attempt(self) -> int:
+        """Return a number above all before it; whoever writes does so alone."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stored = max(self._stored, int(self._attempts.read_text()))
+        self._stored += 1
+        try:
+            self._attempts.write_text(f"{self._stored}")
+        except OSError as error:
+            raise unwritable() from error
+        return self._stored
 
     def _put(self, name: str, content: bytes, clips: "list[tuple[str, str, str]]") -> None:
         if len(clips) <= _MOST_CLIPS:

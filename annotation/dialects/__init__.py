@@ -9,7 +9,7 @@ from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from core.errors import MusicEvalError, StudyError
+from core.errors import BusyError, MusicEvalError, StudyError
 
 POSTGRESQL = "postgresql"
 _LIKE = "Give one like sqlite:///data/musiceval.sqlite or postgresql+psycopg://name@host/musiceval."
@@ -21,6 +21,8 @@ class Dialect(Protocol):
     name: str  # as messages show it
     writing: Engine  # a transaction begins alone among all writers of all processes
     reading: Engine  # a transaction sees one state and changes nothing
+    unreachable: str  # what whoever starts a program is to do where it cannot be opened
+    damaged: bool  # damage was met
 
     @property
     def folder(self) -> Path | None:
@@ -51,13 +53,21 @@ class Dialect(Protocol):
         """Return whether something failed because a reader wrote."""
 
     def told(self, error: Exception) -> MusicEvalError | None:
-        """Return what is to be said of a database that is damaged or cannot be reached; None of all else."""
+        """Return what is to be said of a database that is damaged, full or cannot be reached; None of all else."""
 
     def backup(self, file: Path) -> None:
         """Copy the database into a new file, while others write."""
 
     def close(self) -> None:
         """Let go of the database."""
+
+
+def unwritable() -> BusyError:
+    """Return what is to be said of a disk that lets nothing be written, or read."""
+    return BusyError(
+        "The disk on which answers are kept cannot be written. Nothing was changed; try again in a moment.",
+        "disk_unwritable",
+    )
 
 
 def parsed_url(url: str) -> URL:

@@ -20,7 +20,7 @@ from psycopg.types.string import StrDumperUnknown
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError
 
-from core.errors import BusyError, StudyError
+from core.errors import BusyError, DamagedError, MusicEvalError, StudyError, shown_name
 
 _LOCK = 0x4D75736963  # of all who write to a database, of which there may be others on the same server
 _SILENT_S = 25  # until a machine that says nothing is taken to be gone
@@ -28,6 +28,7 @@ _KEEPALIVE = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keep
 _READS = {"default_transaction_read_only": "on", "default_transaction_isolation": r"repeatable\ read"}
 _CONNECTIONS = 8  # of each kind, and as many again where more is asked at once; a server's usual limit is 100
 _READ_ONLY = "25006"
+_DAMAGED = ("XX001", "XX002")
 _AWAY = ("", "08", "53", "57")  # classes of errors: no connection, none to be had, the server ends or starts
 _BYTES_ORDER = """
 SELECT table_name, column_name FROM information_schema.columns JOIN information_schema.tables
@@ -40,9 +41,11 @@ class Postgresql:
     """A PostgreSQL database; `annotation.dialects.Dialect` says what each part does."""
 
     folder = None
+    unreachable = "The database cannot be reached. Check MUSICEVAL_DATABASE_URL, and its server."
 
     def __init__(self, url: URL, durable: bool, waits_s: float) -> None:
         self.name = str(url.database)
+        self.damaged = False
         safe = {"synchronous_commit": "on" if durable else "off", "timezone": "UTC", **_KEEPALIVE}
         self.writing = _engine(url, safe, waits_s)
         self.reading = _engine(url, safe | _READS, waits_s)
@@ -74,8 +77,14 @@ class Postgresql:
     def only_reads(self, error: Exception) -> bool:
         return _state(error) == _READ_ONLY
 
-    def told(self, error: Exception) -> BusyError | None:
+    def told(self, error: Exception) -> MusicEvalError | None:
         state = _state(error)
+        if state in _DAMAGED:
+            self.damaged = True
+            return DamagedError(
+                f"PostgreSQL says that its database {shown_name(self.name)} is damaged. Bring the latest dump back "
+                "with pg_restore: docs/backup.md."
+            )
         if state is None or state[:2] not in _AWAY:
             return None
         return BusyError(

@@ -27,11 +27,13 @@ import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.exc import DBAPIError
 
-from core.errors import StudyError, shown_name
+from annotation.dialects import unwritable
+from core.errors import BusyError, DamagedError, MusicEvalError, StudyError, shown_name
 
 CHECKED_S = 0.5  # that looking a database through may take when it is opened
 _STEPS = 10_000  # of SQLite's machine, between two looks at the time
 _BEING_MADE_S = 1.0  # that the file of a new database may be empty in another process
+_UNUSABLE = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
 
 class Sqlite:
@@ -40,6 +42,11 @@ class Sqlite:
     def __init__(self, url: URL, durable: bool, waits_s: float) -> None:
         self._file = Path(str(url.database)).absolute()
         self.name, self.folder = self._file.name, self._file.parent
+        self.damaged = False
+        self.unreachable = (
+            f"The database {shown_name(self.name)} cannot be opened and written. Is its disk full, mounted read-only, "
+            "or another user's? Then start again; nothing was changed."
+        )
         synchronous = f"synchronous={'FULL' if durable else 'OFF'}"
         pragmas = ("journal_mode=WAL", synchronous, "foreign_keys=ON", "secure_delete=ON")  # what is erased is gone
         self.writing = _engine(url, self._file, pragmas, waits_s, "BEGIN IMMEDIATE")
@@ -78,7 +85,7 @@ class Sqlite:
         self._waiting()
 
     def look_through(self, connection: Connection) -> None:
-        _look_through(connection.connection.driver_connection, self.name, CHECKED_S)
+        self._look_through(connection.connection.driver_connection, CHECKED_S)
 
     def wall(self, _: Connection) -> None:
         return None
@@ -89,8 +96,15 @@ class Sqlite:
     def only_reads(self, error: Exception) -> bool:
         return _code(error) == sqlite3.SQLITE_READONLY
 
-    def told(self, error: Exception) -> StudyError | None:
-        return _damaged(self.name) if _code(error) & 0xFF == sqlite3.SQLITE_CORRUPT else None
+    def told(self, error: Exception) -> MusicEvalError | None:
+        code = _code(error) & 0xFF
+        if code == sqlite3.SQLITE_CORRUPT:
+            return self._damaged()
+        if code == sqlite3.SQLITE_FULL:
+            return BusyError(
+                "The disk on which answers are kept is full. Nothing was changed; try again in a moment.", "disk_full"
+            )
+        return unwritable() if code in _UNUSABLE else None
 
     def backup(self, file: Path) -> None:
         """Copy the database as of one moment (SQLite's online backup); a copy that is damaged is not kept.
@@ -104,12 +118,36 @@ class Sqlite:
             with contextlib.closing(sqlite3.connect(unfinished)) as target, self.writing.connect() as connection:
                 connection.connection.driver_connection.backup(target)  # type: ignore[union-attr]
                 target.execute("PRAGMA journal_mode=DELETE")
-                _look_through(target, self.name, math.inf)
+                self._look_through(target, math.inf)
             unfinished.replace(file)
         except (OSError, sqlite3.Error) as error:
             raise StudyError(f"{shown_name(file.name)} cannot be written: {error}. Choose another place.") from error
         finally:
             unfinished.unlink(missing_ok=True)
+
+    def _look_through(self, driver: Any, within_s: float) -> None:
+        """Raise `DamagedError` where a database is damaged, as far as it is looked through in that time."""
+        ends = time.monotonic() + within_s
+        driver.set_progress_handler(lambda: time.monotonic() > ends, _STEPS)
+        try:
+            (found,) = driver.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise
+            found = "ok"
+        finally:
+            driver.set_progress_handler(None, 0)
+        if found != "ok":
+            raise self._damaged()
+
+    def _damaged(self) -> DamagedError:
+        self.damaged = True
+        return DamagedError(
+            f"The database {shown_name(self.name)} is damaged. Nothing was changed. Stop the server and move the file "
+            "away, with those whose names begin with its name. Where there is a journal, start the server, which "
+            "brings all back; where there is none, put the latest backup in its place: docs/deploy.md, When something "
+            "is wrong."
+        )
 
     def close(self) -> None:
         if self._lock:
@@ -160,32 +198,9 @@ def _prepare(connection: Any, pragmas: Sequence[str]) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _look_through(driver: Any, name: str, within_s: float) -> None:
-    """Raise `StudyError` where a database is damaged, as far as it is looked through in that time."""
-    ends = time.monotonic() + within_s
-    driver.set_progress_handler(lambda: time.monotonic() > ends, _STEPS)
-    try:
-        (found,) = driver.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-            raise
-        found = "ok"
-    finally:
-        driver.set_progress_handler(None, 0)
-    if found != "ok":
-        raise _damaged(name)
-
-
 def _code(error: Exception) -> int:
     cause = error.orig if isinstance(error, DBAPIError) else error
     return int(getattr(cause, "sqlite_errorcode", 0))
-
-
-def _damaged(name: str) -> StudyError:
-    return StudyError(
-        f"The database {shown_name(name)} is damaged. Nothing was changed. Stop the server, move the file away with "
-        "those whose names begin with its name, and put the latest backup in its place."
-    )
 
 
 class _Lock:

@@ -1,6 +1,9 @@
 """What was done as the administrator stands in a file: when, by whom, and what was refused."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from starlette.routing import Mount
 
 from core.settings import Settings
 from tests.webapp.conftest import Clock, in_process, sign_in
-from webapp.audit import FILE, SHOWN, Audit
+from webapp.audit import FILE, SHOWN, Audit, Entry
 from webapp.auth import name_of
 from webapp.blocks import ACTIONS
 
@@ -139,3 +142,24 @@ def test_what_cannot_be_noted_is_logged(tmp_path: Path, caplog: pytest.LogCaptur
     (tmp_path / "file").touch()
     Audit(tmp_path / "file").note("One", "x")
     assert "the audit log cannot be written" in caplog.text
+
+
+def test_lines_go_after_so_many_days(tmp_path: Path, clock: Clock) -> None:
+    """Others that are added at the same moment, by another process, stay."""
+    log, other = Audit(tmp_path, clock, days=30), Audit(tmp_path)
+    file = tmp_path / FILE
+    ages = {"old": 31, "young": 29}
+    now = datetime.now(UTC)
+    times = {what: (now - timedelta(days=days)).isoformat(timespec="seconds") for what, days in ages.items()}
+    lines = [asdict(Entry(at, what, "x", "", True)) for what, at in times.items()]
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    other.note("another", "y")
+    assert [entry.what for entry in log.latest()] == ["another", "young", "old"]
+    log.note("now", "x")
+    assert [entry.what for entry in log.latest()] == ["now", "another", "young"]
+    file.write_text(json.dumps(lines[0]) + "\n")
+    log.note("soon", "x")
+    assert [entry.what for entry in log.latest()] == ["soon", "old"]
+    clock.now_s += 86_400
+    log.note("a day later", "x")
+    assert [entry.what for entry in log.latest()] == ["a day later", "soon"]

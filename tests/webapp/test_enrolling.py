@@ -1,5 +1,8 @@
 """Raters who join by a study's link, over HTTP and from the page, in process."""
 
+import base64
+import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -144,6 +147,12 @@ def test_answers_are_erased_on_the_page(page: StudyPage, database: Database, stu
     with database.read() as session:
         assert session.query(Answer).count() == 0
         assert session.query(Rater.note).where(Rater.pseudonym == "R01").scalar() == ""
+
+
+def test_personal_data_is_given_out_on_the_page(page: StudyPage, study: SmallStudy) -> None:
+    said = page.invitations.give_out(study.name, "R01")
+    (encoded,) = re.findall('href="data:application/json;base64,([^"]+)" download="[^"]+-R01.json"', said)
+    assert json.loads(base64.b64decode(encoded))["held"]["raters"][0]["pseudonym"] == "R01"
 
 
 def test_links_can_be_copied(page: StudyPage, study: SmallStudy) -> None:

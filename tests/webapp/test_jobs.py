@@ -19,10 +19,10 @@ from tests.manifests import manifest_rows, write_manifest
 from tests.webapp.test_guard import call, handlers
 from webapp import jobs as jobs_module
 from webapp.batch import JobsPage
-from webapp.blocks import KEPT_S
 from webapp.jobs import Job, Jobs
 from webapp.judge import Judge, ModelMenu
 from webapp.list_runs import Given, ListRuns
+from webapp.retention import DAY_S as KEPT_S
 
 ADDRESS = "192.0.2.1"
 HOSTILE_NAMES = ["", "A" * 22, "../../etc/passwd", "é" * 22, "\0", "A" * 10_000, None, 7, {"a": 1}, ["x"]]

@@ -12,12 +12,13 @@ import pytest
 from core.scorer import Scorer
 from core.settings import Settings
 from core.training.registry import ModelRegistry
-from webapp import kept
-from webapp.blocks import KEPT_S
+from webapp import kept, retention
 from webapp.example_clips import ReadyScores
+from webapp.html import render
 from webapp.judge import Judge
 from webapp.kept import Kept, KeptResults
-from webapp.score import build_score_tab
+from webapp.retention import DAY_S as KEPT_S
+from webapp.score import _gone, build_score_tab
 
 
 @pytest.fixture
@@ -118,3 +119,17 @@ def test_the_page_shows_a_result_with_its_own_clip_and_nothing_for_another_name(
 
 def test_nothing_of_it_is_in_the_data_folder(settings: Settings) -> None:
     assert not KeptResults()._folder.is_relative_to(settings.data)
+
+
+@pytest.mark.parametrize(("days", "words"), [(1.0, "a day"), (7.0, "7 days"), (0.25, "6 hours")])
+def test_results_stay_as_long_as_is_set(tmp_path: Path, days: float, words: str) -> None:
+    retention.begin(days)
+    try:
+        name = name_of(KeptResults(tmp_path).keep(result))
+        now = time.time()
+        assert KeptResults(tmp_path, lambda: now + days * KEPT_S - 60).find(name)
+        assert KeptResults(tmp_path, lambda: now + days * KEPT_S + 60).find(name) is None
+        assert words in _gone()
+        assert f"Results can be opened for {words}" in render("score_history.html")
+    finally:
+        retention.begin(1.0)

@@ -16,7 +16,9 @@ from fastapi.testclient import TestClient
 from markupsafe import escape
 from sqlalchemy import select
 
+from annotation import durability
 from annotation.database import Database
+from annotation.durability import NOT_DURABLE
 from annotation.export import export
 from annotation.life import log
 from annotation.preview import make_preview
@@ -31,6 +33,7 @@ from tests.webapp.studies import make_study, rows
 from webapp.follow import Done, follow
 from webapp.listening_api import StudyStore, StudyStores, listening_app
 from webapp.new_study import PARTS, RULES, TEXTS, NewStudy
+from webapp.pages import warning
 from webapp.study import StudyPage
 
 ASKED: Any = SimpleNamespace(request=SimpleNamespace(url=SimpleNamespace(scheme="https", netloc="lab.example")))
@@ -192,6 +195,29 @@ def test_a_state_is_changed_and_the_name_is_typed_before_a_study_goes(page: Stud
         studio.delete_study("room", "rom")
     studio.delete_study("room", "room")
     assert rows(database)["studies"] == 0
+
+
+def test_the_administrator_sees_that_ratings_may_be_lost(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(durability, "_MARKS", ())
+    monkeypatch.setattr(Path, "is_mount", lambda path: str(path) == "/")
+    assert warning(Settings(data=tmp_path)) == ""
+    monkeypatch.setenv("SPACE_ID", "owner/name")
+    assert NOT_DURABLE in warning(Settings(data=tmp_path))
+
+
+def test_a_study_whose_ratings_may_be_lost_is_opened_knowingly(database: Database, tmp_path: Path) -> None:
+    Room.build(database)
+    with gr.Blocks():
+        studio = StudyPage(StudyStore(database, tmp_path, is_lost=True), str).studio
+    assert studio.known.value is False
+    assert studio.show("room", "room")[studio.known]["visible"] is False
+    studio.move("room", "pause", "")
+    assert studio.show("room", "room")[studio.known]["visible"] is True
+    with pytest.raises(StudyError, match="Ratings are not durable here"):
+        studio.move("room", "open", "")
+    studio.move("room", "open", "", True)
+    with database.read() as session:
+        assert find_study(session, "room").state == "open"
 
 
 def test_links_carry_codes_and_notes_stay_here(page: StudyPage, database: Database, tmp_path: Path) -> None:

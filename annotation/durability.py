@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from annotation.database import is_postgresql
+from core.errors import StudyError
 from core.settings import Settings
 
 NOT_DURABLE = (
@@ -13,6 +14,15 @@ NOT_DURABLE = (
 )
 _MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))  # of Docker and Podman
 _VARIABLES = ("SPACE_ID", "KUBERNETES_SERVICE_HOST")
+
+
+KNOWN = "I know that ratings may be lost"
+
+
+def refuse_unknown(is_lost: bool, is_known: bool) -> None:
+    """Raise `StudyError` where a study would be opened whose ratings may be lost, and nobody says that they know."""
+    if is_lost and not is_known:
+        raise StudyError(f'{NOT_DURABLE} To open a study all the same, tick "{KNOWN}", or give --ratings-may-be-lost.')
 
 
 def is_lost_with_machine(settings: Settings, environment: Mapping[str, str] = os.environ) -> bool:
