@@ -61,7 +61,7 @@ def test_the_database_lies_in_the_data_folder_whatever_its_name() -> None:
 
 
 def test_the_table_is_that_of_the_fields() -> None:
-    assert len(SETTINGS) == len(Settings.model_fields) == 18
+    assert len(SETTINGS) == len(Settings.model_fields) == 21
     assert {setting.name for setting in SETTINGS if setting.secret} == SECRETS
     assert {ADMIN_PASSWORD, METRICS_TOKEN, JOURNAL_URL} == SECRETS
     for setting in SETTINGS:
@@ -153,9 +153,9 @@ def test_one_tree_of_errors() -> None:
     classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
     bases = {error.__name__: error.__base__ for error in classes}
     assert bases.pop("MusicEvalError") is Exception
-    assert {bases.pop(name) for name in ("AccessError", "BusyError", "RatingError", "StorageError")} == {
-        errors.StudyError
-    }
+    assert {
+        bases.pop(name) for name in ("AccessError", "BusyError", "DamagedError", "RatingError", "StorageError")
+    } == {errors.StudyError}
     assert bases.pop("SilenceError") is errors.AudioError
     assert set(bases.values()) == {MusicEvalError}
     assert all(name in (errors.__doc__ or "") for name in bases)
