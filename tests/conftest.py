@@ -22,6 +22,7 @@ from core.scorer import Scorer
 from core.towers.clap import ClapTower
 from core.towers.laion import clap_module
 from tests.clips import write_clip
+from tests.small_disk import leave_out_small_disks
 from tests.towers import random_tower
 
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # they share the cores, and so do their children
@@ -39,6 +40,11 @@ METRICS = {
         "absolute_error_quantile": {"musical_impression": 0.5, "textual_alignment": 0.75},
     }
 }
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what cannot be had on this machine by any means."""
+    leave_out_small_disks(config, items)
 
 
 @pytest.fixture(scope="session", autouse=True)

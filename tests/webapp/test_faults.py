@@ -27,6 +27,7 @@ from annotation.schema import Response, Trial
 from core.errors import StudyError
 from core.settings import Settings
 from tests.holding import held_by_another
+from tests.small_disk import mount_small_disk, unmount
 from tests.webapp.conftest import in_process, sign_in
 from tests.webapp.studies import RemoteRater, answer, make_study
 from webapp import listening_api
@@ -92,13 +93,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 8 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    if subprocess.run(mounting, capture_output=True, check=False).returncode:
-        pytest.skip("this user may not mount a disk")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    assert mount_small_disk(tmp_path)
+    yield tmp_path
+    unmount(tmp_path)
 
 
 # The disk
