@@ -72,6 +72,7 @@ def test_the_table_is_that_of_the_fields() -> None:
             "MUSICEVAL_REFERENCE_DATA",
             ADMIN_PASSWORD,
             METRICS_TOKEN,
+            "MUSICEVAL_AUDIT_DAYS",
         }
         if setting.name not in plain | {
             "MUSICEVAL_DATABASE_URL",
@@ -153,9 +154,8 @@ def test_one_tree_of_errors() -> None:
     classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
     bases = {error.__name__: error.__base__ for error in classes}
     assert bases.pop("MusicEvalError") is Exception
-    assert {
-        bases.pop(name) for name in ("AccessError", "BusyError", "DamagedError", "RatingError", "StorageError")
-    } == {errors.StudyError}
+    of_studies = ("AccessError", "BusyError", "DamagedError", "RatingError", "StorageError")
+    assert {bases.pop(name) for name in of_studies} == {errors.StudyError}
     assert bases.pop("SilenceError") is errors.AudioError
     assert set(bases.values()) == {MusicEvalError}
     assert all(name in (errors.__doc__ or "") for name in bases)
