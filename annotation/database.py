@@ -4,6 +4,7 @@ SQLite and PostgreSQL differ in `annotation.dialects`; how writers wait for each
 """
 
 import glob
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -29,6 +30,7 @@ T = TypeVar("T")
 
 NEWEST = "0008"  # of ``migrations/versions``; a database that has it is opened without loading them
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATING = threading.Lock()  # what migrations import of alembic belongs to the process
 _SET_BACK = timedelta(seconds=1)  # less is no setting of the clock
 _CLOCK = select(Clock.latest, Clock.ahead_s).where(Clock.id == 1)
 _SET_CLOCK = update(Clock).where(Clock.id == 1)
@@ -214,7 +216,8 @@ def upgrade(connection: Connection, revision: str = NEWEST) -> None:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    with _MIGRATING:
+        command.upgrade(config, revision)
 
 
 def is_postgresql(url: str) -> bool:
