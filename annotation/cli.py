@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -37,11 +37,6 @@ from core.errors import StudyError
 from core.files import first_of
 from core.scales import MUSICEVAL
 from core.settings import Settings
-
-_Function = Callable[..., None]
-
-if TYPE_CHECKING:
-    pass
 
 # A simulated study has no sound; its rules are options of their own.
 _NOT_SIMULATED = {
@@ -211,7 +206,7 @@ def _move(name: str, meaning: str) -> None:
 
 def _hold(name: str, meaning: str) -> None:
     """Add ``open`` or ``pause``, of a study or of one rater."""
-    opening: Callable[[_Function], _Function] = _may_be_lost if name == "open" else lambda function: function
+    opening: Callable[..., Any] = _may_be_lost if name == "open" else lambda function: function
 
     @app.command(name, help=meaning)
     @_study

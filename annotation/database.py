@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 NEWEST = "0008"  # of ``migrations/versions``; a database that has it is opened without loading them
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_MIGRATING = threading.Lock()  # what migrations import of alembic belongs to the process
+_MIGRATING = threading.Lock()  # alembic has one environment for the whole process
 _SET_BACK = timedelta(seconds=1)  # less is no setting of the clock
 _CLOCK = select(Clock.latest, Clock.ahead_s).where(Clock.id == 1)
 _SET_CLOCK = update(Clock).where(Clock.id == 1)

@@ -14,8 +14,6 @@ NOT_DURABLE = (
 )
 _MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))  # of Docker and Podman
 _VARIABLES = ("SPACE_ID", "KUBERNETES_SERVICE_HOST")
-
-
 KNOWN = "I know that ratings may be lost"
 
 

@@ -355,7 +355,7 @@ class EarsTower(nn.Module):
         known = weights.get("words_sha256")
         if known is not None and bytes(known.tolist()) != self.words.sha256:
             raise CheckpointError(f"{WORDS_FILE} of the model folder is damaged. Copy the folder again.")
-        weights = {"usual_notes": _ANY_NOTES, **weights}  # towers of before know no notes
+        weights = {"usual_notes": _ANY_NOTES.clone(), **weights}  # towers of before know no notes
         try:
             self.load_state_dict({name: _as_float32(weight) for name, weight in weights.items()}, assign=True)
         except RuntimeError as error:

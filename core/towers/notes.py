@@ -28,7 +28,7 @@ _PROFILES = (  # of a major and a minor key, from the tonic on
 )
 _SCALES = ((1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1), (1, 0, 1, 1, 0, 1, 0, 1, 1, 0, 1, 0))
 _PERIODS, _RATES = slice(12, 125), slice(5, 160)  # of onsets: in frames of 16 ms, and in cycles in 10 s
-_LITTLE = 1e-9
+_LITTLE, _NO_NOTE = 1e-9, 1e-6
 
 
 def measures(waveform: Tensor, spectrograms: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def _cut(values: Tensor, parts: int) -> Tensor:
 def _chroma(partials: _Partials, centre: Tensor) -> Tensor:
     """How much of each pitch class there is in frames, (n, n_frames, 12)."""
     pitch_class = (partials.semitone - centre[partials.frame // partials.n_frames]).round().long() % 12
-    return partials.in_frames(partials.weight, pitch_class, 12) + 1e-6
+    return partials.in_frames(partials.weight, pitch_class, 12) + _NO_NOTE
 
 
 def _harmony(chroma: Tensor) -> Tensor:
