@@ -34,6 +34,7 @@ import numpy as np
 import soundfile
 from sqlalchemy import func, select
 
+from annotation.backups.durable import open_studies
 from annotation.database import Database
 from annotation.material.ingest import Entry, add_clip
 from annotation.material.sound import Normalised
@@ -41,6 +42,7 @@ from annotation.protocol import Protocol
 from annotation.schema import Response
 from annotation.studies import create, invite
 from core.command import CONTEXT, EXIT_MISTAKE, EXIT_OK, Command, run_command
+from core.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 _STIMULI = 400
@@ -76,6 +78,7 @@ class Load:
     seconds: float
     beside: str
     database: str
+    journal: str
 
 
 def put(given: Load) -> int:
@@ -84,9 +87,12 @@ def put(given: Load) -> int:
         data = Path(folder)
         url = given.database or f"sqlite:///{data / 'musiceval.sqlite'}"
         codes = _fill(url, data, given.raters, given.clip)
-        with _app(url, data, is_full=given.beside == "disk") as (address, number):
+        with _app(url, data, given) as (address, number):
             seen = asyncio.run(_load(address, codes, given, number))
-        stored = _stored(url)
+        stored = _stored(Database(url))
+        if given.journal:
+            kept = Settings(data=data / "again", journal_url=given.journal)
+            stored = min(stored, _stored(open_studies(kept, print, begins=True)))
     print(f"{given.raters} raters, a rating every {given.cycle:g} s each, beside {given.beside}")
     print(f"measured {len(seen.submitted_s)}, saved {seen.saved}, stored {stored}, errors {len(seen.errors)}")
     for name, times in (("submit to next", seen.submitted_s), ("clip", seen.fetched_s)):
@@ -116,23 +122,28 @@ def _fill(url: str, data: Path, raters: int, clip_s: float) -> list[str]:
 
 
 @contextlib.contextmanager
-def _app(url: str, data: Path, is_full: bool) -> Iterator[tuple[str, int]]:
+def _app(url: str, data: Path, given: Load) -> Iterator[tuple[str, int]]:
     """Run the app; give its address and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     own = {"MUSICEVAL_DATA": str(data), "MUSICEVAL_PORT": str(port), "MUSICEVAL_DATABASE_URL": url}
-    environment = os.environ | own
-    if is_full:
-        environment["MUSICEVAL_RESERVE_MB"] = str(10**9)
+    if given.journal:
+        own["MUSICEVAL_JOURNAL_URL"] = given.journal
+    if given.beside == "disk":
+        own["MUSICEVAL_RESERVE_MB"] = str(10**9)
     started_s, address = time.monotonic(), f"http://127.0.0.1:{port}"
-    with subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        [sys.executable, "app.py"], cwd=ROOT, env=os.environ | own, stdout=subprocess.DEVNULL
+    ) as process:
         try:
             for what, path in (("raters", "listening/"), ("pages", "config")):
                 while True:
                     with contextlib.suppress(httpx.ConnectError):
                         httpx.get(f"{address}/{path}", timeout=120)
                         break
+                    if process.poll() is not None:
+                        sys.exit("the app ended: what it said stands above")
                     time.sleep(0.02)
                 print(f"{what} served {time.monotonic() - started_s:.1f} s after the start")
             yield address, process.pid
@@ -353,8 +364,7 @@ BESIDE: dict[str, Callable[[httpx.AsyncClient], Awaitable[None]]] = {
 }
 
 
-def _stored(url: str) -> int:
-    database = Database(url)
+def _stored(database: Database) -> int:
     with database.read() as session:
         stored = session.scalar(select(func.count(Response.id))) or 0
     database.close()
@@ -368,6 +378,7 @@ def _stored(url: str) -> int:
 @click.option("--seconds", metavar="S", type=float, default=60.0, help="how long it goes on")
 @click.option("--beside", type=click.Choice(sorted(BESIDE)), default="nothing", help="what else is asked meanwhile")
 @click.option("--database", metavar="URL", default="", help="an empty PostgreSQL database, in place of SQLite's file")
+@click.option("--journal", metavar="URL", default="", help="an empty place for a journal, which is counted too")
 def load(**given: Any) -> None:
     """Time a listening test in the real app: raters at a steady pace, and what else is asked meanwhile."""
     sys.exit(put(Load(**given)))
