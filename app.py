@@ -4,7 +4,8 @@ import os
 import sys
 
 from core.errors import MusicEvalError
-from core.settings import Settings, check_platform
+from core.settings import Settings
+from webapp.start import run
 
 EXIT_MISTAKE = 2
 
@@ -12,9 +13,6 @@ EXIT_MISTAKE = 2
 def main() -> int:
     """Serve the pages until interrupted; give the exit code."""
     try:
-        check_platform()
-        from webapp.app import run  # it needs what Windows lacks
-
         return run(Settings.from_environment(os.environ))
     except MusicEvalError as error:
         sys.stderr.write(f"app.py: {error}\n")

@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
@@ -385,6 +384,8 @@ def _correlations(
     ratings: pd.DataFrame, scales: Scales, truth: Mapping[str, Points]
 ) -> dict[str, dict[str, float | None]]:
     """Pearson's and Spearman's correlation of the MOS with the truth, of clips and of systems."""
+    from scipy import stats  # late: it takes half a second, and the page draws no study as it starts
+
     clips = mos_table(ratings, keys(scales))
     found = {}
     for place, key in enumerate(keys(scales)):

@@ -414,9 +414,10 @@ def fetch_clap(source: Path | None, preference: bool, reference: Path | None) ->
     if reference and not preference:
         raise misuse("--reference goes with --preference")
 
+    from core.pinned import OFFICIAL
     from core.preference import fetch_preference
     from core.settings import pick_device
-    from core.towers.official import OFFICIAL, fetch_official
+    from core.towers.official import fetch_official
     from core.zero_shot import measure_references
 
     settings = Settings.from_environment(os.environ)

@@ -197,9 +197,10 @@ def _together(found: Sequence[_Judged], clips: "RatedClips") -> _Judged:
 def _judge_with(model: Path, clips: "RatedClips", **how: Any) -> _Judged:
     """Predict with a model what the raters said of the clips that the options choose."""
     from core.checkpoint import load_checkpoint
-    from core.controls import Controls, cosines, measure_controls
+    from core.controls import Controls, measure_controls
     from core.embeddings import Asked, clip_values, embed_clips
     from core.evaluation import judged
+    from core.heads import cosines
     from core.measured_part import ALL, choose_clips
     from core.prompts import as_read_by
 

@@ -17,11 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from core.evaluation import LEVELS, NO_SYSTEMS, Measured, Predictions, measure
-from core.heads import EmbeddedClips, pool
 from core.rated_clips import RatedClips
 from core.scales import Scales, keys
 
@@ -84,12 +82,6 @@ def control_values(clips: RatedClips) -> dict[str, NDArray[np.float64]]:
     system = mean.copy()
     system[known] = of_systems.loc[clips.table["system_id"][known], names].to_numpy()
     return {MEAN: mean, SYSTEM: system}
-
-
-def cosines(embedded: EmbeddedClips) -> NDArray[np.float64]:
-    """Return the cosine of each clip and its prompt in the tower's space, (n,): the mean of its windows'."""
-    of_windows = torch.nn.functional.cosine_similarity(embedded.audio, embedded.text[embedded.owner], dim=1)
-    return pool(of_windows[:, None].double(), embedded.owner, len(embedded), embedded.weight).numpy()[:, 0]
 
 
 def knows_systems(clips: RatedClips, rows: Sequence[int]) -> bool:

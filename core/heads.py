@@ -28,7 +28,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, cat, nn
 from torch.nn import functional
 
@@ -407,3 +409,9 @@ class _Words(nn.Module):
         found = heard.attend(scores, self.value(heard.frames)) * self.word(tokens)
         of_words: Tensor = (found * is_word[:, :, None]).sum(dim=1)
         return of_words / is_word.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def cosines(embedded: EmbeddedClips) -> NDArray[np.float64]:
+    """Return the cosine of each clip and its prompt in the tower's space, (n,): the mean of its windows'."""
+    of_windows = functional.cosine_similarity(embedded.audio, embedded.text[embedded.owner], dim=1)
+    return pool(of_windows[:, None].double(), embedded.owner, len(embedded), embedded.weight).numpy()[:, 0]

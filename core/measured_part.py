@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.checkpoint import RUN_FILE, SPLIT_FILE, damaged
 from core.errors import DataError
 from core.files import Problems
+from core.model_files import RUN_FILE, SPLIT_FILE, damaged
 from core.rated_clips import RatedClips, audio_sha256, data_sha256
 from core.splits import SPLITS, Split, split_clips
 from core.tables import open_table

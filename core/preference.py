@@ -31,10 +31,11 @@ from torch import Tensor, nn
 from core.errors import CheckpointError, shown_name
 from core.files import json_text, sha256_of, write_atomically
 from core.heads import EmbeddedClips, pool
+from core.pinned import Official, PinnedFile, download, hub_errors, prepared_folder, verify
 from core.scores import PreferenceRank
 from core.towers import StartingTower
 from core.towers.clap import SPECS
-from core.towers.official import Official, PinnedFile, alone, download, hub_errors, prepared_folder, verify
+from core.towers.official import alone
 
 REPOSITORY = "TuneJury/tunejury"
 HEAD, DESCRIPTION = "A1_clap_audio_only.pt", "A1_clap_audio_only.json"

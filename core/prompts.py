@@ -8,18 +8,18 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from core.errors import shown_name
-from core.towers import PromptReading, Tower
 from core.warnings import ScoreWarning
 
 if TYPE_CHECKING:
     from core.rated_clips import RatedClips
+    from core.towers import PromptReading, Tower
 
 # Warnings without an alignment.
 UNREADABLE = ("prompt_empty", "prompt_not_english", "prompt_unknown", "prompt_without_music")
 _SHOWN_WORDS = 3
 
 
-def prompt_warnings(prompt: str, tower: Tower) -> list[ScoreWarning]:
+def prompt_warnings(prompt: str, tower: "Tower") -> list[ScoreWarning]:
     """Return what to know of a prompt; one that cannot be read has a warning of `UNREADABLE` first."""
     if not prompt.strip():
         return [ScoreWarning("prompt_empty", "There is no prompt, so nothing can be said of the alignment with it.")]
@@ -34,12 +34,12 @@ def prompt_warnings(prompt: str, tower: Tower) -> list[ScoreWarning]:
     return warnings
 
 
-def is_readable(prompt: str, tower: Tower) -> bool:
+def is_readable(prompt: str, tower: "Tower") -> bool:
     """Return whether an alignment with a prompt means anything."""
     return not any(warning.code in UNREADABLE for warning in prompt_warnings(prompt, tower))
 
 
-def as_read_by(clips: "RatedClips", tower: Tower) -> "RatedClips":
+def as_read_by(clips: "RatedClips", tower: "Tower") -> "RatedClips":
     """Return rated clips that know whose prompts a tower cannot read (`RatedClips.unread`)."""
     if not any(scale.needs_prompt for scale in clips.scales):
         return clips
@@ -48,7 +48,7 @@ def as_read_by(clips: "RatedClips", tower: Tower) -> "RatedClips":
     return dataclasses.replace(clips, unread=frozenset(unread))
 
 
-def _word_warnings(prompt: str, reading: PromptReading) -> list[ScoreWarning]:
+def _word_warnings(prompt: str, reading: "PromptReading") -> list[ScoreWarning]:
     named = ", ".join(shown_name(word) for word in list(dict.fromkeys(reading.unknown))[:_SHOWN_WORDS])
     if 2 * len(reading.unknown) > len(prompt.split()):
         message = f"The model does not know most words of this prompt ({named}): no alignment can be told."

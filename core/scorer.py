@@ -28,24 +28,24 @@ from torch import Tensor
 
 import core
 from core.audio import AudioLimits, Clip, ClipSource
-from core.checkpoint import Checkpoint, ErrorEstimate, load_checkpoint
+from core.checkpoint import Checkpoint, load_checkpoint
 from core.embeddings import Asked, EmbeddingCache
 from core.errors import AudioError, MusicEvalError, shown_name
 from core.feed import Progress
 from core.heads import EmbeddedClips
+from core.model_files import EMBEDDED_JUDGE
 from core.prepared import Prepared
 from core.prompts import UNREADABLE, prompt_warnings
 from core.ranges import bounded
 from core.readers import Readers
 from core.scales import clamp, keys
-from core.scores import CheckpointFacts, Intervals, PreferenceRank, Provenance, Score, Unscored, WindowScore
+from core.scores import ErrorEstimate, Intervals, PreferenceRank, Provenance, Score, Unscored, WindowScore
 from core.warnings import ScoreWarning
 from core.windows import Feed
 
 if TYPE_CHECKING:
     from core.preference import Preference
 
-EMBEDDED_JUDGE = Path(__file__).parent / "embedded_judge"
 MAX_KEPT_PROMPT_CHARACTERS = 1_000  # of a prompt in the provenance
 AT_ONCE = 32  # clips whose embeddings are held together: memory stays flat however many there are
 
@@ -313,7 +313,7 @@ class Scorer:
             ),
             (*self.model_warnings(), *strange, *clip.faults, *said),
             Provenance(
-                facts_of(checkpoint),
+                checkpoint.facts,
                 clip.facts,
                 prompt[:MAX_KEPT_PROMPT_CHARACTERS],
                 len(prompt),
@@ -357,11 +357,6 @@ def _unscored(item: Item, error: Exception) -> Unscored:
     logger.error("%s cannot be scored", item.name, exc_info=error)  # a fault of ours must not end a run of a million
     what = f"{type(error).__name__}, a fault of this program"
     return Unscored(f"{shown_name(item.name)} cannot be scored: {what}.", error)
-
-
-def facts_of(checkpoint: Checkpoint) -> CheckpointFacts:
-    """Return what names a checkpoint beside its scores."""
-    return CheckpointFacts(checkpoint.id, checkpoint.sha256, checkpoint.demo, checkpoint.caveat)
 
 
 def _strangeness(resembled: str) -> list[ScoreWarning]:

@@ -5,10 +5,23 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from core.audio import InputPolicy, Samples
-from core.checkpoint import ErrorEstimate
 from core.prepared import ClipFacts
 from core.scales import Scales
 from core.warnings import ScoreWarning
+
+
+@dataclass(frozen=True)
+class ErrorEstimate:
+    """How far a checkpoint's scores were from the panel's on clips it was not trained on."""
+
+    level: float  # share of these clips whose error was at most `absolute_error`, between 0 and 1
+    absolute_error: Mapping[str, float]  # by scale that they were rated on; empty where they were too few to say
+    error_per_spread: Mapping[str, float]  # the same as a multiple of `Heads.spread`; empty where heads have none
+    n_clips: int
+    n_systems: int
+    data: str  # what the clips and ratings were, in words
+    which: str  # which clips these were, in words: what of them the model was not trained on
+    no_range: str  # why `absolute_error` is empty
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,8 @@ def load_scorer(model: Path | None, zero_shot: str | None, *options: Any, **name
     """
     if not zero_shot:
         return Scorer.load(model, *options, **named)
+    from core.pinned import OFFICIAL
     from core.preference import load_preference
-    from core.towers.official import OFFICIAL
 
     start = load_tower(zero_shot)
     named["preference"] = load_preference(start, OFFICIAL) if zero_shot == OFFICIAL.tower else None
@@ -91,6 +91,7 @@ def zero_shot_checkpoint(start: StartingTower, preference: "Preference | None" =
         tower=start.tower,
         heads=ZeroShotHeads(start.tower, scales).eval(),
         policy=start.policy,
+        scales=scales,
         error_estimate=None,
         metrics={},
         config={},
@@ -102,8 +103,8 @@ def measure_references(folder: Path, limits: AudioLimits, device: torch.device, 
 
     `report` is told of each clip that cannot be heard. CheckpointError where too few can be.
     """
+    from core.pinned import OFFICIAL
     from core.preference import keep_references, load_preference
-    from core.towers.official import OFFICIAL
 
     start = load_tower(OFFICIAL.tower)
     preference = load_preference(start, OFFICIAL)

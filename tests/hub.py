@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from core.towers.official import PinnedFile
+from core.pinned import PinnedFile
 
 REPOSITORY, REVISION = "someone/tower", "b" * 40
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from core.pinned import PinnedFile
 from core.towers.muq import MULAN, MUQ, TEXT, build
-from core.towers.official import PinnedFile
 from tests.hub import put_in_cache
 from tests.officials import VOCABULARY
 

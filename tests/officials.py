@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from core.pinned import Official
 from core.towers.clap import ROBERTA_VOCABULARY, SPECS, ClapTower, TowerSpec
-from core.towers.official import Official
 from tests.hub import pinned
 
 SPEC = TowerSpec(

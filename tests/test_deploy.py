@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from annotation.dialects import parsed_url
+from core.pinned import OFFICIAL
 from core.settings import SETTINGS, Settings
-from core.towers.official import OFFICIAL
 from tests.test_docs import release
 from tests.test_house import plain, requirements
 from webapp.bodies import UPLOAD, Bodies

@@ -54,6 +54,7 @@ MAY_IMPORT = {
         "core.errors",
         "core.evaluation",
         "core.files",
+        "core.model_files",
         "core.filters",
         "core.levels",
         "core.metrics",

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.scorer import EMBEDDED_JUDGE
+from core.model_files import EMBEDDED_JUDGE
 
 ROOT = Path(__file__).parent.parent
 GUARD = """

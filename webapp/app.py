@@ -97,11 +97,10 @@ def _name_open_folder(data: Path) -> None:
         logs.say(f"Other users of this machine may look into {shown_name(data.name)}, the data folder: chmod 700 it.")
 
 
-def run(settings: Settings) -> int:
-    """Serve everything until interrupted; return the exit code."""
+def serve_all(settings: Settings, process: PagesProcess) -> int:
+    """Serve everything until interrupted, the pages by their process; return the exit code."""
     logs.begin(settings.log)
     sys.setswitchinterval(_SWITCH_S)
-    process = PagesProcess()
     serve(build_app(process.app(), settings), settings, process)
     return EXIT_MISTAKE if process.refused else EXIT_OK
 

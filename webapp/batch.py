@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.processing_utils import save_file_to_cache
@@ -19,7 +19,6 @@ from gradio_client.utils import strip_invalid_filename_characters
 from core.batch.manifest import FORMATS
 from core.batch.uploads import ListLimits
 from core.errors import BatchError
-from core.scorer import Scorer
 from webapp.batch_view import board, rows_view, state, tables
 from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, plain_errors, told
 from webapp.html import render
@@ -28,9 +27,12 @@ from webapp.judge import JUDGE, Judge, ModelMenu
 from webapp.list_runs import Given, ListRuns
 from webapp.turns import address_of
 
+if TYPE_CHECKING:
+    from core.scorer import Scorer
+
 _HERE = Path(__file__).parent
 _EXAMPLE = _HERE / "examples" / "several.csv"
-OpenResult = Callable[[Scorer, str, str, str], str]  # of a scorer, an upload, its prompt, and what was chosen
+OpenResult = Callable[["Scorer", str, str, str], str]  # of a scorer, an upload, its prompt, and what was chosen
 _ANY_NUMBER: dict[str, Any] = {**QUIETLY, "concurrency_limit": None}
 # Lists are read side by side and take turns in being scored, some clips each; single clips do not wait for lists.
 _SOME_AT_A_TIME: dict[str, Any] = {"concurrency_id": "batch", "concurrency_limit": 8}

@@ -19,9 +19,9 @@ app = Group(
 @app.command("app")
 def serve_app() -> None:
     """Serve the pages until interrupted; settings come from the environment."""
-    from webapp.app import run
+    from webapp import start
 
-    sys.exit(run(Settings.from_environment(os.environ)))
+    sys.exit(start.run(Settings.from_environment(os.environ)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

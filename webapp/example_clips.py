@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gradio as gr
 from gradio.processing_utils import save_file_to_cache
@@ -18,10 +19,12 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from core.errors import MusicEvalError
-from core.scorer import Scorer
 from core.scores import Score
 from webapp.handlers import refusal
 from webapp.html import render
+
+if TYPE_CHECKING:
+    from core.scorer import Scorer
 
 _HERE = Path(__file__).parent
 FOLDER = _HERE / "examples"
@@ -71,7 +74,7 @@ class ReadyScores:
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
 
-    def begin(self, judging: Callable[[], Scorer], after_s: float = _BEGIN_S) -> None:
+    def begin(self, judging: Callable[[], "Scorer"], after_s: float = _BEGIN_S) -> None:
         """Score all by a judge, in a thread, once whoever came first has got the page."""
         self._thread = threading.Thread(target=self._score_all, args=[judging, after_s], daemon=True)
         self._thread.start()
@@ -82,7 +85,7 @@ class ReadyScores:
         if self._thread:
             self._thread.join(_END_S)
 
-    def score(self, number: int, scorer: Scorer) -> Score:
+    def score(self, number: int, scorer: "Scorer") -> Score:
         """Return what a judge says of an example; raises what scoring raises."""
         key = scorer.checkpoint.sha256, number
         if key not in self._known:
@@ -94,7 +97,7 @@ class ReadyScores:
             raise known
         return known
 
-    def _score_all(self, judging: Callable[[], Scorer], after_s: float) -> None:
+    def _score_all(self, judging: Callable[[], "Scorer"], after_s: float) -> None:
         self._ended.wait(after_s)
         try:
             for number in range(len(self.examples)):
@@ -106,7 +109,7 @@ class ReadyScores:
             logging.getLogger(__name__).exception("the examples are scored when they are asked for")
 
 
-def _said(example: Example, scorer: Scorer) -> Score | MusicEvalError:
+def _said(example: Example, scorer: "Scorer") -> Score | MusicEvalError:
     try:
         return scorer.score(example.path, example.prompt)
     except MusicEvalError as error:

@@ -8,8 +8,8 @@ import threading
 from dataclasses import dataclass
 
 from core.errors import CheckpointError
+from core.pinned import OFFICIAL, Official, find_official, missing_bytes, prepared_folder
 from core.settings import Settings
-from core.towers.official import OFFICIAL, Official, fetch_official, find_official, missing_bytes, prepared_folder
 from webapp.handlers import sentence_of
 
 
@@ -70,6 +70,8 @@ class Fetching:
 
     def _fetch(self) -> None:
         try:
+            from core.towers.official import fetch_official  # late: torch
+
             fetch_official(self._official, None, self._say)
         except Exception as error:  # noqa: BLE001 - it is told on the page
             self._said, self._has_failed = sentence_of(error), True

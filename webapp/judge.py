@@ -15,21 +15,22 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import torch
 
 from annotation.results.judged import LoadedJudge
 from core.audio import AudioLimits
 from core.errors import CheckpointError, MusicEvalError
+from core.model_files import EMBEDDED_JUDGE, Described, describe
+from core.pinned import OFFICIAL, find_official
 from core.readers import Readers, ReadLimits
-from core.scorer import EMBEDDED_JUDGE, Scorer
 from core.settings import Settings, pick_device
-from core.towers.official import OFFICIAL, find_official
 from core.training.registry import Model, ModelRegistry
-from core.zero_shot import load_scorer
 from webapp.html import render
+
+if TYPE_CHECKING:
+    from core.scorer import Scorer
 
 JUDGE, ZERO_SHOT, FIRST = "judge", "zero-shot", "first"  # what a visitor chooses; FIRST: the app began with it
 MOST_LOADED = 2  # models beside the one that judges and the one that the app began with
@@ -55,7 +56,7 @@ class LoadedScorers:
     def __len__(self) -> int:
         return len(self._scorers)
 
-    def get(self, key: str, load: Callable[[], Scorer]) -> Scorer:
+    def get(self, key: str, load: "Callable[[], Scorer]") -> "Scorer":
         """Return the scorer of a key; raises what loading raises."""
         with self._loading:
             if key not in self._scorers:
@@ -67,67 +68,94 @@ class LoadedScorers:
 
 
 class Judge:
-    """The active scorer; the app begins with the one given, and those in the registry may take its place."""
+    """The model that judges; the app begins with one, and those in the registry may take its place.
 
-    def __init__(self, scorer: Scorer, registry: ModelRegistry, base_folder: Path = EMBEDDED_JUDGE) -> None:
-        self.scorer, self.registry = scorer, registry
-        self._base_folder = base_folder
-        self.name: str | None = None
+    With a `scorer` it is loaded; without one, the model of `base_folder` is when somebody asks for `scorer` first.
+    What its folder says is known before (`about`).
+    """
+
+    def __init__(
+        self,
+        scorer: "Scorer | None",
+        registry: ModelRegistry,
+        base_folder: Path = EMBEDDED_JUDGE,
+        limits: AudioLimits | None = None,
+        device: str = "auto",
+        readers: Readers | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.registry, self.name, self.device = registry, name, device
+        self.limits = scorer.limits if scorer else limits or AudioLimits()
+        self.readers = scorer.readers if scorer else readers
         self.loaded = LoadedScorers()
-        self._first = scorer
+        self._base_folder, self._first, self._now = base_folder, scorer, scorer
+        self._described = scorer.checkpoint if scorer else describe(base_folder if name is None else self.folder)
+        self._base = scorer.checkpoint.id if scorer else describe(base_folder).id
         self._failed: set[str] = set()
-        self._changing = threading.Lock()
+        self._changing = threading.RLock()
 
     @classmethod
     def open(cls, settings: Settings) -> "Judge":
         """Begin with the model of the settings, else with the one that judged last, else the embedded one."""
-        first = settings.model or EMBEDDED_JUDGE
+        registry = ModelRegistry(settings.models)
+        last = registry.active()
+        if last is not None and settings.model is not None:
+            registry.activate(None)
+            last = None
         readers = Readers(_READERS, ReadLimits(time_s=_MOST_READING_S))
-        scorer = Scorer.load(first, settings.limits, pick_device(settings.device), readers=readers)
-        judge = cls(scorer, ModelRegistry(settings.models), first)
+        given = (settings.model or EMBEDDED_JUDGE, settings.limits, settings.device, readers)
         try:
-            last = judge.registry.active()
-            if last is not None and settings.model is None:
-                judge.scorer, judge.name = judge._load(last), last
-            elif last is not None:
-                judge.registry.activate(None)
+            return cls(None, registry, *given, last)
         except CheckpointError as error:
-            sys.stderr.write(f"The model that judged last is not used; {judge.base} judges. {error}\n")
-        return judge
+            if last is None:
+                raise
+            judge = cls(None, registry, *given)
+            judge._say_not_used(error)
+            return judge
+
+    @property
+    def scorer(self) -> "Scorer":
+        """What judges now, loaded."""
+        with self._changing:
+            if self._now is None:
+                try:
+                    self._now = self._load(self.name)
+                except CheckpointError as error:
+                    if self.name is None:
+                        raise
+                    self._say_not_used(error)
+                    self.name, self._now = None, self._load(None)
+            return self._now
+
+    @scorer.setter
+    def scorer(self, scorer: "Scorer") -> None:
+        self._now = scorer
+
+    @property
+    def about(self) -> Described:
+        """What the folder of the model says that judges now."""
+        return self._now.checkpoint if self._now else self._described
 
     @property
     def base(self) -> str:
         """Name of the model that the app begins with."""
-        return self._first.checkpoint.id
+        return self._base
 
     @property
     def title(self) -> str:
         """What the model that judges is called."""
         called = {model.name: model.called for model in self.registry.models()} if self.name else {}
-        return called.get(self.name or "", self.scorer.checkpoint.id)
+        return called.get(self.name or "", self.about.id)
 
     @property
     def folder(self) -> Path:
         """Where the model is that judges."""
         return self._base_folder if self.name is None else self.registry.model(self.name).folder
 
-    @property
-    def limits(self) -> AudioLimits:
-        """What clips may be, whichever model judges."""
-        return self._first.limits
-
-    @property
-    def readers(self) -> Readers | None:
-        """Processes in which what visitors send is read, whichever judges."""
-        return self._first.readers
-
-    @property
-    def device(self) -> torch.device:
-        """Where the models run, whichever judges."""
-        return self._first.checkpoint.tower.device
-
     def keeping(self, cache: Path) -> LoadedJudge:
         """Return the model that judges now, as one that keeps in a folder what it heard."""
+        from core.scorer import Scorer  # late, as in all this module: torch
+
         now = self.scorer
         return LoadedJudge(Scorer(now.checkpoint, now.limits, cache=cache, readers=now.readers), self.folder)
 
@@ -151,10 +179,10 @@ class Judge:
         models = self.registry.models()
         return [one for one in models if one.is_offered and one.name != self.name and _key(one) not in self._failed]
 
-    def named(self, name: str | None) -> Scorer:
+    def named(self, name: str | None) -> "Scorer":
         """Return a model of the registry, loaded; None for the one that the app begins with."""
         if name is None or name == self.name:
-            return self._first if name is None else self.scorer
+            return self._load(None) if name is None else self.scorer
         key = _key(self.registry.model(name))
         try:
             return self.loaded.get(key, lambda: self._load(name))
@@ -162,10 +190,25 @@ class Judge:
             self._failed.add(key)
             raise
 
-    def _load(self, name: str | None) -> Scorer:
-        if name is None:
+    def _load(self, name: str | None) -> "Scorer":
+        from core.scorer import Scorer
+
+        if name is None and self._first is not None:
             return self._first
-        return Scorer.load(self.registry.model(name).folder, self.limits, self.device, readers=self.readers)
+        folder = self._base_folder if name is None else self.registry.model(name).folder
+        scorer = Scorer.load(folder, self.limits, pick_device(self.device), readers=self.readers)
+        if name is None:
+            self._first = scorer
+        return scorer
+
+    def load_zero_shot(self) -> "Scorer":
+        """Load the official CLAP without trained heads."""
+        from core.zero_shot import load_scorer
+
+        return load_scorer(None, OFFICIAL.tower, self.limits, pick_device(self.device), readers=self.readers)
+
+    def _say_not_used(self, error: CheckpointError) -> None:
+        sys.stderr.write(f"The model that judged last is not used; {self.base} judges. {error}\n")
 
 
 def _key(model: Model) -> str:
@@ -186,7 +229,7 @@ class ModelMenu:
         if judge.name is not None:
             choices.append((judge.base, FIRST))
         choices += [(model.called, f"{_NAMED}{model.name}") for model in judge.offered()]
-        if judge.scorer.checkpoint.tower.name != OFFICIAL.tower and not _missing():
+        if judge.about.config.get("tower") != OFFICIAL.tower and not _missing():
             choices.append(("Official CLAP, zero-shot (uncalibrated)", ZERO_SHOT))
         return choices
 
@@ -216,7 +259,7 @@ class ModelMenu:
         found = [model for model in self._judge.offered() if choice == f"{_NAMED}{model.name}"]
         return render("judge_note.html", model=found[0]) if found else ""
 
-    def scorer(self, choice: str | None) -> Scorer:
+    def scorer(self, choice: str | None) -> "Scorer":
         """Return what judges a clip; a CheckpointError for what is not offered, or cannot be loaded."""
         judge = self._judge
         if choice in (None, "", JUDGE):
@@ -224,10 +267,7 @@ class ModelMenu:
         if choice == FIRST:
             return judge.named(None)
         if choice == ZERO_SHOT:
-            limits, device, readers = judge.limits, judge.device, judge.readers
-            return judge.loaded.get(
-                ZERO_SHOT, lambda: load_scorer(None, OFFICIAL.tower, limits, device, readers=readers)
-            )
+            return judge.loaded.get(ZERO_SHOT, judge.load_zero_shot)
         found = [model.name for model in judge.offered() if choice == f"{_NAMED}{model.name}"]
         if not found:
             raise CheckpointError("This judge is not offered any more. Choose another one.")

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from core.checkpoint import CARD_FILE
 from core.errors import CheckpointError, TrainingError
+from core.model_files import CARD_FILE
 from core.training.about import MOST_NOTE, MOST_TITLE, About
 from core.training.judges import carried, describe, pack, receive
 from core.training.registry import Model, ModelRegistry

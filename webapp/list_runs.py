@@ -11,23 +11,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
 from core.audio import ClipSource
 from core.batch.leaderboard import leaderboard
 from core.batch.manifest import OK, Cells, Row, score_columns
-from core.batch.run import score_rows
 from core.batch.uploads import ClipFiles, ListLimits, UploadedList, list_clips, read_list
 from core.errors import AudioError, BatchError, shown_name
 from core.scales import Scale, Scales
-from core.scorer import Scorer, facts_of
 from core.scores import CheckpointFacts
 from core.warnings import ScoreWarning
 from webapp.judge import JUDGE, Judge, ModelMenu
 from webapp.metrics import SCORING
 from webapp.turns import Turns, caller_left
+
+if TYPE_CHECKING:
+    from core.scorer import Scorer
 
 CLIPS_AT_ONCE = 8  # are scored together: progress is shown, a stop heard, and others have a turn between them
 _MOST_LISTS = 3  # of one address at a time
@@ -55,9 +56,9 @@ class ListJudge:
     warnings: tuple[ScoreWarning, ...]
 
     @classmethod
-    def of(cls, scorer: Scorer, title: str) -> Self:
+    def of(cls, scorer: "Scorer", title: str) -> Self:
         """Return that of a scorer."""
-        return cls(title, facts_of(scorer.checkpoint), scorer.checkpoint.scales, tuple(scorer.model_warnings()))
+        return cls(title, scorer.checkpoint.facts, scorer.checkpoint.scales, tuple(scorer.model_warnings()))
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class ListRuns:
         self._running: dict[str, tuple[str, threading.Event]] = {}
         self._lock = threading.Lock()
 
-    def scorer(self, given: Given) -> Scorer:
+    def scorer(self, given: Given) -> "Scorer":
         """Return what scores a list that is begun now."""
         return self._menu.scorer(given.judge)
 
@@ -156,7 +157,7 @@ class ListRuns:
                     if ended:
                         return
 
-    def _read(self, given: Given, scorer: Scorer) -> UploadedList:
+    def _read(self, given: Given, scorer: "Scorer") -> UploadedList:
         if given.clip_list is None:
             return list_clips([Path(file) for file in given.files], given.prompt or "", self.limits)
         path, taken = Path(given.clip_list), [*score_columns(scorer.checkpoint.scales)]
@@ -165,7 +166,7 @@ class ListRuns:
         return scorer.readers.call(read_list, path, taken, self.limits, name=shown_name(path.name))
 
     def _score(
-        self, scorer: Scorer, rows: Mapping[int, Row], clips: ClipFiles, address: str
+        self, scorer: "Scorer", rows: Mapping[int, Row], clips: ClipFiles, address: str
     ) -> Iterator[dict[int, Cells]]:
         """Score rows, those of one file together, and yield them by their places in the list, some clips at a time."""
         heard_s = worked_s = 0.0
@@ -185,6 +186,8 @@ class ListRuns:
         while some := list(itertools.chain.from_iterable(itertools.islice(files, CLIPS_AT_ONCE))):
             with self.turns.turn(address), SCORING.labels("list").time():
                 start_s = time.monotonic()
+                from core.batch.run import score_rows  # late: torch
+
                 finished = dict(zip(some, score_rows(scorer, [rows[number] for number in some], find), strict=True))
                 worked_s += time.monotonic() - start_s
             heard_s += sum({record["file"]: record["duration_s"] or 0.0 for record in finished.values()}.values())

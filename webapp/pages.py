@@ -7,7 +7,6 @@ may be set from outside.
 
 import contextlib
 import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +31,6 @@ from webapp.judge_desk import judge_routes
 from webapp.listening_api import WAITS_S, StudyStore
 from webapp.mcp_tool import ScoreTool
 from webapp.metrics import pages_route
-from webapp.pages_process import serve_pages
 from webapp.palette import STYLE, palette_css
 from webapp.retention import kept_s
 from webapp.score import build_score_tab
@@ -105,7 +103,7 @@ def _tab(name: str, title: str) -> gr.Tab:
 
 def _visitors_page(judge: Judge, ready: ReadyScores) -> GuardedBlocks:
     def show_banner() -> str:
-        return banner(judge.scorer.checkpoint)
+        return banner(judge.about)
 
     page = _page(GuardedBlocks, "MusicEval")
     with page:
@@ -166,19 +164,3 @@ def _mounting(settings: Settings, theme: gr.themes.Base, path: str) -> dict[str,
         "enable_monitoring": False,
         "show_error": False,
     }
-
-
-def _open() -> FastAPI:
-    settings = Settings.from_environment(os.environ)
-    logs.begin(settings.log)
-    judge = Judge.open(settings)
-    if judge.readers:
-        judge.readers.begin()
-    ready = ReadyScores(load_examples())
-    pages = build_pages(judge, settings, ready)
-    ready.begin(lambda: judge.scorer)
-    return pages
-
-
-if __name__ == "__main__":
-    sys.exit(serve_pages(_open, sys.argv[1:]))

@@ -1,7 +1,9 @@
-"""The pages' process: started with the server, started again when it dies, and asked what the server does not answer.
+"""The pages' process: started before the server, started again when it dies, and asked what the server does not answer.
 
 It listens at a socket that the server opens before and keeps, in a folder of its own: a request that comes while
-the pages start, or start again, waits in the socket's queue. `serve_pages` is the other end, in the pages' process.
+the pages start, or start again, waits in the socket's queue. `serve_pages` is the other end, in the pages' process:
+that imports its libraries while the server imports its own, and opens the database when the server has, which may
+carry it over from an earlier version, or bring it back.
 """
 
 import asyncio
@@ -10,10 +12,10 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -51,10 +53,21 @@ _logger = logging.getLogger(__name__)
 class PagesProcess:
     """Runs a module that ends in `serve_pages`; `refused` once that says that it cannot begin as it is set up."""
 
-    def __init__(self, module: str = "webapp.pages") -> None:
+    def __init__(self, module: str = "webapp.pages_main") -> None:
         self.refused = False
         self._module = module
         self._socket = str(own_folder("pages", short=True) / "socket")
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._first: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        """Start the process, which then waits for `app`'s start to open its pages."""
+        self._listen()
+        self._first = _start(self._module, self._listener)
+
+    def _listen(self) -> None:
+        self._listener.bind(self._socket)
+        self._listener.listen(2048)
 
     def app(self) -> Starlette:
         """Return the application that starts the process, hands every request on, and ends the process."""
@@ -62,22 +75,22 @@ class PagesProcess:
 
     @contextlib.asynccontextmanager
     async def _run(self, _: Starlette) -> AsyncIterator[None]:
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(self._socket)
-            listener.listen(2048)
-            keeping = asyncio.create_task(self._keep(listener))
+        with self._listener:
+            if self._first is None:
+                self._listen()
+            keeping = asyncio.create_task(self._keep())
             try:
                 yield
             finally:
                 keeping.cancel()
                 await asyncio.wait([keeping])
 
-    async def _keep(self, listener: socket.socket) -> None:
+    async def _keep(self) -> None:
         """Start the process, and again whenever it ends, until cancelled."""
         pause_s, first = 1.0, True
         while True:
             started_s = time.monotonic()
-            code = await _run_once(self._module, listener)
+            code, self._first = await _run_once(self._first, self._module, self._listener), None
             if first and code == EXIT_MISTAKE:
                 self.refused = True
                 return
@@ -144,7 +157,9 @@ def serve_pages(open_pages: Callable[[], ASGIApp], arguments: Sequence[str]) -> 
 
     Returns the exit code: `EXIT_MISTAKE`, and a line on stderr, where the application cannot be opened.
     """
-    threading.Thread(target=_end_with_server, daemon=True).start()
+    begun = threading.Event()
+    threading.Thread(target=_end_with_server, args=[begun], daemon=True).start()
+    begun.wait()
     os.nice(_YIELDS)
     try:
         app = open_pages()
@@ -168,9 +183,11 @@ def serve_pages(open_pages: Callable[[], ASGIApp], arguments: Sequence[str]) -> 
     return EXIT_OK
 
 
-def _end_with_server() -> None:
-    """Wait for the end of what the server never writes."""
-    os.read(sys.stdin.fileno(), 1)
+def _end_with_server(begun: threading.Event) -> None:
+    """Wait for the one byte that says that the server is ready, and for the end of what it writes."""
+    if os.read(sys.stdin.fileno(), 1):
+        begun.set()
+        os.read(sys.stdin.fileno(), 1)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -251,42 +268,39 @@ def _kept(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return [one for one in headers if one[0].lower() not in _OF_CONNECTION]
 
 
-async def _run_once(module: str, listener: socket.socket) -> int | str:
-    """Start the process and wait for its end; return its exit code, or why it cannot be started."""
+async def _run_once(begun: subprocess.Popen[bytes] | None, module: str, listener: socket.socket) -> int | str:
+    """Start the process, where it has not begun, and wait for its end; return its exit code, or why it cannot start."""
     try:
-        process = await _start(module, listener)
+        process = begun or _start(module, listener)
+        process.stdin.write(b"\n")  # type: ignore[union-attr]
     except OSError as error:
         return error.strerror or "no process"
     try:
-        return await process.wait()
+        return await asyncio.to_thread(process.wait)
     finally:
-        await _end(process)
+        await asyncio.to_thread(_end, process)
 
 
-async def _start(module: str, listener: socket.socket) -> Process:
+def _start(module: str, listener: socket.socket) -> subprocess.Popen[bytes]:
     paths = [str(Path(core.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     withheld = SECRETS - {JOURNAL_URL}  # what the pages write is in the journal too
     environment = {name: value for name, value in os.environ.items() if name not in withheld}
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",  # nothing is imported from where the server was started
-        "-m",
-        module,
-        str(listener.fileno()),
-        stdin=PIPE,  # ends when this process does, however it does
+    return subprocess.Popen(
+        # -P: nothing is imported from where the server was started
+        [sys.executable, "-P", "-m", module, str(listener.fileno())],
+        bufsize=0,
+        stdin=subprocess.PIPE,  # ends when this process does, however it does
         env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
         pass_fds=[listener.fileno()],
         start_new_session=True,  # Ctrl+C is for the server, which ends the pages
     )
 
 
-async def _end(process: Process) -> None:
-    if process.returncode is not None:
-        return
+def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        async with asyncio.timeout(_END_S):
-            await process.wait()
-    except TimeoutError:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
         process.kill()
-        await process.wait()
+        process.wait()
+    process.stdin.close()  # type: ignore[union-attr]

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import gradio as gr
@@ -27,7 +27,6 @@ from markupsafe import Markup
 from core.audio import Samples
 from core.errors import AudioError, BatchError, shown_beyond, shown_name
 from core.scales import Scales
-from core.scorer import Scorer
 from core.scores import Score, WindowScore
 from core.warnings import show_time
 from webapp.batch import build_clip_list_tab, judge_menu, python_usage
@@ -41,6 +40,9 @@ from webapp.kept import Kept, KeptResults
 from webapp.metrics import SCORING
 from webapp.retention import kept_for
 from webapp.theme import banner
+
+if TYPE_CHECKING:
+    from core.scorer import Scorer
 
 _HERE = Path(__file__).parent
 _ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "score", "concurrency_limit": 1}  # a score uses all cores
@@ -206,14 +208,14 @@ def build_score_tab(judge: Judge, ready: ReadyScores) -> gr.HTML:
     """
     menu, results = ModelMenu(judge), KeptResults()
 
-    def open_result(scorer: Scorer, path: str, prompt: str, model: str) -> str:
+    def open_result(scorer: "Scorer", path: str, prompt: str, model: str) -> str:
         title, score = menu.title(model), scorer.score(path, prompt)
         name, _ = results.keep_named(partial(keepable, score, path, prompt, model, title=title))
         if not name:
             raise BatchError("The result cannot be kept: the disk is full.")
         return name
 
-    note = gr.HTML(banner(judge.scorer.checkpoint), apply_default_css=False)
+    note = gr.HTML(banner(judge.about), apply_default_css=False)
     with gr.Tabs():
         with gr.Tab("One clip", id="one", elem_id="one-tab"):
             model = _build_clip_tab(judge, ready, note, menu, results)
@@ -290,7 +292,7 @@ class ClipPage:
         def scoring() -> Score:
             return _score(lambda: self._menu.scorer(model), clip, prompt, progress)
 
-        return [self._result(clip, prompt or "", model, scoring), banner(self._judge.scorer.checkpoint)]
+        return [self._result(clip, prompt or "", model, scoring), banner(self._judge.about)]
 
     def show_example(self, model: str | None, chosen: gr.EventData) -> list[str]:
         """Fill in an example, and show its result."""
@@ -340,7 +342,7 @@ def _recall(results: KeptResults, judge: Judge, menu: ModelMenu, shown: gr.HTML,
         name = str(getattr(chosen, "r", ""))
         kept = results.find(name)
         if kept is None:
-            gone = failed(_gone()) if name else empty(judge.scorer.checkpoint.scales)
+            gone = failed(_gone()) if name else empty(judge.about.scales)
             return [gone, *[gr.skip()] * len(inputs)]
         there = kept.model if kept.model in dict(menu.choices()).values() else JUDGE
         clip = kept.clip if Path(kept.clip).is_file() else None
@@ -348,7 +350,7 @@ def _recall(results: KeptResults, judge: Judge, menu: ModelMenu, shown: gr.HTML,
 
     def forget(chosen: gr.EventData) -> Any:
         results.forget(str(getattr(chosen, "r", "")))
-        return empty(judge.scorer.checkpoint.scales) if getattr(chosen, "shown", False) else gr.skip()
+        return empty(judge.about.scales) if getattr(chosen, "shown", False) else gr.skip()
 
     recalled = shown.recall(recall, None, [shown, *inputs], trigger_mode="multiple", **QUIETLY)
     recalled.then(None, js=_NOTE_RECALLED, **PRIVATE)
@@ -377,7 +379,7 @@ def _result(judge: Judge) -> gr.HTML:
         return failed(f"{shown_name(str(name))} {sentence}")
 
     shown = gr.HTML(
-        empty(judge.scorer.checkpoint.scales),
+        empty(judge.about.scales),
         elem_id="result",
         js_on_load="\n".join((_HERE / "static" / name).read_text(encoding="utf-8") for name in _SCRIPTS),
         apply_default_css=False,
@@ -404,7 +406,7 @@ def _add_endpoint(judge: Judge, clip: gr.Audio, prompt: gr.Textbox) -> None:
 
 def follow_judge(judge: Judge, menu: ModelMenu, known: str, chosen: str) -> list[Any]:
     """Return the menu, the note and the SHA-256 of the model that judges, to be skipped while that is `known`."""
-    now = judge.scorer.checkpoint
+    now = judge.about
     if now.sha256 == known:
         return [gr.skip()] * 3
     return [menu.update(chosen), banner(now), now.sha256]
@@ -425,7 +427,7 @@ def _inputs(menu: ModelMenu) -> tuple[gr.Audio, gr.Textbox, gr.Dropdown]:
     return clip, prompt, judge_menu(menu, "model")
 
 
-def _score(judging: Callable[[], Scorer], path: str | None, prompt: str | None, progress: gr.Progress) -> Score:
+def _score(judging: Callable[[], "Scorer"], path: str | None, prompt: str | None, progress: gr.Progress) -> Score:
     """Score an upload; every error becomes a `gr.Error` with a plain sentence."""
     with plain_errors():
         if path is None:

@@ -1,11 +1,15 @@
 """The look of Gradio's pages: its theme, made from the two palettes, and the note on the judge."""
 
+from typing import TYPE_CHECKING
+
 import gradio as gr
 from gradio.themes.utils import colors, sizes
 
-from core.checkpoint import Checkpoint
 from webapp.html import render
 from webapp.palette import DARK, LIGHT, MONO, SANS
+
+if TYPE_CHECKING:
+    from core.model_files import Described
 
 
 def build_theme() -> gr.themes.Base:
@@ -80,7 +84,7 @@ _SHAPE = {
 }
 
 
-def banner(checkpoint: Checkpoint) -> str:
+def banner(checkpoint: "Described") -> str:
     """Say what was not real in what a model learned from, and how to get a real one; "" for a real one."""
     if not checkpoint.caveat:
         return ""

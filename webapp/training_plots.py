@@ -3,8 +3,8 @@
 import gradio as gr
 import pandas as pd
 
-from core.checkpoint import LOG_FILE, PREDICTIONS_FILE
 from core.evaluation import predicted
+from core.model_files import LOG_FILE, PREDICTIONS_FILE
 from core.scales import MAX_SCORE, MIN_SCORE
 from core.training.courses import Course
 from core.training.manager import Run

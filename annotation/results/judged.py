@@ -49,7 +49,8 @@ class LoadedJudge:
     @classmethod
     def load(cls, folder: Path | None, settings: Settings) -> "LoadedJudge":
         """Load a model of a folder; without one, that of the settings, or the one that comes with MusicEval."""
-        from core.scorer import EMBEDDED_JUDGE, Scorer  # late: it brings the models' libraries
+        from core.model_files import EMBEDDED_JUDGE
+        from core.scorer import Scorer  # late: it brings the models' libraries
 
         chosen = folder or settings.model or EMBEDDED_JUDGE
         device = pick_device(settings.device)
@@ -252,7 +253,7 @@ def _left_out(missing: Sequence[str], unscored: Sequence[str], predictions: "Pre
 
 def _learned(folder: Path, hashes: pd.DataFrame) -> str:
     """Say how many of the clips the judge learned from, as far as its folder tells."""
-    from core.checkpoint import SPLIT_FILE
+    from core.model_files import SPLIT_FILE
 
     try:
         split = pd.read_csv(folder / SPLIT_FILE, encoding="utf-8-sig", dtype=str)

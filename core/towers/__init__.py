@@ -192,7 +192,7 @@ def _clap(name: str) -> Callable[[Weights, Path], Tower]:
 
 def _embedded() -> Tower:
     from core.checkpoint import load_checkpoint
-    from core.scorer import EMBEDDED_JUDGE
+    from core.model_files import EMBEDDED_JUDGE
 
     return load_checkpoint(EMBEDDED_JUDGE).tower
 

@@ -21,11 +21,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.controls import COSINE, MEAN, SYSTEM, control_values, cosines, knows_systems, measure_cosine, said_by_cosine
+from core.controls import COSINE, MEAN, SYSTEM, control_values, knows_systems, measure_cosine, said_by_cosine
 from core.embeddings import clip_values
 from core.evaluation import LEVELS, Measured, Predictions, compared, judged, measure, predicted
 from core.feed import Progress
-from core.heads import EmbeddedClips
+from core.heads import EmbeddedClips, cosines
 from core.metrics import Agreement, mse
 from core.rated_clips import RatedClips, count_systems
 from core.splits import Split, split_clips

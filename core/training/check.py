@@ -6,6 +6,7 @@ refused, what will lack something is a *doubt*. `doubts_of_learning` looks at wh
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,10 @@ from core.musiceval import read_source
 from core.ranges import why_no_range
 from core.rated_clips import RatedClips, count_systems
 from core.splits import split_clips
-from core.training.loop import FitState
 from core.training.recipe import Recipe, TrainingPlan
+
+if TYPE_CHECKING:
+    from core.training.loop import FitState
 
 LEAST_TRAIN = LEAST_POINTS  # to train at all
 FEW_TRAIN = 100  # below it heads seldom learn more than the mean
@@ -161,14 +164,14 @@ def _doubts_of_ranges(clips: RatedClips, recipe: Recipe) -> list[str]:
     return [f"Its scores have no range: {short}"] if short else []
 
 
-def has_learned(state: FitState, mos: NDArray[np.float64], train: Sequence[int]) -> bool:
+def has_learned(state: "FitState", mos: NDArray[np.float64], train: Sequence[int]) -> bool:
     """Return whether training brought the error of the training clips below that of the best constant."""
     constant = np.nanmean(_constant_errors(mos, train, train))
     least = min(row["train_l1"] for row in state.log)
     return bool(least <= (1 - LEAST_FALL) * constant)
 
 
-def doubts_of_learning(state: FitState, mos: NDArray[np.float64], parts: RatedClips) -> list[str]:
+def doubts_of_learning(state: "FitState", mos: NDArray[np.float64], parts: RatedClips) -> list[str]:
     """Say whether something was learned of the (n, n_scales) scores, and whether it holds on the dev part."""
     train, dev = parts.rows("train"), parts.rows("dev")
     if not has_learned(state, mos, train):

@@ -6,7 +6,7 @@ from typing import Self
 
 import pandas as pd
 
-from core.checkpoint import LOG_FILE
+from core.model_files import LOG_FILE
 
 RISE = 0.1  # of the dev error above its least, from which on it is called overfitting
 _NUMBERS = ("epoch", "train_l1", "dev_l1")

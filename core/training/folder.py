@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from core import checkpoint
+from core import model_files
 from core.controls import Controls
 from core.errors import TrainingError, shown_name
 from core.evaluation import Measured
@@ -36,9 +36,9 @@ from core.training.recipe import RunProgress
 
 _REPORT_EVERY_S = 1.0
 _OWN_FILES = (
-    *(checkpoint.LOG_FILE, checkpoint.STATE_FILE, checkpoint.PREDICTIONS_FILE, checkpoint.SPLIT_FILE),
-    *(checkpoint.CURVES_FILE, checkpoint.SCATTER_FILE, checkpoint.CONFIG_FILE, checkpoint.METRICS_FILE),
-    checkpoint.CARD_FILE,
+    *(model_files.LOG_FILE, model_files.STATE_FILE, model_files.PREDICTIONS_FILE, model_files.SPLIT_FILE),
+    *(model_files.CURVES_FILE, model_files.SCATTER_FILE, model_files.CONFIG_FILE, model_files.METRICS_FILE),
+    model_files.CARD_FILE,
 )
 
 
@@ -58,12 +58,12 @@ class RunFolder:
     @property
     def is_begun(self) -> bool:
         """Whether a run began here."""
-        return (self.path / checkpoint.RUN_FILE).is_file()
+        return (self.path / model_files.RUN_FILE).is_file()
 
     @property
     def is_finished(self) -> bool:
         """Whether the model is there."""
-        return (self.path / checkpoint.CONFIG_FILE).is_file()
+        return (self.path / model_files.CONFIG_FILE).is_file()
 
     def begin(self, run: Mapping[str, Any]) -> None:
         """Make the folder and write ``run.json``; a run that is there already is left as it began.
@@ -81,7 +81,7 @@ class RunFolder:
                     "run. Give a new folder."
                 )
             self.path.mkdir(parents=True, exist_ok=True)
-            self.write(checkpoint.RUN_FILE, json_text(run))
+            self.write(model_files.RUN_FILE, json_text(run))
         except OSError as error:
             raise TrainingError(
                 f"The folder {shown_name(self.path.name)} cannot be written: {error.strerror}."
@@ -89,20 +89,20 @@ class RunFolder:
 
     def run(self) -> dict[str, Any]:
         """Return ``run.json``; a TrainingError if it is missing or damaged."""
-        return self._read_json(checkpoint.RUN_FILE)
+        return self._read_json(model_files.RUN_FILE)
 
     def metrics(self) -> dict[str, Any]:
         """Return ``metrics.json`` of a finished run; a TrainingError if it is missing or damaged."""
-        return self._read_json(checkpoint.METRICS_FILE)
+        return self._read_json(model_files.METRICS_FILE)
 
     def measured(self) -> tuple[Measured, Controls]:
         """Return how well the model of a finished run agrees with the raters, and its controls."""
-        metrics, stored = self.metrics(), self._read_json(checkpoint.CONFIG_FILE).get("scales", [])
+        metrics, stored = self.metrics(), self._read_json(model_files.CONFIG_FILE).get("scales", [])
         try:
             scales = tuple(map(Scale.from_json, stored)) or MUSICEVAL
             return Measured.from_json(metrics, scales), Controls.from_json(metrics, scales)
         except (ValueError, TypeError, AttributeError) as error:
-            raise self._damaged(checkpoint.METRICS_FILE) from error
+            raise self._damaged(model_files.METRICS_FILE) from error
 
     def report(self, progress: RunProgress) -> None:
         """Write ``progress.json``, once a second at most while the phase is the same."""
@@ -110,7 +110,7 @@ class RunFolder:
         if progress.phase == phase and time.monotonic() - reported_at < _REPORT_EVERY_S:
             return
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self.write(checkpoint.PROGRESS_FILE, json_text({**asdict(progress), "at": now, "pid": os.getpid()}))
+        self.write(model_files.PROGRESS_FILE, json_text({**asdict(progress), "at": now, "pid": os.getpid()}))
         self._reported = (progress.phase, time.monotonic())
 
     def write_log(self, state: FitState, scales: Scales) -> None:
@@ -119,28 +119,28 @@ class RunFolder:
         writer = csv.DictWriter(text, log_columns(scales), lineterminator="\n")
         writer.writeheader()
         writer.writerows({**row, "kept": int(row["epoch"] == state.best_epoch)} for row in state.log)
-        self.write(checkpoint.LOG_FILE, text.getvalue())
+        self.write(model_files.LOG_FILE, text.getvalue())
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Write ``state.pt``."""
-        write_atomically(self.path / checkpoint.STATE_FILE, lambda path: torch.save(state, path), durable=True)
+        write_atomically(self.path / model_files.STATE_FILE, lambda path: torch.save(state, path), durable=True)
 
     def read_state(self) -> dict[str, Any] | None:
         """Return ``state.pt``; None where there is none, a TrainingError if it is damaged."""
         try:
-            state = torch.load(self.path / checkpoint.STATE_FILE, map_location="cpu", weights_only=True)
+            state = torch.load(self.path / model_files.STATE_FILE, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return None
         except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
             raise TrainingError(
-                f"{checkpoint.STATE_FILE} in {shown_name(self.path.name)} is damaged, so the run cannot go "
+                f"{model_files.STATE_FILE} in {shown_name(self.path.name)} is damaged, so the run cannot go "
                 "on. Delete the folder and train again."
             ) from error
         return dict(state)
 
     def end(self) -> None:
         """Remove what only continuing needed."""
-        (self.path / checkpoint.STATE_FILE).unlink(missing_ok=True)
+        (self.path / model_files.STATE_FILE).unlink(missing_ok=True)
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the folder."""

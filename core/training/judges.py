@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from core.batch.uploads import open_zip, unpack
-from core.checkpoint import CONFIG_FILE, load_checkpoint
 from core.errors import CheckpointError, MusicEvalError, TrainingError, shown_name
+from core.model_files import CONFIG_FILE
 from core.training.about import About
 from core.training.registry import Model, ModelRegistry
 
@@ -120,7 +120,7 @@ class _Sink(io.RawIOBase):
         return taken
 
 
-def receive(registry: ModelRegistry, file: Path, load: Callable[[Path], object] = load_checkpoint) -> str:
+def receive(registry: ModelRegistry, file: Path, load: Callable[[Path], object] | None = None) -> str:
     """Take a judge from an archive, verified whole; return its name.
 
     A DataError or CheckpointError where the archive is none, or the judge cannot be loaded.
@@ -142,10 +142,12 @@ def receive(registry: ModelRegistry, file: Path, load: Callable[[Path], object] 
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _verified(folder: Path, load: Callable[[Path], object]) -> str:
+def _verified(folder: Path, load: Callable[[Path], object] | None) -> str:
     """Load a judge, and forget it; return what it calls itself."""
+    from core.checkpoint import load_checkpoint  # late: torch
+
     try:
-        return str(getattr(load(folder), "id", ""))
+        return str(getattr((load or load_checkpoint)(folder), "id", ""))
     except MusicEvalError:
         raise
     except Exception as error:  # whatever a file from elsewhere makes torch or a tokenizer raise

@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import core
-from core.checkpoint import CONFIG_FILE, PROGRESS_FILE
 from core.errors import TrainingError, shown_name
 from core.files import json_text, write_atomically
+from core.model_files import CONFIG_FILE, PROGRESS_FILE
 from core.settings import SECRETS
 from core.training.recipe import RunProgress, TrainingPlan
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import core
-from core import checkpoint
+from core import model_files
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.controls import PROMPT, Controls, measure_controls
 from core.evaluation import Predictions, comparison, error_estimate, judged, measure
@@ -241,11 +241,11 @@ def write_model(
 def _write_tables_and_figures(
     folder: RunFolder, material: Material, predictions: Predictions, scales: Scales, state: FitState
 ) -> None:
-    predictions.to_csv(folder.path / checkpoint.PREDICTIONS_FILE)
+    predictions.to_csv(folder.path / model_files.PREDICTIONS_FILE)
     parts = material.clips.table[["clip_id", "split"]].assign(audio_sha256=audio_sha256(material.clips))
-    write_csv(parts, folder.path / checkpoint.SPLIT_FILE)
-    folder.write(checkpoint.CURVES_FILE, draw_curves(state.log, scales, state.best_epoch))
-    folder.write(checkpoint.SCATTER_FILE, draw_scatter(predictions))
+    write_csv(parts, folder.path / model_files.SPLIT_FILE)
+    folder.write(model_files.CURVES_FILE, draw_curves(state.log, scales, state.best_epoch))
+    folder.write(model_files.SCATTER_FILE, draw_scatter(predictions))
 
 
 def _course(material: Material, state: FitState, moved: Mapping[str, Change] | None) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from core.checkpoint import CONFIG_FILE, METRICS_FILE, RUN_FILE, read_metrics
 from core.controls import Controls
 from core.errors import CheckpointError, ScaleError, counted, shown_name
 from core.evaluation import LEVELS, Measured
+from core.model_files import CONFIG_FILE, METRICS_FILE, RUN_FILE, read_metrics
 from core.ranges import why_no_range
 from core.scales import MUSICEVAL, Scale
 from core.training.about import About

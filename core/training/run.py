@@ -22,11 +22,10 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 
 from core.audio import AudioLimits
-from core.controls import cosines
 from core.embeddings import BATCH, Asked, EmbeddingCache
 from core.errors import MusicEvalError
 from core.feed import stop_if_any
-from core.heads import EmbeddedClips
+from core.heads import EmbeddedClips, cosines
 from core.rated_clips import data_sha256
 from core.readers import Readers, readers_for
 from core.scales import Scales

@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.audio import InputPolicy
-from core.checkpoint import ErrorEstimate, load_checkpoint, save_checkpoint
+from core.checkpoint import load_checkpoint, save_checkpoint
 from core.errors import CheckpointError
 from core.heads import Heads, SequenceHeads, SequenceParts
 from core.scales import MUSICEVAL, Scale, keys
 from core.scorer import Scorer
+from core.scores import ErrorEstimate
 from tests.clips import pluck
 from tests.conftest import METRICS
 

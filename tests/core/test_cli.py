@@ -20,9 +20,10 @@ from huggingface_hub import constants
 from core.batch.run import Counts
 from core.cli import main, rows_bar
 from core.command import Group, at_most_one, fields_as_one, run_command
-from core.scorer import EMBEDDED_JUDGE, Scorer
+from core.model_files import EMBEDDED_JUDGE
+from core.pinned import PREPARED_WEIGHTS, prepared_folder
+from core.scorer import Scorer
 from core.towers.clap import SPECS
-from core.towers.official import PREPARED_WEIGHTS, prepared_folder
 from tests import hub, officials
 from tests.manifests import manifest_rows, write_manifest
 from tests.officials import Little, checkpoint, little, state_dict
@@ -380,7 +381,7 @@ def test_mistakes_of_embed(tmp_path: Path, refusal: Refusal) -> None:
 def official(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Little:
     whole = little(checkpoint(state_dict()))
     monkeypatch.setitem(SPECS, officials.SPEC.name, officials.SPEC)
-    monkeypatch.setattr("core.towers.official.OFFICIAL", whole.official)
+    monkeypatch.setattr("core.pinned.OFFICIAL", whole.official)
     hub.use(monkeypatch, tmp_path / "home", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return whole

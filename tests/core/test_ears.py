@@ -15,8 +15,9 @@ from core.audio import WINDOW_SAMPLES, InputPolicy, read_clip
 from core.checkpoint import load_checkpoint
 from core.embeddings import EmbeddingCache
 from core.errors import CheckpointError, SilenceError
+from core.model_files import EMBEDDED_JUDGE
 from core.prompts import prompt_warnings
-from core.scorer import EMBEDDED_JUDGE, Scorer
+from core.scorer import Scorer
 from core.scores import Score
 from core.towers.ears import BANDS, FIRST, FRAMES, LAYER, TAGS, UNUSUAL, WORDS_FILE, EarsTower, Words
 from tests.clips import pluck, write_clip

@@ -18,10 +18,10 @@ from torch import Tensor
 from core.audio import WINDOW_SAMPLES, Samples
 from core.cli import main
 from core.errors import CheckpointError
+from core.pinned import PinnedFile
 from core.towers import Tower, load_tower, restore_tower, tower_sha256
 from core.towers.compiled import CompiledAudio
 from core.towers.muq import FETCH, MAX_TOKENS, MULAN, MuqTower, build, start
-from core.towers.official import PinnedFile
 from tests import hub, muqs
 from tests.hub import put_in_cache
 from tests.rated import write_rated

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from core.audio import WINDOW_SAMPLES
 from core.checkpoint import load_checkpoint
-from core.scorer import EMBEDDED_JUDGE
+from core.model_files import EMBEDDED_JUDGE
 from core.towers.ears import FRAMES, EarsTower
 from core.towers.notes import MEASURES, measures
 

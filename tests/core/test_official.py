@@ -20,23 +20,22 @@ from huggingface_hub import constants
 from core.audio import WINDOW_SAMPLES
 from core.cli import main
 from core.errors import CheckpointError
-from core.settings import Settings
-from core.towers.clap import SPECS, ClapTower, RobertaTokens
-from core.towers.official import (
+from core.pinned import (
     OFFICIAL,
     PREPARED_RECORD,
     PREPARED_WEIGHTS,
     check_free_space,
     download,
-    fetch_official,
     find_official,
     in_hub_cache,
-    load_official,
     missing_bytes,
     prepared_folder,
     show_size,
     verify,
 )
+from core.settings import Settings
+from core.towers.clap import SPECS, ClapTower, RobertaTokens
+from core.towers.official import fetch_official, load_official
 from tests import hub as stand_in
 from tests import officials
 from tests.hub import Hub, pinned
@@ -112,7 +111,7 @@ def test_a_download_that_ended_early_goes_on_at_the_next_call(hub: Hub, tmp_path
 
 def test_a_killed_process_leaves_a_part_that_the_next_goes_on_with(hub: Hub, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from core.towers.official import PinnedFile, download; "
+        "import sys; from pathlib import Path; from core.pinned import PinnedFile, download; "
         "download(PinnedFile(*sys.argv[2:5], int(sys.argv[5]), sys.argv[6]), Path(sys.argv[1]), '')"
     )
     environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url}
@@ -189,7 +188,7 @@ def test_a_hub_that_is_not_there(tmp_path: Path) -> None:
 def test_room_is_checked_where_the_folder_will_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = []
     usage = types.SimpleNamespace(free=1_000_000)
-    monkeypatch.setattr("core.towers.official.shutil.disk_usage", lambda path: asked.append(path) or usage)
+    monkeypatch.setattr("core.pinned.shutil.disk_usage", lambda path: asked.append(path) or usage)
     check_free_space(tmp_path / "not" / "yet", 1_000_000)
     with pytest.raises(CheckpointError, match=r"2\.5 GB are needed and 1 MB are free\..*HF_HOME"):
         check_free_space(tmp_path, 2_500_000_000)
@@ -322,7 +321,7 @@ def test_too_little_room_is_said_before_anything_is_fetched(
     hub: Hub, whole: Little, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = types.SimpleNamespace(free=40_000_001)
-    monkeypatch.setattr("core.towers.official.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("core.pinned.shutil.disk_usage", lambda _: usage)
     needed = whole.official.weights.size_bytes + whole.official.prepared_bytes
     with pytest.raises(CheckpointError, match=rf"{needed / 1e6:.3g} MB are needed and 40 MB are free"):
         fetch(whole)
@@ -375,7 +374,7 @@ def test_only_one_fetches_at_a_time(whole: Little, tmp_path: Path) -> None:
 def test_the_command(
     whole: Little, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], how: str
 ) -> None:
-    monkeypatch.setattr("core.towers.official.OFFICIAL", whole.official)
+    monkeypatch.setattr("core.pinned.OFFICIAL", whole.official)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert main(["fetch-clap"]) == 2
     said = capsys.readouterr()

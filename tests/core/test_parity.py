@@ -20,11 +20,12 @@ from torch.nn import functional
 from core.audio import MODEL_SAMPLE_RATE_HZ, WINDOW_SAMPLES, InputPolicy
 from core.evaluation import predicted, read_predictions
 from core.musiceval import read_source
+from core.pinned import OFFICIAL, verify
 from core.scales import MUSICEVAL, keys
 from core.scorer import Scorer
 from core.towers import StartingTower, tower_sha256
 from core.towers.clap import RECOMPUTED, ClapTower
-from core.towers.official import OFFICIAL, check_tower, verify
+from core.towers.official import check_tower
 from core.training.recipe import RECIPES, TrainingPlan
 from core.training.run import train
 from tests.playable_release import write_release

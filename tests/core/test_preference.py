@@ -271,7 +271,7 @@ def test_a_clip_is_ranked_by_the_mean_of_its_windows() -> None:
 @pytest.fixture
 def official(whole: Little, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for the official CLAP as the registry's, and its copy with the head beside it."""
-    monkeypatch.setattr("core.towers.official.OFFICIAL", whole.official)
+    monkeypatch.setattr("core.pinned.OFFICIAL", whole.official)
     monkeypatch.setenv("MUSICEVAL_DATA", str(tmp_path / "own"))
     entry = dataclasses.replace(TOWERS["music-audioset"], start=lambda: load_official(official=whole.official))
     monkeypatch.setitem(TOWERS, "little", entry)

@@ -15,7 +15,8 @@ from core.audio import WINDOW_SAMPLES, InputPolicy, Samples
 from core.checkpoint import load_checkpoint, save_checkpoint
 from core.errors import CheckpointError
 from core.heads import Heads
-from core.scorer import EMBEDDED_JUDGE, Scorer
+from core.model_files import EMBEDDED_JUDGE
+from core.scorer import Scorer
 from core.towers import TOWERS, PromptReading, StartingTower, Tower, TowerEntry, load_tower, tower_sha256
 from core.towers.clap import MAX_TOKENS, BytePairTokens, ClapTower, RobertaTokens
 from core.zero_shot import zero_shot_checkpoint

@@ -64,7 +64,7 @@ def test_pages_that_cannot_begin_are_one_line_and_exit_code_2(
 def test_a_bad_model_is_one_line(case: BadModel, random_checkpoint: Path, tmp_path: Path) -> None:
     folder = case.spoil(Path(shutil.copytree(random_checkpoint, tmp_path / "model")))
     with pytest.raises(MusicEvalError) as refused:
-        Judge.open(Settings(model=folder, data=tmp_path))
+        assert Judge.open(Settings(model=folder, data=tmp_path)).scorer
     assert case.error in str(refused.value)
     assert "\n" not in str(refused.value)
 

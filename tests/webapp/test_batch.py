@@ -20,7 +20,7 @@ from core.batch.uploads import ClipFiles, ListLimits
 from core.errors import BatchError
 from core.readers import Readers
 from core.scales import Scale, keys
-from core.scorer import Scorer, facts_of
+from core.scorer import Scorer
 from core.training.registry import ModelRegistry
 from tests.manifests import manifest_rows, nearly, write_manifest
 from tests.webapp.test_guard import FILE, call, handlers
@@ -224,7 +224,7 @@ def run(scorer: Scorer) -> ListRun:
     """Three clips of two systems, one of which failed, by a judge with a third scale."""
     mood = Scale("mood", "Mood", "How sad?", ("glad", "2", "3", "4", "sad"))
     scales = (*scorer.checkpoint.scales, mood)
-    facts = replace(facts_of(scorer.checkpoint), id="random", sha256="0" * 64)
+    facts = replace(scorer.checkpoint.facts, id="random", sha256="0" * 64)
     judge = ListJudge("A random judge", facts, scales, tuple(scorer.model_warnings()))
     columns = table_columns(scales, [])
     rows = [("1", "A", 2.0), ("2", HOSTILE, 4.0), ("3", HOSTILE, 3.0)]

@@ -12,6 +12,7 @@ import torch
 
 import webapp.judge
 from core.errors import CheckpointError, DeviceError
+from core.pinned import OFFICIAL
 from core.scorer import Scorer
 from core.settings import Settings
 from core.training.judges import describe, offer
@@ -63,9 +64,9 @@ def test_a_model_that_does_not_load_changes_nothing(judge: Judge, scorer: Scorer
 def test_the_models_run_where_the_settings_say(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     judge = Judge.open(settings.model_copy(update={"device": "cpu"}))
-    assert judge.device == torch.device("cpu")
+    assert judge.scorer.checkpoint.tower.device == torch.device("cpu")
     with pytest.raises(DeviceError, match="There is no device 'cuda' here"):
-        Judge.open(settings.model_copy(update={"device": "cuda"}))
+        assert Judge.open(settings.model_copy(update={"device": "cuda"})).scorer
 
 
 def test_the_last_model_judges_after_a_restart(
@@ -116,8 +117,8 @@ def test_an_open_page_follows_another_judge(judge: Judge, scorer: Scorer) -> Non
 @pytest.fixture
 def no_official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever this machine has, there is no official CLAP."""
-    monkeypatch.setattr("core.towers.official.prepared_folder", lambda official: tmp_path / "none")
-    monkeypatch.setattr("core.towers.official.in_hub_cache", lambda pin: None)
+    monkeypatch.setattr("core.pinned.prepared_folder", lambda official: tmp_path / "none")
+    monkeypatch.setattr("core.pinned.in_hub_cache", lambda pin: None)
 
 
 @pytest.fixture
@@ -151,8 +152,8 @@ def test_the_judge_comes_first_and_is_named(judge: Judge, scorer: Scorer) -> Non
 
 @pytest.mark.usefixtures("official_there")
 def test_a_judge_on_the_official_tower_takes_the_place_of_zero_shot(judge: Judge, scorer: Scorer) -> None:
-    tower = SimpleNamespace(name="music-audioset")
-    judge.scorer = SimpleNamespace(checkpoint=dataclasses.replace(scorer.checkpoint, tower=tower))
+    config = scorer.checkpoint.config | {"tower": OFFICIAL.tower}
+    judge.scorer = SimpleNamespace(checkpoint=dataclasses.replace(scorer.checkpoint, config=config))
     assert offered(ModelMenu(judge)) == NAMED
 
 
@@ -236,7 +237,7 @@ def test_the_official_clap_is_loaded_once(judge: Judge, monkeypatch: pytest.Monk
         asked.append(zero_shot)
         return load_scorer(model, "ears", *given, **named)
 
-    monkeypatch.setattr(webapp.judge, "load_scorer", load)
+    monkeypatch.setattr("core.zero_shot.load_scorer", load)
     monkeypatch.setattr(webapp.judge, "find_official", lambda settings: Path("clap.pt"))
     menu = ModelMenu(judge)
     assert "calibrated" in menu.note(ZERO_SHOT)

@@ -13,10 +13,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from core.errors import CheckpointError
+from core.pinned import find_official
 from core.scorer import Scorer
 from core.settings import Settings
 from core.towers.clap import SPECS
-from core.towers.official import find_official
 from core.training.judges import describe, offer, pack
 from core.training.registry import ModelRegistry
 from tests import hub as stand_in

@@ -122,12 +122,13 @@ def test_pages_that_die_come_again(http: httpx.Client, caplog: pytest.LogCapture
 def test_the_pages_end_when_the_server_was_killed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         command = [sys.executable, "-m", "tests.webapp.other_pages", str(listener.fileno())]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[listener.fileno()]) as process:
+        with subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, pass_fds=[listener.fileno()]) as process:
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
             address = f"http://127.0.0.1:{listener.getsockname()[1]}"
             asked = {"x-musiceval-client": "10.0.0.1", "x-musiceval-scheme": "https"}
             said = httpx.get(address, headers=asked, timeout=60).json()
             assert (said["client"], said["scheme"]) == ("10.0.0.1", "https")
-            assert process.stdin is not None
             process.stdin.close()
             assert process.wait(60) == 0
 

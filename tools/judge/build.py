@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.checkpoint import CONFIG_FILE, Checkpoint, load_checkpoint, save_checkpoint
+from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.embeddings import Asked, EmbeddingCache, clip_values
 from core.evaluation import error_estimate, judged
 from core.heads import EmbeddedClips, Heads
+from core.model_files import CONFIG_FILE
 from core.people import PeopleAgreement, measure_people
 from core.scales import MUSICAL_IMPRESSION, keys
 from core.training.lessons import Lessons

@@ -16,9 +16,9 @@ from annotation.results.judged import JudgedPanel, LoadedJudge, judge_beside_pan
 from annotation.results.scores import mos_table
 from annotation.results.status import overview
 from annotation.studies import find_study
-from core.checkpoint import SPLIT_FILE
 from core.errors import StudyError
 from core.metrics import mse, srcc
+from core.model_files import SPLIT_FILE
 from core.scales import MUSICEVAL, keys
 from core.scorer import Scorer
 from tests.annotation.output.test_export import Done, done

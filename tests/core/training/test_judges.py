@@ -172,7 +172,7 @@ def test_its_data_is_said_in_words(registry: ModelRegistry) -> None:
 
 
 def test_agreement_is_by_clips_and_systems_or_of_people(registry: ModelRegistry, tmp_path: Path) -> None:
-    from core.scorer import EMBEDDED_JUDGE
+    from core.model_files import EMBEDDED_JUDGE
 
     assert registry.model("one").agreement() == {}
     shutil.copytree(EMBEDDED_JUDGE, registry.folder / "embedded")
