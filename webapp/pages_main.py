@@ -39,6 +39,7 @@ import_gradio()
 from webapp.example_clips import ReadyScores, load_examples  # noqa: E402
 from webapp.judge import Judge  # noqa: E402
 from webapp.pages import build_pages  # noqa: E402
+from webapp.temporary import drop_own_folders  # noqa: E402
 
 
 def open_pages() -> FastAPI:
@@ -50,7 +51,7 @@ def open_pages() -> FastAPI:
         judge.readers.begin()
     ready = ReadyScores(load_examples())
     pages = build_pages(judge, settings, ready)
-    threading.Thread(target=_load, args=[judge], name="model").start()
+    threading.Thread(target=_load, args=[judge], daemon=True).start()
     ready.begin(lambda: judge.scorer)
     return pages
 
@@ -64,4 +65,6 @@ def _load(judge: Judge) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(serve_pages(open_pages, sys.argv[1:]))
+    code = serve_pages(open_pages, sys.argv[1:])
+    drop_own_folders()
+    os._exit(code)  # a model that is still being loaded is not waited for

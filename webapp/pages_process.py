@@ -65,6 +65,12 @@ class PagesProcess:
         self._listen()
         self._first = _start(self._module, self._listener)
 
+    def end(self) -> None:
+        """End what `begin` began, where no server came to keep it."""
+        if self._first is not None:
+            _end(self._first)
+        self._listener.close()
+
     def _listen(self) -> None:
         self._listener.bind(self._socket)
         self._listener.listen(2048)

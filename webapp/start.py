@@ -10,6 +10,9 @@ def run(settings: Settings) -> int:
 
     pages = PagesProcess()
     pages.begin()
-    from webapp.app import serve_all  # while the pages' process imports what it needs
+    try:
+        from webapp.app import serve_all  # while the pages' process imports what it needs
 
-    return serve_all(settings, pages)
+        return serve_all(settings, pages)
+    finally:
+        pages.end()

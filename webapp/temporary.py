@@ -17,7 +17,7 @@ _LOCK = ".in-use"
 _SHORT = "/tmp"
 _MOST_CHARACTERS = 40
 _YOUNG_S = 60  # a folder may have been made and not locked yet
-_locks: list[FileLock] = []
+_own: dict[Path, FileLock] = {}
 
 
 def own_folder(kind: str, short: bool = False) -> Path:
@@ -29,9 +29,15 @@ def own_folder(kind: str, short: bool = False) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{kind}-", dir=within))
     lock = FileLock(folder / _LOCK)
     lock.acquire()
-    _locks.append(lock)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _own[folder] = lock
     return folder
+
+
+@atexit.register
+def drop_own_folders() -> None:
+    """Delete those of this process, which ends."""
+    for folder in _own:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def drop_folders_of_the_dead() -> None:

@@ -18,12 +18,11 @@ from core.controls import (
     SYSTEM,
     Controls,
     control_values,
-    cosines,
     knows_systems,
     measure_controls,
 )
 from core.evaluation import NO_SYSTEMS, Predictions, measure
-from core.heads import EmbeddedClips
+from core.heads import EmbeddedClips, cosines
 from core.rated_clips import RatedClips
 from core.scales import MUSICEVAL, keys
 from core.splits import Split, split_clips

@@ -169,7 +169,7 @@ def test_what_goes_wrong_unexpectedly_ends_the_job_in_a_sentence(
     def broken(*_: Any) -> Any:
         raise RuntimeError("secret path")
 
-    monkeypatch.setattr("webapp.list_runs.score_rows", broken)
+    monkeypatch.setattr("core.batch.run.score_rows", broken)
     job = ended(jobs, jobs.start(ADDRESS, given))
     shown = page.show(job)[0]
     assert "Something went wrong on the server" in shown
