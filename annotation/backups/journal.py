@@ -26,7 +26,7 @@ from typing import Any
 from annotation.backups.holder import ATTEMPTS, latest_term, refuse_earlier
 from annotation.backups.storage import Storage
 from annotation.dialects import unwritable
-from core.errors import BusyError, StorageError, StudyError
+from core.errors import BusyError, StorageError, StudyError, shown_name
 from core.files import sha256_of
 
 FOLDER = "journal"
@@ -224,7 +224,14 @@ def drop_before(storage: Storage, number: int) -> None:
 
 def _later(storage: Storage, done: int) -> dict[int, str]:
     """Return the latest attempt of each commit after one."""
-    found = filter(None, map(_NAME.fullmatch, storage.sizes(FOLDER)))
+    names = [name for name in storage.sizes(FOLDER) if name.endswith(".json")]
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise StudyError(
+                f"The journal has an object that this version of MusicEval does not know ({shown_name(name)}). Nothing "
+                "was changed. Update MusicEval, or move away what is no part of the journal."
+            )
+    found = filter(None, map(_NAME.fullmatch, names))
     return {int(name[1]): name[0] for name in found if int(name[1]) > done}
 
 
