@@ -46,7 +46,7 @@ def main() -> int:
     done = subprocess.run([sys.executable, *_COMMAND], capture_output=True, text=True, check=False)
     code, sentence = verdict(done.stdout)
     print(sentence)
-    if code == UNKNOWN and done.stderr:
+    if done.returncode and code == UNKNOWN and done.stderr:
         print(done.stderr.strip().splitlines()[-1], file=sys.stderr)
     return code
 
