@@ -14,7 +14,7 @@ PYTHON ?=
 CANDIDATES := $(or $(PYTHON),python3.12 python3.11 python3)
 SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 
-.PHONY: help setup app test proofs bench screenshots check format lint types lock
+.PHONY: help setup app test proofs bench screenshots check format lint types lock audit
 .DEFAULT_GOAL := help
 
 help:              ## show this list
@@ -46,6 +46,9 @@ lock: $(DEV)       ## write requirements.lock anew, each dependency at its newes
 	$(LOCK) --python-version 3.11 --no-header requirements.txt requirements-postgres.txt >>requirements.lock.new
 	$(LOCK) --python-version 3.12 requirements.lock.new >/dev/null
 	mv requirements.lock.new requirements.lock
+
+audit: $(DEV)      ## look the locked versions up among those that are known to be vulnerable; needs a network
+	$(RUN) -m tools.audit
 
 format: $(DEV)     ## put the source in the house's format
 	$(RUN) -m ruff format .

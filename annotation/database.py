@@ -57,6 +57,7 @@ class Database:
             self._make_ready()
             self._keep_in_mind()
             failed.pop_all()
+        self._journal = journal
         self._writers = Writers(self._engine, self._dialect, waits_s, journal)
 
     @contextmanager
@@ -96,6 +97,15 @@ class Database:
     def damaged(self) -> bool:
         """Whether damage was met since it was opened."""
         return self._dialect.damaged
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether another server holds the journal, as far as was seen."""
+        return self._journal is not None and self._journal.taken_over
+
+    def holds_journal(self) -> bool:
+        """Look whether the journal is this machine's still."""
+        return self._journal is None or self._journal.look()
 
     def backup(self, file: Path) -> None:
         """Copy the database into a new file, whole as of one moment, while others write; SQLite's alone."""

@@ -127,6 +127,9 @@ class Settings(BaseModel):
         "none: a link on the terminal signs in",
         secret=True,
     )
+    admin_users: str = _setting(
+        "", "users of Hugging Face, with commas, who may administrate this Space beside its owner", "none"
+    )
     metrics_token: Annotated[str, Field(min_length=SHORTEST_TOKEN)] = _setting(
         "",
         f"token by which a monitor reads `/metrics`, {SHORTEST_TOKEN} characters or more",

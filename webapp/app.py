@@ -28,6 +28,7 @@ from webapp.connections import BoundedConnection, QuietServer, most_connections
 from webapp.guard import ADMIN, Guard
 from webapp.headers import SecurityHeaders
 from webapp.health import health_routes
+from webapp.hugging_face import HuggingFace
 from webapp.listening_api import PREFIX, StudyStores, listening_app
 from webapp.logs import RequestLog, Routes, UnderWay
 from webapp.metrics import Metrics, metrics_route, server_registry
@@ -61,7 +62,9 @@ def build_app(pages: Starlette, settings: Settings) -> FastAPI:
     disk = stores.real.database.folder or settings.data  # the clips' alone, where PostgreSQL has the ratings
     reserve_bytes = settings.reserve_bytes if shares_disk(disk) else 0
     app = FastAPI(lifespan=lifespan, openapi_url=None)
-    administration = Administration(settings.admin_password, _admin_address(settings), logs.say, stores.deadlines)
+    signs_in = HuggingFace.of_space(settings.admin_users)
+    address = _admin_address(settings)
+    administration = Administration(settings.admin_password, address, logs.say, stores.deadlines, signs_in)
     app.state.administration = administration
     app.state.pages = pages
     app.add_route(PREFIX, lambda _: RedirectResponse(f".{PREFIX}/"))

@@ -2,14 +2,15 @@
 
 A server alone, as with SQLite, keeps them in memory: guesses then cost neither its disk nor its journal anything, and
 a restart ends sessions and forgives. With PostgreSQL all servers of a database know the same ones: they are in it,
-under hashes of which the administrator's password is the key. Who reads the database learns neither a session nor an
-address; with another password the sessions are over.
+under hashes of which the administrator's password, and who else may administrate, is the key. Who reads the database
+learns neither a session nor an address; with another password the sessions are over.
 """
 
 import asyncio
 import hashlib
 import hmac
 import math
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -122,5 +123,6 @@ class OfDatabase:
 def deadlines_of(settings: Settings, database: Database) -> Deadlines:
     """Return the deadlines of a server: its own, or those of all servers of its database."""
     if is_postgresql(settings.database_url):
-        return OfDatabase(database, settings.admin_password)
+        secret = os.environ.get("OAUTH_CLIENT_SECRET", "")  # of a Space, which may have no password
+        return OfDatabase(database, f"{settings.admin_password}{settings.admin_users}{secret}")
     return OfProcess()

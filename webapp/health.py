@@ -1,8 +1,9 @@
 """`/health` and `/ready`, for whatever keeps the server going: a container's health check, a proxy, a monitor.
 
 `/health` answers as long as the process does. `/ready` says of each part whether visitors and raters can be served: the
-database answers and no damage of it was met, its disk can be written and has room for ratings, and the pages, a process
-of their own, answer. Neither tells anything of a study, nor needs a sign-in.
+database answers, no damage of it was met and no other server has taken its journal over, its disk can be written and
+has room for ratings, and the pages, a process of their own, answer. Neither tells anything of a study, nor needs a
+sign-in.
 """
 
 import asyncio
@@ -48,6 +49,7 @@ def health_routes(database: Database, disk: Path, pages: ASGIApp) -> list[Route]
         every = all(found.values())
         parts = {part: "ready" if sound else "not ready" for part, sound in found.items()}
         parts |= {"database": "damaged"} if database.damaged else {}
+        parts |= {"database": "taken over by another server"} if database.taken_over else {}
         return JSONResponse({"status": "ready" if every else "not ready", **parts}, 200 if every else 503)
 
     return [Route("/health", health, methods=["GET"]), Route("/ready", ready, methods=["GET"])]
@@ -62,7 +64,7 @@ def _sound(check: Callable[..., bool], *given: object) -> bool:
 
 def _database_answers(database: Database) -> bool:
     with database.read() as session:
-        return bool(session.execute(text("SELECT 1")).scalar_one()) and not database.damaged
+        return bool(session.execute(text("SELECT 1")).scalar_one()) and not (database.damaged or database.taken_over)
 
 
 def _has_room(folder: Path) -> bool:

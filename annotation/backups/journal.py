@@ -7,7 +7,7 @@ are put as one object; where that fails, the transaction is undone. The number o
 ``user_version``, so it stands in the database, goes back with what is undone, and is the same for all processes. An
 object of which nobody knows whether it arrived is followed by another attempt of the same number, which counts.
 Attempts are counted, by all processes together, in a file beside the database: by the clock, an earlier one would count
-once that was set back.
+once that was set back. Who holds the journal counts above all who held it before (`annotation.backups.holder`).
 Row images by table and rowid can be replayed any number of times.
 
 Source: https://www.sqlite.org/pragma.html#pragma_user_version, https://www.sqlite.org/lang_createtrigger.html.
@@ -23,9 +23,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from annotation.backups.holder import ATTEMPTS, latest_term, refuse_earlier
 from annotation.backups.storage import Storage
 from annotation.dialects import unwritable
-from core.errors import BusyError, StorageError, StudyError
+from core.errors import BusyError, StorageError, StudyError, shown_name
 from core.files import sha256_of
 
 FOLDER = "journal"
@@ -49,9 +50,10 @@ class Journal:
         self._attempts = Path(f"{file}-attempts")
         self._data = data
         self._threads = ThreadPoolExecutor(8, "journal")  # what hangs keeps a thread for as long
-        found = filter(None, map(_NAME.fullmatch, storage.sizes(FOLDER)))
-        self._stored = max((int(name[2]) for name in found), default=0)  # the file may be lost with the machine
+        # A journal of before has no holder, and may have no file: it goes on. Else who has no file holds nothing.
+        self._latest = 0 if latest_term(storage) else latest_attempt(storage)
         self._clips: set[str] | None = None
+        self.taken_over = False  # as far as was seen
 
     def watch(self, driver: Any) -> None:
         """Note from now on which rows change on a connection, outside of a transaction."""
@@ -72,10 +74,28 @@ class Journal:
             content = json.dumps(_images(driver), ensure_ascii=False).encode()
             clips = driver.execute(_CLIP_FILES).fetchall()
             attempt = self._next_attempt()  # not when it is put: what hangs and comes late is an earlier one
-            sha256 = hashlib.sha256(content).hexdigest()
-            name = f"{FOLDER}/{number:012}-{attempt:020}-{sha256}.json"
-            self._within_time(lambda: self._put(name, content, clips))
+            name = _object(number, attempt, content)
+            self._within_time(lambda: self._put(name, content, clips, attempt))
         driver.execute("DELETE FROM changed")
+
+    def begin(self, driver: Any, term: int) -> None:
+        """Go on in a new term, with a commit of its own, in whose number an earlier holder may put another late.
+
+        The commit before it is put anew: it may be one that its holder did not acknowledge, and would attempt again.
+        """
+        self._note_attempt(term * ATTEMPTS)
+        number = position(driver)
+        latest = _later(self._storage, number - 1).get(number, "")
+        content = self._storage.read(f"{FOLDER}/{latest}") if latest else None
+        if content and hashlib.sha256(content).hexdigest() in latest:
+            self._storage.put(_object(number, term * ATTEMPTS, content), content)
+        driver.execute("INSERT INTO changed SELECT 'alembic_version', rowid FROM alembic_version")
+
+    def look(self) -> bool:
+        """Return whether this machine holds the journal still."""
+        with contextlib.suppress(BusyError):
+            self._refuse_taken_over(self.attempt())
+        return not self.taken_over
 
     def close(self) -> None:
         """Wait for nothing that hangs."""
@@ -83,20 +103,38 @@ class Journal:
 
     def _next_attempt(self) -> int:
         """Return a number above all before it; whoever writes does so alone."""
-        with contextlib.suppress(OSError, ValueError):
-            self._stored = max(self._stored, int(self._attempts.read_text()))
-        self._stored += 1
+        attempt = self.attempt() + 1
+        self._note_attempt(attempt)
+        return attempt
+
+    def _note_attempt(self, attempt: int) -> None:
         try:
-            self._attempts.write_text(f"{self._stored}")
+            self._attempts.write_text(f"{attempt}")
         except OSError as error:
             raise unwritable() from error
-        return self._stored
 
-    def _put(self, name: str, content: bytes, clips: "list[tuple[str, str, str]]") -> None:
+    def attempt(self) -> int:
+        """Return the number of the latest attempt of this machine, which says in which term it is."""
+        with contextlib.suppress(OSError, ValueError):
+            self._latest = max(self._latest, int(self._attempts.read_text()))
+        return self._latest
+
+    def _refuse_taken_over(self, attempt: int) -> None:
+        try:
+            refuse_earlier(self._storage, attempt)
+        except BusyError:
+            self.taken_over = True
+            raise
+        self.taken_over = False  # who began after it may have failed, and the journal is this machine's again
+
+    def _put(self, name: str, content: bytes, clips: "list[tuple[str, str, str]]", attempt: int) -> None:
+        if self.taken_over:
+            self._refuse_taken_over(attempt)  # nothing is put that nobody would count
         if len(clips) <= _MOST_CLIPS:
             for study, clip, sha256 in clips:
                 self._put_clip(self._data / "studies" / study / "clips" / f"{clip}.wav", sha256)
         self._storage.put(name, content)
+        self._refuse_taken_over(attempt)  # after it: who began before is seen, and who begins now reads it
 
     def _put_clip(self, path: Path, sha256: str) -> None:
         if self._clips is None:
@@ -115,6 +153,10 @@ class Journal:
                 "The place where answers are kept cannot be reached. Nothing was changed; try again in a moment.",
                 "storage_away",
             ) from error
+
+
+def _object(number: int, attempt: int, content: bytes) -> str:
+    return f"{FOLDER}/{number:012}-{attempt:020}-{hashlib.sha256(content).hexdigest()}.json"
 
 
 def _images(driver: Any) -> dict[str, Any]:
@@ -142,8 +184,11 @@ def position(driver: Any) -> int:
     return int(driver.execute("PRAGMA user_version").fetchone()[0])
 
 
-def replay(storage: Storage, file: Path, say: Say) -> int:
-    """Bring a database up to the end of its journal, in one transaction; return how many commits it lacked."""
+def replay(storage: Storage, file: Path, say: Say, attempt: int | None = None) -> int:
+    """Bring a database up to the end of its journal, in one transaction; return how many commits it lacked.
+
+    Whoever has not taken the journal over says with which attempt it writes there; `BusyError` where it was taken over.
+    """
     with contextlib.closing(sqlite3.connect(file, timeout=30.0, isolation_level=None)) as connection:
         if not _later(storage, position(connection)):
             return 0
@@ -157,8 +202,16 @@ def replay(storage: Storage, file: Path, say: Say) -> int:
             if connection.execute("PRAGMA foreign_key_check").fetchone():
                 raise StudyError("The journal does not fit its backup: rows refer to others that are not there.")
             connection.execute(f"PRAGMA user_version = {position(connection) + len(entries)}")
+            if attempt is not None:
+                refuse_earlier(storage, attempt)  # what came late from here does not count, and is not taken in
         connection.execute("COMMIT")
     return len(entries)
+
+
+def latest_attempt(storage: Storage) -> int:
+    """Return the highest number of an attempt that is kept; 0 where there is none."""
+    found = filter(None, map(_NAME.fullmatch, storage.sizes(FOLDER)))
+    return max((int(name[2]) for name in found), default=0)
 
 
 def drop_before(storage: Storage, number: int) -> None:
@@ -171,7 +224,14 @@ def drop_before(storage: Storage, number: int) -> None:
 
 def _later(storage: Storage, done: int) -> dict[int, str]:
     """Return the latest attempt of each commit after one."""
-    found = filter(None, map(_NAME.fullmatch, storage.sizes(FOLDER)))
+    names = [name for name in storage.sizes(FOLDER) if name.endswith(".json")]
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise StudyError(
+                f"The journal has an object that this version of MusicEval does not know ({shown_name(name)}). Nothing "
+                "was changed. Update MusicEval, or move away what is no part of the journal."
+            )
+    found = filter(None, map(_NAME.fullmatch, names))
     return {int(name[1]): name[0] for name in found if int(name[1]) > done}
 
 

@@ -325,7 +325,7 @@ def _drop_old(storage: Storage, keep: int) -> None:
         storage.remove(f"{_BACKUPS}/{name}")
     clips = {name: set(manifest.clips) for name, manifest in manifests.items()}
     needed = set().union(*(clips[name] for name in kept))
-    drop_before(storage, manifests[kept[0]].commit)
+    drop_before(storage, min(manifests[name].commit for name in kept))  # the newest may be of a server of before
     for sha256 in set().union(*(clips[name] for name in old if name in clips)) - needed:
         storage.remove(_clip(sha256))
 

@@ -61,7 +61,7 @@ def test_the_database_lies_in_the_data_folder_whatever_its_name() -> None:
 
 
 def test_the_table_is_that_of_the_fields() -> None:
-    assert len(SETTINGS) == len(Settings.model_fields) == 21
+    assert len(SETTINGS) == len(Settings.model_fields) == 22
     assert {setting.name for setting in SETTINGS if setting.secret} == SECRETS
     assert {ADMIN_PASSWORD, METRICS_TOKEN, JOURNAL_URL} == SECRETS
     for setting in SETTINGS:
@@ -73,6 +73,7 @@ def test_the_table_is_that_of_the_fields() -> None:
             ADMIN_PASSWORD,
             METRICS_TOKEN,
             "MUSICEVAL_AUDIT_DAYS",
+            "MUSICEVAL_ADMIN_USERS",
         }
         if setting.name not in plain | {
             "MUSICEVAL_DATABASE_URL",

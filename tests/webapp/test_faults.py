@@ -33,6 +33,7 @@ from tests.webapp.studies import RemoteRater, answer, make_study
 from webapp import listening_api
 from webapp.app import build_app
 from webapp.handlers import NO_ROOM, sentence_of
+from webapp.health import health_routes
 from webapp.listening_api import StudyStores, listening_app
 
 FILE = "musiceval.sqlite"
@@ -317,6 +318,29 @@ def test_readiness_says_that_the_database_is_damaged(tmp_path: Path) -> None:
             raise error
         answer = client.get("/ready")
     assert (answer.status_code, answer.json()["database"]) == (503, "damaged")
+
+
+# Another server
+
+
+def test_another_server_takes_over(tmp_path: Path) -> None:
+    """The answer stays on the page, and is taken by the other; the one before says so, and keeps nothing."""
+    site = Site(tmp_path / "data", tmp_path / "kept")
+    before = site.stores
+    ready = TestClient(Starlette(routes=health_routes(before.real.database, tmp_path, PAGES)))
+    assert ready.get("/ready").json()["database"] == "ready"
+    site.settings = Settings(data=tmp_path / "other", journal_url=str(tmp_path / "kept"))
+    client = site.client
+    site.begin()
+    site.rater.client = client
+    assert site.refused() == (503, "taken_over")
+    answer = ready.get("/ready")
+    assert (answer.status_code, answer.json()["database"]) == (503, "taken over by another server")
+    site.rater.client = site.client
+    site.rate()
+    assert site.rated() == 1
+    before.close()
+    site.end()
 
 
 # Snapshots
