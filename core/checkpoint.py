@@ -68,35 +68,19 @@ class ErrorEstimate:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded checkpoint, in eval mode and float32.
-
-    Attributes
-    ----------
-    id : str
-    sha256 : str
-        Of ``config.json``, and through it of the weights.
-    demo : bool
-        Whether it was trained on simulated ratings.
-    caveat : str
-        What was not real in its training, part of a sentence: "trained on simulated ratings"; empty if
-        nothing. It stands wherever a score of the model is shown.
-    tower, heads : Tower, Heads
-    policy : InputPolicy
-    error_estimate : ErrorEstimate or None
-        None where nothing was measured: then scores have no intervals.
-    metrics, config : dict
-        The two JSON files, whole.
-    """
+    """A loaded checkpoint, in eval mode and float32."""
 
     id: str
-    sha256: str
-    demo: bool
+    sha256: str  # of ``config.json``, and through it of the weights
+    demo: bool  # whether it was trained on simulated ratings
+    # What was not real in its training, part of a sentence: "trained on simulated ratings"; empty if nothing. It
+    # stands wherever a score of the model is shown.
     caveat: str
     tower: Tower
     heads: Heads
     policy: InputPolicy
-    error_estimate: ErrorEstimate | None
-    metrics: dict[str, Any]
+    error_estimate: ErrorEstimate | None  # None where nothing was measured: then scores have no intervals
+    metrics: dict[str, Any]  # this and the next: the two JSON files, whole
     config: dict[str, Any]
 
     @property
@@ -128,31 +112,10 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint folder; files of an earlier checkpoint in it are replaced.
 
-    Parameters
-    ----------
-    folder : Path
-        Made where it is missing.
-    checkpoint_id : str
-        A short name, shown with every score.
-    tower, heads, policy, demo, caveat
-        See `Checkpoint`.
-    metrics : mapping
-        Must hold ``held_out`` with what `ErrorEstimate` has (``level`` as ``interval_level``, and
-        ``absolute_error`` as ``absolute_error_quantile``, null where there is ``no_range``, ``error_per_spread``
-        as ``spread_quantile``).
-    model_card : str
-        Markdown.
-    provenance : mapping
-        How the checkpoint came to be: data, seed, recipe.
-    dtype : torch.dtype
-        How floating-point weights are stored.
-    max_shard_size : str
-        Of a weight file.
-
-    Raises
-    ------
-    CheckpointError
-        If `metrics` lacks what scoring needs.
+    `checkpoint_id` is a short name, shown with every score, `model_card` Markdown; `provenance` says how the checkpoint
+    came to be: data, seed, recipe. `metrics` must hold ``held_out`` with what `ErrorEstimate` has (``level`` as
+    ``interval_level``, ``absolute_error`` as ``absolute_error_quantile``, null where there is ``no_range``, and
+    ``error_per_spread`` as ``spread_quantile``), else CheckpointError.
     """
     from huggingface_hub import save_torch_state_dict  # nobody who scores needs it
 

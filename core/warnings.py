@@ -39,21 +39,10 @@ Run = tuple[int, int]  # first sample, and the one after the last
 
 @dataclass(frozen=True)
 class ScoreWarning:
-    """Something to know when reading a score.
+    """Something to know when reading a score."""
 
-    Attributes
-    ----------
-    code : str
-        For programs: ``demo_model``, ``zero_shot``, ``no_references``, ``no_range``, ``silence``, ``clipping``,
-        ``very_short``, ``very_quiet``, ``incomplete``, ``no_music``, ``prompt_empty``, ``prompt_not_english``,
-        ``prompt_unknown``, ``prompt_without_music``, ``prompt_little_music``, ``prompt_words_unknown`` or
-        ``prompt_cut``.
-    message : str
-        For people: a plain sentence or two.
-    """
-
-    code: str
-    message: str
+    code: str  # for programs: docs/scoring.md has them all
+    message: str  # for people: a plain sentence or two
 
 
 def find_faults(clip: Clip, heard: Heard) -> list[ScoreWarning]:

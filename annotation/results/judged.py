@@ -176,10 +176,7 @@ def judge_beside_panel(
 ) -> JudgedPanel:
     """Let a judge score the clips of a study that have valid ratings, and set its scores beside them.
 
-    Raises
-    ------
-    StudyError
-        No clip has a valid rating, none has its audio, or the judge predicts none of the study's scales.
+    StudyError where there are no such clips, none has its audio, or the judge predicts none of the study's scales.
     """
     from core.evaluation import Predictions
 
