@@ -75,7 +75,6 @@ def test_windows_are_heard_whole_and_by_frames(tower: MuqTower, windows: Samples
         features = tower.features(np.concatenate([windows, half]))
         whole, frames = tower.hear(features)
         alone = tower.embed_audio(windows[1:2])
-        assert torch.equal(tower.embed_sequence(windows[:1]), tower.hear(tower.features(windows[:1]))[1])
     assert (features.shape, whole.shape, frames.shape) == ((4, 128, 1_000), (4, muqs.DIM), (4, 25, muqs.DIM))
     torch.testing.assert_close(frames.norm(dim=-1), torch.ones(4, 25))
     torch.testing.assert_close(whole[1:2], alone, rtol=0, atol=1e-6)
