@@ -419,9 +419,8 @@ def reliability(study: str, as_json: bool) -> None:
     _print(report, as_json)
     if not as_json and found.has_batches:
         checks = screening(ratings, found.protocol, found.scales)
-        for table in (checks.raters_table, checks.anchors_table):
-            print(f"\n{table.caption}\n{table.text()}" if table.rows else f"\n{table.nothing}")
-        print(f"\n{checks.falls_on_strict}")
+        for said in (checks.raters_table.captioned(), checks.anchors_table.captioned(), checks.falls_on_strict):
+            print(f"\n{said}")
 
 
 @app.command()

@@ -17,7 +17,7 @@ from core.training.judges import carried, describe, pack, receive
 from core.training.registry import Model, ModelRegistry
 from webapp.exports import EXPORTS
 from webapp.fetching import Fetching, FetchState
-from webapp.handlers import PRIVATE, Shown, explain, told
+from webapp.handlers import PRIVATE, QUIETLY, Shown, explain, told
 from webapp.html import render
 from webapp.judge import Judge
 
@@ -86,12 +86,11 @@ class JudgeDesk:
             self._fetching.start()
             return refresh(name)
 
-        quietly: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
-        self.save.click(told(save_judge), [shown, self.title, self.note], everything, **quietly)
+        self.save.click(told(save_judge), [shown, self.title, self.note], everything, **QUIETLY)
         self.take.click(
             told(upload_judge), self.archive, [*everything, self.archive], show_progress_on=self.archive, **PRIVATE
         )
-        self.fetch.click(told(fetch_clap), shown, everything, **quietly)
+        self.fetch.click(told(fetch_clap), shown, everything, **QUIETLY)
 
     @property
     def parts(self) -> list[Any]:

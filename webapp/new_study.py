@@ -22,7 +22,7 @@ from annotation.wording import LONGEST, QUESTIONS
 from core.errors import MusicEvalError, StudyError
 from core.scales import MUSICEVAL
 from webapp.follow import Done, follow
-from webapp.handlers import PRIVATE, Shown, explain, told
+from webapp.handlers import PRIVATE, QUIETLY, Shown, explain, told
 from webapp.html import render
 from webapp.listening_api import StudyStore
 
@@ -130,9 +130,7 @@ class NewStudy:
                 ]
             start = gr.Button("Simulate the study", elem_classes="me-narrow")
             planned = gr.HTML(apply_default_css=False, elem_id="planned")
-        start.click(
-            told(self.plan), [self.scales, *sizes, *self.rules.values()], planned, **PRIVATE, show_progress="hidden"
-        )
+        start.click(told(self.plan), [self.scales, *sizes, *self.rules.values()], planned, **QUIETLY)
 
     def weigh(self, scales: str, *rules: Any) -> Markup:
         """Say what follows from the rules, or why no study can have them: how often a good rater fails, for one."""
@@ -182,7 +180,7 @@ class NewStudy:
         }
 
 
-_QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "trigger_mode": "always_last"}
+_QUIET: dict[str, Any] = {**QUIETLY, "trigger_mode": "always_last"}
 
 
 def _protocol(values: Sequence[Any]) -> Protocol:

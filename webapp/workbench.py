@@ -19,7 +19,7 @@ from core.training.courses import Course
 from core.training.judges import carried
 from core.training.manager import Run, RunManager
 from core.training.registry import Model, ModelRegistry
-from webapp.handlers import PRIVATE, QUIETLY, Shown, told
+from webapp.handlers import QUIETLY, Shown, told
 from webapp.html import html_table, render
 
 MOST_CURVES = 6
@@ -188,7 +188,7 @@ class Workbench:
             replace(About.read(one.of.folder), note=note.strip()).write(one.of.folder)
             return refresh(name)
 
-        self.save.click(told(note_run), [self.which, self.note, shown], everything, **PRIVATE, show_progress="hidden")
+        self.save.click(told(note_run), [self.which, self.note, shown], everything, **QUIETLY)
 
     def show(self) -> Shown:
         """Show all runs, and the curves of the newest."""

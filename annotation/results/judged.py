@@ -166,9 +166,8 @@ class JudgedPanel:
 
     def text(self) -> str:
         """Lay it out for a terminal."""
-        tables = [self.agreement_table, self.disagreement_table]
-        laid_out = [f"{table.caption}\n{table.text()}" if table.rows else table.nothing for table in tables]
-        return "\n\n".join([self.title, *laid_out, "\n".join(self.sentences)])
+        tables = (self.agreement_table.captioned(), self.disagreement_table.captioned())
+        return "\n\n".join([self.title, *tables, "\n".join(self.sentences)])
 
 
 def judge_beside_panel(
