@@ -15,7 +15,6 @@ import threading
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from pathlib import Path
 
 import h11
 import uvicorn
@@ -25,10 +24,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-import core
 from core.command import EXIT_MISTAKE, EXIT_OK
 from core.errors import MusicEvalError
-from core.settings import JOURNAL_URL, SECRETS
+from core.settings import JOURNAL_URL, SECRETS, environment
 from webapp import logs
 from webapp.connections import QuietServer
 from webapp.guard import OWN
@@ -264,9 +262,6 @@ async def _run_once(module: str, listener: socket.socket) -> int | str:
 
 
 async def _start(module: str, listener: socket.socket) -> Process:
-    paths = [str(Path(core.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    withheld = SECRETS - {JOURNAL_URL}  # what the pages write is in the journal too
-    environment = {name: value for name, value in os.environ.items() if name not in withheld}
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",  # nothing is imported from where the server was started
@@ -274,7 +269,7 @@ async def _start(module: str, listener: socket.socket) -> Process:
         module,
         str(listener.fileno()),
         stdin=PIPE,  # ends when this process does, however it does
-        env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        env=environment(withheld=SECRETS - {JOURNAL_URL}),  # what the pages write is in the journal too
         pass_fds=[listener.fileno()],
         start_new_session=True,  # Ctrl+C is for the server, which ends the pages
     )
