@@ -15,19 +15,20 @@ from typing import Any
 import click
 
 from annotation.cli_backups import backup, copy_database, restore_backup, verify_backup
-from annotation.cli_imports import import_ratings
-from annotation.cli_options import hint as _hint
-from annotation.cli_options import may_be_lost as _may_be_lost
-from annotation.cli_options import now
-from annotation.cli_options import of_study as _study
-from annotation.cli_options import one_line as _one_line
-from annotation.cli_options import opened as _opened
-from annotation.cli_options import progress as _progress
-from annotation.cli_options import refuse_loss as _refuse_loss
-from annotation.cli_options import say_next as _next
-from annotation.cli_options import text_of as _text_of
-from annotation.cli_options import wall_time as _now
-from annotation.cli_options import with_reason as _reason
+from annotation.cli_options import (
+    hint,
+    may_be_lost,
+    now,
+    of_study,
+    one_line,
+    opened,
+    progress,
+    refuse_loss,
+    say_next,
+    text_of,
+    wall_time,
+    with_reason,
+)
 from annotation.cli_people import enrol, erase, give_personal_data, joined
 from annotation.cli_results import panel, report
 from annotation.plans import SimulationPlan, StressPlan
@@ -66,10 +67,10 @@ app = Group(help="Set up and run expert listening tests.")
 
 
 @app.command()
-@_study
+@of_study
 @click.option("--seed", type=int, metavar="N", help="from which all orders are drawn (default: any)")
 @click.option("--draft", is_flag=True, help="no rater can work in it before it is opened")
-@_may_be_lost
+@may_be_lost
 @click.option("--scales", metavar="FILE", type=Path, help="JSON: what is asked of each clip (default: MusicEval's)")
 @fields_as_one("rules", dataclasses.fields(Protocol))
 def create(
@@ -80,12 +81,12 @@ def create(
     from annotation.sequential import pausing
     from annotation.studies import create, parse_scales
 
-    asked = parse_scales(_text_of(scales)) if scales else MUSICEVAL
+    asked = parse_scales(text_of(scales)) if scales else MUSICEVAL
     protocol = Protocol(**rules)
     seed = secrets.randbelow(2**31) if seed is None else seed
     if not draft:
-        _refuse_loss(ratings_may_be_lost)
-    with _opened(new=True) as (database, data):
+        refuse_loss(ratings_may_be_lost)
+    with opened(new=True) as (database, data):
         with database.write() as session:
             made = create(
                 session, study, protocol, seed, now(session), scales=asked, state="draft" if draft else "open"
@@ -94,13 +95,13 @@ def create(
     print(f"{pausing(protocol, made.scales)}.")
     for sentence in consequences(protocol, made.scales):
         print(f"! {sentence}")
-    _next(f"ingest {study} MANIFEST")
+    say_next(f"ingest {study} MANIFEST")
 
 
 @app.command()
-@_study
-@click.option("--title", metavar="TEXT", callback=_one_line, help="above the test")
-@click.option("--contact", metavar="TEXT", callback=_one_line, help="whom raters ask")
+@of_study
+@click.option("--title", metavar="TEXT", callback=one_line, help="above the test")
+@click.option("--contact", metavar="TEXT", callback=one_line, help="whom raters ask")
 @click.option("--instructions", metavar="FILE", type=Path, help="a text file: shown before the clips")
 @click.option("--consent", metavar="FILE", type=Path, help="a text file: what raters agree to")
 @click.option("--questions", metavar="FILE", type=Path, help="JSON: what raters are asked about themselves")
@@ -112,23 +113,23 @@ def describe(study: str, title: str | None, contact: str | None, **files: Path |
 
     lines = {"title": title, "contact": contact}
     texts = {name: text for name, text in lines.items() if text is not None}
-    texts |= {name: _text_of(file) for name, file in files.items() if file is not None}
-    with _opened() as (database, _), database.write() as session:
+    texts |= {name: text_of(file) for name, file in files.items() if file is not None}
+    with opened() as (database, _), database.write() as session:
         life.describe(session, find_study(session, study), texts, now(session))
     print(f"Texts set: {', '.join(texts) or 'none'}.")
 
 
 @app.command()
-@_study
-@click.option("--rater", metavar="RATER", callback=_one_line, required=True, help="as status shows them (R03)")
+@of_study
+@click.option("--rater", metavar="RATER", callback=one_line, required=True, help="as status shows them (R03)")
 @click.option("--drop-ratings", is_flag=True, help="leave their ratings out of the count")
-@_reason
+@with_reason
 def withdraw(study: str, rater: str, drop_ratings: bool, reason: str) -> None:
     """Take a rater out: their code, devices and open batch end."""
     from annotation import life
     from annotation.studies import find_study
 
-    with _opened() as (database, _), database.write() as session:
+    with opened() as (database, _), database.write() as session:
         life.withdraw(session, find_study(session, study), rater, now(session), drop_ratings, reason)
     print(f"{rater} has withdrawn. Their ratings {'are left out of the count' if drop_ratings else 'stay'}.")
 
@@ -138,19 +139,19 @@ def list_studies() -> None:
     """List the studies, the newest first."""
     from annotation.results.status import studies_table
 
-    with _opened() as (database, data), database.read() as session:
+    with opened() as (database, data), database.read() as session:
         print(studies_table(session).text())
-    _hint(f"They lie in the folder {data}.")
+    hint(f"They lie in the folder {data}.")
 
 
 @app.command()
-@_study
+@of_study
 def show(study: str) -> None:
     """Show the rules and the scales of a study."""
     from annotation.results import Table
     from annotation.studies import find_study, imported_from
 
-    with _opened() as (database, _), database.read() as session:
+    with opened() as (database, _), database.read() as session:
         found = find_study(session, study)
     rules = [
         (f"--{field.name.replace('_', '-')}", getattr(found.protocol, field.name), field.metadata["meaning"])
@@ -166,64 +167,64 @@ def show(study: str) -> None:
 
 
 @app.command()
-@_study
-@click.argument("name", metavar="NAME", callback=_one_line)
+@of_study
+@click.argument("name", metavar="NAME", callback=one_line)
 def rename(study: str, name: str) -> None:
     """Give a study another name."""
     from annotation import studies
 
-    with _opened() as (database, data), database.write() as session:
+    with opened() as (database, data), database.write() as session:
         studies.rename(session, data, studies.find_study(session, study), name)
     print(f"The study {study} is now called {name}.")
 
 
 @app.command()
-@_study
+@of_study
 @click.option("--with-answers", is_flag=True, help="of an archived study, what raters said too; export it first")
 def delete(study: str, with_answers: bool) -> None:
     """Delete a study; one in which raters have answered only if it is archived, and that is meant."""
     from annotation import life, studies
 
-    with _opened() as (database, data):
+    with opened() as (database, data):
         with database.write() as session:
             found = studies.find_study(session, study)
             folder = studies.study_folder(data, found)
             life.delete(session, found, with_answers)
         print(f"The study {study} is deleted.")
     if folder.exists():
-        _hint(f"Its clips stay in {folder}; delete the folder if nobody needs them.")
+        hint(f"Its clips stay in {folder}; delete the folder if nobody needs them.")
 
 
 def _move(name: str, meaning: str) -> None:
     """Add ``archive`` or ``unarchive``."""
 
     @app.command(name, help=meaning)
-    @_study
-    @_reason
+    @of_study
+    @with_reason
     def move(study: str, reason: str) -> None:
         _brought(study, name, reason)
 
 
 def _hold(name: str, meaning: str) -> None:
     """Add ``open`` or ``pause``, of a study or of one rater."""
-    opening: Callable[..., Any] = _may_be_lost if name == "open" else lambda function: function
+    opening: Callable[..., Any] = may_be_lost if name == "open" else lambda function: function
 
     @app.command(name, help=meaning)
-    @_study
-    @click.option("--rater", metavar="RATER", callback=_one_line, help="only this rater (R03); give a reason")
+    @of_study
+    @click.option("--rater", metavar="RATER", callback=one_line, help="only this rater (R03); give a reason")
     @opening
-    @_reason
+    @with_reason
     def move(study: str, rater: str | None, reason: str, ratings_may_be_lost: bool = False) -> None:
         if rater is None:
             if name == "open":
-                _refuse_loss(ratings_may_be_lost)
+                refuse_loss(ratings_may_be_lost)
             _brought(study, name, reason)
             return
         from annotation.session import holds
         from annotation.studies import find_rater, find_study
 
         act, done = (holds.pause, "gets no batch") if name == "pause" else (holds.resume, "goes on")
-        with _opened() as (database, _), database.write() as session:
+        with opened() as (database, _), database.write() as session:
             act(session, find_rater(session, find_study(session, study), rater), reason, "command line", now(session))
         print(f"{rater} {done}.")
 
@@ -232,7 +233,7 @@ def _brought(study: str, name: str, reason: str) -> None:
     from annotation import life
     from annotation.studies import find_study
 
-    with _opened() as (database, _), database.write() as session:
+    with opened() as (database, _), database.write() as session:
         ended = life.move(session, find_study(session, study), name, now(session), reason)
     move = life.MOVES[name]
     print(f"The study {study} is {move.done}. {move.follows}{f' Batches ended: {ended}.' if ended else ''}")
@@ -243,9 +244,9 @@ _hold("pause", "Let no rater work, or not one of them, until that is taken back;
 
 
 @app.command()
-@_study
-@click.option("--rater", metavar="RATER", callback=_one_line, help="only the open batch of this rater (R03)")
-@_reason
+@of_study
+@click.option("--rater", metavar="RATER", callback=one_line, help="only the open batch of this rater (R03)")
+@with_reason
 def close(study: str, rater: str | None, reason: str) -> None:
     """Close a study: it takes no further rating, and batches that are open end.
 
@@ -257,7 +258,7 @@ def close(study: str, rater: str | None, reason: str) -> None:
     if rater is None:
         _brought(study, "close", reason)
         return
-    with _opened() as (database, _), database.write() as session:
+    with opened() as (database, _), database.write() as session:
         batch = exclusions.close_in_hand(session, find_rater(session, find_study(session, study), rater), now(session))
     print(f"Batch {batch.number} of {rater} is closed: {batch.state}.")
 
@@ -267,7 +268,7 @@ _move("unarchive", "Take a study out of the archive; it is closed then.")
 
 
 @app.command()
-@_study
+@of_study
 @click.argument("manifest", metavar="MANIFEST", type=Path)
 def ingest(study: str, manifest: Path) -> None:
     """Add clips, anchors and practice clips from a CSV file.
@@ -275,14 +276,14 @@ def ingest(study: str, manifest: Path) -> None:
     MANIFEST has the columns file, prompt, system and more.
     """
     from annotation.material.ingest import ingest
-    from annotation.results.progress import progress
+    from annotation.results.progress import progress as how_far
     from annotation.studies import find_study
 
     limits = Settings.from_environment(os.environ).limits
-    with _opened() as (database, data), _progress("row") as show:
-        report = ingest(database, data, study, manifest, _now(), limits, show)
+    with opened() as (database, data), progress("row") as show:
+        report = ingest(database, data, study, manifest, wall_time(), limits, show)
         with database.read() as session:
-            lacking = progress(session, find_study(session, study), now(session)).shortage
+            lacking = how_far(session, find_study(session, study), now(session)).shortage
     print(report)
     for sentence in lacking:
         if "practice" in sentence:
@@ -292,20 +293,20 @@ def ingest(study: str, manifest: Path) -> None:
             f"Rows that were not added: {len(report.failed)}. Correct them and run the same command again; "
             "it adds only what is new."
         )
-    _next(f"invite {study} --raters N")
+    say_next(f"invite {study} --raters N")
 
 
 @app.command()
-@_study
+@of_study
 @click.option("--raters", type=int, metavar="N", help="how many raters to add")
-@click.option("--renew", metavar="RATER", callback=_one_line, help="a new code for a rater (R03); the old one ends")
+@click.option("--renew", metavar="RATER", callback=one_line, help="a new code for a rater (R03); the old one ends")
 @click.option("--without-practice", is_flag=True, help="though the rules ask for practice, and there is none")
 def invite(study: str, raters: int | None, renew: str | None, without_practice: bool) -> None:
     """Make access codes for raters; each is shown once."""
     from annotation import studies
 
     at_most_one(required=True, raters=raters, renew=renew)
-    with _opened() as (database, _), database.write() as session:
+    with opened() as (database, _), database.write() as session:
         found = studies.find_study(session, study)
         if renew is None:
             invited = studies.invite(session, found, raters or 0, now(session), without_practice)
@@ -313,11 +314,11 @@ def invite(study: str, raters: int | None, renew: str | None, without_practice: 
             invited = [(renew, studies.renew(session, found, renew, now(session)))]
     for pseudonym, code in invited:
         print(f"{pseudonym}  {code}")
-    _hint("Give each rater their code, for the page's tab Listening test. It is shown only now.")
+    hint("Give each rater their code, for the page's tab Listening test. It is shown only now.")
 
 
 @app.command()
-@_study
+@of_study
 @as_json
 def status(study: str, as_json: bool) -> None:
     """Show progress, what is missing, who is where."""
@@ -325,7 +326,7 @@ def status(study: str, as_json: bool) -> None:
     from annotation.session.exclusions import close_abandoned
     from annotation.studies import find_study
 
-    with _opened() as (database, data):
+    with opened() as (database, data):
         close_abandoned(database, study)
         with database.read() as session:
             found = status(session, find_study(session, study), now(session), data)
@@ -333,15 +334,15 @@ def status(study: str, as_json: bool) -> None:
 
 
 @app.command()
-@_study
+@of_study
 @click.option("-o", "--output", metavar="DIR", type=Path, required=True, help="a new folder")
 @click.option("--audio", is_flag=True, help="copy the clips too, in the layout of the MusicEval release")
 def export(study: str, output: Path, audio: bool) -> None:
     """Write all results into a new folder."""
     from annotation.export import export
 
-    with _opened() as (database, data):
-        manifest = export(database, data, study, output, _now(), audio)
+    with opened() as (database, data):
+        manifest = export(database, data, study, output, wall_time(), audio)
     counts = manifest.counts
     valid = counts.ratings.get("valid", 0)
     print(f"{output}: {counts.clips_done} of {counts.clips} clips done, {valid} valid ratings")
@@ -357,11 +358,11 @@ def _exclusion(action: str, meaning: str) -> None:
     """Add ``exclude`` or ``restore``."""
 
     @app.command(action, help=meaning)
-    @_study
-    @click.option("--rater", metavar="RATER", callback=_one_line, required=True, help="as status shows them (R03)")
+    @of_study
+    @click.option("--rater", metavar="RATER", callback=one_line, required=True, help="as status shows them (R03)")
     @click.option("--batch", type=int, metavar="N", help="one batch (default: the rater as a whole)")
-    @click.option("--reason", metavar="TEXT", callback=_one_line, required=True, help="why, for the log")
-    @click.option("--author", metavar="NAME", callback=_one_line, default="administrator", help="who, for the log")
+    @click.option("--reason", metavar="TEXT", callback=one_line, required=True, help="why, for the log")
+    @click.option("--author", metavar="NAME", callback=one_line, default="administrator", help="who, for the log")
     @click.option("--dry-run", is_flag=True, help="show MOS and ranks before and after, and change nothing")
     def change(study: str, rater: str, batch: int | None, reason: str, author: str, dry_run: bool) -> None:
         from annotation.results.changes import what_if
@@ -369,10 +370,10 @@ def _exclusion(action: str, meaning: str) -> None:
 
         change = Change(study, action, rater, batch)
 
-        with _opened() as (database, _):
+        with opened() as (database, _):
             if dry_run:
                 print(what_if(database, change).text())
-                _hint("Nothing was changed.")
+                hint("Nothing was changed.")
                 return
             with database.write() as session:
                 change.make(session, reason, author, now(session))
@@ -386,20 +387,20 @@ _exclusion("restore", "Count again what was excluded.")
 
 
 @app.command()
-@_study
+@of_study
 @fields_as_one("rules", [_as_in_the_study(rule) for rule in SCREENING])
 def rescreen(study: str, rules: dict[str, Any]) -> None:
     """Show what other screening rules would make of the ratings, and change nothing."""
     from annotation.results.rescreening import rescreen
 
     given = {name: value for name, value in rules.items() if value is not None}
-    with _opened() as (database, _):
+    with opened() as (database, _):
         print(rescreen(database, study, given).text())
-    _hint("Nothing was changed: a study keeps its rules.")
+    hint("Nothing was changed: a study keeps its rules.")
 
 
 @app.command()
-@_study
+@of_study
 @as_json
 def reliability(study: str, as_json: bool) -> None:
     """Show how far the ratings can be trusted."""
@@ -409,7 +410,7 @@ def reliability(study: str, as_json: bool) -> None:
     from annotation.session.exclusions import close_abandoned
     from annotation.studies import find_study
 
-    with _opened() as (database, _):
+    with opened() as (database, _):
         close_abandoned(database, study)
         with database.read() as session:
             found = find_study(session, study)
@@ -418,9 +419,8 @@ def reliability(study: str, as_json: bool) -> None:
     _print(report, as_json)
     if not as_json and found.has_batches:
         checks = screening(ratings, found.protocol, found.scales)
-        for table in (checks.raters_table, checks.anchors_table):
-            print(f"\n{table.caption}\n{table.text()}" if table.rows else f"\n{table.nothing}")
-        print(f"\n{checks.falls_on_strict}")
+        for said in (checks.raters_table.captioned(), checks.anchors_table.captioned(), checks.falls_on_strict):
+            print(f"\n{said}")
 
 
 @app.command()
@@ -432,7 +432,7 @@ def simulate(plan: dict[str, Any], rules: dict[str, Any], as_json: bool) -> None
     from annotation.simulate import simulate
 
     order = SimulationPlan(**plan, protocol=Protocol(**rules))
-    with _progress("rating") as show:
+    with progress("rating") as show:
         found = simulate(order, show)
     _print(found, as_json)
 
@@ -447,6 +447,30 @@ def stress(plan: dict[str, Any], as_json: bool) -> None:
     _print(stress.stress(StressPlan(**plan)), as_json)
 
 
+@app.command("import")
+@of_study
+@click.argument("path", metavar="PATH", type=Path)
+@click.option("--column", "columns", metavar="PART=NAME", multiple=True, help="a table's column: clip=sample_id")
+@click.option("--scales", metavar="FILE", type=Path, help="JSON: what a table rates (default: by its columns)")
+@click.option("--without-audio", is_flag=True, help="the sound files that a table names are not read")
+def import_ratings(study: str, path: Path, columns: tuple[str, ...], scales: Path | None, without_audio: bool) -> None:
+    """Make a study that has ended from ratings that exist already.
+
+    PATH is a table of single ratings, a MusicEval release with person_mos, or the folder of a study's export.
+    """
+    from annotation.imports.reading import parse_columns
+    from annotation.imports.store import import_ratings
+    from annotation.studies import parse_scales
+
+    asked = parse_scales(text_of(scales)) if scales else None
+    limits = Settings.from_environment(os.environ).limits
+    with opened(new=True) as (database, data), progress("clip") as show:
+        given = (database, data, study, path, wall_time(), parse_columns(columns), asked, limits, show)
+        report = import_ratings(*given, with_audio=not without_audio)
+    print(report)
+    say_next(f"report {study} --output FILE")
+
+
 def _print(found: Any, as_json: bool) -> None:
     if as_json:
         print_json(found.to_json(), ascii_only=False)
@@ -455,7 +479,6 @@ def _print(found: Any, as_json: bool) -> None:
 
 
 for _command in (
-    import_ratings,
     enrol,
     joined,
     give_personal_data,

@@ -235,44 +235,23 @@ def _with_audio(files: Mapping[str, ClipFile], mos: pd.DataFrame) -> tuple[pd.Da
 
 def _records(session: Session, study: Study) -> dict[str, pd.DataFrame]:
     """What happened, besides the ratings: batches, presentations, problems, consents."""
-    of_batch = (Rater.pseudonym.label("rater"), Batch.number.label("batch"))
-    batches = select(
-        *of_batch, Batch.state, Batch.short, Batch.opened_at, Batch.lease_until, Batch.closed_at, Batch.screened_at
-    ).join(Rater, Batch.rater_id == Rater.id)
-    trials = (
-        select(
-            *(*of_batch, Trial.position, Trial.role, Clip.name.label("clip"), Trial.state),
-            *(Trial.shown_at, Trial.served_at, Response.given_at, Response.played),
-        )
-        .select_from(Trial)
-        .join(Batch, Trial.batch_id == Batch.id)
-        .join(Rater, Batch.rater_id == Rater.id)
-        .join(Clip, Trial.clip_id == Clip.id)
-        .outerjoin(Response, Response.trial_id == Trial.id)
-    )
-    problems = (
-        select(*of_batch, Trial.position, Clip.name.label("clip"), Problem.comment, Problem.reported_at)
-        .select_from(Problem)
-        .join(Trial, Problem.trial_id == Trial.id)
-        .join(Batch, Trial.batch_id == Batch.id)
-        .join(Rater, Batch.rater_id == Rater.id)
-        .join(Clip, Trial.clip_id == Clip.id)
-    )
-    consents = select(Rater.pseudonym.label("rater"), Consent.given_at, Consent.text, Consent.read).join(
-        Rater, Consent.rater_id == Rater.id
-    )
-    answers = select(
-        Rater.pseudonym.label("rater"), Answer.question, Answer.asked, Answer.answer, Answer.given_at
-    ).join(Rater, Answer.rater_id == Rater.id)
-    of_check = (HeadphoneCheck.correct, HeadphoneCheck.trials, HeadphoneCheck.passed, HeadphoneCheck.at)
-    headphones = select(Rater.pseudonym.label("rater"), *of_check).join(Rater, HeadphoneCheck.rater_id == Rater.id)
+    rater, clip = Rater.pseudonym.label("rater"), Clip.name.label("clip")
+    of_batch = select(rater, Batch.number.label("batch")).join_from(Rater, Batch)
+    of_trial = of_batch.join(Trial).join(Clip, Trial.clip_id == Clip.id)
+    times = (Batch.opened_at, Batch.lease_until, Batch.closed_at, Batch.screened_at)
+    of_clip = (Trial.position, Trial.role, clip, Trial.state, Trial.shown_at, Trial.served_at)
+    trials = of_trial.outerjoin(Response).add_columns(*of_clip, Response.given_at, Response.played)
+    problem = (Trial.position, clip, Problem.comment, Problem.reported_at)
+    consents = select(rater, Consent.given_at, Consent.text, Consent.read).join_from(Rater, Consent)
+    answers = select(rater, Answer.question, Answer.asked, Answer.answer, Answer.given_at).join_from(Rater, Answer)
+    check = (HeadphoneCheck.correct, HeadphoneCheck.trials, HeadphoneCheck.passed, HeadphoneCheck.at)
     queries = {
-        "batches": batches.order_by(Rater.id, Batch.number),
+        "batches": of_batch.add_columns(Batch.state, Batch.short, *times).order_by(Rater.id, Batch.number),
         "trials": trials.order_by(Rater.id, Batch.number, Trial.position),
-        "problems": problems.order_by(Problem.id),
+        "problems": of_trial.join(Problem).add_columns(*problem).order_by(Problem.id),
         "consents": consents.order_by(Consent.id),
         "answers": answers.order_by(Answer.id),
-        "headphones": headphones.order_by(HeadphoneCheck.id),
+        "headphones": select(rater, *check).join_from(Rater, HeadphoneCheck).order_by(HeadphoneCheck.id),
     }
     found = {
         name: pd.DataFrame(

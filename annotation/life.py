@@ -72,7 +72,7 @@ def moves_from(state: str) -> list[str]:
     return [name for name, move in MOVES.items() if state in move.sources]
 
 
-def move(session: Session, study: Study, name: str, at: datetime, reason: str = "", author: str = AUTHOR) -> int:
+def move(session: Session, study: Study, name: str, at: datetime, reason: str = "") -> int:
     """Bring a study to another state, in a write transaction; return how many batches that ended.
 
     Raises `StudyError` if its state does not allow that, or it is opened without clips to rate.
@@ -89,7 +89,7 @@ def move(session: Session, study: Study, name: str, at: datetime, reason: str = 
     if wanted.to == "open":
         _check_ready(session, study)
     before, study.state = study.state, wanted.to
-    note(session, study, name, at, reason, author, details={"before": before, "after": wanted.to})
+    note(session, study, name, at, reason, details={"before": before, "after": wanted.to})
     return _end_batches(session, study, at) if wanted.to == "closed" and name == "close" else 0
 
 
@@ -118,13 +118,12 @@ def note(
     action: str,
     at: datetime,
     reason: str = "",
-    author: str = AUTHOR,
     about: str = "",
     details: Mapping[str, Any] | None = None,
 ) -> None:
     """Log that something was done to a study, one of its clips or raters."""
     entry = {"action": action, "about": about, "reason": reason.strip(), "details": dict(details or {})}
-    session.add(Event(study_id=study.id, author=author.strip() or AUTHOR, at=at, **entry))
+    session.add(Event(study_id=study.id, author=AUTHOR, at=at, **entry))
     session.flush()
 
 
@@ -157,13 +156,7 @@ def describe(session: Session, study: Study, texts: Mapping[str, str], at: datet
 
 
 def withdraw(
-    session: Session,
-    study: Study,
-    pseudonym: str,
-    at: datetime,
-    drop: bool = False,
-    reason: str = "",
-    author: str = AUTHOR,
+    session: Session, study: Study, pseudonym: str, at: datetime, drop: bool = False, reason: str = ""
 ) -> None:
     """Take a rater out of a study: their code and devices end, and so does their open batch.
 
@@ -178,18 +171,12 @@ def withdraw(
     for batch in session.scalars(select(Batch).where(Batch.rater_id == rater.id, Batch.state == "open")).all():
         end_batch(session, batch, at)
     if drop and not is_excluded(session, rater):
-        exclude(session, rater, reason.strip() or "The rater has withdrawn.", author.strip() or AUTHOR, at)
-    note(session, study, "withdraw", at, reason, author, pseudonym, {"ratings": "left out" if drop else "kept"})
+        exclude(session, rater, reason.strip() or "The rater has withdrawn.", AUTHOR, at)
+    note(session, study, "withdraw", at, reason, pseudonym, {"ratings": "left out" if drop else "kept"})
 
 
 def erase(
-    session: Session,
-    study: Study,
-    pseudonym: str,
-    at: datetime,
-    comments: bool = False,
-    reason: str = "",
-    author: str = AUTHOR,
+    session: Session, study: Study, pseudonym: str, at: datetime, comments: bool = False, reason: str = ""
 ) -> dict[str, int]:
     """Erase what is known of a rater besides their ratings, which stay as they are; return how much, by what it was.
 
@@ -210,7 +197,7 @@ def erase(
     }
     done |= {"notes": int(bool(rater.note)), "parameters": len(rater.external.get("parameters", {}))}
     rater.note, rater.external = "", {"parameters": {}} if rater.external else {}
-    note(session, study, "erase", at, reason, author, pseudonym, done)
+    note(session, study, "erase", at, reason, pseudonym, done)
     return done
 
 

@@ -93,30 +93,18 @@ class AudioLimits:
 
 @dataclass(frozen=True)
 class InputPolicy:
-    """What a checkpoint's training clips were like; scoring brings every clip there first.
+    """What a checkpoint's training clips were like; scoring brings every clip there first."""
 
-    Attributes
-    ----------
-    sample_rate_hz : int
-        MusicEval's clips are at 16 kHz, so clips go down to this rate and back up to 48 kHz.
-    bandwidth_hz : float
-        What is heard of that. Every resampler leaves another edge in the last tenth below half the rate, and
-        a logarithmic spectrum makes much of it; without that tenth all copies of a clip are alike.
-    loudness_lufs : float
-        Integrated loudness, the level of EBU R 128.
-    windows : str
-        ``from the first sound``: without a constant offset and the silence at both ends, the last window
-        weighing as much as it adds. ``from the start``, as checkpoints of before have it: the clip as it is,
-        all windows weighing alike.
-    passes : int
-        How often each window is heard, each time a little later. A tower cuts its spectrogram into patches;
-        where the patches lie moves a score, and the mean of two places less than half as far.
-    """
-
-    sample_rate_hz: int = 16_000
+    sample_rate_hz: int = 16_000  # as MusicEval's clips, so clips go down to this rate and back up to 48 kHz
+    # What is heard of that. Every resampler leaves another edge in the last tenth below half the rate, and
+    # a logarithmic spectrum makes much of it; without that tenth all copies of a clip are alike.
     bandwidth_hz: float = 7_000.0
-    loudness_lufs: float = -23.0
+    loudness_lufs: float = -23.0  # integrated, the level of EBU R 128
+    # Without a constant offset and the silence at both ends, the last window weighing as much as it adds; or
+    # `FROM_THE_START`, as checkpoints of before have it: the clip as it is, all windows weighing alike.
     windows: str = FROM_THE_FIRST_SOUND
+    # How often each window is heard, each time a little later. A tower cuts its spectrogram into patches;
+    # where the patches lie moves a score, and the mean of two places less than half as far.
     passes: int = 1
 
     @classmethod
@@ -193,22 +181,11 @@ class Clip:
 
 @dataclass(frozen=True)
 class Heard:
-    """A clip as a judge takes it in.
+    """A clip as a judge takes it in."""
 
-    Attributes
-    ----------
-    samples : ndarray of shape (n,)
-        At the policy's rate, bandwidth and loudness.
-    gain_db : float
-        What was added to bring it there; 0 for silence.
-    start_s : float
-        The first sample's place in the clip.
-    policy : InputPolicy
-    """
-
-    samples: Samples = field(repr=False)
-    gain_db: float
-    start_s: float
+    samples: Samples = field(repr=False)  # (n,), at the policy's rate, bandwidth and loudness
+    gain_db: float  # what was added to bring it there; 0 for silence
+    start_s: float  # the first sample's place in the clip
     policy: InputPolicy
 
     def at_48k(self) -> Samples:

@@ -80,31 +80,10 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint folder; files of an earlier checkpoint in it are replaced.
 
-    Parameters
-    ----------
-    folder : Path
-        Made where it is missing.
-    checkpoint_id : str
-        A short name, shown with every score.
-    tower, heads, policy, demo, caveat
-        See `Checkpoint`.
-    metrics : mapping
-        Must hold ``held_out`` with what `ErrorEstimate` has (``level`` as ``interval_level``, and
-        ``absolute_error`` as ``absolute_error_quantile``, null where there is ``no_range``, ``error_per_spread``
-        as ``spread_quantile``).
-    model_card : str
-        Markdown.
-    provenance : mapping
-        How the checkpoint came to be: data, seed, recipe.
-    dtype : torch.dtype
-        How floating-point weights are stored.
-    max_shard_size : str
-        Of a weight file.
-
-    Raises
-    ------
-    CheckpointError
-        If `metrics` lacks what scoring needs.
+    `checkpoint_id` is a short name, shown with every score, `model_card` Markdown; `provenance` says how the checkpoint
+    came to be: data, seed, recipe. `metrics` must hold ``held_out`` with what `ErrorEstimate` has (``level`` as
+    ``interval_level``, ``absolute_error`` as ``absolute_error_quantile``, null where there is ``no_range``, and
+    ``error_per_spread`` as ``spread_quantile``), else CheckpointError.
     """
     from huggingface_hub import save_torch_state_dict  # nobody who scores needs it
 

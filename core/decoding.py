@@ -50,35 +50,17 @@ Samples = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Decoded:
-    """The sound of a file.
+    """The sound of a file."""
 
-    Attributes
-    ----------
-    samples : ndarray of shape (n,)
-        Mean of the channels.
-    peaks : ndarray of shape (n,)
-        Magnitude of the loudest channel at each sample.
-    level : float
-        Root mean square of the loudest channel without its constant part.
-    offset : float
-        Largest constant part of a channel.
-    true_peak : float or None
-        Of the loudest channel (`core.levels`); None where it was not asked for.
-    missing_s : float or None
-        What the file promises and does not hold; None where it breaks off and nothing tells how long it was.
-    unread_bytes : int
-        What stands behind the sound and is neither sound nor known.
-    """
-
-    samples: Samples
-    peaks: Samples
+    samples: Samples  # (n,), the mean of the channels
+    peaks: Samples  # (n,), the magnitude of the loudest channel at each sample
     sample_rate_hz: int
     channels: int
-    level: float
-    missing_s: float | None
-    unread_bytes: int = 0
-    offset: float = 0.0
-    true_peak: float | None = None
+    level: float  # root mean square of the loudest channel without its constant part
+    missing_s: float | None  # promised and not there; None where it breaks off and nothing tells how long it was
+    unread_bytes: int = 0  # behind the sound, and neither sound nor known
+    offset: float = 0.0  # largest constant part of a channel
+    true_peak: float | None = None  # of the loudest channel (`core.levels`); None where it was not asked for
 
 
 @dataclass(frozen=True)

@@ -106,14 +106,7 @@ def judged(clips: RatedClips, values: NDArray[np.float64], scales: Scales) -> Pr
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read a table.
-
-    Raises
-    ------
-    DataError
-        With all that is wrong, by line: cells that are empty or no numbers, scores that cannot be, clips that are
-        there twice. Or a column is missing. A prediction may be empty, which is noted.
-    """
+    """Read a table; a DataError names all that is wrong, by line. A prediction may be empty, which is noted."""
     known, problems = scales_beside(path), Problems(path.name)
     read = open_table(path, (*_NAMES, "prompt_id"), columns_of(known))
     scales = _scales_in(read.columns, known)
@@ -398,14 +391,9 @@ def error_estimate(
 ) -> dict[str, Any]:
     """Return what ranges are made of (`core.ranges`), as ``metrics.json`` has it.
 
-    Parameters
-    ----------
-    predictions : Predictions
-        Of clips that what predicted them had not learned. Where systems are known, clips of none are left out.
-    data, which : str
-        What the clips are, and which of them, in words.
-    spread : mapping of scale to array, optional
-        How far the heads themselves expect to be wrong, (n_clips,), in points.
+    The predictions are of clips that what predicted them had not learned: `data` and `which` say in words what they
+    are. Where systems are known, clips of none are left out. `spread` is how far the heads themselves expect to be
+    wrong, by scale, (n_clips,), in points.
     """
     named = (predictions.table["system_id"] != "").to_numpy()
     table = predictions.table[named] if named.any() else predictions.table

@@ -142,7 +142,7 @@ def line_place(file: str, line: int) -> str:
     return f"{file}, line {line}"
 
 
-def first_of(names: Sequence[str]) -> str:
+def first_of(names: Sequence[str], most: int = SHOWN_NAMES) -> str:
     """Name the first of many things, and say how many more there are."""
-    more = len(names) - SHOWN_NAMES
-    return ", ".join(names[:SHOWN_NAMES]) + (f" and {more:,} more" if more > 0 else "")
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

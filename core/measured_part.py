@@ -18,12 +18,11 @@ from core.splits import SPLITS, Split, split_clips
 from core.tables import open_table
 
 ALL = "all"
-PARTS = (*SPLITS, ALL)
 
 
 @dataclass(frozen=True)
 class MeasuredClips:
-    """Clips to measure a model on, one of `PARTS`, and what belongs to their figures in sentences.
+    """Clips to measure a model on, one of `SPLITS` or `ALL`, and what belongs to their figures in sentences.
 
     `parted` are all the clips with their parts: those of the split asked for, or of the model's own.
     """

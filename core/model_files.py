@@ -30,35 +30,18 @@ DEMO_CAVEAT = "trained on composed music and simulated raters"  # of folders tha
 
 @dataclass(frozen=True)
 class Described:
-    """What the folder of a checkpoint says of it.
-
-    Attributes
-    ----------
-    id : str
-    sha256 : str
-        Of ``config.json``, and through it of the weights.
-    demo : bool
-        Whether it was trained on simulated ratings.
-    caveat : str
-        What was not real in its training, part of a sentence: "trained on simulated ratings"; empty if
-        nothing. It stands wherever a score of the model is shown.
-    policy : InputPolicy
-    scales : Scales
-        What it predicts.
-    error_estimate : ErrorEstimate or None
-        None where nothing was measured: then scores have no intervals.
-    metrics, config : dict
-        The two JSON files, whole.
-    """
+    """What the folder of a checkpoint says of it."""
 
     id: str
-    sha256: str
-    demo: bool
+    sha256: str  # of ``config.json``, and through it of the weights
+    demo: bool  # whether it was trained on simulated ratings
+    # What was not real in its training, part of a sentence: "trained on simulated ratings"; empty if nothing. It
+    # stands wherever a score of the model is shown.
     caveat: str
     policy: InputPolicy
-    scales: Scales
-    error_estimate: ErrorEstimate | None
-    metrics: dict[str, Any]
+    scales: Scales  # what it predicts
+    error_estimate: ErrorEstimate | None  # None where nothing was measured: then scores have no intervals
+    metrics: dict[str, Any]  # this and the next: the two JSON files, whole
     config: dict[str, Any]
 
     @property

@@ -75,7 +75,11 @@ def read_source(path: Path, reading: Reading | None = None) -> RatedClips:
     """
     is_folder = path.is_dir()
     if is_folder and is_release(path):
-        _refuse(reading, path)
+        if (reading or Reading()) != Reading():
+            raise DataError(
+                f"{shown_name(path.name)} is a release and says all of itself: --clips, --scale and --scale-range are "
+                "for tables of ratings."
+            )
         return read_release(path)
     names = (EXPORTED, RATINGS_FILE) if is_folder else ("",)
     file = next((path / name for name in names if (path / name).is_file()), None)
@@ -92,14 +96,6 @@ def read_source(path: Path, reading: Reading | None = None) -> RatedClips:
     if not len(clips):
         raise DataError(f"{shown_name(path.name)} holds no rated clips.")
     return clips
-
-
-def _refuse(reading: Reading | None, path: Path) -> None:
-    if (reading or Reading()) != Reading():
-        raise DataError(
-            f"{shown_name(path.name)} is a release and says all of itself: --clips, --scale and --scale-range are "
-            "for tables of ratings."
-        )
 
 
 def is_simulated(path: Path) -> bool:

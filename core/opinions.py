@@ -98,14 +98,7 @@ def is_opinions(path: Path) -> bool:
 
 
 def read_opinions(path: Path, reading: Reading) -> RatedClips:
-    """Read a table of ratings, and its clips.
-
-    Raises
-    ------
-    DataError
-        With all that is wrong, by file and line: ratings that are no numbers or outside their range, clips that are
-        unknown, there twice or without a file. Or a column is missing.
-    """
+    """Read a table of ratings, and its clips; a DataError has all that is wrong, by file and line."""
     if path.name == RATINGS_FILE and "study" in read_manifest(path):
         raise DataError("These are all ratings of a study, those that do not count too. Give the folder of its export.")
     known, problems = scales_beside(path), Problems(path.name)

@@ -28,29 +28,14 @@ class ClipFacts:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A clip as a tower takes it in, and what is to be said of it.
-
-    Attributes
-    ----------
-    facts : ClipFacts
-    incomplete : str
-        As `core.audio.Clip.incomplete`.
-    faults : tuple of ScoreWarning
-    times : tuple of (start, end)
-        Of its windows, in seconds.
-    outline : ndarray of shape (n,)
-        The clip's peaks, as it was given, in at most 400 stretches.
-    samples : ndarray of shape (n,)
-        At 48 kHz; none where its windows lie in shared memory.
-    n_samples : int
-    """
+    """A clip as a tower takes it in, and what is to be said of it."""
 
     facts: ClipFacts
-    incomplete: str
+    incomplete: str  # as `core.audio.Clip.incomplete`
     faults: tuple[ScoreWarning, ...]
-    times: tuple[tuple[float, float], ...]
-    outline: Samples = field(repr=False)
-    samples: Samples = field(repr=False)
+    times: tuple[tuple[float, float], ...]  # start and end of its windows, in seconds
+    outline: Samples = field(repr=False)  # (n,), the clip's peaks, as it was given, in at most 400 stretches
+    samples: Samples = field(repr=False)  # (n_samples,), at 48 kHz; none where its windows lie in shared memory
     n_samples: int
 
     @property

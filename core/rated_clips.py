@@ -57,23 +57,14 @@ def _sd(key: str) -> str:
 class Opinions:
     """What is known of ratings besides their means.
 
-    Attributes
-    ----------
-    ranges : mapping of scale to (worst, best)
-        The ends of the scale that people rated on; of others than 1 to 5 the means are mapped.
-    ratings : DataFrame or None
-        A row for each rater and clip, as they were given: ``clip_id``, ``rater`` and the scales, empty where a
-        rater gave none. None where there are means alone.
-    groups : mapping of clip to group
-        Empty where there are none.
-    read_as : tuple of str
-        How the table was read, a sentence for each scale.
+    `ratings` has a row for each rater and clip, as they were given: ``clip_id``, ``rater`` and the scales, empty where
+    a rater gave none. It is None where there are means alone.
     """
 
-    ranges: Mapping[str, Range]
+    ranges: Mapping[str, Range]  # by scale, that people rated on; of others than 1 to 5 the means are mapped
     ratings: pd.DataFrame | None = field(default=None, repr=False)
-    groups: Mapping[str, str] = field(default_factory=dict, repr=False)
-    read_as: tuple[str, ...] = ()
+    groups: Mapping[str, str] = field(default_factory=dict, repr=False)  # by clip
+    read_as: tuple[str, ...] = ()  # how the table was read, a sentence for each scale
 
 
 @dataclass(frozen=True)

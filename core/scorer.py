@@ -187,19 +187,10 @@ class Scorer:
         return result
 
     def score_many(self, items: Iterable[Item], progress: Progress | None = None) -> Iterator[Score | Unscored]:
-        """Score clips, in order; one result for each.
+        """Score clips, in order; of one that cannot be scored the reason stands in its place.
 
-        Parameters
-        ----------
-        items : iterable of Item
-            May be endless: `AT_ONCE` of them, and those that are read ahead, are held at a time.
-        progress : callable, optional
-            Called before each window, with the share of its clip that is done.
-
-        Yields
-        ------
-        Score or Unscored
-            A clip that cannot be scored ends nothing: the reason stands in its place.
+        Items may be endless: `AT_ONCE` of them, and those that are read ahead, are held at a time. `progress` is called
+        before each window, with the share of its clip that is done.
         """
         asked = collections.deque[tuple[list[Item], dict[Hashable, Item]]]()
 

@@ -78,23 +78,12 @@ class Provenance:
 
 @dataclass(frozen=True)
 class PreferenceRank:
-    """Where a clip stands among reference clips, by what people prefer to hear (`core.preference`).
+    """Where a clip stands among reference clips, by what people prefer to hear (`core.preference`)."""
 
-    Attributes
-    ----------
-    value : float
-        What the clip is ranked by; by itself it means nothing.
-    higher_than_percent : float or None
-        Share of the reference clips that are lower; None where there is nothing to compare with.
-    n_references : int
-    reason : str
-        Why there is no rank.
-    """
-
-    value: float
-    higher_than_percent: float | None
+    value: float  # what the clip is ranked by; by itself it means nothing
+    higher_than_percent: float | None  # of the reference clips; None where there is nothing to compare with
     n_references: int
-    reason: str
+    reason: str  # why there is no rank
 
     def __str__(self) -> str:
         if self.higher_than_percent is None:

@@ -7,7 +7,7 @@ it does not know: here it is an error, so that a slip of the pen does not count 
 
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -242,3 +242,10 @@ def _table() -> tuple[Setting, ...]:
 
 SETTINGS = _table()
 SECRETS = frozenset(setting.name for setting in SETTINGS if setting.secret)
+
+
+def environment(withheld: Collection[str] = SECRETS) -> dict[str, str]:
+    """Return what a process is started with that imports these packages: all variables but those `withheld`."""
+    paths = (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", ""))
+    kept = {name: value for name, value in os.environ.items() if name not in withheld}
+    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}

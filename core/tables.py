@@ -64,18 +64,10 @@ class Line:
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table of texts; its file was looked through, and its rows are still to be read.
-
-    Attributes
-    ----------
-    path : Path
-    columns : tuple of str
-        Their names; those without one are left out.
-    separator : str
-    """
+    """A table of texts; its file was looked through, and its rows are still to be read."""
 
     path: Path
-    columns: tuple[str, ...]
+    columns: tuple[str, ...]  # their names; those without one are left out
     separator: str
     _encoding: str
     _names: tuple[str, ...]  # with those that are empty, but for the last ones
@@ -126,20 +118,10 @@ class TextTable:
 
 
 def open_table(path: Path, texts: Sequence[str], numbers: Sequence[str] = (), has_heading: bool = True) -> TextTable:
-    """Look a table through and return it with its columns.
+    """Look a table through and return it with its columns; DataError where it cannot be read as one.
 
-    Parameters
-    ----------
-    path : Path
-    texts, numbers : sequence of str
-        Columns that are asked for; there may be others. Without a heading they are all columns, in this order.
-    has_heading : bool
-        Whether the first row names the columns.
-
-    Raises
-    ------
-    DataError
-        The file cannot be opened, is empty or no text, or a column is there twice.
+    There may be others than the columns of `texts` and `numbers` that are asked for. Without a heading they are all
+    columns, in this order.
     """
     asked = (*texts, *numbers)
     encoding = _encoding(path)

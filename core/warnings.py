@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from core.audio import NEAR_SILENCE, Clip, Heard
 from core.errors import counted, shown_beyond
+from core.files import first_of
 
 SHORT_CLIP_S = 3.0
 MIN_SILENCE_S = 2.0
@@ -38,21 +39,10 @@ Run = tuple[int, int]  # first sample, and the one after the last
 
 @dataclass(frozen=True)
 class ScoreWarning:
-    """Something to know when reading a score.
+    """Something to know when reading a score."""
 
-    Attributes
-    ----------
-    code : str
-        For programs: ``demo_model``, ``zero_shot``, ``no_references``, ``no_range``, ``silence``, ``clipping``,
-        ``very_short``, ``very_quiet``, ``incomplete``, ``no_music``, ``prompt_empty``, ``prompt_not_english``,
-        ``prompt_unknown``, ``prompt_without_music``, ``prompt_little_music``, ``prompt_words_unknown`` or
-        ``prompt_cut``.
-    message : str
-        For people: a plain sentence or two.
-    """
-
-    code: str
-    message: str
+    code: str  # for programs: docs/scoring.md has them all
+    message: str  # for people: a plain sentence or two
 
 
 def find_faults(clip: Clip, heard: Heard) -> list[ScoreWarning]:
@@ -144,9 +134,8 @@ def merge(runs: list[Run], gap_samples: int) -> list[Run]:
 
 def places_in_words(runs: list[Run], sample_rate_hz: int) -> str:
     """Write "2 places (0:04, 0:11 to 0:14)", naming at most `MAX_NAMED_PLACES`."""
-    named = [_span(start / sample_rate_hz, end / sample_rate_hz) for start, end in runs[:MAX_NAMED_PLACES]]
-    more = f" and {len(runs) - MAX_NAMED_PLACES} more" if len(runs) > MAX_NAMED_PLACES else ""
-    return f"{counted(len(runs), 'place')} ({', '.join(named)}{more})"
+    named = [_span(start / sample_rate_hz, end / sample_rate_hz) for start, end in runs]
+    return f"{counted(len(runs), 'place')} ({first_of(named, MAX_NAMED_PLACES)})"
 
 
 def _span(start_s: float, end_s: float) -> str:

@@ -43,22 +43,14 @@ def _known_of_none(*_: object) -> None:
 
 @dataclass(eq=False)
 class Heard(Generic[Given]):
-    """A clip that is read ahead: first it is told what it is, then its windows come.
+    """A clip that is read ahead: first it is told what it is, then its windows come."""
 
-    Attributes
-    ----------
-    given
-        What was to be read.
-    found
-        What `Feed.known` said of the clip; where that was not None, there are no windows.
-    """
-
-    given: Given
+    given: Given  # what was to be read
     policy: InputPolicy
     turn: int = 0
     slab: Slab | None = None
     known: Callable[[Any, Prepared], Any] = _known_of_none
-    found: Any = None
+    found: Any = None  # what `Feed.known` said of the clip; where that was not None, there are no windows
     _clip: "Future[Prepared]" = field(default_factory=Future)
     _places: "SimpleQueue[int | BaseException | None]" = field(default_factory=SimpleQueue)
 
@@ -145,19 +137,14 @@ class Heard(Generic[Given]):
 class Feed:
     """How clips are read ahead.
 
-    Attributes
-    ----------
-    known : callable
-        Called in a thread with what was to be read and the clip; what it returns, unless None, takes the place of the
-        windows. It may raise AudioError.
-    device : torch.device
-        Where windows go.
+    `known` is called in a thread with what was to be read and the clip; what it returns, unless None, takes the place
+    of the windows. It may raise AudioError.
     """
 
     policy: InputPolicy
     limits: AudioLimits
     readers: Readers | None = None
-    device: torch.device = _CPU
+    device: torch.device = _CPU  # where windows go
     known: Callable[[Any, Prepared], Any] = _known_of_none
 
     def clips(

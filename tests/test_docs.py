@@ -23,12 +23,11 @@ from core.scorer import Scorer
 from core.settings import SETTINGS, Settings
 from core.training.recipe import RECIPES, changeable_fields
 from tests.webapp.conftest import in_process, make_app
+from webapp import batch, score
 from webapp.auth import SESSION_S
-from webapp.batch import batch_snippet
 from webapp.deadlines import OfProcess
 from webapp.listening_api import PREFIX, StudyStores, listening_app
 from webapp.retention import DAY_S as KEPT_S
-from webapp.score import snippet
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
@@ -202,8 +201,8 @@ def test_endpoints(scorer: Scorer, tmp_path: Path) -> None:
     with in_process(make_app(scorer, Settings(data=tmp_path))) as asking:
         named = asking.get("/gradio_api/info").json()["named_endpoints"].keys()
     assert set(re.findall(r"`(/[a-z_]+)`", TEXTS["docs/api.md"])) == named
-    assert snippet("http://127.0.0.1:7860/") in TEXTS["docs/api.md"]
-    assert batch_snippet("http://127.0.0.1:7860/") in TEXTS["docs/api.md"]
+    assert score.SNIPPET.format(address="http://127.0.0.1:7860/") in TEXTS["docs/api.md"]
+    assert batch.SNIPPET.format(address="http://127.0.0.1:7860/") in TEXTS["docs/api.md"]
 
 
 LINKS = [(page, target) for page, text in TEXTS.items() for target in re.findall(r"\]\((?!https?://)([^)]+)\)", text)]

@@ -1,6 +1,5 @@
 """*Systems by attribute* on the page of a study: groups of systems from a table that is uploaded, and not kept."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from annotation.results.attributes import by_attribute, read_attributes
 from annotation.results.status import overview
 from core.errors import StudyError
 from webapp.figure_desk import drawing, files
-from webapp.html import html_table, render
+from webapp.handlers import Shown, explain, html_part, on
+from webapp.html import render, shown_table
 from webapp.listening_api import StudyStore
 
 _MEANING = (
@@ -19,20 +19,16 @@ _MEANING = (
     "systems with its 95 % interval. The table is not kept."
 )
 
-Shown = dict[Any, Any]
-
 
 class AttributeDesk:
     """The parts, and the handler of the upload."""
 
-    def __init__(
-        self, store: StudyStore, study: gr.Dropdown, on: Callable[..., Any], html: Callable[[], gr.HTML]
-    ) -> None:
+    def __init__(self, store: StudyStore, study: gr.Dropdown) -> None:
         self._store = store
         with gr.Accordion("Systems by attribute", open=False):
-            gr.HTML(render("study_use.html", title="Systems by attribute", meaning=_MEANING), apply_default_css=False)
+            explain("Systems by attribute", _MEANING)
             self.file = gr.File(label="Systems and attributes (CSV)", file_types=[".csv", ".tsv", ".txt"], height=120)
-            self.view = html()
+            self.view = html_part()
         on(self.file.upload, self.show_groups, [study, self.file], [self.view])
 
     @property
@@ -54,7 +50,7 @@ class AttributeDesk:
         plot, table = attribute_figure(groups), groups.shown
         return render(
             "study_attributes.html",
-            table=html_table(table.caption, table.heads, table.rows, table.nothing),
+            table=shown_table(table),
             plot=plot,
             drawing=drawing(plot.svg) if plot else "",
             files=files(f"{study}-{plot.name}", plot) if plot else [],

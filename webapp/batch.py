@@ -47,18 +47,13 @@ _NOTE_NEW = "() => { window.musicEvalJob?.note(true); }"
 _NOTE = "() => { window.musicEvalJob?.note(false); }"
 _SHOW_RESULT = "(r) => { window.musicEvalJob.show(r); }"
 _CHANGED = "Another model judges now. Have the list scored again, or the clip alone under One clip."
-_SNIPPET = """\
+SNIPPET = """\
 from gradio_client import Client, handle_file
 
 client = Client("{address}")
 result = client.predict(manifest=handle_file("clips.csv"), files=[handle_file("clips.zip")], api_name="/score_batch")
 for row in result["rows"]:
     print(row["id"], row["status"], row["musical_impression"], row["textual_alignment"])"""
-
-
-def batch_snippet(address: str) -> str:
-    """Return the lines of Python that score a clip list through the server at an address."""
-    return _SNIPPET.format(address=address)
 
 
 def python_usage(snippet: str) -> None:
@@ -101,7 +96,7 @@ def build_clip_list_tab(judge: Judge, menu: ModelMenu, open_result: OpenResult) 
                 files = [gr.DownloadButton(_TITLES[suffix], size="md", min_width=144) for suffix in FORMATS]
             listed = "window.musicEvalJob?.list()"  # where the state's script has run before
             gr.HTML(render("batch_history.html"), apply_default_css=False, elem_id="jobs", js_on_load=listed)
-            python_usage(_SNIPPET)
+            python_usage(SNIPPET)
     systems = gr.HTML(apply_default_css=False, elem_id="leaderboard")
     rows = gr.HTML(apply_default_css=False, elem_id="batch-rows")
     page = JobsPage(judge, menu, Jobs(runs), given[1])

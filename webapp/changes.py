@@ -1,6 +1,6 @@
 """Excluding and restoring batches and raters: what it would do is shown first, and it can be undone at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -11,7 +11,8 @@ from annotation.results.changes import Comparison, what_if
 from annotation.session.exclusions import Change, possible_changes
 from annotation.studies import find_study
 from core.errors import StudyError
-from webapp.html import html_table, render
+from webapp.handlers import Shown, html_part, on
+from webapp.html import render, shown_table
 from webapp.listening_api import StudyStore
 
 AUTHOR = "administrator"
@@ -19,15 +20,13 @@ _UNDO_REASON = "The change before was undone at once."
 _CHANGE = "Nothing changes until you confirm. Every change can be undone, and stays in the log."
 _IN_TURN: dict[str, Any] = {"concurrency_id": "changes", "concurrency_limit": 1}  # answered as they were clicked
 
-Shown = dict[Any, Any]
-
 
 def comparison(change: Change, compared: Comparison) -> Markup:
     """Show what a change would do to the systems' scores and ranks."""
     tables = []
     for scale in compared.before.scales:
         table = compared.table(scale)
-        tables.append((html_table(table.caption, table.heads, table.rows, table.nothing), compared.moved(scale)))
+        tables.append((shown_table(table), compared.moved(scale)))
     return render("study_comparison.html", offer=offer(change), ratings=compared.ratings, tables=tables)
 
 
@@ -39,28 +38,21 @@ def offer(change: Change) -> str:
 class Changes:
     """The controls, and their handlers; `made` is what was done last, and can be undone."""
 
-    def __init__(
-        self,
-        store: StudyStore,
-        study: gr.Dropdown,
-        changed: gr.State,
-        on: Callable[..., Any],
-        html: Callable[[], gr.HTML],
-    ) -> None:
+    def __init__(self, store: StudyStore, study: gr.Dropdown, changed: gr.State) -> None:
         self._store, self.changed = store, changed
         self.waiting, self.made = gr.State(), gr.State()  # a change that was shown, and one that was made
         with gr.Row(elem_classes="me-bar"):
             self.change = gr.Dropdown(label="Batch or rater", info=_CHANGE, choices=[], min_width=240)
             look = gr.Button("Show the effect", scale=0, min_width=200)
         with gr.Column(visible=False, elem_classes="me-card") as self.effect:
-            self.comparison = html()
+            self.comparison = html_part()
             self.reason = gr.Textbox(label="Reason, for the log", max_length=500)
             author = gr.Textbox(AUTHOR, label="Your name, for the log", max_length=80)
             with gr.Row():
                 self.confirmation = gr.Button("Confirm", variant="primary")
                 cancel = gr.Button("Cancel")
         with gr.Row(visible=False, elem_classes="me-bar") as self.done:
-            self.note = html()
+            self.note = html_part()
             self.undoing = gr.Button("Undo", scale=0, min_width=112)
         compared = [self.waiting, self.effect]
         previewed = [*compared, self.comparison, self.confirmation]

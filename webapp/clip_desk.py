@@ -1,6 +1,6 @@
 """*Clips* of a study on its page: adding them with a report of what is wrong, hearing each, and what becomes of one."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,8 @@ from core.files import Problems
 from core.readers import Readers
 from core.tables import open_table
 from webapp.follow import Done, Report, follow
-from webapp.html import html_table, render
+from webapp.handlers import Shown, explain, html_part, on
+from webapp.html import render, shown_table
 from webapp.listening_api import StudyStore
 from webapp.long_frame import LongFrame
 
@@ -44,31 +45,22 @@ _LIFE = (
     "more. Nobody gets a retired clip again."
 )
 
-Shown = dict[Any, Any]
-
 
 class ClipDesk:
     """The parts of the tab, and the handlers of its controls."""
 
     def __init__(
-        self,
-        store: StudyStore,
-        limits: AudioLimits,
-        readers: Readers | None,
-        study: gr.Dropdown,
-        changed: gr.State,
-        on: Callable[..., Any],
-        html: Callable[[], gr.HTML],
+        self, store: StudyStore, limits: AudioLimits, readers: Readers | None, study: gr.Dropdown, changed: gr.State
     ) -> None:
         self._store, self._limits, self.changed = store, limits, changed
         self._read = partial(readers.call, read_normalised) if readers else read_normalised
-        self.overview = LongFrame("Clips, those on which raters disagree most first: choose one; a heading sorts", on)
-        self._lay_out_filling(study, on, html)
-        self._lay_out_life(study, on, html)
+        self.overview = LongFrame("Clips, those on which raters disagree most first: choose one; a heading sorts")
+        self._lay_out_filling(study)
+        self._lay_out_life(study)
 
-    def _lay_out_filling(self, study: gr.Dropdown, on: Callable[..., Any], html: Callable[[], gr.HTML]) -> None:
+    def _lay_out_filling(self, study: gr.Dropdown) -> None:
         with gr.Accordion("Add clips", open=False):
-            gr.HTML(render("study_use.html", title="Add clips", meaning=_FILL), apply_default_css=False)
+            explain("Add clips", _FILL)
             with gr.Row(elem_classes="me-columns"):
                 self.list = gr.File(label="Clip list (CSV)", file_types=[".csv", ".tsv", ".txt"], height=140)
                 self.files = gr.File(label="Audio files, or a ZIP", file_count="multiple", height=140)
@@ -76,14 +68,14 @@ class ClipDesk:
                 label="Or a clip list on the server", placeholder="/data/autumn/clips.csv", max_length=1000
             )
             add = gr.Button("Add and hear them", variant="primary", elem_classes="me-narrow")
-            self.report = html()
+            self.report = html_part()
         given = [study, self.list, self.files, self.path]
         on(add.click, self.fill, given, [self.report, self.list, self.files, self.changed], show_progress="hidden")
 
-    def _lay_out_life(self, study: gr.Dropdown, on: Callable[..., Any], html: Callable[[], gr.HTML]) -> None:
-        gr.HTML(render("study_use.html", title="One clip", meaning=_LIFE), apply_default_css=False)
+    def _lay_out_life(self, study: gr.Dropdown) -> None:
+        explain("One clip", _LIFE)
         self.clip = gr.Dropdown(label="Clip", choices=[], filterable=True)
-        self.heard = html()
+        self.heard = html_part()
         why = gr.Textbox(label="Reason, for the log", max_length=500)
         with gr.Row(elem_classes="me-bar"):
             prompt = gr.Textbox(label="Another prompt", lines=2, max_length=5_000, min_width=280)
@@ -167,7 +159,7 @@ class ClipDesk:
             found=[FINDINGS[code] for code in row.findings if code in FINDINGS],
             address=f"sound/{study}/{clip}.wav",
             sentences=page.sentences,
-            tables=[html_table(table.caption, table.heads, table.rows, table.nothing) for table in page.tables],
+            tables=[shown_table(table) for table in page.tables],
         )
 
     def retire_clip(self, study: str | None, clip: str | None, reason: str) -> Shown:

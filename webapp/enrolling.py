@@ -1,6 +1,5 @@
 """The study link on the page *Studies*: who joins by themselves, and what they get at the end."""
 
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -8,6 +7,7 @@ import gradio as gr
 from annotation.database import now
 from annotation.enrolment import CODE, LONGEST, Enrolment, enrolment_of, joined_table, set_enrolment
 from annotation.studies import find_study, shown_time
+from webapp.handlers import Shown, html_part, on
 from webapp.html import csv_address, html_table, render
 from webapp.invitations import address_of_server, link_of
 from webapp.listening_api import StudyStore
@@ -16,15 +16,11 @@ _LINK = "Whoever opens it becomes a new rater, up to the limit, while the study 
 _END = "Raters who have done enough see the code, and a button that leads to the address."
 _PARAMETERS = "With commas between; what the link carries under these names is kept for you alone: PROLIFIC_PID."
 
-Shown = dict[Any, Any]
-
 
 class Enrolling:
     """The controls, and their handlers."""
 
-    def __init__(
-        self, store: StudyStore, study: gr.Dropdown, on: Callable[..., Any], html: Callable[[], gr.HTML]
-    ) -> None:
+    def __init__(self, store: StudyStore, study: gr.Dropdown) -> None:
         self._store = store
         with gr.Accordion("Study link: raters join by themselves", open=False, elem_id="study-link"):
             with gr.Row(elem_classes="me-bar"):
@@ -43,7 +39,7 @@ class Enrolling:
                 save = gr.Button("Save the study link", scale=0, min_width=200)
                 new = gr.Button("Save with a new link; the old one ends", scale=0, min_width=240)
             self.link = gr.Textbox(label="Study link", buttons=["copy"], interactive=False, visible=False)
-            self.joined = html()
+            self.joined = html_part()
         given = [study, self.limit, self.on, self.code, self.address, self.parameters, self.after]
         self.saved = on(save.click, self.save, [*given, gr.State(False)], [self.link]).success
         on(new.click, self.save, [*given, gr.State(True)], [self.link])

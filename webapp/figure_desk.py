@@ -1,7 +1,5 @@
 """The paper's figures of a study on its page, drawn when they are asked for: to look at, to point at, to download."""
 
-import base64
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -11,23 +9,20 @@ from markupsafe import Markup
 from annotation.results.scores import Results
 from annotation.results.status import overview
 from core.scales import MAX_SCORE, MIN_SCORE, Scale
-from webapp.html import csv_address, render
+from webapp.handlers import Shown, html_part, on
+from webapp.html import csv_address, file_address, render
 from webapp.listening_api import StudyStore
-
-Shown = dict[Any, Any]
 
 
 class FigureDesk:
     """The parts, and the handler of the button."""
 
-    def __init__(
-        self, store: StudyStore, study: gr.Dropdown, on: Callable[..., Any], html: Callable[[], gr.HTML]
-    ) -> None:
+    def __init__(self, store: StudyStore, study: gr.Dropdown) -> None:
         self._store = store
         with gr.Accordion("Figures of the paper", open=False):
             draw = gr.Button("Draw the figures", elem_classes="me-narrow")
             self.systems = gr.ScatterPlot(visible=False, height=420)
-            self.view = html()
+            self.view = html_part()
         on(draw.click, self.draw, [study], self.parts)
 
     @property
@@ -63,14 +58,10 @@ def files(name: str, plot: Any) -> list[tuple[str, str, str]]:
     """Return the files of a figure: what kind, their names and their addresses."""
     table = csv_address(list(plot.table), plot.table.itertuples(index=False))
     return [
-        ("SVG", f"{name}.svg", _address("image/svg+xml", plot.svg.encode())),
-        ("PNG", f"{name}.png", _address("image/png", plot.png)),
+        ("SVG", f"{name}.svg", file_address(plot.svg.encode(), "image/svg+xml")),
+        ("PNG", f"{name}.png", file_address(plot.png, "image/png")),
         ("CSV", f"{name}.csv", table),
     ]
-
-
-def _address(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _systems(results: Results) -> Any:

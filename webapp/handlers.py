@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from core.errors import MusicEvalError
+from webapp.html import render
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,25 @@ QUIETLY: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
 BY_ITSELF: dict[str, Any] = {**QUIETLY, "queue": False}
 NO_ROOM = "The server's disk is full, or cannot be written. Nothing was kept of this; make room, and try again."
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_VIEW = '<div class="me-desk">${value}</div>'  # what handlers return is HTML already
 UNEXPECTED = "Something went wrong on the server; it has been logged there. Try again."
+
+Shown = dict[Any, Any]  # what a handler returns: what changes, by the part of the page
+
+
+def on(event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: Any, **options: Any) -> Any:
+    """Let an event of the administrator's page call a handler."""
+    return event(told(handler), inputs, outputs, **{**PRIVATE, "show_progress": "minimal", **options})
+
+
+def html_part() -> gr.HTML:
+    """Lay out a part of the administrator's page that handlers fill."""
+    return gr.HTML("", html_template=_VIEW, apply_default_css=False, elem_classes="me-view")
+
+
+def explain(title: str, meaning: str) -> None:
+    """Lay out a heading, and what stands below it is for."""
+    gr.HTML(render("study_use.html", title=title, meaning=meaning), apply_default_css=False)
 
 
 def refusal(sentence: str) -> gr.Error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from annotation.results import Table
 from core.tables import escape_cell
 from core.templates import html_templates
 from webapp.retention import kept_for
@@ -29,6 +30,11 @@ def html_table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[objec
     What follows the first rows of a long one is folded: a browser lays that out once it is opened.
     """
     return render("table.html", caption=caption, heads=heads, rows=list(rows), note=note, most=_MOST_ROWS)
+
+
+def shown_table(table: Table) -> Markup:
+    """Lay out a table of `annotation.results`."""
+    return html_table(table.caption, table.heads, table.rows, table.nothing)
 
 
 def csv_address(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -25,7 +25,7 @@ from core.musiceval import DEMO_PROMPTS, EXPORTED, PROMPTS
 from core.rated_clips import MANIFEST
 from core.readers import Readers
 from webapp.follow import Done, Report, follow
-from webapp.handlers import PRIVATE, told
+from webapp.handlers import PRIVATE, Shown, explain, told
 from webapp.html import render
 from webapp.listening_api import StudyStore
 
@@ -40,8 +40,6 @@ _WHAT = (
     "ratings and audio is given as audio alone."
 )
 
-Shown = dict[Any, Any]
-
 
 class ImportDesk:
     """The form; `created` is the name of the study that was made last."""
@@ -50,7 +48,7 @@ class ImportDesk:
         self._store, self._limits = store, limits
         self._read = partial(readers.call, read_normalised) if readers else read_normalised
         with gr.Accordion("Import ratings", open=False, elem_id="import-ratings"):
-            gr.HTML(render("study_use.html", title="Import ratings", meaning=_WHAT), apply_default_css=False)
+            explain("Import ratings", _WHAT)
             self.name = gr.Textbox(label="Name of the study that they become", max_length=64)
             with gr.Row(elem_classes="me-columns"):
                 self.file = gr.File(label="Table, or ZIP", file_types=[".csv", ".tsv", ".txt", ".zip"], height=140)

@@ -1,6 +1,6 @@
 """Raters of a study on its page: invited by codes and links, noted, given a new code, withdrawn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -13,6 +13,7 @@ from annotation.life import erase, refuse_archived, withdraw
 from annotation.personal import as_text, personal_data
 from annotation.schema import Rater
 from annotation.studies import find_study, invite, renew
+from webapp.handlers import Shown, html_part, on
 from webapp.html import csv_address, file_address, html_table, render
 from webapp.listening_api import PREFIX, StudyStore
 
@@ -26,8 +27,6 @@ _ERASE = (
 )
 _GIVE = "All that is held on the rater, as JSON, for them alone: what they said and rated, consents, times, your note."
 _QR_SCALE = 3
-
-Shown = dict[Any, Any]
 
 
 def codes(invited: Sequence[tuple[str, str]], notes: Sequence[str], address: str) -> Markup:
@@ -54,9 +53,7 @@ def link_of(address: str, code: str) -> str:
 class Invitations:
     """The controls, and their handlers."""
 
-    def __init__(
-        self, store: StudyStore, study: gr.Dropdown, on: Callable[..., Any], html: Callable[[], gr.HTML]
-    ) -> None:
+    def __init__(self, store: StudyStore, study: gr.Dropdown) -> None:
         self._store = store
         gr.HTML("<h2>Invite</h2>", apply_default_css=False)
         with gr.Row(elem_classes="me-bar"):
@@ -67,7 +64,7 @@ class Invitations:
         with gr.Row(elem_classes="me-bar"):
             self.rater = gr.Dropdown(label="New code for a rater", info=_RENEW, choices=[], min_width=240)
             again = gr.Button("Give a new code", scale=0, min_width=200)
-        self.codes = html()
+        self.codes = html_part()
         self.links = gr.Textbox(label="Links", buttons=["copy"], interactive=False, visible=False, lines=1, max_lines=8)
         with gr.Accordion("Withdraw a rater", open=False), gr.Row(elem_classes="me-bar"):
             self.leaving = gr.Dropdown(label="Who withdraws", info=_WITHDRAW, choices=[], min_width=240)
@@ -82,7 +79,7 @@ class Invitations:
             comments = gr.Checkbox(False, label="Their comments too", min_width=160)
             cause = gr.Textbox(label="Reason for the log (may be empty)", max_length=500, min_width=240)
             wipe = gr.Button("Erase", variant="stop", scale=0, min_width=160)
-        self.noted = html()
+        self.noted = html_part()
         on(give.click, self.give_out, [study, self.asking], [self.codes])
         self.wiped = on(wipe.click, self.erase, [study, self.erased, comments, cause], [self.codes]).success
         self.invited = on(

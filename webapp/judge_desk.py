@@ -17,7 +17,7 @@ from core.training.judges import carried, describe, pack, receive
 from core.training.registry import Model, ModelRegistry
 from webapp.exports import EXPORTS
 from webapp.fetching import Fetching, FetchState
-from webapp.handlers import PRIVATE, told
+from webapp.handlers import PRIVATE, QUIETLY, Shown, explain, told
 from webapp.html import render
 from webapp.judge import Judge
 
@@ -28,8 +28,6 @@ _UPLOAD = (
     "listed; visitors are not offered it until you say so. A larger one than an upload may be is unpacked by hand into "
     "models/ of the data folder."
 )
-
-Shown = dict[Any, Any]
 
 
 def judge_card(model: Model | None, is_active: bool) -> Markup:
@@ -64,7 +62,7 @@ class JudgeDesk:
     def lay_out_arrivals(self) -> None:
         """Lay out how judges come from elsewhere."""
         with gr.Accordion("Upload a judge", open=False, elem_id="judge-upload"):
-            gr.HTML(render("study_use.html", title="Upload a judge", meaning=_UPLOAD), apply_default_css=False)
+            explain("Upload a judge", _UPLOAD)
             self.archive = gr.File(label="Archive of a judge", file_types=[".zip"], height=140)
             self.take = gr.Button("Check and add it", elem_classes="me-narrow")
         self.official = gr.HTML(apply_default_css=False, elem_id="official-clap")
@@ -88,12 +86,11 @@ class JudgeDesk:
             self._fetching.start()
             return refresh(name)
 
-        quietly: dict[str, Any] = {**PRIVATE, "show_progress": "hidden"}
-        self.save.click(told(save_judge), [shown, self.title, self.note], everything, **quietly)
+        self.save.click(told(save_judge), [shown, self.title, self.note], everything, **QUIETLY)
         self.take.click(
             told(upload_judge), self.archive, [*everything, self.archive], show_progress_on=self.archive, **PRIVATE
         )
-        self.fetch.click(told(fetch_clap), shown, everything, **quietly)
+        self.fetch.click(told(fetch_clap), shown, everything, **QUIETLY)
 
     @property
     def parts(self) -> list[Any]:

@@ -1,6 +1,5 @@
 """How a study goes on, on top of its page: it follows by itself, and nothing below it is built anew."""
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -11,22 +10,20 @@ from annotation.database import now
 from annotation.results.live import Answers, Live, count_on, live
 from annotation.studies import find_study
 from core.errors import BusyError, StudyError
-from webapp.handlers import BY_ITSELF
+from webapp.handlers import BY_ITSELF, Shown, html_part, on
 from webapp.html import render
 from webapp.listening_api import StudyStore
 
 EACH_S = 5.0
 
-Shown = dict[Any, Any]
-
 
 class LiveView:
     """The view, and the clock that lets it follow."""
 
-    def __init__(self, store: StudyStore, shown: gr.State, on: Callable[..., Any], html: Callable[[], gr.HTML]) -> None:
+    def __init__(self, store: StudyStore, shown: gr.State) -> None:
         self._store = store
         self._answers: dict[tuple[int, datetime], Answers] = {}  # by the study's id and its birth
-        self.view = html()
+        self.view = html_part()
         self.seen = gr.State("")  # what the page shows, so that it is not put there again
         clock = gr.Timer(EACH_S)
         # Not the menu: what it holds may be of a moment ago, and Gradio refuses a study that is gone.

@@ -1,20 +1,19 @@
 """A table that sorts by any heading; of a long one the page gets a part, and what is looked for."""
 
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 import pandas as pd
 
-MOST_ROWS = 500  # more take a browser seconds
+from webapp.handlers import Shown, on
 
-Shown = dict[Any, Any]
+MOST_ROWS = 500  # more take a browser seconds
 
 
 class LongFrame:
     """The table, and the controls that show other rows of a long one."""
 
-    def __init__(self, label: str, on: Callable[..., Any], visible: bool = True) -> None:
+    def __init__(self, label: str, visible: bool = True) -> None:
         self.rows = gr.State()  # all of them
         with gr.Row(visible=False, elem_classes="me-bar") as self.looking:
             self.find = gr.Textbox(label="Find in all rows", max_length=200, min_width=240)

@@ -22,7 +22,7 @@ from annotation.wording import LONGEST, QUESTIONS
 from core.errors import MusicEvalError, StudyError
 from core.scales import MUSICEVAL
 from webapp.follow import Done, follow
-from webapp.handlers import PRIVATE, told
+from webapp.handlers import PRIVATE, QUIETLY, Shown, explain, told
 from webapp.html import render
 from webapp.listening_api import StudyStore
 
@@ -75,8 +75,6 @@ _PLAN = (
 _SIZES = {"clips": "Clips to rate", "systems": "Systems", "raters": "Raters", "anchor_pool": "Anchors in all"}
 _SMALL = {"clips": 120, "systems": 6, "raters": 8, "anchor_pool": 20}
 
-Shown = dict[Any, Any]
-
 
 def text_fields() -> list[gr.Textbox]:
     """Lay out a field for each text that raters see."""
@@ -124,7 +122,7 @@ class NewStudy:
 
     def _lay_out_plan(self) -> None:
         with gr.Accordion("Plan it", open=False):
-            gr.HTML(render("study_use.html", title="Simulate", meaning=_PLAN), apply_default_css=False)
+            explain("Simulate", _PLAN)
             with gr.Row(elem_classes="me-bar"):
                 sizes = [
                     gr.Number(_SMALL[name], label=label, precision=0, minimum=1, min_width=160)
@@ -132,9 +130,7 @@ class NewStudy:
                 ]
             start = gr.Button("Simulate the study", elem_classes="me-narrow")
             planned = gr.HTML(apply_default_css=False, elem_id="planned")
-        start.click(
-            told(self.plan), [self.scales, *sizes, *self.rules.values()], planned, **PRIVATE, show_progress="hidden"
-        )
+        start.click(told(self.plan), [self.scales, *sizes, *self.rules.values()], planned, **QUIETLY)
 
     def weigh(self, scales: str, *rules: Any) -> Markup:
         """Say what follows from the rules, or why no study can have them: how often a good rater fails, for one."""
@@ -184,7 +180,7 @@ class NewStudy:
         }
 
 
-_QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "trigger_mode": "always_last"}
+_QUIET: dict[str, Any] = {**QUIETLY, "trigger_mode": "always_last"}
 
 
 def _protocol(values: Sequence[Any]) -> Protocol:

@@ -1,26 +1,24 @@
 """A long table of the administrator's page, shown in parts."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from annotation.results import Table
-from webapp.html import html_table
+from webapp.handlers import Shown, html_part, on
+from webapp.html import shown_table
 
 ROWS = 25
-
-Shown = dict[Any, Any]
 
 
 class PagedTable:
     """The part that is shown, and the buttons that show others; `read` gives the table of a study."""
 
-    def __init__(
-        self, study: gr.Dropdown, on: Callable[..., Any], html: Callable[[], gr.HTML], read: Callable[[str], Table]
-    ) -> None:
+    def __init__(self, study: gr.Dropdown, read: Callable[[str], Table]) -> None:
         self._read = read
-        self.table = html()
+        self.table = html_part()
         self.page = gr.State(0)
         with gr.Row(visible=False, elem_classes="me-bar") as self.turning:
             later = gr.Button("Later", scale=0, min_width=112)
@@ -42,7 +40,7 @@ class PagedTable:
         rows = table.rows[begin : begin + ROWS]
         part = f" ({begin + 1} to {begin + len(rows)} of {len(table.rows)})" if last else ""
         return {
-            self.table: html_table(table.caption + part, table.heads, rows, table.nothing),
+            self.table: shown_table(replace(table, caption=table.caption + part, rows=rows)),
             self.page: page,
             self.turning: gr.update(visible=last > 0),
         }

@@ -48,13 +48,7 @@ _Blocks = TypeVar("_Blocks", bound=GuardedBlocks)
 
 
 def build_pages(judge: Judge, settings: Settings, examples: ReadyScores | None = None) -> FastAPI:
-    """Lay out the pages, with examples, and open the database of the listening tests.
-
-    Raises
-    ------
-    StudyError
-        If the database cannot be used.
-    """
+    """Lay out the pages, with examples, and open the database of the listening tests (else `StudyError`)."""
     os.umask(0o077)  # folders and files are made for the server's user alone
     retention.begin(settings.kept_days)
     database = open_studies(settings, logs.say, WAITS_S)

@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from pathlib import Path
 
 import h11
 import uvicorn
@@ -27,10 +26,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-import core
 from core.command import EXIT_MISTAKE, EXIT_OK
 from core.errors import MusicEvalError
-from core.settings import JOURNAL_URL, SECRETS
+from core.settings import JOURNAL_URL, SECRETS, environment
 from webapp import logs
 from webapp.connections import QuietServer
 from webapp.guard import OWN
@@ -288,15 +286,12 @@ async def _run_once(begun: subprocess.Popen[bytes] | None, module: str, listener
 
 
 def _start(module: str, listener: socket.socket) -> subprocess.Popen[bytes]:
-    paths = [str(Path(core.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    withheld = SECRETS - {JOURNAL_URL}  # what the pages write is in the journal too
-    environment = {name: value for name, value in os.environ.items() if name not in withheld}
     return subprocess.Popen(
         # -P: nothing is imported from where the server was started
         [sys.executable, "-P", "-m", module, str(listener.fileno())],
         bufsize=0,
         stdin=subprocess.PIPE,  # ends when this process does, however it does
-        env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        env=environment(withheld=SECRETS - {JOURNAL_URL}),  # what the pages write is in the journal too
         pass_fds=[listener.fileno()],
         start_new_session=True,  # Ctrl+C is for the server, which ends the pages
     )

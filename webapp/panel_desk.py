@@ -11,7 +11,8 @@ from markupsafe import Markup
 from core.errors import MusicEvalError, StudyError
 from webapp.figure_desk import drawing
 from webapp.follow import Done, Report, follow
-from webapp.html import html_table, render
+from webapp.handlers import Shown, explain, html_part, on
+from webapp.html import render, shown_table
 from webapp.listening_api import StudyStore
 from webapp.long_frame import LongFrame
 
@@ -22,8 +23,6 @@ _MEANING = (
     "The judge of this server scores the rated clips: where it agrees with the panel, and on which clips it does not. "
     "The first time takes as long as scoring does; what it heard is kept."
 )
-
-Shown = dict[Any, Any]
 
 
 class PanelDesk:
@@ -38,20 +37,16 @@ class PanelDesk:
         judge: Callable[[], "LoadedJudge"],
         hear: Callable[[str | None, str | None], Markup],
         study: gr.Dropdown,
-        on: Callable[..., Any],
-        html: Callable[[], gr.HTML],
     ) -> None:
         self._store, self._judge, self._hear = store, judge, hear
         self._one_at_a_time = threading.Lock()
-        gr.HTML(render("study_use.html", title="Judge beside panel", meaning=_MEANING), apply_default_css=False)
+        explain("Judge beside panel", _MEANING)
         ask = gr.Button("Set the judge beside the panel", elem_classes="me-narrow")
-        self.view = html()
+        self.view = html_part()
         self.clips = LongFrame(
-            "Clips on which judge and panel disagree most first: choose one to hear it; a heading sorts",
-            on,
-            visible=False,
+            "Clips on which judge and panel disagree most first: choose one to hear it; a heading sorts", visible=False
         )
-        self.heard = html()
+        self.heard = html_part()
         on(ask.click, self.compare, [study], self.parts, show_progress="hidden")
         on(self.clips.table.select, self.choose, [study], [self.heard], show_progress="hidden")
 
@@ -89,12 +84,7 @@ class PanelDesk:
 
     def _show(self, found: "JudgedPanel") -> Shown:
         svg, table = found.scatter, found.agreement_table
-        view = render(
-            "study_judged.html",
-            found=found,
-            scatter=drawing(svg),
-            table=html_table(table.caption, table.heads, table.rows, table.nothing),
-        )
+        view = render("study_judged.html", found=found, scatter=drawing(svg), table=shown_table(table))
         return {self.view: view, **self.clips.show(found.clips), self.heard: ""}
 
     def choose(self, study: str | None, event: gr.SelectData) -> Markup:

@@ -16,7 +16,8 @@ from annotation.session import holds
 from annotation.session.exclusions import possible_changes
 from annotation.studies import find_rater, find_study
 from webapp.changes import AUTHOR, Changes
-from webapp.html import csv_address, html_table, render
+from webapp.handlers import Shown, explain, html_part, on
+from webapp.html import csv_address, render, shown_table
 from webapp.listening_api import StudyStore
 
 _PAUSE = (
@@ -25,20 +26,11 @@ _PAUSE = (
 )
 _FIRST = 3  # tables of a rater above the controls: distribution, agreement, batches
 
-Shown = dict[Any, Any]
-
 
 class RaterDesk:
     """The parts of the tab, and the handlers of its controls."""
 
-    def __init__(
-        self,
-        store: StudyStore,
-        study: gr.Dropdown,
-        changed: gr.State,
-        on: Callable[..., Any],
-        html: Callable[[], gr.HTML],
-    ) -> None:
+    def __init__(self, store: StudyStore, study: gr.Dropdown, changed: gr.State) -> None:
         self._store, self.changed = store, changed
         self.table = gr.Dataframe(
             label="Raters: choose one; a heading sorts",
@@ -48,18 +40,18 @@ class RaterDesk:
             elem_classes="me-clips",
             buttons=["fullscreen", "copy"],
         )
-        self.hours = html()
+        self.hours = html_part()
         self.rater = gr.Dropdown(label="Rater", choices=[], filterable=True)
-        self.page = html()
+        self.page = html_part()
         with gr.Column(visible=False) as self.acts:
-            gr.HTML(render("study_use.html", title="Pause", meaning=_PAUSE), apply_default_css=False)
+            explain("Pause", _PAUSE)
             with gr.Row(elem_classes="me-bar"):
                 self.reason = gr.Textbox(label="Reason, for the log", max_length=500, min_width=240)
                 self.pausing = gr.Button("Pause this rater", scale=0, min_width=176)
                 self.going = gr.Button("Let this rater go on", scale=0, min_width=176)
             gr.HTML("<h2>Exclude or restore</h2>", apply_default_css=False)
-            self.changes = Changes(store, study, changed, on, html)
-        self.more = html()
+            self.changes = Changes(store, study, changed)
+        self.more = html_part()
         chosen, looked = [study, self.rater], self.looked
         on(self.table.select, self.choose, [study], [self.rater, *looked], show_progress="hidden")
         on(self.rater.input, self.look, chosen, looked, show_progress="hidden")
@@ -147,7 +139,7 @@ def rater_view(page: RaterPage) -> Markup:
 
 
 def _tables(page: RaterPage) -> list[Markup]:
-    return [html_table(table.caption, table.heads, table.rows, table.nothing) for table in page.tables]
+    return [shown_table(table) for table in page.tables]
 
 
 def raters_frame(found: Overview, so_far: Live) -> pd.DataFrame:

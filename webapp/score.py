@@ -73,7 +73,7 @@ _MARK_STALE = """(clip, prompt, model) => {
   shown.classList.toggle("me-outdated", !same);
   shown.querySelector(".me-stale").hidden = same;
 }"""
-_SNIPPET = """\
+SNIPPET = """\
 from gradio_client import Client, handle_file
 
 client = Client("{address}")
@@ -83,11 +83,6 @@ print(score["musical_impression"], score["textual_alignment"])"""
 
 def _gone() -> str:
     return f"This result is not kept here any more: results stay for {kept_for()}, or until the server starts anew."
-
-
-def snippet(address: str) -> str:
-    """Return the lines of Python that score a clip through the server at an address."""
-    return _SNIPPET.format(address=address)
 
 
 # What the result shows
@@ -242,7 +237,7 @@ def _build_clip_tab(
             build_comparison(results)
             shown = _result(judge)
             _list_of_results()
-            python_usage(_SNIPPET)
+            python_usage(SNIPPET)
 
     page = ClipPage(judge, menu, results, ready, clip.GRADIO_CACHE)
     _follow(judge, menu, model, note)

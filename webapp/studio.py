@@ -1,7 +1,6 @@
 """*Set up* of a study on its page: its state, its texts, its rules, a preview, its log, and its end."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -17,6 +16,7 @@ from annotation.schema import Event, Study
 from annotation.studies import find_study, imported_from, shown_time
 from annotation.wording import as_text
 from core.errors import StudyError
+from webapp.handlers import Shown, explain, html_part, on
 from webapp.html import html_table, render
 from webapp.listening_api import PREFIX, StudyStore
 from webapp.new_study import TEXTS, text_fields
@@ -50,22 +50,13 @@ _DELETE = (
     "it must be archived first. Its sound files stay in its folder. Export it before."
 )
 
-Shown = dict[Any, Any]
-
 
 class Studio:
     """The parts of *Set up*, and the handlers of its controls."""
 
-    def __init__(
-        self,
-        store: StudyStore,
-        study: gr.Dropdown,
-        changed: gr.State,
-        on: Callable[..., Any],
-        html: Callable[[], gr.HTML],
-    ) -> None:
+    def __init__(self, store: StudyStore, study: gr.Dropdown, changed: gr.State) -> None:
         self._store, self.changed = store, changed
-        self.state = html()
+        self.state = html_part()
         self.reason = gr.Textbox(label="Reason for the log (may be empty)", max_length=500)
         self.known = gr.Checkbox(False, label=KNOWN, info=NOT_DURABLE, visible=store.is_lost)
         with gr.Row(elem_classes="me-bar"):
@@ -75,20 +66,20 @@ class Studio:
             }
         for name, button in self.moves.items():
             on(button.click, self.move, [study, gr.State(name), self.reason, self.known], [self.reason, changed])
-        gr.HTML(render("study_use.html", title="Preview", meaning=_PREVIEW), apply_default_css=False)
+        explain("Preview", _PREVIEW)
         look = gr.Button("Make a preview", elem_classes="me-narrow")
-        self.link = html()
+        self.link = html_part()
         on(look.click, self.preview_study, [study], [self.link])
         with gr.Accordion("Texts that raters see", open=False):
             self.texts = text_fields()
             save = gr.Button("Save the texts", elem_classes="me-narrow")
         on(save.click, self.save_texts, [study, *self.texts], [changed])
         with gr.Accordion("Rules", open=False):
-            self.rules = html()
+            self.rules = html_part()
         with gr.Accordion("Log", open=False):
-            self.log = PagedTable(study, on, html, self._log)
+            self.log = PagedTable(study, self._log)
         with gr.Accordion("Delete", open=False):
-            gr.HTML(render("study_use.html", title="Delete the study", meaning=_DELETE), apply_default_css=False)
+            explain("Delete the study", _DELETE)
             with gr.Row(elem_classes="me-bar"):
                 self.typed = gr.Textbox(label="Type the name of the study", max_length=64, min_width=240)
                 end = gr.Button("Delete", variant="stop", scale=0, min_width=144)

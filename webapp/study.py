@@ -32,8 +32,8 @@ from webapp.clip_desk import ClipDesk, sound_route
 from webapp.enrolling import Enrolling
 from webapp.exports import CLIPS, REPORT, Packed, clips_route, export_route, pack_export, report_route
 from webapp.figure_desk import FigureDesk
-from webapp.handlers import BY_ITSELF, PRIVATE, told
-from webapp.html import html_table, render
+from webapp.handlers import BY_ITSELF, Shown, explain, html_part, on
+from webapp.html import render, shown_table
 from webapp.imports import ImportDesk
 from webapp.invitations import Invitations
 from webapp.listening_api import StudyStore
@@ -57,9 +57,6 @@ _RULES = (
     "A study keeps its rules. Here its ratings are judged by others, so that you see whom they fall on: which batches "
     "would count, and what would become of the scores. What was done by hand stays. Nothing is changed."
 )
-_VIEW = '<div class="me-desk">${value}</div>'  # what handlers return is HTML already
-
-Shown = dict[Any, Any]  # what changes, by the part of the page
 
 
 def view(name: str, found: Overview) -> Markup:
@@ -70,7 +67,7 @@ def view(name: str, found: Overview) -> Markup:
         status=found.status,
         figures=FIGURES,
         shown_time=shown_time,
-        table=_table,
+        table=shown_table,
         tables={"signs": _signs(found)},
         plots=[_plot(found.status.study, found.results, scale) for scale in found.results.scales],
     )
@@ -78,16 +75,12 @@ def view(name: str, found: Overview) -> Markup:
 
 def reliability_view(found: Reliability) -> Markup:
     """Show how far ratings can be trusted."""
-    return render("study_reliability.html", found=found, figures_mean=RATER_FIGURES_MEAN, table=_table)
+    return render("study_reliability.html", found=found, figures_mean=RATER_FIGURES_MEAN, table=shown_table)
 
 
 def rescreening(found: Rescreening) -> Markup:
     """Show what other screening rules would make of the ratings."""
-    return render("study_rescreening.html", found=found, table=_table)
-
-
-def _table(table: Table) -> Markup:
-    return html_table(table.caption, table.heads, table.rows, table.nothing)
+    return render("study_rescreening.html", found=found, table=shown_table)
 
 
 def _plot(study: str, results: Results, scale: Scale) -> Markup:
@@ -155,42 +148,42 @@ class StudyPage:
         self.imports = ImportDesk(store, limits, readers)
         self.nothing = gr.HTML(render("study_none.html"), visible=False, apply_default_css=False)
         with gr.Column(visible=False, elem_id="desk") as self.desk:
-            self.live = LiveView(store, self.shown, self._on, _html)
-            self.views = {"heading": _html()}
+            self.live = LiveView(store, self.shown)
+            self.views = {"heading": html_part()}
             with gr.Tabs():
                 self._lay_out_work(limits or AudioLimits(), readers)
                 self._lay_out_findings(judge)
         self._listen(refresh)
 
     def _lay_out_work(self, limits: AudioLimits, readers: Readers | None) -> None:
-        shared, acting = (self._on, _html), (self._store, self.study, self.changed)
+        store, study = self._store, self.study
         with gr.Tab("Progress"):
-            self.views["progress"] = _html()
-            self.invitations = Invitations(self._store, self.study, *shared)
-            self.enrolling = Enrolling(self._store, self.study, *shared)
+            self.views["progress"] = html_part()
+            self.invitations = Invitations(store, study)
+            self.enrolling = Enrolling(store, study)
         with gr.Tab("Raters"):
-            self.raters = RaterDesk(*acting, *shared)
+            self.raters = RaterDesk(store, study, self.changed)
         with gr.Tab("Set up"):
-            self.studio = Studio(*acting, *shared)
+            self.studio = Studio(store, study, self.changed)
         with gr.Tab("Clips"):
-            self.clip_desk = ClipDesk(self._store, limits, readers, self.study, self.changed, *shared)
+            self.clip_desk = ClipDesk(store, limits, readers, study, self.changed)
 
     def _lay_out_findings(self, judge: "Callable[[], LoadedJudge] | None") -> None:
-        store, shared = self._store, (self.study, self._on, _html)
+        store, study = self._store, self.study
         with gr.Tab("Results"):
-            self.views["results"] = _html()
+            self.views["results"] = html_part()
             self._lay_out_uses()
-            self.figures = FigureDesk(store, *shared)
-            self.attributes = AttributeDesk(store, *shared)
-            self.panel = PanelDesk(store, judge, self.clip_desk.hear, *shared) if judge else None
+            self.figures = FigureDesk(store, study)
+            self.attributes = AttributeDesk(store, study)
+            self.panel = PanelDesk(store, judge, self.clip_desk.hear, study) if judge else None
         with gr.Tab("Screening"):
-            self.views["screening"] = _html()
+            self.views["screening"] = html_part()
             gr.HTML("<h2>Exclude or restore</h2>", apply_default_css=False)
-            self.changes = Changes(store, self.study, self.changed, self._on, _html)
+            self.changes = Changes(store, study, self.changed)
             self._lay_out_rules()
-            self.log = PagedTable(*shared, self._log)
+            self.log = PagedTable(study, self._log)
         with gr.Tab("Reliability"):
-            self.views["reliability"] = _html()
+            self.views["reliability"] = html_part()
 
     def _listen(self, refresh: gr.Button) -> None:
         """Let whatever changes a study, or chooses one, show it anew."""
@@ -207,7 +200,7 @@ class StudyPage:
             *of_results,
         ]
         self.opens(self.changed.change, **BY_ITSELF)
-        self._on(self.changed.change, str, [], [self.creation.note], **BY_ITSELF)  # what was to do next is being done
+        on(self.changed.change, str, [], [self.creation.note], **BY_ITSELF)  # what was to do next is being done
         people = (self.invitations.invited, self.invitations.left, self.invitations.wiped, self.enrolling.saved)
         for done in (refresh.click, *people):
             self.opens(done)
@@ -217,15 +210,10 @@ class StudyPage:
 
     def opens(self, event: Callable[..., Any], inputs: Any = None, **options: Any) -> None:
         """Let an event show the study anew; what takes longer follows."""
-        shown = self._on(event, self.open, inputs or self.asked, self.opened, **options)
+        shown = on(event, self.open, inputs or self.asked, self.opened, **options)
         on_page = [self.turn, self.shown]
-        self._on(shown.then, self.show_rater, [*on_page, self.raters.rater], self.raters.looked, **BY_ITSELF)
-        self._on(shown.then, self.show_reliability, on_page, [self.views["reliability"]], **BY_ITSELF)
-
-    def _on(
-        self, event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: Any, **options: Any
-    ) -> Any:
-        return event(told(handler), inputs, outputs, **{**PRIVATE, "show_progress": "minimal", **options})
+        on(shown.then, self.show_rater, [*on_page, self.raters.rater], self.raters.looked, **BY_ITSELF)
+        on(shown.then, self.show_reliability, on_page, [self.views["reliability"]], **BY_ITSELF)
 
     def _lay_out_uses(self) -> None:
         with gr.Row(elem_classes="me-uses"):
@@ -234,19 +222,19 @@ class StudyPage:
 
     def _use(self, title: str, meaning: str, name: str, handler: Callable[..., Any]) -> gr.HTML:
         with gr.Column(min_width=280):
-            gr.HTML(render("study_use.html", title=title, meaning=meaning), apply_default_css=False)
+            explain(title, meaning)
             button = gr.Button(name)
-            note = _html()
-        self._on(button.click, handler, [self.study], [note])
+            note = html_part()
+        on(button.click, handler, [self.study], [note])
         return note
 
     def _lay_out_rules(self) -> None:
-        gr.HTML(render("study_use.html", title="Other rules", meaning=_RULES), apply_default_css=False)
+        explain("Other rules", _RULES)
         with gr.Row(elem_classes="me-bar"):
             self.rules = [_rule(rule) for rule in SCREENING]
         judge = gr.Button("Show what these rules would do")
-        self.rescreened = _html()
-        self._on(judge.click, self.rescreen, [self.study, *self.rules], [self.rescreened])
+        self.rescreened = html_part()
+        on(judge.click, self.rescreen, [self.study, *self.rules], [self.rescreened])
 
     def open(self, current: str | None, before: str | None = None, turn: Turn | None = None) -> Shown:
         """Show the study that was chosen; the newest where none was, or it is gone.
@@ -365,7 +353,3 @@ def _rule(rule: "dataclasses.Field[Any]") -> gr.Dropdown | gr.Number:
     shown: dict[str, Any] = {"value": value, "label": name, "info": rule.metadata["meaning"], "min_width": 240}
     choices = list(rule.metadata["choices"])
     return gr.Dropdown(choices, **shown) if choices else gr.Number(**shown)
-
-
-def _html() -> gr.HTML:
-    return gr.HTML("", html_template=_VIEW, apply_default_css=False, elem_classes="me-view")

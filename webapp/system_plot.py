@@ -4,7 +4,6 @@ The same SVG stands in the page and is downloaded: its colours are the page's va
 palette's value for where there are none. One unit is about a pixel on a narrow screen.
 """
 
-import base64
 import math
 from typing import Any
 
@@ -12,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from core.scales import MAX_SCORE, MIN_SCORE, Scale
-from webapp.html import render
+from webapp.html import file_address, render
 from webapp.palette import LIGHT, SANS
 
 _WIDTH, _ROW, _TOP, _BOTTOM = 360, 22, 48, 34
@@ -44,9 +43,8 @@ def systems_plot(systems: pd.DataFrame, scale: Scale, unit: str = "MOS") -> Mark
 
 def download(svg: str, name: str) -> Markup:
     """Return a link to a plot as a file."""
-    url = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
     link = Markup('<a class="me-download" download="{}.svg" href="{}">Download SVG</a>')
-    return link.format(name, url)
+    return link.format(name, file_address(svg.encode(), "image/svg+xml"))
 
 
 def _system(row: dict[str, Any], scale: str, y: float) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from core.training.recipe import CROSS_VALIDATED, RunProgress, TrainingPlan
 from core.training.registry import Model, ModelRegistry
 from webapp.data_desk import data_shown, fields_table, on_server, receive_data, recipe_of, study_data
 from webapp.fetching import Fetching
-from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, told
+from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, Shown, told
 from webapp.html import render
 from webapp.judge import Judge
 from webapp.judge_desk import JudgeDesk
@@ -79,8 +79,6 @@ _ENDS = {
 _TICK_S = 1.0
 _FEWEST_EPOCHS = 10  # on the axis, so that its marks are whole numbers
 _MOST_PLOTS = 4  # that stand ready for a model's scales; more are in its scatter.svg
-
-Shown = dict[Any, Any]  # what changes, by the part of the page
 
 
 def run_card(run: Run | None) -> Markup:

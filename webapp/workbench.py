@@ -19,15 +19,13 @@ from core.training.courses import Course
 from core.training.judges import carried
 from core.training.manager import Run, RunManager
 from core.training.registry import Model, ModelRegistry
-from webapp.handlers import PRIVATE, QUIETLY, told
+from webapp.handlers import QUIETLY, Shown, told
 from webapp.html import html_table, render
 
 MOST_CURVES = 6
 _COLOURS = ("#1f9488", "#c2571a", "#7c6fd6", "#b8477f", "#5b8a1f", "#8f8c83")  # 3 to 1 on both backgrounds
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "1 4")
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 360, 200, 40, 8, 12, 26
-
-Shown = dict[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -190,7 +188,7 @@ class Workbench:
             replace(About.read(one.of.folder), note=note.strip()).write(one.of.folder)
             return refresh(name)
 
-        self.save.click(told(note_run), [self.which, self.note, shown], everything, **PRIVATE, show_progress="hidden")
+        self.save.click(told(note_run), [self.which, self.note, shown], everything, **QUIETLY)
 
     def show(self) -> Shown:
         """Show all runs, and the curves of the newest."""

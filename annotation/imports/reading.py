@@ -71,23 +71,10 @@ class Found:
 def read_found(
     path: Path, columns: Mapping[str, str] | None = None, scales: Scales | None = None, apart: bool = False
 ) -> Found:
-    """Read ratings from a file or folder.
+    """Read a table, a release with ``person_mos`` or an export; a DataError has all that is wrong, by file and line.
 
-    Parameters
-    ----------
-    path : Path
-        A table, a release with ``person_mos``, or an export of a study; of a folder its ``ratings.csv``.
-    columns : mapping, optional
-        Names of columns of a table by what they hold: `NAMES`, or the key of a scale.
-    scales : tuple of Scale, optional
-        What a table rates.
-    apart : bool
-        Whether the audio came apart from the ratings: ``file`` is then what the source calls it, not where it lies.
-
-    Raises
-    ------
-    DataError
-        With all that is wrong, by file and line.
+    `columns` are names of columns of a table by what they hold: `NAMES`, or the key of one of the `scales`. Where the
+    audio came `apart` from the ratings, ``file`` is what the source calls it, not where it lies.
     """
     folder = path.parent if path.name == "person_mos" else path
     file = path / "ratings.csv" if path.is_dir() else path

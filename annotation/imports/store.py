@@ -85,34 +85,10 @@ def import_ratings(
     with_audio: bool = True,
     came: Callable[[Sequence[str]], AbstractContextManager[AudioThatCame]] | None = None,
 ) -> ImportReport:
-    """Make a study that has ended from ratings that exist already.
+    """Make a study that has ended from ratings that exist already; where anything is wrong, nothing is stored.
 
-    Parameters
-    ----------
-    database : Database
-    data : Path
-        Folder of the listening tests, where audio that is named is put.
-    name : str
-        Of the new study.
-    path : Path
-    columns, scales
-        As `read_found` takes them.
-    at : datetime
-        Now.
-    limits : AudioLimits, optional
-    progress : callable, optional
-        Told how many of how many clips with audio were read.
-    read : callable
-        Does what `read_normalised` does, perhaps in another process.
-    with_audio : bool
-        Whether the files that the source names are read; no file is opened otherwise.
-    came : callable, optional
-        Opens the audio that came apart from the source, given all names that are asked for; no other is read then.
-
-    Raises
-    ------
-    DataError, StudyError
-        With all that is wrong; then nothing was stored.
+    `read` does what `read_normalised` does, perhaps in another process; it is told of no file without `with_audio`.
+    `came` opens the audio that came apart from the source, given all names that are asked for; no other is read then.
     """
     found = read_found(path, columns, scales, apart=came is not None)
     if not with_audio:

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotation.database import Database, now
-from annotation.life import AUTHOR, note, refuse_archived
+from annotation.life import note, refuse_archived
 from annotation.material.files import ClipFile
 from annotation.material.ingest import Entry, clip_row, digest_of, find_clip, prompt_row, write_clip_file
 from annotation.material.sound import Normalised, read_normalised, to_wav
@@ -39,27 +39,23 @@ def find_by_name(session: Session, study: Study, name: str) -> Clip:
     return clip
 
 
-def retire(session: Session, study: Study, name: str, reason: str, at: datetime, author: str = AUTHOR) -> None:
+def retire(session: Session, study: Study, name: str, reason: str, at: datetime) -> None:
     """Take a clip out of use; trials of it that are not rated are let go. `StudyError` without a reason."""
     clip = find_by_name(session, study, name)
-    _retire(session, study, clip, "retire", reason, at, author)
+    _retire(session, study, clip, "retire", reason, at)
 
 
-def _retire(
-    session: Session, study: Study, clip: Clip, action: str, reason: str, at: datetime, author: str, **details: str
-) -> None:
+def _retire(session: Session, study: Study, clip: Clip, action: str, reason: str, at: datetime, **details: str) -> None:
     refuse_archived(study)
     if not reason.strip():
         raise StudyError("Say in a sentence why; it stays in the log.")
     clip.retired_at = at
     open_ones = select(Trial).join(Batch).where(Trial.clip_id == clip.id, Trial.state == "open", Batch.state == "open")
     ledger.release(session, session.scalars(open_ones).all())
-    note(session, study, action, at, reason, author, clip.name, {"file": clip.source_file, **details})
+    note(session, study, action, at, reason, clip.name, {"file": clip.source_file, **details})
 
 
-def reprompt(
-    database: Database, data: Path, study_name: str, name: str, prompt: str, reason: str, author: str = AUTHOR
-) -> None:
+def reprompt(database: Database, data: Path, study_name: str, name: str, prompt: str, reason: str) -> None:
     """Give a clip another prompt: it is retired, and the same recording takes its place under the new prompt."""
     prompt = prompt.strip()
     if not prompt or len(prompt) > LONGEST_PROMPT:
@@ -77,7 +73,7 @@ def reprompt(
         new = {"name": new_name, "wav_sha256": hashlib.sha256(wav).hexdigest(), "added_at": at}
         return Clip(**same, **new, prompt=prompt_row(session, study, prompt))
 
-    _succeed(database, data, study_name, name, "reprompt", reason, author, wav, other)
+    _succeed(database, data, study_name, name, "reprompt", reason, wav, other)
 
 
 def replace(
@@ -88,7 +84,6 @@ def replace(
     source: ClipSource,
     file: str,
     reason: str,
-    author: str = AUTHOR,
     read: Callable[..., Normalised] = read_normalised,
 ) -> Normalised:
     """Put another recording in the place of a clip: the same system and prompt, another file."""
@@ -107,7 +102,7 @@ def replace(
         entry = Entry(file, old.prompt.text, old.system.name, old.kind, dict(old.expected), old.explanation)
         return clip_row(session, study, entry, digest, sound, wav, new_name, at)
 
-    _succeed(database, data, study_name, name, "replace", reason, author, wav, other)
+    _succeed(database, data, study_name, name, "replace", reason, wav, other)
     return sound
 
 
@@ -118,7 +113,6 @@ def _succeed(
     name: str,
     action: str,
     reason: str,
-    author: str,
     wav: bytes,
     other: Callable[[Session, Study, Clip, str, datetime], Clip],
 ) -> None:
@@ -134,7 +128,7 @@ def _succeed(
             new = other(session, study, old, new_name, at)
             new.replaces_id = old.id
             what = {"before": _shown(old), "after": _shown(new), "by": new_name}
-            _retire(session, study, old, action, reason, at, author, **what)
+            _retire(session, study, old, action, reason, at, **what)
             session.add(new)
     except BaseException:
         path.unlink(missing_ok=True)

@@ -29,7 +29,6 @@ PROTOCOL = Protocol(
     duplicate_distance=2,
     training=2,
 )
-CLIP_S = 8.0
 _CLIPS = Path(__file__).parent / "demo"
 _SEED = 20
 

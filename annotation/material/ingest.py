@@ -109,8 +109,7 @@ class IngestReport:
             ("Columns that were not used", self.unused_columns),
         ):
             if names:
-                more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-                lines.append(f"! {meaning}: {', '.join(names[:_MOST_NAMES])}{more}.")
+                lines.append(f"! {meaning}: {first_of(names, _MOST_NAMES)}.")
         return "\n".join(
             [*lines, *(f"! {sentence}" for sentence in (*self.same_audio, *self.other_scripts, *self.parity))]
         )

@@ -31,6 +31,7 @@ from annotation.schema import Study
 from annotation.studies import clip_path
 from core.audio import NEAR_SILENCE, AudioLimits, Clip, ClipSource, read_clip
 from core.errors import AudioError, shown_beyond
+from core.files import first_of
 from core.filters import BLOCK_S, SILENCE_PEAK, loudness_lufs, spectrum
 from core.levels import true_peak_dbtp
 from core.warnings import is_clipped
@@ -43,7 +44,6 @@ LENGTH_TOLERANCE_S = 0.1
 LOUDNESS_TOLERANCE_LU = 0.5
 BANDWIDTH_TOLERANCE = 0.1  # of the whole band, which is half the rate
 _MOST_SPECTRA = 200  # clips whose bandwidth is measured; evenly spread over a larger study
-_MOST_NAMES = 5
 _MOST_SILENT_SHARE = 0.5
 _MOST_GAIN_DB = 20.0  # more brings a room's or a codec's noise to where it is heard
 _CANCELLED = 10 ** (-10 / 20)  # two channels that have nothing in common lose 3 dB when they are mixed
@@ -227,11 +227,9 @@ def _apart(
     ]
     if not outside:
         return []
-    more = f" and {len(outside) - _MOST_NAMES} more" if len(outside) > _MOST_NAMES else ""
-    named = f"{', '.join(outside[:_MOST_NAMES])}{more}"
     clips_have = f"{low:.1f} {unit}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f} {unit}"
     return [
-        f"{len(outside)} of {len(anchors)} anchors may be known by their {what}: {named}. "
+        f"{len(outside)} of {len(anchors)} anchors may be known by their {what}: {first_of(outside)}. "
         f"{'The' if middle == 1 else 'Most'} clips have {clips_have}."
     ]
 

@@ -36,6 +36,10 @@ class Table:
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
 
+    def captioned(self) -> str:
+        """Lay it out below its caption, or say why it is empty."""
+        return f"{self.caption}\n{self.text()}" if self.rows else self.nothing
+
 
 def number(value: float | None, form: str = "z.2f") -> str:
     """Say a figure, without a minus before zero; what so few ratings cannot tell is a dash."""

@@ -167,9 +167,8 @@ class JudgedPanel:
 
     def text(self) -> str:
         """Lay it out for a terminal."""
-        tables = [self.agreement_table, self.disagreement_table]
-        laid_out = [f"{table.caption}\n{table.text()}" if table.rows else table.nothing for table in tables]
-        return "\n\n".join([self.title, *laid_out, "\n".join(self.sentences)])
+        tables = (self.agreement_table.captioned(), self.disagreement_table.captioned())
+        return "\n\n".join([self.title, *tables, "\n".join(self.sentences)])
 
 
 def judge_beside_panel(
@@ -177,10 +176,7 @@ def judge_beside_panel(
 ) -> JudgedPanel:
     """Let a judge score the clips of a study that have valid ratings, and set its scores beside them.
 
-    Raises
-    ------
-    StudyError
-        No clip has a valid rating, none has its audio, or the judge predicts none of the study's scales.
+    StudyError where there are no such clips, none has its audio, or the judge predicts none of the study's scales.
     """
     from core.evaluation import Predictions
 

@@ -22,7 +22,9 @@ from annotation.protocol import Protocol
 from annotation.results import Table
 from annotation.results.agreement import Codes
 from annotation.schema import Batch, Clip, Exclusion, Rater, Response, Study, Trial
+from annotation.session.exclusions import excluded_raters
 from annotation.session.holds import CHECKS
+from core.files import first_of
 
 PAUSE_S = 300.0  # without an answer, besides the clip, that count as work
 PACE_DAYS = 7  # from which the pace is told
@@ -150,9 +152,8 @@ class Live:
         """Who is at work, how fast it goes on, and when it may be done; nothing of ratings from elsewhere."""
         if not self.raters_per_clip:
             return []
-        some = ", ".join(self.at_work[:_MOST_NAMED])
-        more = len(self.at_work) - _MOST_NAMED
-        said = [f"At work: {some}{f' and {more} more' if more > 0 else ''}." if some else "Nobody is at work."]
+        some = first_of(self.at_work, _MOST_NAMED)
+        said = [f"At work: {some}." if some else "Nobody is at work."]
         if self.rate_a_day is not None:
             said.append(f"{self.rate_a_day:,.1f} ratings a day that count.")
         if self.hours_left is not None:
@@ -256,7 +257,7 @@ def _raters(session: Session, study: Study, at: datetime, answers: Answers) -> l
             latest[rater_id] += [bool(has_failed)] if is_tested else []
         if runs:
             at_work.add(rater_id)
-    out = _left_out(session, study)
+    out = excluded_raters(session, study)
     raters = select(Rater.id, Rater.pseudonym, Rater.withdrawn_at, Rater.paused_at).where(Rater.study_id == study.id)
     found = []
     for rater_id, name, withdrawn_at, paused_at in connection.execute(raters.order_by(Rater.id)).all():
@@ -283,14 +284,6 @@ def _pace_of(
         last_failed=sum(latest),
         last_ended=len(latest),
     )
-
-
-def _left_out(session: Session, study: Study) -> set[int]:
-    """Return the raters who are left out as a whole."""
-    query = select(Exclusion.rater_id, Exclusion.action).join(Rater)
-    whole = query.where(Rater.study_id == study.id, Exclusion.batch_id.is_(None)).order_by(Exclusion.id)
-    latest: dict[int, str] = dict(session.execute(whole).all())
-    return {rater_id for rater_id, action in latest.items() if action == "exclude"}
 
 
 def _rate_a_day(answers: Answers, counting: int, at: datetime) -> float | None:

@@ -90,10 +90,7 @@ class Rescreening:
 
     def text(self) -> str:
         """Say what the rules would do, for a terminal."""
-        tables = [
-            f"{table.caption}\n{table.text()}" if table.rows else table.nothing
-            for table in (self.batches_table, self.raters_table)
-        ]
+        tables = (self.batches_table.captioned(), self.raters_table.captioned())
         return "\n\n".join(["\n".join(self.sentences), *tables, self.compared.text()])
 
 

@@ -239,7 +239,10 @@ def is_excluded(session: Session, target: Batch | Rater) -> bool:
 
 def excluded_raters(session: Session, study: Study) -> set[int]:
     """Return the raters who are left out as a whole."""
-    return {rater_id for rater_id, batch_id in _excluded(session, study) if batch_id is None}
+    query = select(Exclusion.rater_id, Exclusion.action).join(Rater)
+    whole = query.where(Rater.study_id == study.id, Exclusion.batch_id.is_(None)).order_by(Exclusion.id)
+    latest: dict[int, str] = dict(session.execute(whole).all())
+    return {rater_id for rater_id, action in latest.items() if action == "exclude"}
 
 
 def in_force(session: Session, study: Study) -> dict[int, Exclusion]:
@@ -310,17 +313,13 @@ def out_under(session: Session, study: Study, protocol: Protocol) -> dict[Target
     return out
 
 
-def _excluded(session: Session, of: Study | Rater) -> dict[Target, Exclusion]:
+def _excluded(session: Session, study: Study) -> dict[Target, Exclusion]:
     """Return what no later row has put back."""
-    return {target: entry for target, entry in _latest_entries(session, of).items() if entry.action == "exclude"}
+    return {target: entry for target, entry in _latest_entries(session, study).items() if entry.action == "exclude"}
 
 
-def _latest_entries(session: Session, of: Study | Rater) -> dict[Target, Exclusion]:
-    query = select(Exclusion).order_by(Exclusion.id)
-    if isinstance(of, Rater):
-        query = query.where(Exclusion.rater_id == of.id)
-    else:
-        query = query.join(Rater).where(Rater.study_id == of.id)
+def _latest_entries(session: Session, study: Study) -> dict[Target, Exclusion]:
+    query = select(Exclusion).join(Rater).where(Rater.study_id == study.id).order_by(Exclusion.id)
     return {(entry.rater_id, entry.batch_id): entry for entry in session.scalars(query)}
 
 

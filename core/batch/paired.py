@@ -39,11 +39,6 @@ class Pair:
     n_lower: int
 
     @property
-    def n_prompts(self) -> int:
-        """How many prompts they share."""
-        return self.n_higher + self.n_ties + self.n_lower
-
-    @property
     def differs(self) -> bool:
         """Whether chance alone is unlikely to have made the difference."""
         return self.p < 1 - LEVEL

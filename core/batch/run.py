@@ -106,32 +106,11 @@ def score_manifest(
     retry_failed: bool = False,
     part: Part | None = None,
 ) -> Counts:
-    """Score the rows of a clip list that are not finished yet.
+    """Score the rows of a clip list that are not finished yet, or those of a `part`, into a table of their own.
 
-    Parameters
-    ----------
-    path : Path
-        The list.
-    output : Path
-        A table (`core.batch.manifest`); its folder is made where it is missing.
-    judging : Judging
-    devices : sequence of str
-        As torch names them; more than one are used by a process each.
-    report : callable
-        Called at the beginning and whenever rows are finished.
-    retry_failed : bool
-        Whether failed rows of a finished output are scored again.
-    part : Part, optional
-        Which rows alone; their scores go to a table of their own beside the output.
-
-    Raises
-    ------
-    DataError
-        The list is not in order, or the output is of another list or model, or cannot be written.
-    CheckpointError
-        The model cannot be loaded.
-    BatchError
-        One of several processes died.
+    More than one of the `devices`, which go by torch's names, are used by a process each. `report` is called at the
+    beginning and whenever rows are finished. With `retry_failed`, failed rows of a finished output are scored again.
+    DataError where the list or the output is not in order, BatchError where one of several processes died.
     """
     check_format(output)
     output = part.file(output) if part else output

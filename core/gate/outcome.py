@@ -31,22 +31,12 @@ NO_MUSIC = "It sounds like no music that the judge knows, so its scores may mean
 
 @dataclass(frozen=True)
 class Conditions:
-    """What is asked of each system.
+    """What is asked of each system."""
 
-    Attributes
-    ----------
-    minima : mapping of scale to float
-    max_fail_percent : float
-        Share of a system's clips that may fail.
-    limits : SignalLimits
-    strict : bool
-        Whether the lower end of the interval must reach a minimum, and not the mean alone.
-    """
-
-    minima: Mapping[str, float] = field(default_factory=dict)
-    max_fail_percent: float = 0.0
+    minima: Mapping[str, float] = field(default_factory=dict)  # by scale
+    max_fail_percent: float = 0.0  # of a system's clips
     limits: SignalLimits = field(default_factory=SignalLimits)
-    strict: bool = False
+    strict: bool = False  # whether the lower end of the interval must reach a minimum, and not the mean alone
 
     def check(self, scales: Scales) -> None:
         """Raise DataError where a judge with these scales cannot answer them."""

@@ -30,12 +30,8 @@ Report = Callable[[int, int, int], None]  # clips done, those of them that faile
 def run_gate(path: Path, conditions: Conditions, scorer: Scorer, report: Report, among: Path | None = None) -> Outcome:
     """Score and measure the clips of a list, and hold them against conditions.
 
-    Where `among` names a table of scores of reference clips, means have a place among them.
-
-    Raises
-    ------
-    DataError
-        The list or the table is not in order, or a condition asks about a scale that the judge does not have.
+    Where `among` names a table of scores of reference clips, means have a place among them. DataError where the list
+    or the table is not in order, or a condition asks about a scale that the judge does not have.
     """
     scales = scorer.checkpoint.scales
     conditions.check(scales)

@@ -59,10 +59,6 @@ class Tower(Protocol):
         """Embed what `features` returned, to (n, dim)."""
         ...
 
-    def embed_audio(self, windows: Windows) -> Tensor:
-        """Embed windows, to (n, dim)."""
-        ...
-
     def hear(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return what `embed_features` does, and each moment of it, (n, frames, sequence_dim), in one pass.
 

@@ -162,10 +162,6 @@ class ClapTower(nn.Module):
         """Embed spectrograms."""
         return self._project(self._hear(features)["embedding"])
 
-    def embed_audio(self, windows: Windows) -> Tensor:
-        """Embed windows."""
-        return self.embed_features(self.features(windows))
-
     def hear(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Embed spectrograms, and HTSAT's frames, each projected as a window's embedding is."""
         heard = self._hear(features)

@@ -287,10 +287,6 @@ class EarsTower(nn.Module):
         """Embed what `features` returned."""
         return self.hear(features)[0]
 
-    def embed_audio(self, windows: Windows) -> Tensor:
-        """Embed windows."""
-        return self.embed_features(self.features(windows))
-
     def embed_tokens(self, prompts: Sequence[str]) -> list[Tensor]:
         """Embed the known words of each prompt, to (n_words, 100), each as long as it counts."""
         return [self._said_of(self.words.read(prompt)) @ self.prompt_whitening for prompt in prompts]

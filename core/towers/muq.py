@@ -112,14 +112,6 @@ class MuqTower(nn.Module):
         """Embed spectrograms."""
         return self.hear(features)[0]
 
-    def embed_audio(self, windows: Windows) -> Tensor:
-        """Embed windows."""
-        return self.embed_features(self.features(windows))
-
-    def embed_sequence(self, windows: Windows) -> Tensor:
-        """Embed each 0.4 s of windows."""
-        return self.hear(self.features(windows))[1]
-
     def embed_text(self, prompts: Sequence[str]) -> Tensor:
         """Embed prompts; white space does not count."""
         return torch.stack([_unit(self.mulan.text_to_latents(self._read(prompt).mean(dim=0))) for prompt in prompts])

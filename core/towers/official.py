@@ -94,7 +94,7 @@ def check_tower(tower: Tower) -> None:
     with torch.inference_mode():
         pairs = {
             "prompts": tower.embed_text(["a slow solo piano ballad", "fast distorted heavy metal drums"]),
-            "clips": tower.embed_audio(np.stack([chord, beats]).astype(np.float32)),
+            "clips": tower.embed_features(tower.features(np.stack([chord, beats]).astype(np.float32))),
         }
     for what, (one, other) in pairs.items():
         cosine = float(functional.cosine_similarity(one, other, dim=0))

@@ -21,19 +21,13 @@ from core.batch.uploads import open_zip, unpack
 from core.errors import CheckpointError, MusicEvalError, TrainingError, shown_name
 from core.model_files import CONFIG_FILE
 from core.training.about import About
-from core.training.registry import Model, ModelRegistry
+from core.training.registry import ModelRegistry
 
 CARRIED = re.compile(r"[\w-][\w.-]{0,99}\.(safetensors|json|txt|txt\.gz|md|csv|svg)")
 NOT_CARRIED = frozenset({"order.json", "progress.json"})  # of the machine that trained it
 MOST_FILES, MOST_FILE_BYTES, MOST_BYTES = 500, 100_000_000, 1_000_000_000  # of an archive, unpacked
 _DELETED = ".deleted-judges"
 _BLOCK_BYTES = 1_000_000
-
-
-def find_judge(registry: ModelRegistry, asked: str) -> Model | None:
-    """Return the judge of a title or a folder's name, capitals or not; None where there is none."""
-    wanted = asked.strip().casefold()
-    return next((one for one in registry.models() if wanted in (one.called.casefold(), one.name.casefold())), None)
 
 
 def describe(registry: ModelRegistry, name: str, title: str, note: str) -> None:

@@ -69,20 +69,9 @@ class Alone:
 
 
 def fit_heads(clips: EmbeddedClips, target: Target, recipe: Recipe, seed: int) -> Heads:
-    """Train heads on embedded clips, in memory, as a run of a recipe that leaves the towers does.
+    """Train heads on embedded clips, in memory and on the CPU, as a run of a recipe that leaves the towers does.
 
-    Parameters
-    ----------
-    clips : EmbeddedClips
-    target : Target
-        What is to be learned of them; the dev part may be empty.
-    recipe : Recipe
-    seed : int
-
-    Returns
-    -------
-    Heads
-        In eval mode, on the CPU.
+    The dev part of the target may be empty.
     """
     heads = new_heads(clips.text.shape[1], target, seed, recipe, clips)
     examples = EmbeddedExamples(heads.prepared(clips), Alone.device)

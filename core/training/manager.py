@@ -26,11 +26,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-import core
 from core.errors import TrainingError, shown_name
 from core.files import json_text, write_atomically
 from core.model_files import CONFIG_FILE, PROGRESS_FILE
-from core.settings import SECRETS
+from core.settings import environment
 from core.training.recipe import RunProgress, TrainingPlan
 
 RUNNING, DONE, STOPPED, FAILED, BROKEN_OFF = "running", "done", "stopped", "failed", "broken off"
@@ -247,9 +246,6 @@ class RunManager:
 
     def _launch(self, plan: TrainingPlan, folder: Path, lock: BinaryIO) -> None:
         command = [*self._trainer, *plan.arguments(), f"--output={folder}", f"--cache={self._cache}"]
-        paths = [str(Path(core.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-        environment = {name: value for name, value in os.environ.items() if name not in SECRETS}
-        environment |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "TQDM_MININTERVAL": "5"}
         lock.truncate(0)
         lock.write(f"{folder.name} ".encode())
         lock.flush()
@@ -259,7 +255,7 @@ class RunManager:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=environment() | {"TQDM_MININTERVAL": "5"},
                 pass_fds=[lock.fileno()],
                 start_new_session=True,
             )

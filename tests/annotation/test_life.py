@@ -112,10 +112,10 @@ def test_closing_ends_batches_by_their_checks_so_far(room: Room) -> None:
 
 def test_every_move_is_logged(room: Room) -> None:
     with room.database.write() as session:
-        life.move(session, room.study(session), "pause", NOW, " Holidays. ", "Ada")
+        life.move(session, room.study(session), "pause", NOW, " Holidays. ")
     with room.database.read() as session:
         (event,) = life.log(session, room.study(session))
-        assert (event.action, event.reason, event.author, event.at) == ("pause", "Holidays.", "Ada", NOW)
+        assert (event.action, event.reason, event.author, event.at) == ("pause", "Holidays.", "administrator", NOW)
         assert event.details == {"before": "open", "after": "paused"}
 
 

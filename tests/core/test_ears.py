@@ -52,7 +52,7 @@ def test_shapes(tower: EarsTower) -> None:
     embedding, frames = tower.hear(features)
     assert (embedding.shape, frames.shape) == ((1, TAGS), (1, 8, LAYER + FIRST + UNUSUAL))
     assert float(embedding.norm()) == pytest.approx(1.0, abs=1e-5)
-    assert torch.equal(tower.embed_audio(window(pluck(10.0, 48_000))), embedding)
+    assert torch.equal(tower.embed_features(tower.features(window(pluck(10.0, 48_000)))), embedding)
     with pytest.raises(ValueError, match="windows have shape"):
         tower.features(torch.zeros(1, 16_000))
 
@@ -144,7 +144,8 @@ def test_what_is_no_music_is_named(scorer: Scorer, tmp_path: Path) -> None:
 
 
 def test_taggers_that_learned_further_say_nothing_of_it(tower: EarsTower) -> None:
-    heard = tower.embed_audio(window(np.random.default_rng(1).normal(0, 0.1, WINDOW_SAMPLES).astype(np.float32)))
+    noise = np.random.default_rng(1).normal(0, 0.1, WINDOW_SAMPLES).astype(np.float32)
+    heard = tower.embed_features(tower.features(window(noise)))
     assert tower.resembles(heard) == "noise"
     other = copy.deepcopy(tower)
     with torch.no_grad():

@@ -422,7 +422,7 @@ def test_a_checkpoint_of_laion_clap_is_loaded(whole: Little, tmp_path: Path) -> 
     prompts = ["slow piano", "fast drums"]
     windows = 0.1 * torch.randn(2, WINDOW_SAMPLES, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        ours = tower.embed_text(prompts), tower.embed_audio(windows)
+        ours = tower.embed_text(prompts), tower.embed_features(tower.features(windows))
         theirs = (
             tower.clap.get_text_embedding(RobertaTokens(tmp_path)(prompts)),
             tower.clap.get_audio_embedding([{"waveform": window} for window in windows]),

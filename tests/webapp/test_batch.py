@@ -24,7 +24,7 @@ from core.scorer import Scorer
 from core.training.registry import ModelRegistry
 from tests.manifests import manifest_rows, nearly, write_manifest
 from tests.webapp.test_guard import FILE, call, handlers
-from webapp.batch import batch_snippet
+from webapp.batch import SNIPPET
 from webapp.batch_view import board, rows_view, state, tables
 from webapp.judge import Judge
 from webapp.list_runs import Given, ListJudge, ListRun, ListRuns
@@ -94,7 +94,7 @@ def test_files_alone_do_as_well(client: Client, result: dict[str, Any], folder: 
 def test_the_snippet_runs_as_it_stands(address: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     with redirect_stdout(io.StringIO()) as printed:
-        exec(batch_snippet(address), {})
+        exec(SNIPPET.format(address=address), {})
     assert printed.getvalue().count(" ok ") == N_ROWS - N_BAD
 
 

@@ -15,7 +15,7 @@ from tests.bad_inputs import BAD_INPUTS
 from tests.clips import pluck, write_clip
 from tests.webapp.browsing import open_page, overflow
 from webapp.palette import DARK, LIGHT
-from webapp.score import snippet
+from webapp.score import SNIPPET
 
 pytestmark = pytest.mark.browser
 
@@ -294,7 +294,7 @@ def test_the_snippet_names_this_server(page: Page, address: str) -> None:
     page.get_by_role("button", name="Use from Python").click()
     shown = page.locator(".me-usage .cm-content")
     expect(shown).to_contain_text(address)
-    assert shown.locator(".cm-line").all_text_contents() == snippet(address).splitlines()
+    assert shown.locator(".cm-line").all_text_contents() == SNIPPET.format(address=address).splitlines()
 
 
 def test_every_control_has_a_name(page: Page, clip: Path) -> None:

@@ -12,7 +12,7 @@ from gradio_client import Client, handle_file
 from core.scorer import Scorer
 from tests.bad_inputs import BAD_INPUTS, BadInput
 from tests.clips import pluck, write_clip
-from webapp.score import snippet
+from webapp.score import SNIPPET
 
 PROMPT = "A calm guitar line"
 # gradio_client refuses these before it sends anything.
@@ -50,7 +50,7 @@ def test_the_snippet_runs_as_it_stands(
     monkeypatch.chdir(tmp_path)
     variables: dict[str, object] = {}
     with redirect_stdout(io.StringIO()) as printed:
-        exec(snippet(address), variables)
+        exec(SNIPPET.format(address=address), variables)
     expected = scorer.score(tmp_path / "clip.wav", "A calm piano ballad in a minor key")
     last = printed.getvalue().splitlines()[-1]
     assert last == f"{expected['musical_impression']} {expected['textual_alignment']}"

@@ -163,7 +163,7 @@ def answered(database: Database, data: Path) -> str:
         assert place.task is not None
         token = place.task.token
         listening.problem(session, rater, token, HTML, at)
-        withdraw(session, study, "R01", at, reason=HTML, author=HTML)
+        withdraw(session, study, "R01", at, reason=HTML)
         erase(session, study, "R01", at, reason=HTML)
         move(session, study, "pause", at, HTML)
     return small.name

@@ -1,8 +1,5 @@
 """A long table: a part of it is shown, and all of it is looked through."""
 
-from collections.abc import Callable
-from typing import Any
-
 import gradio as gr
 import pandas as pd
 import pytest
@@ -18,11 +15,8 @@ ROWS = pd.DataFrame(
 
 @pytest.fixture
 def frame() -> LongFrame:
-    def on(event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: Any) -> None:
-        event(handler, inputs, outputs)
-
     with gr.Blocks():
-        return LongFrame("Clips", on)
+        return LongFrame("Clips")
 
 
 def test_a_part_of_a_long_table_is_shown(frame: LongFrame) -> None:

@@ -123,7 +123,7 @@ def test_a_clip_is_chosen_from_the_table_with_its_ratings(page: StudyPage) -> No
 def test_a_long_table_comes_in_parts() -> None:
     rows = [(f"row {number}",) for number in range(2 * ROWS + 3)]
     with gr.Blocks():
-        paged = PagedTable(gr.Dropdown(), lambda *_, **__: None, gr.HTML, lambda _: Table("Log", ("What",), rows))
+        paged = PagedTable(gr.Dropdown(), lambda _: Table("Log", ("What",), rows))
     shown = paged.show("room")
     assert (shown[paged.table].count("<tr>"), shown[paged.turning]["visible"]) == (ROWS + 1, True)
     shown = paged.turn("room", 1, 1)

@@ -22,7 +22,6 @@ from core.scores import Score, Unscored
 from tools.judge.lessons import rows_of
 
 ANCHORS, MODELS = "audio/anchors/*.ogg", "audio/ttm"
-SOUNDS = (".flac", ".ogg", ".wav")
 
 Values = Mapping[Path, float | None]
 

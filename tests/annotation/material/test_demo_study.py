@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from annotation.database import Database
-from annotation.material.demo_study import CLIP_S, PROTOCOL, new_visitor, open_demo, sound_check
+from annotation.material.demo_study import PROTOCOL, new_visitor, open_demo, sound_check
 from annotation.protocol import Protocol
 from annotation.results.status import progress
 from annotation.schema import Clip, Rater
@@ -40,7 +40,7 @@ def test_what_is_in_it(demo: tuple[Database, Path]) -> None:
         assert len({clip.system_id for clip in found if clip.kind == "stimulus"}) == 4
         assert all("stand-in" in clip.source_file for clip in found if clip.kind == "anchor")
         assert all(clip.source_file.startswith("composed") for clip in found)
-        assert {clip.duration_s for clip in found} == {CLIP_S}
+        assert {clip.duration_s for clip in found} == {8.0}
         for clip in found:
             assert clip_path(data, study, clip.name).is_file()
             if clip.kind == "practice":

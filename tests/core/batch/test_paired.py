@@ -26,7 +26,7 @@ HIGH, LOW = [3.0, 3.5, 2.5, 4.0, 3.0, 3.6], [2.0, 3.1, 2.2, 3.0, 2.9, 3.0]
 def test_a_pair_is_what_is_calculated_directly() -> None:
     [pair] = compared(rows("low", LOW), rows("high", HIGH)).pairs
     differences = np.array(HIGH) - np.array(LOW)
-    assert (pair.one, pair.other, pair.n_prompts) == ("high", "low", 6)
+    assert (pair.one, pair.other, pair.n_higher + pair.n_ties + pair.n_lower) == ("high", "low", 6)
     assert pair.difference == pytest.approx(differences.mean())
     known = bootstrap(
         (differences,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
@@ -58,7 +58,7 @@ def test_many_pairs_are_corrected() -> None:
 
 def test_only_shared_prompts_with_values_count() -> None:
     [pair] = compared(rows("a", [4.0, None, *HIGH]), rows("b", [None, 1.0, *LOW, 5.0])).pairs
-    assert pair.n_prompts == 6
+    assert pair.n_higher + pair.n_ties + pair.n_lower == 6
 
 
 def test_it_says_why_nothing_is_compared() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import CheckpointError, DataError, TrainingError
 from core.training.about import MOST_NOTE, About
-from core.training.judges import delete, deleted, describe, find_judge, offer, pack, receive, restore
+from core.training.judges import delete, deleted, describe, offer, pack, receive, restore
 from core.training.registry import ModelRegistry
 
 
@@ -42,16 +42,11 @@ def repacked(file: Path, **changed: bytes | None) -> Path:
     return other
 
 
-def test_a_judge_is_called_by_its_title_and_found_by_both_names(registry: ModelRegistry) -> None:
+def test_a_judge_is_called_by_its_title(registry: ModelRegistry) -> None:
     before = {path.name: path.read_bytes() for path in registry.model("one").folder.iterdir()}
     describe(registry, "one", "  Autumn \n panel ", "For the\npaper. ")
     model = registry.model("one")
     assert (model.called, model.about.note) == ("Autumn panel", "For the\npaper.")
-    assert [getattr(find_judge(registry, asked), "name", None) for asked in ("AUTUMN panel", "One", "none")] == [
-        "one",
-        "one",
-        None,
-    ]
     assert all((model.folder / name).read_bytes() == content for name, content in before.items())
     for taken in ("autumn PANEL", "ONE"):
         with pytest.raises(TrainingError, match="Another judge is called"):
