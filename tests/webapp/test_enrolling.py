@@ -3,13 +3,13 @@
 import base64
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import gradio as gr
 import pytest
 from fastapi.testclient import TestClient
 
@@ -20,6 +20,7 @@ from annotation.schema import Answer, Rater
 from annotation.studies import find_rater, find_study
 from core.errors import StudyError
 from core.settings import Settings
+from tests.webapp.layouts import laid_out
 from tests.webapp.studies import RemoteRater, SmallStudy, make_study, rows
 from webapp.listening_api import StudyStore, StudyStores, listening_app
 from webapp.study import StudyPage
@@ -29,7 +30,8 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture
-def stores(tmp_path: Path) -> Iterator[StudyStores]:
+def stores(empty_database: Path, tmp_path: Path) -> Iterator[StudyStores]:
+    shutil.copy(empty_database, tmp_path / "musiceval.sqlite")
     one = StudyStores(Settings(data=tmp_path))
     yield one
     one.close()
@@ -47,7 +49,7 @@ def study(database: Database, tmp_path: Path) -> SmallStudy:
 
 @pytest.fixture
 def page(stores: StudyStores, tmp_path: Path) -> StudyPage:
-    with gr.Blocks():
+    with laid_out():
         return StudyPage(StudyStore(stores.real.database, tmp_path), str)
 
 

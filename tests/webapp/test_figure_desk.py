@@ -6,19 +6,19 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import gradio as gr
 import pandas as pd
 import pytest
 
 from annotation.database import Database
 from tests.annotation.rooms import Room
+from tests.webapp.layouts import laid_out
 from webapp.listening_api import StudyStore
 from webapp.study import StudyPage
 
 
 @pytest.fixture
 def page(database: Database, tmp_path: Path) -> Iterator[StudyPage]:
-    with gr.Blocks():
+    with laid_out():
         yield StudyPage(StudyStore(database, tmp_path), str)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from annotation.session.answers import Reply
 from annotation.studies import create, find_rater, find_study
 from core.errors import MusicEvalError
 from tests.clips import write_clip
+from tests.webapp.layouts import laid_out
 from tests.webapp.studies import make_study, rows
 from webapp.handlers import told
 from webapp.listening_api import StudyStore
@@ -34,15 +36,17 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    one = Database(f"sqlite:///{tmp_path / 'data' / 'musiceval.sqlite'}", durable=False)
+def database(empty_database: Path, tmp_path: Path) -> Iterator[Database]:
+    (tmp_path / "data").mkdir()
+    file = shutil.copy(empty_database, tmp_path / "data" / "musiceval.sqlite")
+    one = Database(f"sqlite:///{file}", durable=False)
     yield one
     one.close()
 
 
 @pytest.fixture
 def page(database: Database, tmp_path: Path) -> StudyPage:
-    with gr.Blocks():
+    with laid_out():
         return StudyPage(StudyStore(database, tmp_path / "data"), str)
 
 

@@ -1,5 +1,6 @@
 """Ratings imported on the page, in process: a table, archives, and what is refused."""
 
+import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from core.files import sha256_of
 from tests.annotation.output.test_export import Done, done
 from tests.clips import pluck, write_clip
 from tests.releases import FILES
+from tests.webapp.layouts import laid_out
 from tests.webapp.studies import rows
 from webapp import imports
 from webapp.listening_api import StudyStore
@@ -28,15 +30,16 @@ TABLE = f"clip,rater,score,prompt,file\n{HOSTILE},{HOSTILE},4,{HOSTILE},/etc/pas
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    one = Database(f"sqlite:///{tmp_path / 'musiceval.sqlite'}", durable=False)
+def database(empty_database: Path, tmp_path: Path) -> Iterator[Database]:
+    file = shutil.copy(empty_database, tmp_path / "musiceval.sqlite")
+    one = Database(f"sqlite:///{file}", durable=False)
     yield one
     one.close()
 
 
 @pytest.fixture
 def page(database: Database, tmp_path: Path) -> StudyPage:
-    with gr.Blocks():
+    with laid_out():
         return StudyPage(StudyStore(database, tmp_path), str)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -23,6 +22,7 @@ from tests import hub as stand_in
 from tests.hub import Hub
 from tests.officials import SPEC, Little, checkpoint, little, state_dict
 from tests.webapp.conftest import in_process, make_app, sign_in
+from tests.webapp.layouts import laid_out
 from tests.webapp.test_audit import call, handlers, noted
 from webapp.fetching import Fetching
 from webapp.judge_desk import judge_card, official_card
@@ -190,7 +190,7 @@ def test_the_desk_stands_empty_without_a_judge(scorer: Scorer, tmp_path: Path) -
     from webapp.judge import Judge
     from webapp.judge_desk import JudgeDesk
 
-    with gr.Blocks():
+    with laid_out():
         desk = JudgeDesk(Judge(scorer, ModelRegistry(tmp_path)), Fetching(), "")
         desk.lay_out_arrivals()
     shown = desk.show(None)

@@ -5,13 +5,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import gradio as gr
 import pytest
 
 from annotation.results.judged import LoadedJudge, judge_beside_panel
 from core.scorer import Scorer
 from core.training.registry import ModelRegistry
 from tests.annotation.output.test_export import Done, done
+from tests.webapp.layouts import laid_out
 from webapp.judge import Judge
 from webapp.listening_api import StudyStore
 from webapp.study import StudyPage
@@ -32,7 +32,7 @@ def page(done: Done, scorer: Scorer, tmp_path: Path, asked: list[str]) -> Iterat
         asked.append("judge")
         return judge.keeping(tmp_path / "embeddings")
 
-    with gr.Blocks():
+    with laid_out():
         yield StudyPage(StudyStore(done.database, done.data), str, judge=keeping)
 
 

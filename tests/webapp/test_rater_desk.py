@@ -17,6 +17,7 @@ from annotation.results import Table
 from annotation.schema import Rater
 from core.errors import StudyError
 from tests.annotation.rooms import Room, deaf
+from tests.webapp.layouts import laid_out
 from webapp.listening_api import StudyStore
 from webapp.paged import ROWS, PagedTable
 from webapp.study import StudyPage
@@ -41,7 +42,7 @@ def room(empty_database: Path, tmp_path: Path) -> Iterator[Room]:
 
 @pytest.fixture
 def page(room: Room, tmp_path: Path) -> StudyPage:
-    with gr.Blocks():
+    with laid_out():
         return StudyPage(StudyStore(room.database, tmp_path), str)
 
 
@@ -122,7 +123,7 @@ def test_a_clip_is_chosen_from_the_table_with_its_ratings(page: StudyPage) -> No
 
 def test_a_long_table_comes_in_parts() -> None:
     rows = [(f"row {number}",) for number in range(2 * ROWS + 3)]
-    with gr.Blocks():
+    with laid_out():
         paged = PagedTable(gr.Dropdown(), lambda _: Table("Log", ("What",), rows))
     shown = paged.show("room")
     assert (shown[paged.table].count("<tr>"), shown[paged.turning]["visible"]) == (ROWS + 1, True)

@@ -4,13 +4,13 @@ import base64
 import csv
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import gradio as gr
 import pytest
 from fastapi.testclient import TestClient
 from markupsafe import escape
@@ -29,6 +29,7 @@ from core.errors import AudioError, MusicEvalError, StudyError
 from core.settings import Settings
 from tests.annotation.rooms import NOW, Room
 from tests.clips import write_clip
+from tests.webapp.layouts import laid_out
 from tests.webapp.studies import make_study, rows
 from webapp.follow import Done, follow
 from webapp.listening_api import StudyStore, StudyStores, listening_app
@@ -44,13 +45,14 @@ DEFAULTS = [getattr(Protocol(), name) for name in NAMES]
 
 @pytest.fixture
 def page(database: Database, tmp_path: Path) -> StudyPage:
-    with gr.Blocks():
+    with laid_out():
         return StudyPage(StudyStore(database, tmp_path), str)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    one = Database(f"sqlite:///{tmp_path / 'musiceval.sqlite'}", durable=False)
+def database(empty_database: Path, tmp_path: Path) -> Iterator[Database]:
+    file = shutil.copy(empty_database, tmp_path / "musiceval.sqlite")
+    one = Database(f"sqlite:///{file}", durable=False)
     yield one
     one.close()
 
@@ -207,7 +209,7 @@ def test_the_administrator_sees_that_ratings_may_be_lost(monkeypatch: pytest.Mon
 
 def test_a_study_whose_ratings_may_be_lost_is_opened_knowingly(database: Database, tmp_path: Path) -> None:
     Room.build(database)
-    with gr.Blocks():
+    with laid_out():
         studio = StudyPage(StudyStore(database, tmp_path, is_lost=True), str).studio
     assert studio.known.value is False
     assert studio.show("room", "room")[studio.known]["visible"] is False

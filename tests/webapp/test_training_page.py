@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import pytest
 
 from annotation.database import Database
@@ -25,6 +24,7 @@ from core.training.manager import BROKEN_OFF, DONE, FAILED, RUNNING, STOPPED, Ru
 from core.training.recipe import RECIPES, RunProgress, TrainingPlan
 from core.training.registry import Model, ModelRegistry, RunFacts
 from tests.rated import write_rated
+from tests.webapp.layouts import laid_out
 from tests.webapp.studies import make_study
 from webapp import training, training_plots
 from webapp.judge import Judge
@@ -212,7 +212,7 @@ def house(tmp_path: Path, scorer: Scorer, random_checkpoint: Path) -> Iterator[H
     judge = Judge(scorer, ModelRegistry(tmp_path / "models"))
     runs = RunManager(tmp_path / "models", tmp_path / "cache", NOTHING)
     store = StudyStore(database, tmp_path)
-    with gr.Blocks():
+    with laid_out():
         page = TrainingPage(judge, runs, store)
     yield House(judge, runs, store, page)
     database.close()

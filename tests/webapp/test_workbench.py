@@ -17,6 +17,7 @@ from core.training.judges import describe
 from core.training.manager import RunManager
 from core.training.recipe import TrainingPlan
 from core.training.registry import ModelRegistry
+from tests.webapp.layouts import laid_out
 from webapp.workbench import Workbench, entries, overlaid, runs_table, warnings_of
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -106,7 +107,7 @@ def test_what_to_know_stands_by_the_run(runs: RunManager, models: Path) -> None:
 
 
 def test_a_note_stays_with_its_run(runs: RunManager, models: Path) -> None:
-    with gr.Blocks():
+    with laid_out():
         bench = Workbench(runs, ModelRegistry(models))
         handlers: dict[str, Any] = {}
         bench.save.click = lambda function, *_, **__: handlers.update(note=function)  # type: ignore[method-assign]
