@@ -221,6 +221,7 @@ def build_score_tab(judge: Judge, ready: ReadyScores) -> gr.HTML:
         return [menu.update(menu.asked(str(request.query_params.get("judge", ""))))] * len(models)
 
     gr.on(None, offer, None, models, **QUIETLY)
+    _follow(judge, menu, models, note)
     return note
 
 
@@ -240,7 +241,6 @@ def _build_clip_tab(
             python_usage(SNIPPET)
 
     page = ClipPage(judge, menu, results, ready, clip.GRADIO_CACHE)
-    _follow(judge, menu, model, note)
     asked = gr.on(
         [button.click, prompt.submit],
         page.show,
@@ -352,13 +352,13 @@ def _recall(results: KeptResults, judge: Judge, menu: ModelMenu, shown: gr.HTML,
     shown.forget(forget, None, shown, **QUIETLY)
 
 
-def _follow(judge: Judge, menu: ModelMenu, model: gr.Dropdown, note: gr.HTML) -> None:
+def _follow(judge: Judge, menu: ModelMenu, models: list[gr.Dropdown], note: gr.HTML) -> None:
     shown_judge = gr.State("")  # its SHA-256; another may judge by now
 
-    def follow(known: str, chosen: str) -> list[Any]:
-        return follow_judge(judge, menu, known, chosen)
+    def follow(known: str, *chosen: str) -> list[Any]:
+        return follow_judge(judge, menu, known, *chosen)
 
-    gr.Timer(_FOLLOW_S).tick(follow, [shown_judge, model], [model, note, shown_judge], **BY_ITSELF)
+    gr.Timer(_FOLLOW_S).tick(follow, [shown_judge, *models], [*models, note, shown_judge], **BY_ITSELF)
 
 
 def _result(judge: Judge) -> gr.HTML:
@@ -399,12 +399,12 @@ def _add_endpoint(judge: Judge, clip: gr.Audio, prompt: gr.Textbox) -> None:
     gr.Button(visible=False).click(score, [clip, prompt], output, api_name="score", **_ONE_AT_A_TIME)
 
 
-def follow_judge(judge: Judge, menu: ModelMenu, known: str, chosen: str) -> list[Any]:
-    """Return the menu, the note and the SHA-256 of the model that judges, to be skipped while that is `known`."""
+def follow_judge(judge: Judge, menu: ModelMenu, known: str, *chosen: str) -> list[Any]:
+    """Return each menu, the note and the SHA-256 of the model that judges, to be skipped while that is `known`."""
     now = judge.about
     if now.sha256 == known:
-        return [gr.skip()] * 3
-    return [menu.update(chosen), banner(now), now.sha256]
+        return [gr.skip()] * (len(chosen) + 2)
+    return [*(menu.update(one) for one in chosen), banner(now), now.sha256]
 
 
 def _inputs(menu: ModelMenu) -> tuple[gr.Audio, gr.Textbox, gr.Dropdown]:

@@ -109,8 +109,9 @@ def test_an_open_page_follows_another_judge(judge: Judge, scorer: Scorer) -> Non
     assert follow_judge(judge, menu, known, JUDGE) == [gr.skip()] * 3
     other = dataclasses.replace(scorer.checkpoint, id="another", sha256="b" * 64, caveat="")
     judge.scorer = Scorer(other)
-    offered, note, now = follow_judge(judge, menu, known, "gone")
+    offered, of_lists, note, now = follow_judge(judge, menu, known, "gone", FIRST)
     assert (offered["choices"][0], offered["value"]) == (("The judge of this page: another", JUDGE), JUDGE)
+    assert of_lists["choices"] == offered["choices"]
     assert (note, now) == ("", "b" * 64)
 
 
