@@ -18,8 +18,10 @@ from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, travers
 from webapp.audit import Audit
 from webapp.guard import WHO
 from webapp.temporary import own_folder
+from webapp.turns import FairQueue
 
 _MOST_SIGNS = 80
+_MOST_WAITING = 64  # events of a page
 _MISFIT = (
     "This call does not fit. Give the clip as an uploaded file (with gradio_client: clip=handle_file(path)) "
     "and the prompt as text."
@@ -76,6 +78,11 @@ def _uploads_folder() -> Path:
 
 class GuardedBlocks(gr.Blocks):
     """Gradio's Blocks, which answers a call that does not fit with a sentence and fetches no address."""
+
+    def queue(self, *_: Any, **__: Any) -> "GuardedBlocks":
+        """Take a queue of ours; called by Gradio, whose own method also makes a web app that nobody serves."""
+        self._queue = FairQueue(True, self.max_threads, 1, _MOST_WAITING, self, "not_set")
+        return self
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *state: Any) -> Any:
         """Turn what a client sent into the arguments of a function; called by Gradio."""

@@ -38,11 +38,9 @@ from webapp.study import build_study_tab
 from webapp.temporary import drop_folders_of_the_dead
 from webapp.theme import banner, build_theme
 from webapp.training import build_training_tab, train_from_study
-from webapp.turns import FairQueue
 
 _HERE = Path(__file__).parent / "static"
 _HOUR_S = 3_600
-_MOST_WAITING = 64  # events of a page
 _OPEN_NAMED_TAB = "() => musicEvalOpen()"
 _Blocks = TypeVar("_Blocks", bound=GuardedBlocks)
 
@@ -86,8 +84,7 @@ def warning(settings: Settings) -> str:
 
 def _page(kind: type[_Blocks], title: str) -> _Blocks:
     page = kind(title=title, analytics_enabled=False, delete_cache=(_HOUR_S, int(kept_s())))
-    page.queue(api_open=False)
-    page._queue = FairQueue(True, page.max_threads, 1, _MOST_WAITING, page, "not_set")
+    page.api_open = False
     return page
 
 
