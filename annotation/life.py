@@ -90,7 +90,7 @@ def move(session: Session, study: Study, name: str, at: datetime, reason: str = 
         _check_ready(session, study)
     before, study.state = study.state, wanted.to
     note(session, study, name, at, reason, details={"before": before, "after": wanted.to})
-    return _end_batches(session, study, at) if wanted.to == "closed" and name == "close" else 0
+    return _end_batches(session, study, at) if name == "close" else 0
 
 
 def _check_ready(session: Session, study: Study) -> None:

@@ -16,7 +16,6 @@ import json
 import os
 import random
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -43,8 +42,8 @@ from annotation.schema import Response
 from annotation.studies import create, invite
 from core.command import CONTEXT, EXIT_MISTAKE, EXIT_OK, Command, run_command
 from core.settings import Settings
+from tools.serving import ROOT, served, wait_for
 
-ROOT = Path(__file__).parent.parent
 _STIMULI = 400
 _CLIP = ROOT / "webapp" / "examples" / "far-too-loud.flac"
 # As browsers do, no connection is used again that the server may be closing: it does after 5 s.
@@ -124,31 +123,17 @@ def _fill(url: str, data: Path, raters: int, clip_s: float) -> list[str]:
 @contextlib.contextmanager
 def _app(url: str, data: Path, given: Load) -> Iterator[tuple[str, int]]:
     """Run the app; give its address and its process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    own = {"MUSICEVAL_DATA": str(data), "MUSICEVAL_PORT": str(port), "MUSICEVAL_DATABASE_URL": url}
+    own = {"MUSICEVAL_DATA": str(data), "MUSICEVAL_DATABASE_URL": url}
     if given.journal:
         own["MUSICEVAL_JOURNAL_URL"] = given.journal
     if given.beside == "disk":
         own["MUSICEVAL_RESERVE_MB"] = str(10**9)
-    started_s, address = time.monotonic(), f"http://127.0.0.1:{port}"
-    with subprocess.Popen(
-        [sys.executable, "app.py"], cwd=ROOT, env=os.environ | own, stdout=subprocess.DEVNULL
-    ) as process:
-        try:
-            for what, path in (("raters", "listening/"), ("pages", "config")):
-                while True:
-                    with contextlib.suppress(httpx.ConnectError):
-                        httpx.get(f"{address}/{path}", timeout=120)
-                        break
-                    if process.poll() is not None:
-                        sys.exit("the app ended: what it said stands above")
-                    time.sleep(0.02)
-                print(f"{what} served {time.monotonic() - started_s:.1f} s after the start")
-            yield address, process.pid
-        finally:
-            process.terminate()
+    started_s = time.monotonic()
+    with served(own) as (address, app):
+        for what, path in (("raters", "listening/"), ("pages", "config")):
+            wait_for(f"{address}{path}", app)
+            print(f"{what} served {time.monotonic() - started_s:.1f} s after the start")
+        yield address, app.pid
 
 
 async def _load(address: str, codes: list[str], given: Load, number: int) -> Seen:

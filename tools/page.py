@@ -7,24 +7,21 @@ uploads of its own. Each clip is 29 s of sound that no server has heard. What a 
 """
 
 import io
-import os
-import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import click
 import httpx
 import numpy as np
 import soundfile
 
-HERE = Path(__file__).parents[1]
+from tools.serving import ROOT, served, wait_for
+
 DURATION_S, RATE_HZ = 29, 44_100
 VISITORS = 8
 PATIENCE_S = 120.0
@@ -37,7 +34,7 @@ FIGURES = ("start to page", "one clip", f"{VISITORS} clips at once")
 @click.option("--runs", default=5, help="servers of each version")
 def page(than: Path | None, runs: int) -> None:
     """Measure and print."""
-    folders = [HERE] if than is None else [than.resolve(), HERE]
+    folders = [ROOT] if than is None else [than.resolve(), ROOT]
     found: dict[Path, list[list[float]]] = {folder: [] for folder in folders}
     for number in range(runs):
         for folder in folders:
@@ -65,35 +62,11 @@ def _measure(folder: Path, number: int) -> list[float]:
 @contextmanager
 def _served(folder: Path) -> Iterator[httpx.Client]:
     """Run the server of a folder; give what asks it, once its page is there."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port = one.getsockname()[1]
-    with tempfile.TemporaryDirectory() as data:
-        environment = os.environ | {"MUSICEVAL_PORT": str(port), "MUSICEVAL_DATA": data, "GRADIO_TEMP_DIR": data}
-        process = subprocess.Popen(
-            [sys.executable, "app.py"],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as server:
-                _wait_for(server, process)
-                yield server
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _wait_for(server: httpx.Client, process: "subprocess.Popen[bytes]") -> None:
-    end_s = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end_s and process.poll() is None:
-        try:
-            if server.get("/").status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            time.sleep(0.02)
-    raise click.ClickException("The server did not start.")
+    with TemporaryDirectory() as data:
+        own = {"MUSICEVAL_DATA": data, "GRADIO_TEMP_DIR": data}
+        with served(own, folder) as (address, app), httpx.Client(base_url=address, timeout=PATIENCE_S) as server:
+            wait_for(address, app)
+            yield server
 
 
 def _upload(server: httpx.Client, seed: int) -> str:

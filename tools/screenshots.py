@@ -5,20 +5,16 @@ Starts the app on a port of its own with an empty data folder, and drives Chromi
 
 import io
 import os
-import socket
-import subprocess
 import sys
-import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-ROOT = Path(__file__).parent.parent
+from tools.serving import ROOT, served, wait_for
+
 FOLDER = ROOT / "docs" / "images"
 MOST_BYTES = 150_000
 _COLOURS = 128
@@ -27,7 +23,8 @@ _COLOURS = 128
 def main() -> None:
     """Take both pictures."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with _app() as address, _page() as page:
+    with TemporaryDirectory() as data, served({"MUSICEVAL_DATA": data}) as (address, app), _page() as page:
+        wait_for(address, app)
         page.goto(address)
         page.locator("#examples button").nth(1).click()
         page.wait_for_function("document.querySelector('#prompt textarea')?.value")
@@ -77,28 +74,6 @@ def _page() -> Iterator[Page]:
         page.set_default_timeout(30_000)
         yield page
         browser.close()
-
-
-@contextmanager
-def _app() -> Iterator[str]:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    address = f"http://127.0.0.1:{port}/"
-    with tempfile.TemporaryDirectory() as data:
-        environment = {**os.environ, "MUSICEVAL_PORT": str(port), "MUSICEVAL_DATA": data}
-        process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment)
-        try:
-            for _ in range(240):
-                try:
-                    urllib.request.urlopen(address, timeout=5)
-                    break
-                except OSError:
-                    time.sleep(0.5)
-            yield address
-        finally:
-            process.terminate()
-            process.wait()
 
 
 if __name__ == "__main__":
