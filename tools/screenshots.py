@@ -26,9 +26,7 @@ def main() -> None:
     with TemporaryDirectory() as data, served({"MUSICEVAL_DATA": data}) as (address, app), _page() as page:
         wait_for(address, app)
         page.goto(address)
-        page.locator("#examples button").nth(1).click()
-        page.wait_for_function("document.querySelector('#prompt textarea')?.value")
-        page.get_by_role("button", name="Score", exact=True).last.click()
+        page.locator("#examples [data-number='1']").click()
         page.locator("#result .me-time").wait_for(timeout=120_000)
         page.evaluate("scrollTo(0, 0)")
         page.wait_for_timeout(1_500)
