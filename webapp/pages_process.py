@@ -265,7 +265,8 @@ async def _run_once(module: str, listener: socket.socket) -> int | str:
 
 async def _start(module: str, listener: socket.socket) -> Process:
     paths = [str(Path(core.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    withheld = SECRETS - {JOURNAL_URL}  # what the pages write is in the journal too
+    # What the pages write is in the journal too; who signs in is none of their business.
+    withheld = SECRETS - {JOURNAL_URL} | {"OAUTH_CLIENT_SECRET"}
     environment = {name: value for name, value in os.environ.items() if name not in withheld}
     return await asyncio.create_subprocess_exec(
         sys.executable,
