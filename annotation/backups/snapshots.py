@@ -150,8 +150,8 @@ def restore(storage: Storage, file: Path, data: Path, say: Say, journaled: bool 
         if not journaled:
             _refuse_others(data, found.files)
         try:
-            for folder in (data, file.parent):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for made in (data, file.parent):
+                made.mkdir(mode=0o700, parents=True, exist_ok=True)
             amiss = _fetch_clips(storage, found.files)
             write_atomically(file, lambda unfinished: shutil.copyfile(copy, unfinished), durable=True)
         except OSError as error:
