@@ -286,12 +286,14 @@ async def _run_once(begun: subprocess.Popen[bytes] | None, module: str, listener
 
 
 def _start(module: str, listener: socket.socket) -> subprocess.Popen[bytes]:
+    # What the pages write is in the journal too; who signs in is none of their business.
+    withheld = SECRETS - {JOURNAL_URL} | {"OAUTH_CLIENT_SECRET"}
     return subprocess.Popen(
         # -P: nothing is imported from where the server was started
         [sys.executable, "-P", "-m", module, str(listener.fileno())],
         bufsize=0,
         stdin=subprocess.PIPE,  # ends when this process does, however it does
-        env=environment(withheld=SECRETS - {JOURNAL_URL}),  # what the pages write is in the journal too
+        env=environment(withheld),
         pass_fds=[listener.fileno()],
         start_new_session=True,  # Ctrl+C is for the server, which ends the pages
     )

@@ -149,9 +149,10 @@ def restore(storage: Storage, file: Path, data: Path, say: Say, journaled: bool 
         found = _content(copy, data)
         if not journaled:
             _refuse_others(data, found.files)
-        amiss = _fetch_clips(storage, found.files)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            for made in (data, file.parent):
+                made.mkdir(mode=0o700, parents=True, exist_ok=True)
+            amiss = _fetch_clips(storage, found.files)
             write_atomically(file, lambda unfinished: shutil.copyfile(copy, unfinished), durable=True)
         except OSError as error:
             raise StudyError(f"{shown_name(file.name)} cannot be written: {error.strerror}.") from error

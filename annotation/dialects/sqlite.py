@@ -176,7 +176,7 @@ def migrating(connection: Connection) -> Iterator[None]:
 
 def _engine(url: URL, file: Path, pragmas: Sequence[str], waits_s: float, begin: str) -> Engine:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # by a command too, before there was a server
     except OSError as error:
         raise StudyError(f"The folder of the database cannot be made: {error.strerror}.") from error
     engine = sqlalchemy.create_engine(

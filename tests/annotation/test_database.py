@@ -54,6 +54,11 @@ def test_pragmas(tmp_path: Path, durable: bool) -> None:
     database.close()
 
 
+def test_a_new_folder_is_its_users_alone(tmp_path: Path) -> None:
+    Database(f"sqlite:///{tmp_path / 'new' / 'data' / 'a.sqlite'}").close()
+    assert (tmp_path / "new" / "data").stat().st_mode & 0o777 == 0o700
+
+
 def test_the_migrations_make_the_tables_of_the_schema(database: Database) -> None:
     with database.read() as session:
         context = MigrationContext.configure(session.connection())
