@@ -36,8 +36,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-import core
 from core.errors import MusicEvalError, ReadingError
+from core.settings import environment
 
 if TYPE_CHECKING:
     from core.slab import Slab
@@ -204,8 +204,6 @@ class _Nursery:
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
         limits = self.limits
-        paths = [str(Path(core.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-        environment = {**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         shared = [(self._slab.descriptor, self._slab.n_bytes)] if self._slab and self._slab.is_open else []
         numbers = map(str, (number, limits.memory_bytes, limits.written_bytes, *itertools.chain(*shared)))
         process = subprocess.Popen(
@@ -213,7 +211,7 @@ class _Nursery:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # decoders write notes on odd files
-            env=environment,
+            env=environment() | _ONE_THREAD,
             pass_fds=[number, *(descriptor for descriptor, _ in shared)],
             start_new_session=True,  # Ctrl+C is for the process that asks
         )
