@@ -31,6 +31,13 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # they share the cor
 
 POSTGRESQL_URL = os.environ.get("MUSICEVAL_POSTGRESQL_URL")
 REFERENCE_DATA = os.environ.get("MUSICEVAL_REFERENCE_DATA")
+TABLES = [table.name for table in Base.metadata.sorted_tables]
+# Ten times as quick as TRUNCATE, which makes the files of each table anew. Triggers refuse it: ratings are only added.
+EMPTYING = [
+    *(f"ALTER TABLE {name} DISABLE TRIGGER USER" for name in TABLES),
+    *(f"DELETE FROM {name}" for name in reversed(TABLES)),
+    *(f"ALTER TABLE {name} ENABLE TRIGGER USER" for name in TABLES),
+]
 METRICS = {
     "held_out": {
         "n_clips": 40,
@@ -145,11 +152,11 @@ def _postgresql_database() -> Iterator[str]:
 
 @pytest.fixture
 def postgresql_url(_postgresql_database: str) -> str:
-    """The URL of a PostgreSQL database without a row."""
-    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    """The URL of a PostgreSQL database without a row, whose numbers begin at 1."""
     emptying = sqlalchemy.create_engine(_postgresql_database)
     with emptying.begin() as connection:
-        connection.exec_driver_sql(f"TRUNCATE {tables} RESTART IDENTITY")
+        connection.exec_driver_sql("; ".join(EMPTYING))
+        connection.exec_driver_sql("SELECT setval(sequencename::regclass, 1, false) FROM pg_sequences")
     emptying.dispose()
     return _postgresql_database
 

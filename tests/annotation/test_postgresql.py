@@ -110,8 +110,11 @@ def test_two_begin_on_an_empty_database_at_once(postgresql_url: str) -> None:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
         try:
             with ThreadPoolExecutor(2) as pool:
-                for database in pool.map(Database, [url, url]):
-                    database.close()
+                both = list(pool.map(Database, [url, url]))
+            for database in both:
+                with database.read() as session:
+                    assert session.query(Study).count() == 0
+                database.close()
         finally:
             connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
     server.dispose()

@@ -1,4 +1,4 @@
-"""The command line: what every command shares, scoring, embedding, and fetching the official CLAP."""
+"""The command line: what every command shares, scoring and embedding."""
 
 import io
 import json
@@ -15,18 +15,13 @@ from typing import Any
 
 import click
 import pytest
-from huggingface_hub import constants
 
 from core.batch.run import Counts
 from core.cli import main, rows_bar
 from core.command import Group, at_most_one, fields_as_one, run_command
 from core.model_files import EMBEDDED_JUDGE
-from core.pinned import PREPARED_WEIGHTS, prepared_folder
 from core.scorer import Scorer
-from core.towers.clap import SPECS
-from tests import hub, officials
 from tests.manifests import manifest_rows, write_manifest
-from tests.officials import Little, checkpoint, little, state_dict
 from tests.rated import write_rated
 
 ROOT = Path(__file__).parents[2]
@@ -372,39 +367,3 @@ def test_mistakes_of_embed(tmp_path: Path, refusal: Refusal) -> None:
     assert "There is no precision 'half'" in refusal("embed", "--data", data, "--precision", "half")
     both = refusal("embed", "--data", data, "--tower", "small", "--model", "m")
     assert "argument --model: not allowed with argument --tower" in both
-
-
-# The official CLAP
-
-
-@pytest.fixture
-def official(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Little:
-    whole = little(checkpoint(state_dict()))
-    monkeypatch.setitem(SPECS, officials.SPEC.name, officials.SPEC)
-    monkeypatch.setattr("core.pinned.OFFICIAL", whole.official)
-    hub.use(monkeypatch, tmp_path / "home", "http://127.0.0.1:9")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    return whole
-
-
-@pytest.mark.parametrize("how", ["option", "setting"])
-def test_a_copy_brought_by_hand(
-    official: Little, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], how: str
-) -> None:
-    source = str(official.write(tmp_path / "stick"))
-    if how == "setting":
-        monkeypatch.setenv("MUSICEVAL_CLAP_CHECKPOINT", source)
-    assert main(["fetch-clap", *(["--from", source] if how == "option" else [])]) == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    assert said.out.splitlines() == [
-        "Loading and checking little.pt.",
-        f"The official CLAP is ready: {prepared_folder(official.official) / PREPARED_WEIGHTS}",
-    ]
-
-
-@pytest.mark.usefixtures("official")
-def test_without_a_network_it_cannot_be_fetched(refusal: Refusal) -> None:
-    said = refusal("fetch-clap")
-    assert said.count("\n") == 1
-    assert "HF_HUB_OFFLINE is set" in said

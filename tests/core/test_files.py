@@ -8,12 +8,9 @@ from core.errors import DataError, StudyError
 from core.files import Problems, find_file, first_of, new_folder
 
 
-def test_no_problem_stops_nothing() -> None:
-    Problems("data").stop_if_any()
-
-
 def test_one_problem_and_many() -> None:
     problems = Problems("data")
+    problems.stop_if_any()  # there is none yet
     problems.add("a.txt, line 1", "it is wrong")
     with pytest.raises(DataError) as caught:
         problems.stop_if_any()

@@ -407,8 +407,12 @@ def test_the_pins_are_those_of_the_paper_s_tower() -> None:
 
 @pytest.mark.reference
 def test_the_reference_tokenizer_is_the_pinned_one(reference_data: Path) -> None:
-    for file in OFFICIAL.tokenizer:
-        verify(reference_data / "roberta-base" / file.name, file)
+    first, second = OFFICIAL.tokenizer
+    folder = reference_data / "roberta-base"
+    for file in (first, second):
+        verify(folder / file.name, file)
+    with pytest.raises(CheckpointError, match="another file"):
+        verify(folder / second.name, first)
 
 
 def test_a_checkpoint_of_laion_clap_is_loaded(whole: Little, tmp_path: Path) -> None:

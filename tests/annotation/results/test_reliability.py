@@ -151,25 +151,25 @@ def reference(clip, rater, score) -> dict[str, np.ndarray]:
         return dict(P910AnnexEModel(RawDatasetReader(dataset)).run_modeling())
 
 
-def assert_agrees(clip, rater, score) -> None:
+def farthest_from_reference(clip, rater, score) -> float:
+    """How far any figure of the model lies from the reference's."""
     model, theirs = fit(clip, rater, score, corrected=False), reference(clip, rater, score)
-    inconsistency = np.array(theirs["observer_inconsistency"])
-    raters = model.raters
-    for ours, expected in [
+    pairs = [
         (model.quality, theirs["quality_scores"]),
-        (raters["bias"], theirs["observer_bias"]),
-        (raters["inconsistency"], inconsistency),
-    ]:
-        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-9)
+        (model.raters["bias"], theirs["observer_bias"]),
+        (model.raters["inconsistency"], theirs["observer_inconsistency"]),
+    ]
+    return float(np.concatenate([np.abs(np.asarray(ours) - np.asarray(expected)) for ours, expected in pairs]).max())
 
 
 def test_the_rater_model_agrees_with_the_reference() -> None:
-    assert_agrees(*simulated(40, 9, 5, seed=1)[:3])
+    assert farthest_from_reference(*simulated(40, 9, 5, seed=1)[:3]) < 1e-9
 
 
 def test_it_agrees_where_raters_answered_twice() -> None:
     clip, rater, score = simulated(30, 6, 4, seed=2)[:3]
-    assert_agrees(np.append(clip, clip[:9]), np.append(rater, rater[:9]), np.append(score, score[:9] % 5 + 1))
+    again = np.append(clip, clip[:9]), np.append(rater, rater[:9]), np.append(score, score[:9] % 5 + 1)
+    assert farthest_from_reference(*again) < 1e-9
 
 
 @pytest.mark.reference
@@ -177,7 +177,7 @@ def test_it_agrees_on_ratings_of_real_listeners(reference_data: Path) -> None:
     table = pd.read_csv(reference_data / "ratings" / "svcc23_ratings.csv")
     table = table[table["sample_id"].isin(table["sample_id"].unique()[:60])]
     clip, rater = pd.factorize(table["sample_id"])[0], pd.factorize(table["listener_name"], sort=True)[0]
-    assert_agrees(clip, rater, table["score"].to_numpy(float))
+    assert farthest_from_reference(clip, rater, table["score"].to_numpy(float)) < 1e-9
 
 
 def test_it_finds_what_was_put_in() -> None:
