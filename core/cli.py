@@ -85,7 +85,7 @@ app = Group(help="Score generated music, train and measure what scores it.")
     "--part", metavar="N/OF", help="score these rows alone, as one of an array of jobs: 3/64 are the rows 3, 67, 131 …"
 )
 @click.option("--merge", is_flag=True, help="put the scores of all parts together")
-@click.option("--precision", default="float32", help="float32; tf32 or bfloat16: faster, scores within 0.02")
+@click.option("--precision", default="float32", help="float32; tf32 or bfloat16: faster, scores within 0.1")
 @cache_option
 @device_option
 @click.option("--no-cache", is_flag=True, help="keep no embeddings")

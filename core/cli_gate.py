@@ -84,7 +84,7 @@ _conditions = as_one(
 @path_option("--junit", "FILE", "write the outcome as JUnit XML, a case for each system and condition")
 @path_option("--report", "FILE", "write the outcome as one HTML page")
 @as_json
-@click.option("--precision", default="float32", help="float32; tf32 or bfloat16: faster, scores within 0.02")
+@click.option("--precision", default="float32", help="float32; tf32 or bfloat16: faster, scores within 0.1")
 @cache_option
 @device_option
 @click.option("--no-cache", is_flag=True, help="keep no embeddings")

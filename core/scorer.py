@@ -101,7 +101,7 @@ class Scorer:
     cache : Path, optional
         Folder in which embeddings are kept; without one none are.
     precision : str
-        Of the tower: ``float32``, or ``bfloat16``, which is faster and moves scores by up to 0.02.
+        Of the tower: ``float32``, or ``bfloat16``, which is faster and moves scores by less than 0.1.
     preference : Preference, optional
         What ranks clips among reference clips, beside the checkpoint's scores.
     readers : Readers, optional
