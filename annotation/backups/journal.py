@@ -32,6 +32,7 @@ from core.files import sha256_of
 FOLDER = "journal"
 WITHIN_S = 4.0  # that the storage has to keep what a transaction changed
 _MOST_CLIPS = 8  # of a transaction, that are kept before it; those of a large import come with the next backup
+_AT_ONCE = 8  # old commits that are deleted
 _NAME = re.compile(r"(\d{12})-(\d{20})-([0-9a-f]{64})\.json")
 _TABLES = r"SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'"
 _CLIP_FILES = """
@@ -216,10 +217,10 @@ def latest_attempt(storage: Storage) -> int:
 
 def drop_before(storage: Storage, number: int) -> None:
     """Delete the commits that every backup has."""
-    for name in storage.sizes(FOLDER):
-        found = _NAME.fullmatch(name)
-        if found and int(found[1]) <= number:
-            storage.remove(f"{FOLDER}/{name}")
+    found = filter(None, map(_NAME.fullmatch, storage.sizes(FOLDER)))
+    names = [f"{FOLDER}/{name[0]}" for name in found if int(name[1]) <= number]
+    with ThreadPoolExecutor(_AT_ONCE, "commits") as threads:  # a server that begins waits for it
+        list(threads.map(storage.remove, names))
 
 
 def _later(storage: Storage, done: int) -> dict[int, str]:
