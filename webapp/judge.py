@@ -92,7 +92,7 @@ class Judge:
         self._described = scorer.checkpoint if scorer else describe(base_folder if name is None else self.folder)
         self._base = scorer.checkpoint.id if scorer else describe(base_folder).id
         self._failed: set[str] = set()
-        self._changing = threading.RLock()
+        self._changing = threading.Lock()
 
     @classmethod
     def open(cls, settings: Settings) -> "Judge":
@@ -115,17 +115,8 @@ class Judge:
 
     @property
     def scorer(self) -> "Scorer":
-        """What judges now, loaded."""
-        with self._changing:
-            if self._now is None:
-                try:
-                    self._now = self._load(self.name)
-                except CheckpointError as error:
-                    if self.name is None:
-                        raise
-                    self._say_not_used(error)
-                    self.name, self._now = None, self._load(None)
-            return self._now
+        """What judges now, loaded; the first who asks loads it, and nobody waits while another is to take its place."""
+        return self._now or self._begin()
 
     @scorer.setter
     def scorer(self, scorer: "Scorer") -> None:
@@ -189,6 +180,18 @@ class Judge:
         except MusicEvalError:
             self._failed.add(key)
             raise
+
+    def _begin(self) -> "Scorer":
+        with self._changing:
+            if self._now is None:
+                try:
+                    self._now = self._load(self.name)
+                except CheckpointError as error:
+                    if self.name is None:
+                        raise
+                    self._say_not_used(error)
+                    self.name, self._now = None, self._load(None)
+            return self._now
 
     def _load(self, name: str | None) -> "Scorer":
         from core.scorer import Scorer

@@ -276,10 +276,11 @@ async def _run_once(begun: subprocess.Popen[bytes] | None, module: str, listener
     """Start the process, where it has not begun, and wait for its end; return its exit code, or why it cannot start."""
     try:
         process = begun or _start(module, listener)
-        process.stdin.write(b"\n")  # type: ignore[union-attr]
     except OSError as error:
         return error.strerror or "no process"
     try:
+        with contextlib.suppress(BrokenPipeError):  # it ended before: its exit code says why
+            process.stdin.write(b"\n")  # type: ignore[union-attr]
         return await asyncio.to_thread(process.wait)
     finally:
         await asyncio.to_thread(_end, process)

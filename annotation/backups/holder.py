@@ -69,9 +69,7 @@ def taking_over(storage: Storage, above: int) -> Iterator[int]:
 def drop_earlier(storage: Storage, term: int) -> None:
     """Delete the claims of terms before one, which count no more, as far as the storage does it."""
     with contextlib.suppress(StorageError):
-        for other, earlier in _claims(storage).items():
-            if earlier < term:
-                storage.remove(f"{FOLDER}/{other}")
+        storage.remove_each(f"{FOLDER}/{other}" for other, earlier in _claims(storage).items() if earlier < term)
 
 
 def _claim(storage: Storage, above: int) -> tuple[str, int]:

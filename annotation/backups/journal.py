@@ -32,7 +32,6 @@ from core.files import sha256_of
 FOLDER = "journal"
 WITHIN_S = 4.0  # that the storage has to keep what a transaction changed
 _MOST_CLIPS = 8  # of a transaction, that are kept before it; those of a large import come with the next backup
-_AT_ONCE = 8  # old commits that are deleted
 _NAME = re.compile(r"(\d{12})-(\d{20})-([0-9a-f]{64})\.json")
 _TABLES = r"SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'"
 _CLIP_FILES = """
@@ -75,7 +74,7 @@ class Journal:
             content = json.dumps(_images(driver), ensure_ascii=False).encode()
             clips = driver.execute(_CLIP_FILES).fetchall()
             attempt = self._next_attempt()  # not when it is put: what hangs and comes late is an earlier one
-            name = _object(number, attempt, content)
+            name = object_name(number, attempt, content)
             self._within_time(lambda: self._put(name, content, clips, attempt))
         driver.execute("DELETE FROM changed")
 
@@ -89,7 +88,7 @@ class Journal:
         latest = _later(self._storage, number - 1).get(number, "")
         content = self._storage.read(f"{FOLDER}/{latest}") if latest else None
         if content and hashlib.sha256(content).hexdigest() in latest:
-            self._storage.put(_object(number, term * ATTEMPTS, content), content)
+            self._storage.put(object_name(number, term * ATTEMPTS, content), content)
         driver.execute("INSERT INTO changed SELECT 'alembic_version', rowid FROM alembic_version")
 
     def look(self) -> bool:
@@ -156,7 +155,8 @@ class Journal:
             ) from error
 
 
-def _object(number: int, attempt: int, content: bytes) -> str:
+def object_name(number: int, attempt: int, content: bytes) -> str:
+    """Return what a commit is kept as, by its number and the attempt to put it."""
     return f"{FOLDER}/{number:012}-{attempt:020}-{hashlib.sha256(content).hexdigest()}.json"
 
 
@@ -218,9 +218,7 @@ def latest_attempt(storage: Storage) -> int:
 def drop_before(storage: Storage, number: int) -> None:
     """Delete the commits that every backup has."""
     found = filter(None, map(_NAME.fullmatch, storage.sizes(FOLDER)))
-    names = [f"{FOLDER}/{name[0]}" for name in found if int(name[1]) <= number]
-    with ThreadPoolExecutor(_AT_ONCE, "commits") as threads:  # a server that begins waits for it
-        list(threads.map(storage.remove, names))
+    storage.remove_each(f"{FOLDER}/{name[0]}" for name in found if int(name[1]) <= number)
 
 
 def _later(storage: Storage, done: int) -> dict[int, str]:

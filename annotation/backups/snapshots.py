@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import func, select
 
 from annotation.backups.journal import drop_before, identity, position, replay
-from annotation.backups.storage import Storage
+from annotation.backups.storage import AT_ONCE, Storage
 from annotation.database import Database, is_known
 from annotation.schema import Clip, Rater, Response, Study, Trial
 from annotation.studies import clip_path
@@ -31,7 +31,6 @@ from core import __version__
 from core.errors import StudyError, counted, shown_name
 from core.files import first_of, sha256_of, write_atomically
 
-_AT_ONCE = 8  # clips on their way
 _BACKUPS, _CLIPS, _MANIFEST, _DATABASE = "backups", "clips", "manifest.json", "musiceval.sqlite"
 _AS_NAME = "%Y%m%dT%H%M%S.%fZ"
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z")
@@ -293,7 +292,7 @@ def _refuse_others(data: Path, files: Mapping[Path, str]) -> None:
 
 def _fetch_clips(storage: Storage, files: Mapping[Path, str]) -> list[str]:
     """Bring the clips back, several at a time; return the names of those that could not be had."""
-    with ThreadPoolExecutor(_AT_ONCE, "clips") as threads:
+    with ThreadPoolExecutor(AT_ONCE, "clips") as threads:
         there = threads.map(lambda clip: _fetch_clip(storage, *clip), files.items())
         return [_name(path) for path, is_there in zip(files, there, strict=True) if not is_there]
 
@@ -322,13 +321,12 @@ def _drop_old(storage: Storage, keep: int) -> None:
             manifests[name] = _manifest(storage, name)
     kept = list(manifests)[-keep:]
     old = [name for name in names if name < kept[0]]
-    for name in old:
-        storage.remove(f"{_BACKUPS}/{name}")
+    storage.remove_each(f"{_BACKUPS}/{name}" for name in old)
     clips = {name: set(manifest.clips) for name, manifest in manifests.items()}
     needed = set().union(*(clips[name] for name in kept))
     drop_before(storage, min(manifests[name].commit for name in kept))  # the newest may be of a server of before
-    for sha256 in set().union(*(clips[name] for name in old if name in clips)) - needed:
-        storage.remove(_clip(sha256))
+    unneeded = set().union(*(clips[name] for name in old if name in clips)) - needed
+    storage.remove_each(map(_clip, unneeded))
 
 
 def _clip(sha256: str) -> str:

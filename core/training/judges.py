@@ -12,7 +12,7 @@ import secrets
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -114,7 +114,7 @@ class _Sink(io.RawIOBase):
         return taken
 
 
-def receive(registry: ModelRegistry, file: Path, load: Callable[[Path], object] | None = None) -> str:
+def receive(registry: ModelRegistry, file: Path) -> str:
     """Take a judge from an archive, verified whole; return its name.
 
     A DataError or CheckpointError where the archive is none, or the judge cannot be loaded.
@@ -124,7 +124,7 @@ def receive(registry: ModelRegistry, file: Path, load: Callable[[Path], object] 
     unfinished.mkdir()
     try:
         wanted = _unpack_judge(file, unfinished)
-        identity = _verified(unfinished, load)
+        identity = _verified(unfinished)
         replace(About.read(unfinished), uploaded=True, offered=False).write(unfinished)
         name = _free_name(registry, wanted or identity)
         about, names = About.read(unfinished), {model.called.casefold() for model in registry.models()}
@@ -136,12 +136,12 @@ def receive(registry: ModelRegistry, file: Path, load: Callable[[Path], object] 
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _verified(folder: Path, load: Callable[[Path], object] | None) -> str:
+def _verified(folder: Path) -> str:
     """Load a judge, and forget it; return what it calls itself."""
     from core.checkpoint import load_checkpoint  # late: torch
 
     try:
-        return str(getattr((load or load_checkpoint)(folder), "id", ""))
+        return load_checkpoint(folder).id
     except MusicEvalError:
         raise
     except Exception as error:  # whatever a file from elsewhere makes torch or a tokenizer raise

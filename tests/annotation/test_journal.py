@@ -387,7 +387,7 @@ def test_a_newer_journal_is_refused(
     latest = max(old["journal"])
     newer = json.dumps(json.loads(old["journal"][latest]) | content).encode()
     number = int(latest.split("-")[0]) + 1
-    Storage(URL).put(f"journal/{name}" if name else journal._object(number, 1, newer), newer)
+    Storage(URL).put(f"journal/{name}" if name else journal.object_name(number, 1, newer), newer)
     before = dict(fsspec.filesystem("memory").store)
     with pytest.raises(StudyError, match=f"{said}.*Nothing was changed"):
         machine.start()

@@ -115,9 +115,8 @@ def test_a_commit_on_its_way_while_another_takes_over(
     assert rows_of(third) == before
 
 
-def test_another_attempt_of_what_was_taken_over_comes_late(machines: list[Machine]) -> None:
-    """What the new holder built on stays, where even the backup that it made is torn."""
-    first, second, third = machines
+def comes_late(first: Machine, second: Machine, ahead: int) -> None:
+    """Let another server take over, and the first attempt its last commit again, or one that is so far `ahead`."""
     Room.build(first.start())
     retitle(first.opened[0], "seen")
     storage = Storage(URL)
@@ -125,10 +124,16 @@ def test_another_attempt_of_what_was_taken_over_comes_late(machines: list[Machin
     number, attempt, _ = latest.split("-")
     second.start()
     other = (storage.read(f"journal/{latest}") or b"").replace(b"seen", b"late")
-    storage.put(journal._object(int(number), int(attempt) + 1, other), other)
+    storage.put(journal.object_name(int(number) + ahead, int(attempt) + 1, other), other)
+
+
+def test_another_attempt_of_what_was_taken_over_comes_late(machines: list[Machine]) -> None:
+    """What the new holder built on stays, where even the backup that it made is torn."""
+    first, second, third = machines
+    comes_late(first, second, ahead=0)
     with second.opened[0].write() as session:
         session.get_one(Study, 1).contact = "acknowledged"
-    before = rows_of(second)
+    before, storage = rows_of(second), Storage(URL)
     newest = list(storage.sizes("backups"))[-1]
     storage.remove(f"backups/{newest}/manifest.json")
     third.start()
@@ -138,14 +143,7 @@ def test_another_attempt_of_what_was_taken_over_comes_late(machines: list[Machin
 def test_what_comes_late_is_not_taken_in(machines: list[Machine]) -> None:
     """A server that has written nothing yet: a command beside it, or the server anew, would take it for a commit."""
     first, second, _ = machines
-    Room.build(first.start())
-    retitle(first.opened[0], "seen")
-    storage = Storage(URL)
-    latest = list(storage.sizes("journal"))[-1]
-    number, attempt, _ = latest.split("-")
-    second.start()
-    other = (storage.read(f"journal/{latest}") or b"").replace(b"seen", b"late")
-    storage.put(journal._object(int(number) + 1, int(attempt) + 1, other), other)
+    comes_late(first, second, ahead=1)
     before = rows_of(second)
     second.start(begins=False)
     second.start()

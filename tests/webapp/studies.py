@@ -27,6 +27,10 @@ SAMPLE_RATE_HZ = 16_000
 SMALL = {"batch_size": 4, "anchors": 1, "duplicates": 1, "duplicate_distance": 2}
 
 
+def opened(file: Path) -> Database:
+    return Database(f"sqlite:///{file}", durable=False)
+
+
 @dataclass(frozen=True)
 class SmallStudy:
     name: str

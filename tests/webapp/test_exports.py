@@ -27,14 +27,10 @@ from core.errors import StudyError
 from tests.annotation.rooms import NOW
 from tests.annotation.scripted import rate_all
 from tests.webapp.layouts import laid_out
-from tests.webapp.studies import SmallStudy, make_study
+from tests.webapp.studies import SmallStudy, make_study, opened
 from webapp.exports import DAY_S, EXPORT_LIFE_S, EXPORTS, clips_route, export_route, pack_export, report_route
 from webapp.listening_api import StudyStore
 from webapp.study import StudyPage
-
-
-def opened(file: Path) -> Database:
-    return Database(f"sqlite:///{file}", durable=False)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -59,6 +60,28 @@ def test_a_model_that_does_not_load_changes_nothing(judge: Judge, scorer: Scorer
         with pytest.raises(CheckpointError):
             judge.activate(name)
     assert (judge.name, judge.scorer, judge.registry.active()) == ("first", before, "first")
+
+
+def test_nobody_waits_while_another_is_loaded(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, load, asked, goes_on = judge.scorer, Scorer.load, threading.Event(), threading.Event()
+
+    def slow(*given: Any, **named: Any) -> Scorer:
+        asked.set()
+        assert goes_on.wait(30)
+        return load(*given, **named)
+
+    monkeypatch.setattr(Scorer, "load", slow)
+    activating = threading.Thread(target=judge.activate, args=["first"])
+    activating.start()
+    assert asked.wait(30)
+    found: list[Scorer] = []
+    asking = threading.Thread(target=lambda: found.append(judge.scorer), daemon=True)
+    asking.start()
+    asking.join(5)
+    goes_on.set()
+    activating.join(30)
+    assert found == [before]
+    assert judge.name == "first"
 
 
 def test_the_models_run_where_the_settings_say(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from core.errors import StudyError
 from core.scales import MUSICAL_IMPRESSION, MUSICEVAL, TEXTUAL_ALIGNMENT, Scale
 from tests.annotation.rooms import NOW, TINY, Room, deaf, tiny
 from tests.webapp.layouts import laid_out
-from tests.webapp.studies import make_study
+from tests.webapp.studies import make_study, opened
 from webapp.changes import comparison
 from webapp.html import html_table
 from webapp.listening_api import StudyStore
@@ -38,10 +38,6 @@ from webapp.system_plot import download, systems_plot
 ASKED: Any = SimpleNamespace(request=SimpleNamespace(url=SimpleNamespace(scheme="http", netloc="127.0.0.1:7860")))
 HOSTILE = "<img src=x onerror=alert(1)> & \"quotes\" 'too' ${1} {{2}}"
 VIEWS = ("heading", "progress", "results", "screening")
-
-
-def opened(file: Path) -> Database:
-    return Database(f"sqlite:///{file}", durable=False)
 
 
 @pytest.fixture

@@ -145,12 +145,16 @@ def test_a_list_that_unpacks_to_too_much_is_refused(
         receive(registry, repacked(packed(registry, tmp_path), words_txt_gz=bomb))
 
 
-def test_whatever_loading_raises_is_a_sentence(registry: ModelRegistry, tmp_path: Path) -> None:
+def test_whatever_loading_raises_is_a_sentence(
+    registry: ModelRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(_: Path) -> None:
         raise RuntimeError("secret")
 
+    archive = packed(registry, tmp_path)
+    monkeypatch.setattr("core.checkpoint.load_checkpoint", fail)
     with pytest.raises(CheckpointError, match="cannot be loaded"):
-        receive(registry, packed(registry, tmp_path), fail)
+        receive(registry, archive)
 
 
 def test_its_data_is_said_in_words(registry: ModelRegistry) -> None:
