@@ -19,6 +19,7 @@ from core.settings import Settings
 from core.training.judges import describe, offer
 from core.training.registry import ModelRegistry
 from core.zero_shot import load_scorer
+from tests import hub
 from webapp.judge import FIRST, JUDGE, MOST_LOADED, ZERO_SHOT, Judge, ModelMenu
 from webapp.score import follow_judge
 
@@ -141,8 +142,7 @@ def test_an_open_page_follows_another_judge(judge: Judge, scorer: Scorer) -> Non
 @pytest.fixture
 def no_official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever this machine has, there is no official CLAP."""
-    monkeypatch.setattr("core.pinned.prepared_folder", lambda official: tmp_path / "none")
-    monkeypatch.setattr("core.pinned.in_hub_cache", lambda pin: None)
+    hub.use(monkeypatch, tmp_path / "home", "http://127.0.0.1:9")
 
 
 @pytest.fixture
