@@ -34,15 +34,15 @@ with_reason = click.option("--reason", metavar="TEXT", callback=one_line, defaul
 
 
 may_be_lost = click.option(
-    "--ratings-may-be-lost", is_flag=True, help="open it though ratings go with the container, and you know that"
+    "--ratings-may-be-lost", is_flag=True, help="open it though ratings may be lost, and you know that"
 )
 
 
 def refuse_loss(known: bool) -> None:
-    """Raise `StudyError` where ratings may be lost with the machine, and nobody says that they know."""
-    from annotation.durability import is_lost_with_machine, refuse_unknown
+    """Raise `StudyError` where ratings may be lost, and nobody says that they know."""
+    from annotation.durability import danger_of, refuse_unknown
 
-    refuse_unknown(is_lost_with_machine(Settings.from_environment(os.environ)), known)
+    refuse_unknown(danger_of(Settings.from_environment(os.environ)), known)
 
 
 def text_of(file: Path) -> str:

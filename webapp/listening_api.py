@@ -91,7 +91,7 @@ class StudyStore:
     database: Database
     data: Path
     sign: str = ""  # what visits here begin with, as the browser holds them
-    is_lost: bool = False  # with the machine, as far as that can be told (`annotation.durability`)
+    danger: str = ""  # of losing ratings, as a sentence (`annotation.durability`)
 
 
 def close_abandoned_batches(store: StudyStore) -> None:

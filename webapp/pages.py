@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
 from annotation.backups.durable import open_studies
-from annotation.durability import NOT_DURABLE, is_lost_with_machine
+from annotation.durability import danger_of
 from core.settings import Settings
 from core.training.manager import RunManager
 from webapp import logs, retention
@@ -50,7 +50,7 @@ def build_pages(judge: Judge, settings: Settings, examples: ReadyScores | None =
     os.umask(0o077)  # folders and files are made for the server's user alone
     retention.begin(settings.kept_days)
     database = open_studies(settings, logs.say, WAITS_S)
-    store = StudyStore(database, settings.data, is_lost=is_lost_with_machine(settings))
+    store = StudyStore(database, settings.data, danger=danger_of(settings))
     drop_folders_of_the_dead()
     shut_environment(os.environ)
     tool, ready = ScoreTool(judge), examples or ReadyScores(load_examples())
@@ -78,8 +78,9 @@ def build_pages(judge: Judge, settings: Settings, examples: ReadyScores | None =
 
 
 def warning(settings: Settings) -> str:
-    """Tell the administrator, as HTML, where ratings go with the machine."""
-    return render("not_durable.html", sentence=NOT_DURABLE) if is_lost_with_machine(settings) else ""
+    """Tell the administrator, as HTML, where ratings may be lost."""
+    danger = danger_of(settings)
+    return render("not_durable.html", sentence=danger) if danger else ""
 
 
 def _page(kind: type[_Blocks], title: str) -> _Blocks:

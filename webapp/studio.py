@@ -7,7 +7,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from annotation.database import now
-from annotation.durability import KNOWN, NOT_DURABLE, refuse_unknown
+from annotation.durability import KNOWN, refuse_unknown
 from annotation.life import MOVES, delete, describe, has_answers, log, move, moves_from
 from annotation.preview import make_preview
 from annotation.protocol import Protocol
@@ -58,7 +58,7 @@ class Studio:
         self._store, self.changed = store, changed
         self.state = html_part()
         self.reason = gr.Textbox(label="Reason for the log (may be empty)", max_length=500)
-        self.known = gr.Checkbox(False, label=KNOWN, info=NOT_DURABLE, visible=store.is_lost)
+        self.known = gr.Checkbox(False, label=KNOWN, info=store.danger, visible=bool(store.danger))
         with gr.Row(elem_classes="me-bar"):
             self.moves = {
                 name: gr.Button(label, visible=False, scale=0, min_width=144, elem_id=f"study-{name}")
@@ -108,7 +108,7 @@ class Studio:
         follows = [(_BUTTONS[move], MOVES[move].follows) for move in allowed]
         shown: Shown = {
             self.state: render("studio_state.html", words=_WORDS[study.state], follows=follows, answered=said),
-            self.known: gr.update(visible=self._store.is_lost and "open" in allowed),
+            self.known: gr.update(visible=bool(self._store.danger) and "open" in allowed),
             self.rules: _rules(study),
             **self.log.show(name),
             **{button: gr.update(visible=name in allowed) for name, button in self.moves.items()},
@@ -124,7 +124,7 @@ class Studio:
 
     def move(self, study: str | None, name: str, reason: str, known: bool = False) -> Shown:
         """Bring the study to another state; with `known`, whoever opens it says that its ratings may be lost."""
-        refuse_unknown(self._store.is_lost and MOVES[name].to == "open", known)
+        refuse_unknown(self._store.danger if MOVES[name].to == "open" else "", known)
         with self._store.database.write() as session:
             at = now(session)
             move(session, find_study(session, study or ""), name, at, reason)

@@ -210,7 +210,7 @@ def test_the_administrator_sees_that_ratings_may_be_lost(monkeypatch: pytest.Mon
 def test_a_study_whose_ratings_may_be_lost_is_opened_knowingly(database: Database, tmp_path: Path) -> None:
     Room.build(database)
     with laid_out():
-        studio = StudyPage(StudyStore(database, tmp_path, is_lost=True), str).studio
+        studio = StudyPage(StudyStore(database, tmp_path, danger=NOT_DURABLE), str).studio
     assert studio.known.value is False
     assert studio.show("room", "room")[studio.known]["visible"] is False
     studio.move("room", "pause", "")
