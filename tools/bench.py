@@ -38,6 +38,7 @@ from core.prepared import prepare
 from core.readers import cores
 from core.settings import DEVICES, pick_device
 from core.towers.clap import ROBERTA_VOCABULARY, SPECS, BytePairTokens, ClapTower, build_clap
+from tools.bench_training import Steps, time_steps
 
 CLIP_S = 29.0  # what text-to-music models that published clips mostly made; MusicEval's median is 25 s
 EXAMPLES = Path(__file__).parents[1] / "webapp" / "examples"
@@ -308,27 +309,39 @@ def name_device(device: torch.device) -> str:
 @click.command(cls=Command, context_settings=CONTEXT)
 @path_option("--clips", "DIR", "cut clips from those in this folder (default: the examples of the page)")
 @click.option("--count", metavar="N", type=click.IntRange(1), default=40, help="clips in a run")
-@click.option("--runs", metavar="N", type=click.IntRange(1), default=5, help="paired runs")
+@click.option("--runs", metavar="N", type=click.IntRange(1), default=5, help="paired runs, or steps")
 @click.option("--precision", default="bfloat16", help="of ours")
 @click.option("--device", type=click.Choice(DEVICES), default="auto", help="where both run")
+@click.option("--train", is_flag=True, help="time steps of fine-tuning instead, all clips in one")
+@click.option("--compile", "compiled", is_flag=True, help="with --train: compile the tower, on a GPU")
 @as_json
-def bench(clips: Path | None, count: int, runs: int, precision: str, device: str, as_json: bool) -> None:
+def bench(
+    clips: Path | None, count: int, runs: int, precision: str, device: str, train: bool, compiled: bool, as_json: bool
+) -> None:
     """Time the official tower with random weights, ours and laion-clap's, in turns on this machine."""
     where = pick_device(device)
     tower = official_tower(where)
-    ours = EmbeddingCache(None, tower, InputPolicy(), precision)
-    load, *_ = os.getloadavg() if hasattr(os, "getloadavg") else (0.0,)
     with tempfile.TemporaryDirectory() as folder:
         paths = write_bench_clips(clips, Path(folder), count)
-        pairs = time_pairs(laion_clap(tower), ours, paths, runs)
-        parts = time_parts(tower, ours, paths[0])
-    gflops = matrix_gflops(where, precision)
-    on_cores = where.type == "cpu"
-    report = Report(name_device(where), precision, len(paths), load, pairs, parts, gflops, cores(), on_cores)
+        report: Report | Steps
+        if train:
+            report = time_steps(tower, paths, CLIP_S, name_device(where), precision, compiled, runs)
+        else:
+            report = _beside_laion_clap(tower, paths, runs, precision)
     if as_json:
         print_json(report.to_json())
     else:
         print("\n".join(report.lines()))
+
+
+def _beside_laion_clap(tower: ClapTower, paths: Sequence[Path], runs: int, precision: str) -> Report:
+    ours = EmbeddingCache(None, tower, InputPolicy(), precision)
+    load, *_ = os.getloadavg() if hasattr(os, "getloadavg") else (0.0,)
+    pairs = time_pairs(laion_clap(tower), ours, paths, runs)
+    parts = time_parts(tower, ours, paths[0])
+    device, gflops = tower.device, matrix_gflops(tower.device, precision)
+    on_cores = device.type == "cpu"
+    return Report(name_device(device), precision, len(paths), load, pairs, parts, gflops, cores(), on_cores)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,3 +1,4 @@
+import copy
 import json
 import sys
 from collections.abc import Sequence
@@ -137,6 +138,25 @@ def test_the_command(
     assert len(calls) == 3
     assert main(["--runs", "0"]) == 2
     assert "Invalid value for '--runs': 0 is not in the range x>=1" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_steps_of_fine_tuning(
+    scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], precision: str
+) -> None:
+    tower = copy.deepcopy(scorer.checkpoint.tower)
+    before = {name: weight.clone() for name, weight in tower.weights().items()}
+    monkeypatch.setattr("tools.bench.official_tower", lambda _: tower)
+    options = ["--train", "--count", "3", "--runs", "2", "--device", "cpu", "--precision", precision, "--compile"]
+    assert main([*options, "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert (told["n_clips"], told["precision"], told["compiled"]) == (3, precision, False)
+    assert len(told["later_s"]) == 2
+    assert told["first_s"] > 0
+    assert told["clips_per_s"] == pytest.approx(3 / told["step_s"])
+    assert any(not torch.equal(weight, before[name]) for name, weight in tower.weights().items())
+    assert main(options) == 0
+    assert "A step after it" in capfd.readouterr().out
 
 
 @pytest.mark.slow
