@@ -14,7 +14,6 @@ A rater adds a bias of their own and an inconsistency to the truth, and answers 
 
 import dataclasses
 import heapq
-import itertools
 import tempfile
 import time
 from collections import Counter
@@ -66,7 +65,7 @@ _LOOKS_AGAIN_S = 43_200.0  # whether clips have come free
 _LEAVES = 0.02  # chance at each trial that a quitting rater closes the page
 _NEVER_RETURNS = 0.05
 _AWAY_S = (1_800.0, 18_000.0, 259_200.0, 864_000.0)  # within and beyond lease and closing
-_REPORTS_EVERY = 500  # visits
+_TOGETHER = 500  # visits in a transaction: one each would take a fifth longer
 
 
 def draw_truth(systems: int, clips_each: int, n_scales: int, seed: int) -> Points:
@@ -303,18 +302,21 @@ def _listen(
     queue = [(_BEGINS, number) for number in range(len(listeners))]
     needed = study.protocol.raters_per_clip * sum(name.startswith("stimulus") for name in truth)
     in_vain = 0  # visits one after the other that found nothing
-    for visit in itertools.count():
-        if not queue or in_vain > 2 * len(queue):
-            return
-        at, number = heapq.heappop(queue)
+    while queue and in_vain <= 2 * len(queue):
         with database.write() as session:
-            session.add(listeners[number].rater)
-            returns = listeners[number].visit(session, truth, at)
-            if report and visit % _REPORTS_EVERY == 0:
+            if report:
                 report(sum(ledger.valid(session, study.id).values()), needed)
-        in_vain = in_vain + 1 if listeners[number].finished else 0
-        if returns is not None:
-            heapq.heappush(queue, (returns, number))
+            for _ in range(_TOGETHER):
+                at, number = heapq.heappop(queue)
+                session.add(listeners[number].rater)
+                returns = listeners[number].visit(session, truth, at)
+                session.flush()
+                session.expunge_all()  # the next visit is another request
+                in_vain = in_vain + 1 if listeners[number].finished else 0
+                if returns is not None:
+                    heapq.heappush(queue, (returns, number))
+                if not queue or in_vain > 2 * len(queue):
+                    break
 
 
 def _figures(
