@@ -302,11 +302,13 @@ def _listen(
     queue = [(_BEGINS, number) for number in range(len(listeners))]
     needed = study.protocol.raters_per_clip * sum(name.startswith("stimulus") for name in truth)
     in_vain = 0  # visits one after the other that found nothing
-    while queue and in_vain <= 2 * len(queue):
+    while True:
         with database.write() as session:
             if report:
                 report(sum(ledger.valid(session, study.id).values()), needed)
             for _ in range(_TOGETHER):
+                if not queue or in_vain > 2 * len(queue):
+                    return
                 at, number = heapq.heappop(queue)
                 session.add(listeners[number].rater)
                 returns = listeners[number].visit(session, truth, at)
@@ -315,8 +317,6 @@ def _listen(
                 in_vain = in_vain + 1 if listeners[number].finished else 0
                 if returns is not None:
                     heapq.heappush(queue, (returns, number))
-                if not queue or in_vain > 2 * len(queue):
-                    break
 
 
 def _figures(
