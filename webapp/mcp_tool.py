@@ -15,12 +15,9 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from mcp.server import Server
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.types import Tool
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route
@@ -34,19 +31,23 @@ from webapp.judge import Judge
 from webapp.metrics import SCORING
 from webapp.retention import kept_for
 
+if TYPE_CHECKING:
+    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
 ADDRESS = TOOL
 _FILE_ADDRESS = "/gradio_api/file="
 _MOST_WAITING = 16
 _DATA = re.compile(r"data:[^,]*;base64,")
-_TOOL = Tool(
-    name="score",
-    title="Score generated music",
-    description=(
+_NAME = "score"
+_TOOL: dict[str, Any] = {
+    "name": _NAME,
+    "title": "Score generated music",
+    "description": (
         "Predict how experts would rate a clip of generated music: its musical impression, and its alignment "
         "with the prompt, each from 1 to 5, with intervals, values over time, and warnings. A warning "
         "demo_model means that the scores are for looking around, not for reports."
     ),
-    inputSchema={
+    "inputSchema": {
         "type": "object",
         "properties": {
             "clip": {
@@ -60,7 +61,7 @@ _TOOL = Tool(
         "required": ["clip", "prompt"],
         "additionalProperties": False,
     },
-)
+}
 
 
 class ScoreTool:
@@ -70,12 +71,7 @@ class ScoreTool:
         self._judge = judge
         self._one_at_a_time = asyncio.Semaphore(1)
         self._n_waiting = 0
-        server: Server[Any, Any] = Server("MusicEval", core.__version__)
-        server.list_tools()(self._list)  # type: ignore[no-untyped-call]
-        server.call_tool()(self._call)
-        self._manager = StreamableHTTPSessionManager(
-            server, json_response=True, stateless=True, max_request_body_size=TOOL_CLIP_BYTES * 4 // 3 + MOST_BYTES
-        )
+        self._manager: asyncio.Future[StreamableHTTPSessionManager]
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -85,8 +81,13 @@ class ScoreTool:
     @asynccontextmanager
     async def lifespan(self, _: object) -> AsyncIterator[None]:
         """Serve until the server of the pages ends."""
-        async with self._manager.run():
+        self._manager = asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(self._serve())
+        try:
             yield
+        finally:
+            serving.cancel()
+            await asyncio.wait([serving])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; what follows behind this route would answer other methods with 404."""
@@ -95,15 +96,35 @@ class ScoreTool:
         elif "origin" in Headers(scope=scope):  # a browser says so, of whatever name a page gave this server
             await PlainTextResponse("The tool is for programs; pages do not call it.", 403)(scope, receive, send)
         else:
-            await self._manager.handle_request(scope, receive, send)
+            await (await asyncio.shield(self._manager)).handle_request(scope, receive, send)
 
-    async def _list(self) -> list[Tool]:
-        return [_TOOL]
+    async def _serve(self) -> None:
+        """Import the protocol's server, which the page does not wait for, and serve until this is cancelled."""
+        manager = await asyncio.to_thread(self._open)
+        async with manager.run():
+            self._manager.set_result(manager)
+            await asyncio.Event().wait()
+
+    def _open(self) -> "StreamableHTTPSessionManager":
+        from mcp.server import Server
+        from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+        from mcp.types import Tool
+
+        async def tools() -> list[Tool]:
+            return [Tool(**_TOOL)]
+
+        server: Server[Any, Any] = Server("MusicEval", core.__version__)
+        server.list_tools()(tools)  # type: ignore[no-untyped-call]
+        server.call_tool()(self._call)
+        most_bytes = TOOL_CLIP_BYTES * 4 // 3 + MOST_BYTES
+        return StreamableHTTPSessionManager(
+            server, json_response=True, stateless=True, max_request_body_size=most_bytes
+        )
 
     async def _call(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
         """Call the tool; the protocol's server has checked what was given, and tells errors to the caller."""
-        if name != _TOOL.name:
-            raise ValueError(f"There is no tool of this name. The tool is {_TOOL.name}.")
+        if name != _NAME:
+            raise ValueError(f"There is no tool of this name. The tool is {_NAME}.")
         if self._n_waiting >= _MOST_WAITING:
             raise ValueError("Too many clips are waiting to be scored. Try again in a minute.")
         self._n_waiting += 1

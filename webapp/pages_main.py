@@ -19,9 +19,10 @@ from webapp.pages_process import serve_pages
 
 
 def import_gradio() -> None:
-    """Import Gradio without what takes half of that time: it writes type stubs for editors beside its components.
+    """Import Gradio without what takes half of that time.
 
-    It writes none for classes that it finds no file of.
+    It writes type stubs for editors beside its components, but none for classes that it finds no file of. And it
+    imports the package ``mcp`` where there is one, for a server of its own that nothing here runs.
     """
     file_of = inspect.getfile
 
@@ -30,8 +31,10 @@ def import_gradio() -> None:
             raise OSError
         return file_of(what)  # type: ignore[arg-type]
 
+    sys.modules["mcp"] = None  # type: ignore[assignment]  # as where it is not installed
     with patch.object(inspect, "getfile", find):
         import gradio  # noqa: F401
+    del sys.modules["mcp"]
 
 
 import_gradio()

@@ -52,7 +52,7 @@ def open_studies(settings: Settings, say: Say, waits_s: float = 30.0, begins: bo
 
 
 def _open_journaled(settings: Settings, file: Path, say: Say, waits_s: float, begins: bool) -> Database:
-    from annotation.backups.holder import drop_earlier, taking_over, term_of  # late: fsspec takes a tenth of a second
+    from annotation.backups.holder import taking_over, term_of  # late: fsspec takes a tenth of a second
     from annotation.backups.journal import Journal, latest_attempt
     from annotation.backups.snapshots import back_up, newest_manifest
     from annotation.backups.storage import Storage
@@ -71,8 +71,7 @@ def _open_journaled(settings: Settings, file: Path, say: Say, waits_s: float, be
     if term is not None:  # from here on it is not given back: what is put now counts above all before it
         with database.write() as session:
             journal.begin(session.connection().connection.driver_connection, term)
-        back_up(database, settings.data, storage, KEPT)
-        drop_earlier(storage, term)
+        back_up(database, settings.data, storage)
     return database
 
 
@@ -109,7 +108,11 @@ def _bring_up(storage: "Storage", file: Path, data: Path, say: Say, attempt: int
 
 
 class Backups:
-    """Backups of a server's studies every `EVERY_S` and at its end; none without a journal, or once it is another's."""
+    """Backups of a server's studies every `EVERY_S` and at its end; none without a journal, or once it is another's.
+
+    What they make unnecessary is deleted beside the raters' work: where a store fails now and then that takes minutes,
+    for which no server waits that begins or ends.
+    """
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
@@ -127,12 +130,14 @@ class Backups:
             self._back_up()
 
     def _go_on(self) -> None:
+        self._drop_old()
         due_s = time.monotonic() + EVERY_S
         while not self._closed.wait(min(LOOKS_S, EVERY_S)):
             if time.monotonic() < due_s:
                 self._holds()
             else:
                 self._back_up()
+                self._drop_old()
                 due_s = time.monotonic() + EVERY_S
 
     def _holds(self) -> bool:
@@ -159,10 +164,24 @@ class Backups:
             with self._database.read() as session:
                 latest = session.execute(text("PRAGMA user_version")).scalar_one()
             if latest != self._done:
-                back_up(self._database, self._settings.data, Storage(self._settings.journal_url), KEPT)
+                back_up(self._database, self._settings.data, Storage(self._settings.journal_url))
                 self._done = latest
         except (StudyError, OSError, SQLAlchemyError):
             _LOG.exception("the studies could not be backed up; what was answered is in the journal")
+
+    def _drop_old(self) -> None:
+        if not self._holds():
+            return
+        from annotation.backups.holder import drop_earlier
+        from annotation.backups.snapshots import drop_old
+        from annotation.backups.storage import Storage
+
+        try:
+            storage = Storage(self._settings.journal_url)
+            drop_old(storage, KEPT)
+            drop_earlier(storage)
+        except StudyError:
+            _LOG.exception("old backups could not be deleted; it is tried again")
 
 
 def _replayed(storage: "Storage", file: Path, say: Say, attempt: int | None) -> int:

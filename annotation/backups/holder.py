@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from annotation.backups.storage import Storage
-from core.errors import BusyError, StorageError
+from core.errors import BusyError
 
 FOLDER = "holders"
 ATTEMPTS = 10**12  # of a term; by the clock, as journals counted before, an attempt was of a term below two million
@@ -66,10 +66,11 @@ def taking_over(storage: Storage, above: int) -> Iterator[int]:
         raise
 
 
-def drop_earlier(storage: Storage, term: int) -> None:
-    """Delete the claims of terms before one, which count no more, as far as the storage does it."""
-    with contextlib.suppress(StorageError):
-        storage.remove_each(f"{FOLDER}/{other}" for other, earlier in _claims(storage).items() if earlier < term)
+def drop_earlier(storage: Storage) -> None:
+    """Delete the claims before the latest, which count no more."""
+    claims = _claims(storage)
+    latest = max(claims.values(), default=0)
+    storage.remove_each(f"{FOLDER}/{name}" for name, term in claims.items() if term < latest)
 
 
 def _claim(storage: Storage, above: int) -> tuple[str, int]:

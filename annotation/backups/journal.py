@@ -237,9 +237,11 @@ def _later(storage: Storage, done: int) -> dict[int, str]:
 def _lacking(storage: Storage, done: int, say: Say) -> list[dict[str, Any]]:
     """Return the commits after one, in their order."""
     latest = _later(storage, done)
+    numbers = sorted(latest)
+    contents = storage.read_each(f"{FOLDER}/{latest[number]}" for number in numbers)
     entries: list[dict[str, Any]] = []
-    for number in sorted(latest):
-        entry = _entry(storage, latest[number])
+    for number, content in zip(numbers, contents, strict=True):
+        entry = _entry(latest[number], content or b"")
         if entry is None and number == max(latest):  # nobody was told that it is saved, or it was damaged since
             say(f"! Commit {number} of the journal is not whole and is passed over.")
             break
@@ -253,8 +255,7 @@ def _lacking(storage: Storage, done: int, say: Say) -> list[dict[str, Any]]:
     return entries
 
 
-def _entry(storage: Storage, name: str) -> dict[str, Any] | None:
-    content = storage.read(f"{FOLDER}/{name}") or b""
+def _entry(name: str, content: bytes) -> dict[str, Any] | None:
     return dict(json.loads(content)) if hashlib.sha256(content).hexdigest() in name else None
 
 

@@ -14,7 +14,6 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import func, select
 
 from annotation.backups.journal import drop_before, identity, position, replay
-from annotation.backups.storage import AT_ONCE, Storage
+from annotation.backups.storage import Storage, at_once
 from annotation.database import Database, is_known
 from annotation.schema import Clip, Rater, Response, Study, Trial
 from annotation.studies import clip_path
@@ -96,8 +95,8 @@ class _TornError(Exception):
     """Why a backup is not whole."""
 
 
-def back_up(database: Database, data: Path, storage: Storage, keep: int) -> Backup:
-    """Back a database up with its clips, while others write; keep so many of the newest backups."""
+def back_up(database: Database, data: Path, storage: Storage, keep: int | None = None) -> Backup:
+    """Back a database up with its clips, while others write; keep so many of the newest backups, or all for now."""
     name = _next_name(storage)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / _DATABASE
@@ -116,7 +115,8 @@ def back_up(database: Database, data: Path, storage: Storage, keep: int) -> Back
         )
         storage.put(f"{_BACKUPS}/{name}/{_DATABASE}", copy)
     storage.put(f"{_BACKUPS}/{name}/{_MANIFEST}", manifest.model_dump_json(indent=2).encode())
-    _drop_old(storage, keep)
+    if keep is not None:
+        drop_old(storage, keep)
     return Backup(name, manifest, tuple(missing))
 
 
@@ -292,9 +292,8 @@ def _refuse_others(data: Path, files: Mapping[Path, str]) -> None:
 
 def _fetch_clips(storage: Storage, files: Mapping[Path, str]) -> list[str]:
     """Bring the clips back, several at a time; return the names of those that could not be had."""
-    with ThreadPoolExecutor(AT_ONCE, "clips") as threads:
-        there = threads.map(lambda clip: _fetch_clip(storage, *clip), files.items())
-        return [_name(path) for path, is_there in zip(files, there, strict=True) if not is_there]
+    there = at_once(lambda clip: _fetch_clip(storage, *clip), files.items())
+    return [_name(path) for path, is_there in zip(files, there, strict=True) if not is_there]
 
 
 def _fetch_clip(storage: Storage, path: Path, sha256: str) -> bool:
@@ -312,16 +311,18 @@ def _fetch_clip(storage: Storage, path: Path, sha256: str) -> bool:
     return True
 
 
-def _drop_old(storage: Storage, keep: int) -> None:
+def drop_old(storage: Storage, keep: int) -> None:
     """Delete the backups before the newest whole ones, and the clips that were in these alone."""
     names = _names(storage)
     manifests: dict[str, Manifest] = {}
     for name in names:
         with contextlib.suppress(_TornError):
             manifests[name] = _manifest(storage, name)
+    if not manifests:
+        return
     kept = list(manifests)[-keep:]
     old = [name for name in names if name < kept[0]]
-    storage.remove_each(f"{_BACKUPS}/{name}" for name in old)
+    at_once(lambda name: storage.remove(f"{_BACKUPS}/{name}"), old)
     clips = {name: set(manifest.clips) for name, manifest in manifests.items()}
     needed = set().union(*(clips[name] for name in kept))
     drop_before(storage, min(manifests[name].commit for name in kept))  # the newest may be of a server of before

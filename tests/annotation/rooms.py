@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import fsspec
 import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
@@ -23,6 +24,13 @@ SMALL = {"batch_size": 4, "anchors": 2, "duplicates": 1, "duplicate_distance": 2
 
 only_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 Answer = Callable[[str, int], tuple[int, int]]  # role, clip id -> both scores
+
+
+def empty_memory() -> None:
+    """Forget what ``memory://`` holds, which is one for all tests."""
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    files.pseudo_dirs[:] = [""]
 
 
 def url_of(database: Database) -> str:

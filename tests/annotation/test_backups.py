@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import fsspec
 import pytest
 from sqlalchemy import text
 
@@ -23,7 +22,7 @@ from annotation.schema import Clip, Study
 from annotation.studies import clip_path
 from core.errors import StorageError, StudyError
 from core.files import sha256_of
-from tests.annotation.rooms import Room
+from tests.annotation.rooms import Room, empty_memory
 
 Said = list[str]
 OLD_RATINGS = """
@@ -45,7 +44,7 @@ def database(tmp_path: Path, empty_database: Path) -> Iterator[Database]:
 def storage() -> Iterator[Storage]:
     """Storage as object stores are."""
     yield Storage("memory://kept")
-    fsspec.filesystem("memory").store.clear()
+    empty_memory()
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ from annotation.studies import clip_path
 from core.errors import BusyError, StorageError, StudyError
 from core.files import sha256_of
 from core.settings import Settings
-from tests.annotation.rooms import NOW, SMALL, Room
+from tests.annotation.rooms import NOW, SMALL, Room, empty_memory
+from tests.waiting import until
 
 URL = "memory://kept"
 OLD = json.loads((Path(__file__).parent / "data" / "old_journals.json").read_text(encoding="utf-8"))
@@ -60,7 +61,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     machine = Machine(tmp_path / "data")
     yield machine
     machine.die(with_disk=False)
-    fsspec.filesystem("memory").store.clear()
+    empty_memory()
 
 
 def rows(file: Path) -> list[str]:
@@ -269,11 +270,33 @@ def test_backups_make_the_journal_short(machine: Machine, monkeypatch: pytest.Mo
     assert f"The backup {newest} is not whole" in machine.said[0]
 
 
+def test_what_is_not_needed_any_more_goes_beside_the_work(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commits that every backup has, old backups and old holders: a server that begins waits for none of it."""
+    room = Room.build(machine.start())
+    room.rate_batch(0, 1)
+    for _ in range(durable.KEPT):
+        machine.die()
+        machine.start()
+    storage = Storage(URL)
+    folders = ("backups", "journal", "holders")
+    before = {folder: len(storage.sizes(folder)) for folder in folders}
+    assert before["backups"] == before["holders"] == 1 + durable.KEPT
+    backups = Backups(machine.settings, machine.opened[0])
+    until(lambda: len(storage.sizes("holders")) == 1)
+    assert len(storage.sizes("backups")) == durable.KEPT
+    assert len(storage.sizes("journal")) < before["journal"]
+    backups.close()
+    before_it = rows_of(machine)
+    machine.die()
+    machine.start()
+    assert rows_of(machine) == before_it
+
+
 def test_a_journal_with_a_hole_is_told(machine: Machine) -> None:
     room = Room.build(machine.start())
     room.rate_batch(0, 2)
     storage = Storage(URL)
-    first, *_, last = storage.sizes("journal")
+    _, second, *_, last = storage.sizes("journal")
     storage.put(f"journal/{last}", b"{}")
     machine.die()
     machine.start()  # the last one may have been broken off
@@ -281,7 +304,7 @@ def test_a_journal_with_a_hole_is_told(machine: Machine) -> None:
     machine.die()
     for name in list(storage.sizes("backups"))[1:]:
         storage.remove(f"backups/{name}")
-    storage.remove(f"journal/{first}")
+    storage.remove(f"journal/{second}")
     with pytest.raises(StudyError, match="commit 2 is missing or damaged"):
         machine.start()
     assert not machine.settings.data.exists() or not list(machine.settings.data.rglob("*.sqlite"))

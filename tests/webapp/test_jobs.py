@@ -16,6 +16,7 @@ from core.scorer import Scorer
 from core.training.registry import ModelRegistry
 from tests.clips import pluck, write_clip
 from tests.manifests import manifest_rows, write_manifest
+from tests.waiting import until
 from tests.webapp.test_guard import call, handlers
 from webapp import jobs as jobs_module
 from webapp.batch import JobsPage
@@ -65,13 +66,6 @@ def held(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     monkeypatch.setattr("webapp.list_runs.CLIPS_AT_ONCE", 1)
     monkeypatch.setattr(ListRuns, "_score", wait)
     return go_on
-
-
-def until(true: Callable[[], Any]) -> None:
-    deadline_s = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
 
 
 def ended(jobs: Jobs, job: Job) -> Job:
