@@ -5,6 +5,7 @@ another process; on the one port that a Space has, this one is in front.
 """
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -104,7 +105,10 @@ def serve_all(settings: Settings, process: PagesProcess) -> int:
     """Serve everything until interrupted, the pages by their process; return the exit code."""
     logs.begin(settings.log)
     sys.setswitchinterval(_SWITCH_S)
-    serve(build_app(process.app(), settings), settings, process)
+    app = build_app(process.app(), settings)
+    gc.freeze()
+    gc.enable()
+    serve(app, settings, process)
     return EXIT_MISTAKE if process.refused else EXIT_OK
 
 

@@ -3,6 +3,7 @@
 The page comes first, and the model behind it: who asks for a score in the first seconds waits for it.
 """
 
+import gc
 import inspect
 import os
 import sys
@@ -16,6 +17,8 @@ from core.errors import MusicEvalError
 from core.settings import Settings
 from webapp import logs
 from webapp.pages_process import serve_pages
+
+gc.disable()  # until the pages are there: looking through what is imported takes a sixth of the time, in vain
 
 
 def import_gradio() -> None:
@@ -54,6 +57,8 @@ def open_pages() -> FastAPI:
         judge.readers.begin()
     ready = ReadyScores(load_examples())
     pages = build_pages(judge, settings, ready)
+    gc.freeze()
+    gc.enable()
     threading.Thread(target=_load, args=[judge], daemon=True).start()
     ready.begin(lambda: judge.scorer)
     return pages

@@ -1,5 +1,7 @@
 """Starts the app: first the pages' process, which imports most, then the server beside it."""
 
+import gc
+
 from core.settings import Settings, check_platform
 
 
@@ -10,9 +12,11 @@ def run(settings: Settings) -> int:
 
     pages = PagesProcess()
     pages.begin()
+    gc.disable()  # while this imports: it would be looked through in vain
     try:
         from webapp.app import serve_all  # while the pages' process imports what it needs
 
         return serve_all(settings, pages)
     finally:
+        gc.enable()
         pages.end()
