@@ -31,6 +31,7 @@ from core.files import sha256_of
 
 FOLDER = "journal"
 WITHIN_S = 4.0  # that the storage has to keep what a transaction changed
+BEGINS_WITHIN_S = 60.0  # for the first one of a server, which nobody waits for
 _MOST_CLIPS = 8  # of a transaction, that are kept before it; those of a large import come with the next backup
 _NAME = re.compile(r"(\d{12})-(\d{20})-([0-9a-f]{64})\.json")
 _TABLES = r"SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\'"
@@ -53,6 +54,7 @@ class Journal:
         # A journal of before has no holder, and may have no file: it goes on. Else who has no file holds nothing.
         self._latest = 0 if latest_term(storage) else latest_attempt(storage)
         self._clips: set[str] | None = None
+        self._begins = False
         self.taken_over = False  # as far as was seen
 
     def watch(self, driver: Any) -> None:
@@ -75,7 +77,9 @@ class Journal:
             clips = driver.execute(_CLIP_FILES).fetchall()
             attempt = self._next_attempt()  # not when it is put: what hangs and comes late is an earlier one
             name = object_name(number, attempt, content)
-            self._within_time(lambda: self._put(name, content, clips, attempt))
+            within_s = BEGINS_WITHIN_S if self._begins else WITHIN_S
+            self._within_time(lambda: self._put(name, content, clips, attempt), within_s)
+            self._begins = False
         driver.execute("DELETE FROM changed")
 
     def begin(self, driver: Any, term: int) -> None:
@@ -84,6 +88,7 @@ class Journal:
         The commit before it is put anew: it may be one that its holder did not acknowledge, and would attempt again.
         """
         self._note_attempt(term * ATTEMPTS)
+        self._begins = True
         number = position(driver)
         latest = _later(self._storage, number - 1).get(number, "")
         content = self._storage.read(f"{FOLDER}/{latest}") if latest else None
@@ -143,10 +148,10 @@ class Journal:
             self._storage.put(f"clips/{sha256}.wav", path)
             self._clips.add(sha256)
 
-    def _within_time(self, put: Callable[[], None]) -> None:
+    def _within_time(self, put: Callable[[], None], within_s: float) -> None:
         asked = self._threads.submit(put)
         try:
-            asked.result(WITHIN_S)
+            asked.result(within_s)
         except (TimeoutError, StorageError) as error:
             asked.cancel()
             raise BusyError(

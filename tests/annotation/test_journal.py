@@ -152,6 +152,21 @@ def test_nobody_is_told_saved_before_it_is_kept(machine: Machine, monkeypatch: p
     assert rows_of(machine) == before
 
 
+def test_a_server_that_begins_is_patient(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for its first commit: a store that answers slowly does not end it; raters are told as ever."""
+    put = Storage.put
+
+    def slow(self: Storage, name: str, content: bytes | Path) -> None:
+        time.sleep(0.4 if name.startswith("journal/") else 0.0)
+        put(self, name, content)
+
+    monkeypatch.setattr(Storage, "put", slow)
+    monkeypatch.setattr(journal, "WITHIN_S", 0.1)
+    database = machine.start()
+    with pytest.raises(BusyError):
+        Room.build(database)
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_what_comes_late_does_not_count(machine: Machine, monkeypatch: pytest.MonkeyPatch, processes: int) -> None:
     """A put that hangs is given up; the object lands after another of the same number was acknowledged.
@@ -169,9 +184,10 @@ def test_what_comes_late_does_not_count(machine: Machine, monkeypatch: pytest.Mo
         put(self, name, content)
 
     monkeypatch.setattr(Storage, "put", slow)
-    monkeypatch.setattr(journal, "WITHIN_S", 0.2)
-    with pytest.raises(BusyError), database.write() as session:
-        session.get_one(Study, 1).title = "never acknowledged"
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "WITHIN_S", 0.2)
+        with pytest.raises(BusyError), database.write() as session:
+            session.get_one(Study, 1).title = "never acknowledged"
     wall = time.time_ns
     monkeypatch.setattr(time, "time_ns", lambda: wall() - 3_600 * 10**9)
     with (database if processes == 1 else other).write() as session:
