@@ -154,17 +154,20 @@ def test_nobody_is_told_saved_before_it_is_kept(machine: Machine, monkeypatch: p
 
 def test_a_server_that_begins_is_patient(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for its first commit: a store that answers slowly does not end it; raters are told as ever."""
-    put = Storage.put
+    put, under_way = Storage.put, set[str]()
 
     def slow(self: Storage, name: str, content: bytes | Path) -> None:
+        under_way.add(name)
         time.sleep(0.4 if name.startswith("journal/") else 0.0)
         put(self, name, content)
+        under_way.remove(name)
 
     monkeypatch.setattr(Storage, "put", slow)
     monkeypatch.setattr(journal, "WITHIN_S", 0.1)
     database = machine.start()
     with pytest.raises(BusyError):
         Room.build(database)
+    until(lambda: not under_way)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
