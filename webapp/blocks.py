@@ -1,14 +1,10 @@
 """Gradio's Blocks, closed further than Gradio closes them, and noting what administrators do.
 
-- `shut_environment` takes away the ``GRADIO_*`` variables, some of which win over the arguments that Gradio
-  is given. Uploads get a private folder; Gradio shares one among all apps on a machine.
 - `GuardedBlocks` takes a clip as an upload only: an address is not fetched, a path not opened.
 - `AuditedBlocks` notes each of `ACTIONS` in the audit log.
 """
 
 import logging
-from collections.abc import MutableMapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +13,7 @@ from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, travers
 
 from webapp.audit import Audit
 from webapp.guard import WHO
-from webapp.temporary import own_folder
+from webapp.temporary import uploads_folder
 from webapp.turns import FairQueue
 
 _MOST_SIGNS = 80
@@ -64,18 +60,6 @@ ACTIONS = {
 _SAID = {"invite": 3, "erase": 2, "save_texts": 1, "create_study": 2, "save_judge": 2, "note_run": 1}
 
 
-def shut_environment(environ: MutableMapping[str, str]) -> None:
-    """Take away what could reopen the server, every ``GRADIO_*`` variable; name the folder for uploads."""
-    for name in [name for name in environ if name.startswith("GRADIO_")]:
-        del environ[name]
-    environ["GRADIO_TEMP_DIR"] = str(_uploads_folder())
-
-
-@cache
-def _uploads_folder() -> Path:
-    return own_folder("uploads")
-
-
 class GuardedBlocks(gr.Blocks):
     """Gradio's Blocks, which answers a call that does not fit with a sentence and fetches no address."""
 
@@ -101,7 +85,7 @@ def _check_file(file: dict[str, Any]) -> None:
     """Refuse what is not an upload; Gradio does too, but only once it takes itself for launched."""
     if is_http_url_like(file["path"]):
         raise gr.Error(_ADDRESS, print_exception=False)
-    if not Path(file["path"]).resolve().is_relative_to(_uploads_folder().resolve()):
+    if not Path(file["path"]).resolve().is_relative_to(uploads_folder().resolve()):
         raise gr.Error(_MISFIT, print_exception=False)
 
 

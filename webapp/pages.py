@@ -21,7 +21,7 @@ from core.settings import Settings
 from core.training.manager import RunManager
 from webapp import logs, retention
 from webapp.audit import Audit
-from webapp.blocks import AuditedBlocks, GuardedBlocks, shut_environment
+from webapp.blocks import AuditedBlocks, GuardedBlocks
 from webapp.example_clips import ReadyScores, example_route, load_examples
 from webapp.guard import ADMIN
 from webapp.handlers import BY_ITSELF, PRIVATE, told
@@ -35,7 +35,7 @@ from webapp.palette import STYLE, palette_css
 from webapp.retention import kept_s
 from webapp.score import build_score_tab
 from webapp.study import build_study_tab
-from webapp.temporary import drop_folders_of_the_dead
+from webapp.temporary import drop_folders_of_the_dead, shut_environment
 from webapp.theme import banner, build_theme
 from webapp.training import build_training_tab, train_from_study
 

@@ -17,6 +17,7 @@ from core.errors import MusicEvalError
 from core.settings import Settings
 from webapp import logs
 from webapp.pages_process import serve_pages
+from webapp.temporary import drop_own_folders, shut_environment
 
 gc.disable()  # until the pages are there: looking through what is imported takes a sixth of the time, in vain
 
@@ -40,12 +41,12 @@ def import_gradio() -> None:
     del sys.modules["mcp"]
 
 
+shut_environment(os.environ)
 import_gradio()
 
 from webapp.example_clips import ReadyScores, load_examples  # noqa: E402
 from webapp.judge import Judge  # noqa: E402
 from webapp.pages import build_pages  # noqa: E402
-from webapp.temporary import drop_own_folders  # noqa: E402
 
 
 def open_pages() -> FastAPI:

@@ -8,6 +8,8 @@ import contextlib
 import shutil
 import tempfile
 import time
+from collections.abc import MutableMapping
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -38,6 +40,22 @@ def drop_own_folders() -> None:
     """Delete those of this process, which ends."""
     for folder in _own:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@cache
+def uploads_folder() -> Path:
+    """Return where this process keeps uploads; Gradio shares one folder among all apps, and users, of a machine."""
+    return own_folder("uploads")
+
+
+def shut_environment(environ: MutableMapping[str, str]) -> None:
+    """Take away every ``GRADIO_*`` variable, for some win over what Gradio is told; name the folder for uploads.
+
+    Gradio reads that when it is imported.
+    """
+    for name in [name for name in environ if name.startswith("GRADIO_")]:
+        del environ[name]
+    environ["GRADIO_TEMP_DIR"] = str(uploads_folder())
 
 
 def drop_folders_of_the_dead() -> None:

@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,9 @@ from core.settings import Settings
 from tests.bad_inputs import BAD_MODELS, BadModel
 from tests.webapp.conftest import free_port, in_process, make_app, sign_in
 from webapp.app import build_app, serve
-from webapp.blocks import shut_environment
 from webapp.example_clips import load_examples
 from webapp.judge import Judge
+from webapp.temporary import shut_environment
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,6 +91,15 @@ def test_gradios_variables_are_taken_away() -> None:
     shut_environment(environment)
     assert environment.keys() == {"GRADIO_TEMP_DIR", "HOME"}
     assert Path(environment["GRADIO_TEMP_DIR"]).stat().st_mode & 0o077 == 0
+
+
+def test_no_folder_is_shared_with_other_users(tmp_path: Path) -> None:
+    """Gradio's own stands there, and is somebody else's: pages are laid out all the same."""
+    (tmp_path / "gradio").touch()
+    lay_out = "import webapp.pages_main, gradio\nwith gradio.Blocks(): pass"
+    command = [sys.executable, "-c", lay_out]
+    done = subprocess.run(command, env=os.environ | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
