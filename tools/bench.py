@@ -37,7 +37,7 @@ from core.errors import AudioError, DataError, shown_name
 from core.prepared import prepare
 from core.readers import cores
 from core.settings import DEVICES, pick_device
-from core.towers.clap import ROBERTA_VOCABULARY, SPECS, BytePairTokens, ClapTower, build_clap
+from core.towers.clap import MAX_TOKENS, ROBERTA_VOCABULARY, SPECS, ClapTower, RobertaTokens, build_clap
 from tools.bench_training import Steps, time_steps
 
 CLIP_S = 29.0  # what text-to-music models that published clips mostly made; MusicEval's median is 25 s
@@ -116,12 +116,24 @@ class Parts:
         return f"{said}. What binds is {'reading' if reading_s > self.device_s else 'the device'}."
 
 
+class MadeUpTokens(RobertaTokens):
+    """In place of those that a hub has: as many tokens, which mean nothing."""
+
+    def __init__(self) -> None:
+        self.files = ()
+
+    def __call__(self, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """``input_ids`` and ``attention_mask``, each (n, 77)."""
+        ids = torch.arange(2, 2 + MAX_TOKENS).repeat(len(prompts), 1)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
 def official_tower(device: torch.device) -> ClapTower:
-    """Build a tower of the official size with seeded random weights; its tokenizer is another one's."""
+    """Build a tower of the official size with seeded random weights."""
     spec = SPECS["music-audioset"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        tower = ClapTower(spec, build_clap(spec), BytePairTokens())
+        tower = ClapTower(spec, build_clap(spec), MadeUpTokens())
     return tower.eval().requires_grad_(False).to(device)
 
 

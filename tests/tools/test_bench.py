@@ -167,6 +167,7 @@ def test_laion_clap_is_itself_and_has_our_weights(tmp_path: Path) -> None:
     assert sys.path == before
     state = theirs.model.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in tower.clap.state_dict().items())
+    assert tower.embed_text(["a", "b"]).isfinite().all()
     path = write_clip(tmp_path / "a.wav", sample_rate_hz=48_000)  # repeated to 10 s by both
     heard = torch.from_numpy(theirs.get_audio_embedding_from_filelist([str(path)]))
     policy = InputPolicy(sample_rate_hz=48_000, bandwidth_hz=24_000.0)
