@@ -11,6 +11,7 @@ from gradio.queueing import Event, Queue
 
 from webapp.guard import subscriber
 
+_LOOKS_EVERY_S = 0.01  # for what waits; Gradio does so 1,000 times a second, which keeps a core busy by a twentieth
 MOST_OF_ONE = 16  # events of one address that wait or run; a room of people behind one address has room
 _TOO_MANY = "Your address has asked for much that is still being worked on. Wait for it, and try again."
 _MOST_KNOWN = 1_000
@@ -60,6 +61,10 @@ class Turns:
 
 class FairQueue(Queue):
     """Gradio's queue, in which each address has at most `MOST_OF_ONE` events, and addresses go in turn."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.sleep_when_free = _LOOKS_EVERY_S
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
         """Take an event in, unless its address has too many; called by Gradio."""
