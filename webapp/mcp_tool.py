@@ -100,7 +100,11 @@ class ScoreTool:
 
     async def _serve(self) -> None:
         """Import the protocol's server, which the page does not wait for, and serve until this is cancelled."""
-        manager = await asyncio.to_thread(self._open)
+        try:
+            manager = await asyncio.to_thread(self._open)
+        except Exception as error:  # noqa: BLE001  # whoever calls the tool gets it
+            self._manager.set_exception(error)
+            return
         async with manager.run():
             self._manager.set_result(manager)
             await asyncio.Event().wait()
