@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import gc
 import os
 import ssl
 import sys
@@ -52,6 +53,12 @@ METRICS = {
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what cannot be had on this machine by any means."""
     leave_out_small_disks(config, items)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: looking for garbage among it takes a seventh of the tests' time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
