@@ -13,8 +13,9 @@ import pytest
 import sqlalchemy
 import torch
 
-from annotation import durability
+from annotation import database, durability
 from annotation.database import Database
+from annotation.dialects import opened
 from annotation.schema import Base
 from core.audio import InputPolicy
 from core.checkpoint import load_checkpoint, save_checkpoint
@@ -76,6 +77,16 @@ def _no_container() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(durability, "_MARKS", ())
         patch.setattr(durability, "_VARIABLES", ("SPACE_ID",))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_disk_is_waited_for() -> Iterator[None]:
+    """A thousand commits wait six seconds for a disk; no test cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            database, "opened", lambda url, durable, waits_s: opened(url, durable and "sqlite" not in url, waits_s)
+        )
         yield
 
 

@@ -153,7 +153,7 @@ def test_the_official_clap_is_fetched_at_a_click(hub: Hub, whole: Little) -> Non
     state = fetching.state()
     assert (state.is_there, state.is_running, state.percent) == (False, False, 0)
     assert "It is not on this machine" in official_card(state)
-    hub.pause_s, seen = 0.02, set()
+    hub.pause_s, seen = 0.002, set()
     fetching.start()
     fetching.start()  # it is fetched once
     while fetching.is_running:
