@@ -29,7 +29,7 @@ test: $(DEV)       ## run the tests that need Python alone, on up to four cores
 	$(TESTS) -m "not ($(MORE))"
 
 proofs: $(DEV)     ## run all other tests: with Chromium, the reference clips, Ray or PostgreSQL, and those that take minutes
-	$(TESTS) -m "$(MORE)"
+	$(TESTS) --no-loadscope-reorder -m "$(MORE)"
 
 bench: $(READY)    ## time the official tower against laion-clap
 	$(RUN) -m tools.bench

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
 from annotation import database as database_module
-from annotation import rules
+from annotation import dialects, rules
 from annotation.database import Database
 from annotation.dialects import sqlite
 from annotation.protocol import Protocol
@@ -44,7 +44,8 @@ def study(name: str = "one", created_at: datetime = NOW) -> Study:
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_pragmas(tmp_path: Path, durable: bool) -> None:
+def test_pragmas(tmp_path: Path, durable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "opened", dialects.opened)  # which other tests have wait for no disk
     database = Database(f"sqlite:///{tmp_path / 'a.sqlite'}", durable)
     names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "query_only")
     for way, reads in ((database.write, 0), (database.read, 1)):

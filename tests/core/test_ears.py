@@ -11,7 +11,7 @@ import soxr
 import torch
 from torch.nn import functional
 
-from core.audio import WINDOW_SAMPLES, InputPolicy, read_clip
+from core.audio import WINDOW_SAMPLES, Clip, InputPolicy, read_clip
 from core.checkpoint import load_checkpoint
 from core.embeddings import EmbeddingCache
 from core.errors import CheckpointError, SilenceError
@@ -168,9 +168,20 @@ def test_folders_that_are_not_whole_are_refused(tower: EarsTower, tmp_path: Path
 
 
 @pytest.fixture(scope="module")
-def recordings(scorer: Scorer, reference_data: Path) -> list[Score]:
-    """Of people who play music."""
-    return [scorer.score(path, "") for path in sorted((reference_data / "audio/anchors").glob("*.ogg"))]
+def played(reference_data: Path) -> list[Clip]:
+    """Recordings of people who play music."""
+    return [read_clip(path) for path in sorted((reference_data / "audio/anchors").glob("*.ogg"))]
+
+
+@pytest.fixture(scope="module")
+def resampled(played: list[Clip]) -> list[np.ndarray]:
+    """At the rate at which they are spoilt."""
+    return [soxr.resample(clip.samples, clip.sample_rate_hz, RATE_HZ) for clip in played]
+
+
+@pytest.fixture(scope="module")
+def recordings(scorer: Scorer, played: list[Clip]) -> list[Score]:
+    return [scorer.score(clip, "") for clip in played]
 
 
 @pytest.mark.reference
@@ -188,21 +199,19 @@ def test_what_is_no_music_is_below_every_recording_of_people(
 @pytest.mark.reference
 @pytest.mark.parametrize("kind", [kind for kind in SPOILT_MUSIC if kind != "stuck"])  # `stuck` is not heard well
 def test_a_recording_that_is_spoilt_is_below_itself(
-    scorer: Scorer, recordings: list[Score], reference_data: Path, tmp_path: Path, kind: str
+    scorer: Scorer, recordings: list[Score], resampled: list[np.ndarray], tmp_path: Path, kind: str
 ) -> None:
     values = [of["musical_impression"] for of in recordings]
     spoilt = [
-        scorer.score(_spoilt(path, kind, seed, tmp_path), "")["musical_impression"]
-        for seed, path in enumerate(sorted((reference_data / "audio/anchors").glob("*.ogg")))
+        scorer.score(_spoilt(sound, kind, seed, tmp_path), "")["musical_impression"]
+        for seed, sound in enumerate(resampled)
     ]
     assert all(worse < better for worse, better in zip(spoilt, values, strict=True))
     if kind == "shuffled":
         assert max(spoilt) < min(values)
 
 
-def _spoilt(path: Path, kind: str, seed: int, folder: Path) -> Path:
-    clip = read_clip(path)
-    sound = soxr.resample(clip.samples, clip.sample_rate_hz, RATE_HZ)
+def _spoilt(sound: np.ndarray, kind: str, seed: int, folder: Path) -> Path:
     return write_clip(folder / "spoilt.wav", SPOILT_MUSIC[kind](sound, np.random.default_rng(seed)), RATE_HZ)
 
 

@@ -1,6 +1,7 @@
 """What people prefer, by a stand-in for TuneJury's head: fetched, verified, and ranking clips among others."""
 
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -44,6 +45,7 @@ DESCRIBED = {"input_dim": DIM, "exclude": ["mert", "text"]}
 NAMES = [f"input_ablation/{HEAD}", f"input_ablation/{DESCRIPTION}"]
 
 
+@functools.cache
 def head_weights(seed: int = 0) -> dict[str, Tensor]:
     """Weights of a head that was trained: its normalisation has seen something."""
     with torch.random.fork_rng():

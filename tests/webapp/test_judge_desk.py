@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,10 +135,11 @@ def test_the_buttons_of_the_card(app: FastAPI, administrator: TestClient, regist
     assert "no deleted judge" in click("restore-judge")
 
 
-@pytest.fixture
-def whole(monkeypatch: pytest.MonkeyPatch) -> Little:
-    monkeypatch.setitem(SPECS, SPEC.name, SPEC)  # type: ignore[arg-type]
-    return little(checkpoint(state_dict()))
+@pytest.fixture(scope="module")
+def whole() -> Iterator[Little]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SPECS, SPEC.name, SPEC)  # type: ignore[arg-type]
+        yield little(checkpoint(state_dict()))
 
 
 @pytest.fixture
@@ -153,11 +155,12 @@ def test_the_official_clap_is_fetched_at_a_click(hub: Hub, whole: Little) -> Non
     state = fetching.state()
     assert (state.is_there, state.is_running, state.percent) == (False, False, 0)
     assert "It is not on this machine" in official_card(state)
-    hub.pause_s, seen = 0.02, set()
+    hub.pause_s, seen = 0.002, set()
     fetching.start()
     fetching.start()  # it is fetched once
     while fetching.is_running:
         seen.add(fetching.state().percent)
+        time.sleep(0.01)
     assert len(seen) > 2
     assert fetching.state().is_there
     assert "It is on this machine" in official_card(fetching.state())

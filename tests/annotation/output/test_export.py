@@ -101,10 +101,12 @@ def copy(done: Done, tmp_path: Path) -> Iterator[Database]:
     copy.close()
 
 
-@pytest.fixture
-def out(done: Done, tmp_path: Path) -> Path:
-    export(done.database, done.data, "one", tmp_path / "out", done.ended, audio=True)
-    return tmp_path / "out"
+@pytest.fixture(scope="module")
+def out(done: Done, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study exported with its clips; tests only read it."""
+    folder = tmp_path_factory.mktemp("export") / "out"
+    export(done.database, done.data, "one", folder, done.ended, audio=True)
+    return folder
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -424,7 +426,8 @@ def test_only_into_a_new_folder_and_whole_or_not_at_all(done: Done, out: Path, t
     for folder in (out, tmp_path / "file", tmp_path / "file" / "deep"):
         with pytest.raises(StudyError):
             export(done.database, done.data, "one", folder, NOW)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "out"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
     (tmp_path / "empty").mkdir()
     export(done.database, done.data, "one", tmp_path / "empty", NOW)
 
