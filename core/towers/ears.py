@@ -42,7 +42,7 @@ from torch.nn import functional
 
 from core.errors import CheckpointError
 from core.towers import PromptReading, Weights, Windows, waveforms
-from core.towers.notes import MEASURES, measures
+from core.towers.notes import MEASURES, OF_PARTIALS, measures
 
 TAGS = 100  # of both taggers
 LAYER, FIRST = 400, 1_122  # numbers in their penultimate layers, and of their first filters
@@ -60,6 +60,8 @@ _LEAST_PROBABILITY = 1e-4
 _SAYS_LITTLE = 2.8  # length of the word that says most of music; shorter in 1 % of the captions of the material
 _NEARER = 0.05  # in cosine: by as much what is no music is nearer than any music; chosen on what is learned from
 _RARE = 0.05  # of music has less of a measure of notes, and as much has more
+_LITTLE = 1e-6
+_ENOUGH = 1.0  # partials in a frame: with fewer, tuning and key say less, by as much
 _ANY_NOTES = torch.tensor([-1e6, 1e6, 1.0])[:, None].repeat(1, MEASURES)  # lowest, highest, half a standard deviation
 _NEGATIONS = frozenset({"no", "not", "without", "non", "never"})
 _ENDS_NEGATION = re.compile(r"[,.;:!?]|\bbut\b|\bwith\b")
@@ -199,6 +201,7 @@ class EarsTower(nn.Module):
     music_whitening: Tensor
     prompt_whitening: Tensor
     usual_notes: Tensor
+    enough_partials: Tensor
     said_word: Tensor
     said_tag: Tensor
     said: Tensor
@@ -217,6 +220,7 @@ class EarsTower(nn.Module):
         self.register_buffer("music_whitening", torch.zeros(TAGS, TAGS))
         self.register_buffer("prompt_whitening", torch.zeros(TAGS, TAGS))
         self.register_buffer("usual_notes", _ANY_NOTES.clone())
+        self.register_buffer("enough_partials", torch.zeros(()))
         # Which word, in order, says how much of which tag: most say nothing of most.
         self.register_buffer("said_word", torch.zeros(n_said, dtype=torch.int32))
         self.register_buffer("said_tag", torch.zeros(n_said, dtype=torch.uint8))
@@ -251,26 +255,29 @@ class EarsTower(nn.Module):
             )
             power = torch.view_as_real(spectrum[:, :_BINS]).square().sum(-1) / 9  # three times as many samples
             spectrograms = (self.bands @ power).mul(10_000).add(1).log10().transpose(1, 2)
-            notes = functional.pad(measures(waveform, spectrograms), (0, BANDS - MEASURES))
+            notes = functional.pad(measures(waveform, spectrograms), (0, BANDS - MEASURES - 1))
             return torch.cat([spectrograms, notes[:, None]], dim=1)
 
     def hear(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return the embeddings of windows, (n, 100), and what is heard in their stretches, (n, 8, 1552)."""
         heard, tags = self.tagged(features)
-        unusual = self.unusual(features[:, FRAMES, :MEASURES])[:, None].expand(-1, heard.shape[1], -1)
+        unusual = self.unusual(features[:, FRAMES, : MEASURES + 1])[:, None].expand(-1, heard.shape[1], -1)
         embedding = functional.normalize((self.direction(tags) - self.middle) @ self.music_whitening, dim=-1)
         return embedding, torch.cat([heard, unusual], dim=-1)
 
     def unusual(self, notes: Tensor) -> Tensor:
-        """Return how far measures, (n, 15), lie below what is usual and above, (n, 30); 1 is half a deviation."""
+        """Return how far measures, (n, 16), lie below what is usual and above, (n, 30); 1 is half a deviation."""
         lowest, highest, half = self.usual_notes
-        outside: Tensor = torch.cat([lowest - notes, notes - highest], dim=-1).relu() / half.repeat(2)
-        return outside
+        found, partials = notes[:, :MEASURES], notes[:, MEASURES:]
+        outside: Tensor = torch.cat([lowest - found, found - highest], dim=-1).relu() / half.repeat(2)
+        sure = ((partials + _LITTLE) / (self.enough_partials + _LITTLE)).clamp(max=1).expand(-1, OF_PARTIALS)
+        return outside * functional.pad(sure, (0, MEASURES - OF_PARTIALS), value=1.0).repeat(1, 2)
 
     def know_notes(self, notes: Tensor) -> None:
         """Take what is usual from measures of windows of music, (n, 15)."""
         lowest, highest = notes.quantile(torch.tensor([_RARE, 1 - _RARE]).to(notes), dim=0)
         self.usual_notes.copy_(torch.stack([lowest, highest, notes.std(dim=0) / 2]))
+        self.enough_partials.fill_(_ENOUGH)
 
     def direction(self, tags: Tensor) -> Tensor:
         """Return where the tags of stretches, (n, 8, 100), point, (n, 100), before whitening."""
@@ -351,7 +358,8 @@ class EarsTower(nn.Module):
         known = weights.get("words_sha256")
         if known is not None and bytes(known.tolist()) != self.words.sha256:
             raise CheckpointError(f"{WORDS_FILE} of the model folder is damaged. Copy the folder again.")
-        weights = {"usual_notes": _ANY_NOTES.clone(), **weights}  # towers of before know no notes
+        # Towers of before know no notes, or listen to them however few they are.
+        weights = {"usual_notes": _ANY_NOTES.clone(), "enough_partials": torch.zeros(()), **weights}
         try:
             self.load_state_dict({name: _as_float32(weight) for name, weight in weights.items()}, assign=True)
         except RuntimeError as error:

@@ -3,7 +3,8 @@
 Partials are the peaks of a long spectrum. In tune: how closely they lie about one grid of semitones, as the length of
 the mean of their directions on the circle of a semitone. In key: the chroma that they add up to beside the key profiles
 of Krumhansl and Kessler (1982, Psychological Review 89). In time: how regular onsets are, by autocorrelation and by
-their spectrum. None of them jumps where another key becomes the best, so a clip cut elsewhere measures much the same.
+their spectrum. None of them jumps where another key becomes the best, so a clip cut elsewhere measures much the same,
+if it has notes: of a window with few partials, as of drums, tuning and key say nothing, so how many there are is told.
 """
 
 import math
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 MEASURES = 15
+OF_PARTIALS = 10  # of the measures, which come first: those of tuning and key
 
 _FFT_SAMPLES, _HOP_SAMPLES, _RATE_HZ = 12_288, 3_072, 48_000
 _LOWEST, _HIGHEST = 20, 1_024  # bins: 78 Hz to 4 kHz
@@ -32,10 +34,14 @@ _LITTLE, _NO_NOTE = 1e-9, 1e-6
 
 
 def measures(waveform: Tensor, spectrograms: Tensor) -> Tensor:
-    """Return the measures, (n, 15), of windows, (n, 480000), and of their logarithmic spectrograms, (n, 626, 96)."""
+    """Return the measures of windows, (n, 480000), and of their logarithmic spectrograms, (n, 626, 96).
+
+    These are (n, 16): the last is how many partials there are to a frame.
+    """
     partials = _partials(waveform)
     tuning, centre = _tuning(partials)
-    return torch.cat([tuning, _harmony(_chroma(partials, centre)), _rhythm(spectrograms)], dim=1)
+    found = [tuning, _harmony(_chroma(partials, centre)), _rhythm(spectrograms), partials.to_a_frame()]
+    return torch.cat(found, dim=1)
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,10 @@ class _Partials:
         """Sums by frame, (n, n_frames, size), of values at some of the places of a frame."""
         sums = values.new_zeros(self.n * self.n_frames * size)
         return sums.index_add(0, self.frame * size + at, values).view(self.n, self.n_frames, size)
+
+    def to_a_frame(self) -> Tensor:
+        """How many there are in a frame, on average, (n, 1)."""
+        return self.in_frames(torch.ones_like(self.weight)).mean(1)
 
 
 def _partials(waveform: Tensor) -> _Partials:

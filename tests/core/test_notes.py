@@ -9,7 +9,7 @@ from core.audio import WINDOW_SAMPLES
 from core.checkpoint import load_checkpoint
 from core.model_files import EMBEDDED_JUDGE
 from core.towers.ears import FRAMES, EarsTower
-from core.towers.notes import MEASURES, measures
+from core.towers.notes import MEASURES, OF_PARTIALS, measures
 
 RATE_HZ = 48_000
 WHOLE, IN_FRAMES, IN_STRETCHES, BEST_KEY, CLEAR_KEY, IN_SCALE = range(6)
@@ -77,22 +77,53 @@ def test_notes_out_of_time(tower: EarsTower) -> None:
 
 def test_silence_has_measures(tower: EarsTower) -> None:
     found = measured(tower, np.zeros(WINDOW_SAMPLES, dtype=np.float32))
-    assert found.shape == (1, MEASURES)
+    assert found.shape == (1, MEASURES + 1)
     assert found.isfinite().all()
+
+
+def notes(found: Tensor, to_a_frame: float) -> Tensor:
+    """A window with these measures, and so many partials to a frame."""
+    return torch.cat([found, torch.tensor([to_a_frame])])[None]
 
 
 def test_only_what_is_unusual_is_told(tower: EarsTower) -> None:
     lowest, highest, half = tower.usual_notes
-    usual = (lowest + highest) / 2
-    assert not tower.unusual(usual[None]).any()
-    [far] = tower.unusual((lowest - 3 * half)[None])
+    assert not tower.unusual(notes((lowest + highest) / 2, 9.0)).any()
+    [far] = tower.unusual(notes(lowest - 3 * half, 9.0))
     assert far[:MEASURES].tolist() == pytest.approx([3.0] * MEASURES, rel=1e-3)
     assert not far[MEASURES:].any()
 
 
+def test_a_few_partials_say_little_of_tuning_and_key(tower: EarsTower) -> None:
+    lowest, _, half = tower.usual_notes
+    [far] = tower.unusual(notes(lowest - 3 * half, 0.25))
+    assert far[:MEASURES].tolist() == pytest.approx([0.75] * OF_PARTIALS + [3.0] * (MEASURES - OF_PARTIALS), rel=1e-3)
+
+
+def test_drums_have_few_partials(tower: EarsTower) -> None:
+    random = np.random.default_rng(0)
+    drums = np.zeros(WINDOW_SAMPLES, dtype=np.float32)
+    drums[:: RATE_HZ // 2] = 1.0
+    drums += 0.01 * random.normal(size=WINDOW_SAMPLES).astype(np.float32)
+    few, many = measured(tower, drums, played(melody()))[:, MEASURES]
+    assert few < 1 < many
+
+
+def restored_without(tower: EarsTower, *left_out: str) -> EarsTower:
+    weights = {name: weight for name, weight in tower.weights().items() if name not in left_out}
+    return EarsTower.restore(weights, EMBEDDED_JUDGE)
+
+
+def test_a_tower_of_before_listens_to_notes_however_few(tower: EarsTower) -> None:
+    lowest, _, half = tower.usual_notes
+    before = restored_without(tower, "enough_partials")
+    for to_a_frame in (0.0, 0.25, 9.0):
+        [far] = before.unusual(notes(lowest - 3 * half, to_a_frame))
+        assert torch.equal(far[:MEASURES], (lowest - (lowest - 3 * half)) / half)
+
+
 def test_a_tower_of_before_finds_nothing_unusual(tower: EarsTower) -> None:
-    weights = {name: weight for name, weight in tower.weights().items() if name != "usual_notes"}
-    before = EarsTower.restore(weights, EMBEDDED_JUDGE)
+    before = restored_without(tower, "usual_notes", "enough_partials")
     features = tower.features(played(melody())[None])
     assert not before.hear(features)[1][..., -2 * MEASURES :].any()
     assert before.hear(features)[1][..., : -2 * MEASURES].any()

@@ -25,7 +25,8 @@ from tools.judge.material import SPLITS
 SPLIT_PARTS = {split: part for part, split in SPLITS.items()}
 SILENT = "near-silence"  # gets no score, so nothing is learned from it
 SOUNDS_EACH, PEOPLE_EACH = 4, 12  # clips that a sound, and a clip by a network, is held against
-SOUNDS_WEIGHT, PEOPLE_WEIGHT = 1.0, 0.6  # of all such pairs, to that of all pairs of faults
+SOUNDS_WEIGHT, PEOPLE_WEIGHT = 1.0, 0.6  # of all such pairs, to the number of pairs of faults
+MISTAKES_WEIGHT = 2.0  # of a pair: there are 3.5 times as many of damaged copies
 
 
 def rows_of(material: Path, table: str, part: str) -> list[dict[str, str]]:
@@ -48,7 +49,9 @@ def _pair(row: Mapping[str, str], material: Path) -> Pair:
 def strong_faults(material: Path, part: str) -> Iterator[Pair]:
     """Return pairs of a clip and one that is clearly worse: of mild faults nobody knows whether they are minded."""
     for table in ("damaged", "mistakes"):
-        yield from (pair for pair in pairs_of(material, table, part) if pair.weight == 1.0)
+        weight = MISTAKES_WEIGHT if table == "mistakes" else 1.0
+        strong = (pair for pair in pairs_of(material, table, part) if pair.weight == 1.0)
+        yield from (dataclasses.replace(pair, weight=weight) for pair in strong)
 
 
 def music_above_sounds(material: Path, part: str, seed: int) -> Iterator[Pair]:
@@ -81,11 +84,10 @@ def lessons(material: Path, people: Path, seed: int) -> tuple[RatedClips, Lesson
     survey = read_source(people)
     survey = dataclasses.replace(survey, table=survey.table.assign(split="train"))
     faults = [*strong_faults(material, "build")]
-    total = sum(pair.weight for pair in faults)
     tables = {
         "faults": faults,
-        "sounds": _weighing(music_above_sounds(material, "build", seed), SOUNDS_WEIGHT * total),
-        "people": _weighing(people_above_network(material, "build", seed), PEOPLE_WEIGHT * total),
+        "sounds": _weighing(music_above_sounds(material, "build", seed), SOUNDS_WEIGHT * len(faults)),
+        "people": _weighing(people_above_network(material, "build", seed), PEOPLE_WEIGHT * len(faults)),
         "captions": pairs_of(material, "prompts", "build"),
     }
     return survey, Lessons.of(survey, tables=[PairTable(name, (*pairs,), "") for name, pairs in tables.items()])

@@ -44,5 +44,5 @@ def test_of_faults_only_the_strong_ones_of_a_part_are_taught(tmp_path: Path) -> 
     ]
     written(tmp_path, "damaged", rows)
     written(tmp_path, "mistakes", [pair("c", "c-wrong", "wrong notes", "build")])
-    taught = [(of.better.file.name, of.worse.file.name) for of in lessons.strong_faults(tmp_path, "build")]
-    assert taught == [("a", "a-strong"), ("c", "c-wrong")]
+    taught = [(of.better.file.name, of.worse.file.name, of.weight) for of in lessons.strong_faults(tmp_path, "build")]
+    assert taught == [("a", "a-strong", 1.0), ("c", "c-wrong", lessons.MISTAKES_WEIGHT)]
