@@ -8,14 +8,14 @@ So their cosine is alignment for any words, untrained. Half of the tags come tog
 "loud" do, and would outvote the others: so both sides are whitened, in part, by what is usual in music and in
 captions. How the packages were converted: `tools.judge.conversion`.
 
-The spectrogram is musicnn's own, at 16 kHz with frames of 16 ms, computed at 48 kHz with windows and hops
-three times as long: the same up to what lies above 8 kHz, which its 96 bands leave out. A tagger's networks
-run once over a whole window, and its pooling slides over them: eight overlapping stretches of 3 s, which is
-what the taggers were trained on. The embedding of a window is the mean of its stretches' tags, as
-log-probabilities, standardised, bounded and whitened; the sequence is their penultimate layers, which say what is
-played, the means of what their first filters found, which say how it sounds, and by how much the notes are less, or
-more, in tune, in key and in time than those of nearly all music (`core.towers.notes`). Within what is usual these
-say nothing, so that they tell faults and not styles.
+The spectrogram is musicnn's own, at 16 kHz with frames of 16 ms, computed at 48 kHz with windows and hops three times
+as long: the same up to what lies above 8 kHz, which its 96 bands leave out. A tagger's networks run once over a whole
+window, and its pooling slides over them: eight overlapping stretches of 3 s, which is what the taggers were trained
+on. Three filters in five vanished in that training, and are left out on a CPU. The embedding of a window is the mean
+of its stretches' tags, as log-probabilities, standardised, bounded and whitened; the sequence is their penultimate
+layers, which say what is played, the means of what their first filters found, which say how it sounds, and by how
+much the notes are less, or more, in tune, in key and in time than those of nearly all music (`core.towers.notes`).
+Within what is usual these say nothing, so that they tell faults and not styles.
 
 A prompt is read word by word, in any order and case; two words that are a tag, as "hip hop", are read as one. A
 word speaks of the tags that it is nearer to than almost all words are, so "the" speaks of none. After "no",
@@ -61,6 +61,7 @@ _SAYS_LITTLE = 2.8  # length of the word that says most of music; shorter in 1 %
 _NEARER = 0.05  # in cosine: by as much what is no music is nearer than any music; chosen on what is learned from
 _RARE = 0.05  # of music has less of a measure of notes, and as much has more
 _LITTLE = 1e-6
+_VANISHED = 1e-6  # what a filter so small says changes by less than float32 rounds
 _ENOUGH = 1.0  # partials in a frame: with fewer, tuning and key say less, by as much
 _ANY_NOTES = torch.tensor([-1e6, 1e6, 1.0])[:, None].repeat(1, MEASURES)  # lowest, highest, half a standard deviation
 _NEGATIONS = frozenset({"no", "not", "without", "non", "never"})
@@ -126,8 +127,21 @@ def _highest(convolution: Any, scaling: Any, heard: Tensor) -> Tensor:
     """
     sign = torch.where(scaling.factor >= 0, 1.0, -1.0)
     weight, bias = convolution.weight * sign[:, None, None, None], convolution.bias * sign
-    most: Tensor = functional.conv2d(heard, weight, bias, padding=convolution.padding).amax(-1) * sign[:, None]
-    return scaling(most.relu())  # type: ignore[no-any-return]
+    if torch.is_grad_enabled() or heard.is_cuda:
+        most = functional.conv2d(heard, weight, bias, padding=convolution.padding).amax(-1)
+    else:
+        most = _highest_of_those_that_hear(weight, bias, convolution.padding, scaling.factor, heard)
+    return scaling((most * sign[:, None]).relu())  # type: ignore[no-any-return]
+
+
+def _highest_of_those_that_hear(weight: Tensor, bias: Tensor, padding: Any, factor: Tensor, heard: Tensor) -> Tensor:
+    """The highest of the convolution over the bands; a filter that vanished in training says its bias alone."""
+    vanished = (weight.abs().sum((1, 2, 3)) * factor.abs() < _VANISHED).tolist()
+    order = sorted(range(len(vanished)), key=vanished.__getitem__)
+    hear, say = order[: vanished.count(False)], order[vanished.count(False) :]
+    found = functional.conv2d(heard, weight[hear], bias[hear], padding=padding).amax(-1)
+    said = bias[say][:, None].expand(len(found), -1, found.shape[-1])
+    return torch.cat([found, said], dim=1)[:, torch.tensor(order).argsort()]
 
 
 class Words:

@@ -10,6 +10,7 @@ import pytest
 import soxr
 import torch
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from core.audio import WINDOW_SAMPLES, Clip, InputPolicy, read_clip
 from core.checkpoint import load_checkpoint
@@ -65,6 +66,16 @@ def test_a_window_is_the_same_in_any_company_and_as_in_torch(tower: EarsTower) -
     for place in range(2):
         torch.testing.assert_close(cache.embed(features[place : place + 1])[0], together[place], rtol=0, atol=1e-6)
     torch.testing.assert_close(together, tower.embed_features(features), rtol=0, atol=1e-4)
+
+
+def test_filters_that_vanished_in_training_are_left_out_and_change_nothing(tower: EarsTower) -> None:
+    features, flops = tower.features(window(pluck(10.0, 48_000))), {}
+    found = {}
+    for name, context in (("all", torch.enable_grad()), ("those that hear", torch.no_grad())):
+        with context, FlopCounterMode(display=False) as counter:
+            found[name], flops[name] = tower.hear(features)[1].detach(), counter.get_total_flops()
+    torch.testing.assert_close(found["those that hear"], found["all"], rtol=0, atol=1e-5)
+    assert flops["those that hear"] < 0.5 * flops["all"]
 
 
 def test_order_case_and_accents_do_not_matter(tower: EarsTower) -> None:
