@@ -138,7 +138,8 @@ def _highest_of_those_that_hear(weight: Tensor, bias: Tensor, padding: Any, fact
     """The highest of the convolution over the bands; a filter that vanished in training says its bias alone."""
     vanished = (weight.abs().sum((1, 2, 3)) * factor.abs() < _VANISHED).tolist()
     order = sorted(range(len(vanished)), key=vanished.__getitem__)
-    hear, say = order[: vanished.count(False)], order[vanished.count(False) :]
+    n_hear = max(1, vanished.count(False))  # a convolution has one at least
+    hear, say = order[:n_hear], order[n_hear:]
     found = functional.conv2d(heard, weight[hear], bias[hear], padding=padding).amax(-1)
     said = bias[say][:, None].expand(len(found), -1, found.shape[-1])
     return torch.cat([found, said], dim=1)[:, torch.tensor(order).argsort()]
