@@ -142,8 +142,9 @@ def test_a_comment_stands_on_both_pages_and_a_retired_clip_says_so(database: Dat
     trial = next(trial for trial in room.trials(0) if trial.role == "stimulus")
     with database.write() as session:
         session.execute(update(Clip).where(Clip.id == trial.clip_id).values(retired_at=room.at))
-        on = " ON responses" if session.get_bind().dialect.name == "postgresql" else ""
-        session.connection().exec_driver_sql(f"DROP TRIGGER responses_refuse_update{on}")
+        disable = "ALTER TABLE responses DISABLE TRIGGER"  # until the next test has the database
+        how = disable if session.get_bind().dialect.name == "postgresql" else "DROP TRIGGER"
+        session.connection().exec_driver_sql(f"{how} responses_refuse_update")
         session.execute(update(Response).where(Response.trial_id == trial.id).values(comment="<i>thin</i>"))
         name = session.get_one(Clip, trial.clip_id).name
     assert row(rater(room, "R01").tables, "Comments", "<i>thin</i>")[2][0] == "S"
