@@ -74,7 +74,7 @@ def test_filters_that_vanished_in_training_are_left_out_and_change_nothing(tower
     for name, context in (("all", torch.enable_grad()), ("those that hear", torch.no_grad())):
         with context, FlopCounterMode(display=False) as counter:
             found[name], flops[name] = tower.hear(features)[1].detach(), counter.get_total_flops()
-    torch.testing.assert_close(found["those that hear"], found["all"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(found["those that hear"], found["all"], rtol=0, atol=1e-4)
     assert flops["those that hear"] < 0.5 * flops["all"]
 
 
