@@ -2,7 +2,7 @@
 
 Measured with the official CLAP on an AMD EPYC with avx512_bf16, seconds of one core for a window: float32
 0.37, autocast 0.12, OpenVINO 0.085, of which the matrix products alone take 0.07. Quantised to 8 bits it
-was 0.07, with embeddings far from those in float32. The ears take half as long as in torch.
+was 0.07, with embeddings far from those in float32. The ears take six tenths of the time of torch.
 
 The network is traced and compiled for one size of batch, in some seconds; a shorter batch is filled up. So
 a window's embedding does not depend on what is beside it; on a busy machine OpenVINO may round it another
