@@ -127,6 +127,7 @@ def _highest(convolution: Any, scaling: Any, heard: Tensor) -> Tensor:
     """
     sign = torch.where(scaling.factor >= 0, 1.0, -1.0)
     weight, bias = convolution.weight * sign[:, None, None, None], convolution.bias * sign
+    # In training all may come to hear again, and to ask a GPU which ones do would wait for it.
     if torch.is_grad_enabled() or heard.is_cuda:
         most = functional.conv2d(heard, weight, bias, padding=convolution.padding).amax(-1)
     else:
