@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType, TypeEngine
 
 from annotation.database import Database, file_of, is_postgresql
-from annotation.dialects import POSTGRESQL
+from annotation.dialects import POSTGRESQL, after_many_rows
 from annotation.results import Table as Shown
 from annotation.schema import Base, Deadline
 from core.errors import StudyError, shown_name
@@ -52,6 +52,7 @@ def _copied(source: Connection, target: Connection) -> Shown:
         if _digest(one, target) != (rows, sha256):
             raise StudyError(f"The table {one.name} did not arrive as it was. Nothing was copied.")
         copied.append((one.name, rows, sha256))
+    after_many_rows(target)
     return Shown("Copied, with the same hashes on both sides", ("Table", "Rows", "SHA-256"), copied)
 
 

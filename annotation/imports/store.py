@@ -24,6 +24,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from annotation.database import Database
+from annotation.dialects import after_many_rows
 from annotation.imports.reading import Found, read_found
 from annotation.life import note
 from annotation.material.ingest import digest_of, write_clip_file
@@ -113,6 +114,8 @@ def import_ratings(
         notes = _notes(found, apart.n_unused if apart else 0)
         report = ImportReport(name, len(found.ratings), clips, raters, len(sounds), notes)
         note(session, study, "import", at, details={**study.imported, "ratings": report.ratings})
+        session.flush()
+        after_many_rows(session.connection())
     return report
 
 

@@ -7,15 +7,19 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import sqlalchemy
+from sqlalchemy import text
 
 from annotation.database import Database
+from annotation.imports.store import import_ratings
 from annotation.plans import StressPlan
 from annotation.schema import Study
 from annotation.stress import _let_loose, set_up
 from core.errors import BusyError, StudyError
+from tests.annotation.rooms import NOW
 from tests.annotation.test_database import study
 
 pytestmark = pytest.mark.postgresql
@@ -100,6 +104,20 @@ def test_processes_at_once_keep_the_ledger(postgresql_url: str) -> None:
     assert notes.errors == []
     assert (watched.done, watched.claims_max, watched.valid_min, watched.valid_max) == (True, 5, 5, 5)
     assert watched.different_raters
+
+
+def test_what_many_rows_brought_is_counted_before_it_is_read(postgresql_url: str, tmp_path: Path) -> None:
+    """What was planned for empty tables took minutes after a large import."""
+    database = Database(postgresql_url)
+    with database.write() as session:
+        session.execute(text("ANALYZE"))
+    file = tmp_path / "found.csv"
+    file.write_text("clip,rater,score\n" + "".join(f"c{clip},r{rater},3\n" for clip in range(9) for rater in range(4)))
+    import_ratings(database, tmp_path, "found", file, NOW)
+    with database.read() as session:
+        found = session.execute(text("SELECT reltuples FROM pg_class WHERE relname = 'ratings'")).scalar_one()
+    assert found == 36
+    database.close()
 
 
 def test_two_begin_on_an_empty_database_at_once(postgresql_url: str) -> None:

@@ -67,7 +67,9 @@ def _rename(page: Page) -> None:
     press(row.get_by_role("button", name="Select"))
     expect(page.locator("#judge-card h2")).to_have_text("two")
     press(page.get_by_role("button", name="Title and note"))
-    page.locator("#judge-about").get_by_role("textbox", name="Title").fill("Autumn panel")
+    title = page.locator("#judge-about").get_by_role("textbox", name="Title")
+    expect(title).to_have_value("two")  # who types before the field is filled in is typed over
+    title.fill("Autumn panel")
     press(page.get_by_role("button", name="Save title and note"))
     expect(page.locator("#judge-card h2")).to_have_text("Autumn panel")
     press(page.get_by_role("button", name="Offer to visitors"))
