@@ -101,7 +101,7 @@ def opened(url: str, durable: bool, waits_s: float) -> Dialect:
 
 
 def after_many_rows(connection: Connection) -> None:
-    """Have PostgreSQL count what its tables hold: by itself it does within a minute, and plans for empty ones till then."""
+    """Have PostgreSQL count what its tables hold, so that it plans for no empty ones; by itself it does in a minute."""
     if connection.dialect.name == POSTGRESQL:
         connection.exec_driver_sql("ANALYZE")
 
