@@ -11,7 +11,7 @@ captions. How the packages were converted: `tools.judge.conversion`.
 The spectrogram is musicnn's own, at 16 kHz with frames of 16 ms, computed at 48 kHz with windows and hops three times
 as long: the same up to what lies above 8 kHz, which its 96 bands leave out. A tagger's networks run once over a whole
 window, and its pooling slides over them: eight overlapping stretches of 3 s, which is what the taggers were trained
-on. Three filters in five vanished in that training, and are left out on a CPU. The embedding of a window is the mean
+on. Seven filters in ten vanished in that training, and are left out on a CPU. The embedding of a window is the mean
 of its stretches' tags, as log-probabilities, standardised, bounded and whitened; the sequence is their penultimate
 layers, which say what is played, the means of what their first filters found, which say how it sounds, and by how
 much the notes are less, or more, in tune, in key and in time than those of nearly all music (`core.towers.notes`).

@@ -74,7 +74,7 @@ def _rename(page: Page) -> None:
     press(save)
     try:
         expect(heading).to_have_text("Autumn panel", timeout=8_000)
-    except AssertionError:  # once in about twenty times, right after the accordion has opened; why is not known
+    except AssertionError:  # once in about 17 times, right after the accordion has opened; why is not known
         press(save)
         expect(heading).to_have_text("Autumn panel")
     press(page.get_by_role("button", name="Offer to visitors"))
