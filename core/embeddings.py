@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from core.rated_clips import RatedClips
 
 FORMAT = 2  # raised when the same names would stand for other numbers, as by another front end
-BATCH = 8  # windows, or prompts; more does not help a CPU
+BATCH = 8  # windows, or prompts; more does not help a CPU of as many cores
 ACCELERATED_BATCH = 64
 LONG_RUN = 50_000  # clips, from which on compiled code makes up for the time that it takes
 
@@ -102,8 +102,9 @@ class EmbeddingCache:
         if tower.training:
             raise ValueError("embeddings are cached of towers in eval mode")
         self.computed = self.found = 0
-        self._is_long = False
-        self.batch = BATCH if tower.device.type == "cpu" else ACCELERATED_BATCH
+        self._expected = 1  # clip
+        is_cpu = tower.device.type == "cpu"
+        self.batch = max(BATCH, torch.get_num_threads()) if is_cpu else ACCELERATED_BATCH
         self._folder, self._tower, self._policy, self._precision = folder, tower, policy, precision
         self._limits, self._asked = limits or AudioLimits(), asked or Asked()
 
@@ -118,6 +119,7 @@ class EmbeddingCache:
         kept = {sha256: rows for sha256 in {*digests.values()} if (rows := self.find(sha256)) is not None}
         self.found += len(kept)
         new = [path for path, sha256 in digests.items() if sha256 not in kept]
+        self.expect(len(new))
         with readers_for(len(new), batch=self.batch) as readers:
             feed = Feed(self._policy, self._limits, readers, self._tower.device)
             for done, (heard, found) in enumerate(self.stream(read_whole(feed, new)), 1):
@@ -191,8 +193,8 @@ class EmbeddingCache:
             return network(features).float()
 
     def expect(self, n_clips: int) -> None:
-        """Say how many clips are to be embedded: for very many, code is compiled for a GPU."""
-        self._is_long = n_clips >= LONG_RUN
+        """Say how many clips are to be embedded, before the first: it decides how the network is compiled."""
+        self._expected = n_clips
 
     def embed_windows(self, windows: Sequence[Samples]) -> Tensor:
         """Embed windows, at most a batch, on the tower's device, where they may still be computed.
@@ -221,14 +223,15 @@ class EmbeddingCache:
         if tower.device.type == "cpu":
             precision = "float32" if precision == "tf32" else precision
             if precision in tower.compiled:
-                return CompiledAudio(tower, tower.compiled[precision], self._asked.frames, precision)
+                at_once = torch.get_num_threads() if self._expected > 1 else 1
+                return CompiledAudio(tower, self._asked.frames, precision, at_once)
 
         def compute(features: Tensor) -> Tensor:
             return heard(tower, features, self._asked.frames)
 
         if tower.device.type != "cuda":
             return compute
-        return compiled(compute, self.batch) if self._is_long else GraphedAudio(compute)
+        return compiled(compute, self.batch) if self._expected >= LONG_RUN else GraphedAudio(compute)
 
     @functools.cached_property
     def _tower_sha256(self) -> str:

@@ -10,7 +10,7 @@ embedding alone and in a batch, within 1e-6.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -37,8 +37,8 @@ class Tower(Protocol):
     training: bool
 
     @property
-    def compiled(self) -> Mapping[str, int]:
-        """Precisions in which OpenVINO is faster on a CPU, and with how many windows at once."""
+    def compiled(self) -> Collection[str]:
+        """Precisions in which OpenVINO is faster on a CPU."""
         ...
 
     @property

@@ -18,7 +18,7 @@ import json
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -103,7 +103,7 @@ class ClapTower(nn.Module):
 
     def __init__(self, spec: TowerSpec, clap: nn.Module, tokenizer: "BytePairTokens | RobertaTokens") -> None:
         super().__init__()
-        self.compiled: Mapping[str, int] = {"bfloat16": 8} if spec.joint_dim >= 512 else {}  # smaller ones gain nothing
+        self.compiled: Collection[str] = ("bfloat16",) if spec.joint_dim >= 512 else ()  # smaller ones gain nothing
         self.spec, self.name, self.dim = spec, spec.name, spec.joint_dim
         self.sequence_dim = spec.joint_dim
         self.clap: Any = clap

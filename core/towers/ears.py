@@ -31,9 +31,8 @@ import hashlib
 import re
 import unicodedata
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -207,7 +206,7 @@ class EarsTower(nn.Module):
 
     name = "ears"
     dim, sequence_dim = TAGS, LAYER + FIRST + UNUSUAL  # heads of before know what comes first alone
-    compiled: Mapping[str, int] = MappingProxyType({"float32": 1, "bfloat16": 1})
+    compiled: Collection[str] = ("float32", "bfloat16")
     cosine_scale = 10.0
 
     bands: Tensor

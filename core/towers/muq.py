@@ -18,9 +18,9 @@ import hashlib
 import json
 import random
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -52,7 +52,7 @@ class MuqTower(nn.Module):
     """A MuQ-MuLan as a `core.towers.Tower`, with random weights, in eval mode; `folder` has its two files."""
 
     name = "muq"
-    compiled: Mapping[str, int] = MappingProxyType({})  # not tried
+    compiled: Collection[str] = ()  # not tried
 
     def __init__(self, folder: Path) -> None:
         from transformers import PreTrainedTokenizerFast

@@ -424,9 +424,9 @@ def spectrograms(scorer: Scorer) -> Tensor:
     return scorer.checkpoint.tower.features(noise.astype(np.float32))
 
 
-@pytest.fixture(scope="module")
-def compiled(scorer: Scorer) -> CompiledAudio:
-    return CompiledAudio(scorer.checkpoint.tower, batch=3)
+@pytest.fixture(scope="module", params=[1, 2], ids="{} at once".format)
+def compiled(scorer: Scorer, request: pytest.FixtureRequest) -> CompiledAudio:
+    return CompiledAudio(scorer.checkpoint.tower, at_once=request.param)
 
 
 def test_it_embeds_as_the_tower_does(scorer: Scorer, compiled: CompiledAudio, spectrograms: Tensor) -> None:
@@ -461,7 +461,7 @@ def test_a_wrong_result_is_seen_before_it_is_used(random_checkpoint: Path, monke
 
     monkeypatch.setattr(FrontEnd, "convert", wrong)
     with pytest.raises(CheckpointError, match=r"OpenVINO computes other embeddings .* use float32"):
-        CompiledAudio(load_checkpoint(random_checkpoint).tower, batch=1)
+        CompiledAudio(load_checkpoint(random_checkpoint).tower)
 
 
 def test_nothing_is_reported_to_anyone(compiled: CompiledAudio) -> None:

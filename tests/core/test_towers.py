@@ -1,9 +1,8 @@
 """Towers: the registry, the protocol by a tiny tower of another make, and CLAP with its tokenizers."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -71,7 +70,7 @@ class LevelTower(nn.Module):
     """Hears how loud each tenth of a window is, and reads how often each vowel stands in a prompt."""
 
     name, dim, sequence_dim, cosine_scale = "level", 5, 5, 10.0
-    compiled: Mapping[str, int] = MappingProxyType({})
+    compiled: Collection[str] = ()
 
     def __init__(self) -> None:
         super().__init__()
