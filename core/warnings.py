@@ -93,9 +93,8 @@ def _silent_runs(clip: Clip, heard: Heard) -> Iterator[Run]:
     start, n_samples = round(heard.start_s * rate_hz), round(clip.duration_s * rate_hz)
     quiet = np.ones(max(n_samples, start + magnitude.size), dtype=bool)
     quiet[start : start + magnitude.size] = magnitude < magnitude.max(initial=0.0) * NEAR_SILENCE
-    for first, end in runs(quiet):
-        if end - first + 2 * ringing >= MIN_SILENCE_S * rate_hz:
-            yield first, min(end + ringing, n_samples)
+    for first, end in runs(quiet, MIN_SILENCE_S * rate_hz - 2 * ringing):
+        yield first, min(end + ringing, n_samples)
 
 
 def _clipped_runs(peaks: NDArray[np.float32], peak: float, sample_rate_hz: int) -> list[Run]:
@@ -103,8 +102,8 @@ def _clipped_runs(peaks: NDArray[np.float32], peak: float, sample_rate_hz: int) 
     if peak < _MIN_CLIPPED_PEAK:
         return []
     longest = _MAX_PLATEAU_S * sample_rate_hz
-    flat = runs(peaks >= peak * _PLATEAU)
-    tops = [(start, end) for start, end in flat if _MIN_RUN_SAMPLES <= end - start <= longest]
+    flat = runs(peaks >= peak * _PLATEAU, _MIN_RUN_SAMPLES)
+    tops = [(start, end) for start, end in flat if end - start <= longest]
     if not tops:
         return []
     shoulders = np.array(runs(peaks >= peak * _SHOULDER))
@@ -113,12 +112,13 @@ def _clipped_runs(peaks: NDArray[np.float32], peak: float, sample_rate_hz: int) 
     return [top for top, width in zip(tops, widths, strict=True) if width < _MAX_SHOULDER_WIDTH * (top[1] - top[0])]
 
 
-def runs(mask: NDArray[np.bool_]) -> list[Run]:
-    """Return each stretch of True."""
+def runs(mask: NDArray[np.bool_], least: float = 1) -> list[Run]:
+    """Return each stretch of True, of at least so many."""
     padded = np.zeros(mask.size + 2, dtype=bool)
     padded[1:-1] = mask
-    edges = np.flatnonzero(padded[1:] != padded[:-1])
-    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
+    edges = np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2)
+    long = edges[edges[:, 1] - edges[:, 0] >= least]
+    return [(start, end) for start, end in long.tolist()]
 
 
 def merge(runs: list[Run], gap_samples: int) -> list[Run]:
