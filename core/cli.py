@@ -46,7 +46,7 @@ from core.command import (
 from core.errors import counted
 from core.settings import Settings
 from core.splits import Split
-from core.training.recipe import CROSS_VALIDATED, RECIPES, changed_recipe
+from core.training.recipe import CROSS_VALIDATED, RECIPES, USUAL, changed_recipe
 
 if TYPE_CHECKING:
     from core.batch.parts import Part
@@ -293,7 +293,7 @@ def embed(
     type=Path,
     help="move the heads of this judge toward the data, from 20 rated clips on; recipe and tower are the judge's",
 )
-@click.option("--recipe", type=click.Choice([*RECIPES]), default="frozen", help="how it learns")
+@click.option("--recipe", type=click.Choice([*RECIPES]), default=USUAL, help="how it learns")
 @tower_option
 @path_option("--output", "DIR", "folder of the run, then of the model", required=True)
 @cache_option
@@ -312,7 +312,7 @@ def train(
     changes: Mapping[str, Any],
 ) -> None:
     """Train a judge on rated clips. The same command goes on with a run that was stopped."""
-    if judge and (recipe != "frozen" or any(value is not None for value in changes.values())):
+    if judge and (recipe != USUAL or any(value is not None for value in changes.values())):
         raise misuse("--from takes the recipe of the judge: it goes without --recipe and its fields")
     chosen = changed_recipe(recipe, changes)
 

@@ -26,7 +26,7 @@ from core.cli_options import (
 from core.command import Command, as_json, at_most_one, path_option, print_json
 from core.errors import DataError, MetricError, shown_name
 from core.splits import Split
-from core.training.recipe import changed_recipe
+from core.training.recipe import USUAL, changed_recipe
 
 if TYPE_CHECKING:
     from core.cli_options import Sources
@@ -263,7 +263,7 @@ FOLDED = (
 @click.command(cls=Command)
 @data_option
 @reading_options
-@click.option("--recipe", type=click.Choice(("frozen", "ordinal")), default="frozen", help="how it learns")
+@click.option("--recipe", type=click.Choice(("ordinal", "frozen")), default=USUAL, help="how it learns")
 @tower_option
 @split_options(make_split, default="systems")
 @recipe_changes
@@ -311,24 +311,21 @@ def baselines(
         *clips.notes,
         *clips.about_unread(clips.scales),
         *measured["recipe"].why_not(),
-        *_about_controls(clips, split, chosen.sequence, measured),
+        *_about_controls(clips, split, measured),
     ]:
         print(sentence)
     if is_simulated(data):
         print(SIMULATED)
 
 
-def _about_controls(
-    clips: "RatedClips", split: Split, is_sequence: bool, measured: "Mapping[str, Measured]"
-) -> Iterator[str]:
+def _about_controls(clips: "RatedClips", split: Split, measured: "Mapping[str, Measured]") -> Iterator[str]:
     """Say why a control is missing, and where the system's mean shows that the split is an easy one."""
     from core.controls import HEADLINE, NO_PROMPTS, NOT_IN_TRAIN
     from core.evaluation import NO_SYSTEMS
 
     for name in TITLES:
         if name not in measured:
-            why = "prompts have no frames." if name == "blind" and is_sequence else NO_PROMPTS
-            why = why if clips.has_prompts else "the clips have no prompts."
+            why = NO_PROMPTS if clips.has_prompts else "the clips have no prompts."
             yield f'There is no row "{TITLES[name]}": {why}'
     if measured["system"] == measured["mean"]:
         why = NOT_IN_TRAIN if clips.n_systems else NO_SYSTEMS

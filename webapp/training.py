@@ -21,7 +21,7 @@ from core.table_one import table_one
 from core.training.check import check_plan
 from core.training.judges import delete, deleted, offer, restore
 from core.training.manager import BROKEN_OFF, DONE, FAILED, RUNNING, STOPPED, UNLEARNED, Run, RunManager
-from core.training.recipe import CROSS_VALIDATED, RunProgress, TrainingPlan
+from core.training.recipe import CROSS_VALIDATED, USUAL, RunProgress, TrainingPlan
 from core.training.registry import Model, ModelRegistry
 from webapp.data_desk import data_shown, fields_table, on_server, receive_data, recipe_of, study_data
 from webapp.fetching import Fetching
@@ -37,8 +37,8 @@ FROM_STUDY, FROM_SERVER = "A study", "A folder on the server"
 CALIBRATE = "calibrate"  # no recipe: the judge in use is moved
 # What can be chosen, and the words for it; what is recommended first.
 RECIPE_CHOICES = {
-    "frozen: only the heads learn, on cached embeddings; minutes on a CPU": "frozen",
-    "ordinal: the same with heads that hear frames and words; minutes on a CPU": "ordinal",
+    "ordinal: heads that hear frames and words, on cached embeddings; minutes on a CPU": "ordinal",
+    "frozen: heads that hear less, as small as the paper’s; a minute on a CPU": "frozen",
     "paper: the towers learn too, as in the MusicEval paper; asks for a GPU": "paper",
     "released: the same with the affine heads of the authors’ code; asks for a GPU": "released",
     "calibrate: the judge in use, moved a little toward these raters; from 20 clips on": CALIBRATE,
@@ -297,7 +297,7 @@ class TrainingPage:
                 )
                 name = gr.Textbox(label="Name of the new model", placeholder="time and recipe")
             with gr.Column():
-                recipe = gr.Radio([*RECIPE_CHOICES.items()], value="frozen", label="Recipe")
+                recipe = gr.Radio([*RECIPE_CHOICES.items()], value=USUAL, label="Recipe")
                 self.tower = gr.Radio([*TOWER_CHOICES.items()], value="ears", label="Tower")
                 self.split = gr.Dropdown([*SPLIT_CHOICES.items()], value=Split.kind, label="Held out to measure")
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0)
@@ -305,7 +305,7 @@ class TrainingPage:
             changes = gr.Textbox(
                 label="Other values (may be empty)", placeholder="epochs=20, learning_rate=0.0003", max_length=1000
             )
-            self.fields = gr.HTML(fields_table("frozen"), apply_default_css=False)
+            self.fields = gr.HTML(fields_table(USUAL), apply_default_css=False)
         self._lay_out_upload()
         recipe.change(told(self.choose_recipe), recipe, [self.tower, self.split, self.fields], **QUIETLY)
         self.controls = [self.source, self.study, self.folder, name, recipe, self.tower, self.split, seed, changes]

@@ -95,9 +95,8 @@ def _predictions(
         yield name, said(values)
     if any(scale.needs_prompt for scale in clips.scales):
         yield COSINE, said_by_cosine(measured, cosines(embedded)[tested])
-    if clips.has_prompts and not recipe.sequence:
-        prompts_alone = EmbeddedClips(embedded.text, torch.arange(len(clips)), embedded.text)
-        yield BLIND, fitted(prompts_alone, mos)
+    if clips.has_prompts:
+        yield BLIND, said(prompt_alone(embedded, Target(clips.scales, mos, train, dev), recipe, seed))
     unread = {*clips.unread_rows()}
     groups = [
         [row for row in part if (row in unread) is is_unread] for part in (train, dev) for is_unread in (False, True)

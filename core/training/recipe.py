@@ -209,6 +209,8 @@ RECIPES: Mapping[str, Recipe] = {
         seeds=1,
     ),
 }
+# Above frozen by an SRCC of 0.17 (0.03 to 0.31) on the survey, 52 clips and impression alone: docs/training.md.
+USUAL = "ordinal"
 
 
 def changeable_fields() -> list["dataclasses.Field[Any]"]:
@@ -257,7 +259,7 @@ class TrainingPlan:
     """
 
     data: Path
-    recipe: Recipe = RECIPES["frozen"]
+    recipe: Recipe = RECIPES[USUAL]
     tower: str = "ears"
     split: Split = field(default_factory=Split)
     more_data: tuple[Path, ...] = ()

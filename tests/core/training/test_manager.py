@@ -89,7 +89,7 @@ def test_the_command_says_what_was_ordered(runs: RunManager, tmp_path: Path, mon
     assert seen["password"] is False
     assert seen["options"] == {
         "data": str(tmp_path / "data/rated.csv"),
-        "recipe": "frozen",
+        "recipe": "ordinal",
         "tower": "obeys",
         "split": "systems",
         "seed": "7",

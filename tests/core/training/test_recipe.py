@@ -86,7 +86,7 @@ def test_a_plan_is_stored_and_given_as_options() -> None:
 
 def test_an_order_of_before_names_its_recipe_and_what_differs() -> None:
     order = {"data": "/x", "recipe": "frozen", "tower": "small", "split": Split().to_json()}
-    assert TrainingPlan.from_json(order | {"fields": {}}) == TrainingPlan(Path("/x"), tower="small")
+    assert TrainingPlan.from_json(order | {"fields": {}}) == TrainingPlan(Path("/x"), RECIPES["frozen"], "small")
     plan = TrainingPlan.from_json(order | {"fields": {"batch-size": "8", "weight-decay": "0.5"}})
     assert (plan.recipe.batch_size, plan.recipe.weight_decay) == (8, 0.5)
 
@@ -101,11 +101,12 @@ def test_what_hears_no_frames_has_none_of_their_options() -> None:
 
 
 def test_recipes_stored_before_there_was_a_choice_are_what_they_were() -> None:
-    stored = TrainingPlan(Path("/x")).to_json()
+    frozen = TrainingPlan(Path("/x"), RECIPES["frozen"])
+    stored = frozen.to_json()
     since = "sequence loss ranking margin pair_weight stop_on attention product tokens hidden bound dropout seeds"
     new = since.split()
     before = {key: value for key, value in stored["recipe"].items() if key not in new}
-    assert TrainingPlan.from_json(stored | {"recipe": before}) == TrainingPlan(Path("/x"))
+    assert TrainingPlan.from_json(stored | {"recipe": before}) == frozen
 
 
 def test_a_part_that_is_switched_off_is_an_option_of_the_command() -> None:
