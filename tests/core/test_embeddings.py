@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -471,6 +471,26 @@ def test_nothing_is_reported_to_anyone(compiled: CompiledAudio) -> None:
 
 def test_a_small_tower_is_not_worth_it(scorer: Scorer) -> None:
     assert not scorer.checkpoint.tower.compiled
+
+
+def test_each_thread_has_a_window_of_its_own_where_there_are_many(
+    random_checkpoint: Path, spectrograms: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = []
+
+    def made(_: Tower, with_frames: bool, precision: str, many: int) -> Callable[[Tensor], Tensor]:
+        at_once.append((with_frames, precision, many))
+        return lambda features: features
+
+    monkeypatch.setattr("core.embeddings.CompiledAudio", made)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    tower = load_checkpoint(random_checkpoint).tower
+    tower.compiled = ("bfloat16",)
+    for clips in (1, 2):
+        cache = EmbeddingCache(None, tower, InputPolicy(), "bfloat16")
+        cache.expect(clips)
+        cache.embed(spectrograms)
+    assert at_once == [(False, "bfloat16", 1), (False, "bfloat16", 3)]
 
 
 def _windows() -> Tensor:
