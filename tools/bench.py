@@ -146,6 +146,7 @@ def laion_clap(tower: ClapTower) -> Any:
         warnings.simplefilter("ignore")
         stack.enter_context(torch.random.fork_rng(devices=[]))
         stack.enter_context(mock.patch.object(sys, "path", [*sys.path]))  # it adds its own folder
+        stack.enter_context(mock.patch.dict(os.environ))  # and sets a folder for compiled code
         for tokenizer in (BartTokenizer, BertTokenizer, RobertaTokenizer):
             stack.enter_context(mock.patch.object(tokenizer, "from_pretrained"))
         text = RobertaModel(config)

@@ -11,6 +11,7 @@ import builtins
 import functools
 import importlib.util
 import math
+import os
 import sys
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
@@ -24,6 +25,7 @@ from core.errors import CheckpointError
 
 _OURS = "musiceval_"  # before the names of the packages
 _FOLDERS = {"clap_module": ("laion_clap", "clap_module"), "torchlibrosa": ("torchlibrosa", "")}
+_CACHE = "NUMBA_CACHE_DIR"  # of compiled code; laion-clap sets it to /tmp/, where others may write
 _MISSING = ("timm",)  # which laion-clap can do without
 _LEAST_LOG_HZ, _LINEAR_HZ = 1000.0, 200.0 / 3  # of Slaney's mel scale, which is linear up to there
 _LOG_STEP = math.log(6.4) / 27
@@ -55,7 +57,12 @@ class _Loader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         module.__dict__["__builtins__"] = {**vars(builtins), "__import__": _import}
         module.__file__ = self.path
+        own = os.environ.get(_CACHE)
         super().exec_module(module)
+        if own is None:
+            os.environ.pop(_CACHE, None)
+        else:
+            os.environ[_CACHE] = own
 
 
 def _import(name: str, within: Any = None, local: Any = None, names: Any = (), level: int = 0) -> Any:

@@ -1,6 +1,7 @@
 """laion-clap's networks built with stand-ins, against those built with everything that it imports."""
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -28,6 +29,8 @@ def built() -> nn.Module:
 @pytest.fixture
 def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """``clap_module`` as laion-clap imports it."""
+    importlib.import_module("librosa.core")  # compiled where it is kept
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "")  # put back at the end: laion-clap sets it
     spec = find_spec("laion_clap")
     assert spec
     assert spec.submodule_search_locations
@@ -35,6 +38,11 @@ def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     yield importlib.import_module("clap_module")
     for name in [name for name in sys.modules if name.partition(".")[0] == "clap_module"]:
         del sys.modules[name]
+
+
+def test_the_environment_is_left_as_it_was() -> None:
+    built()
+    assert "NUMBA_CACHE_DIR" not in os.environ
 
 
 @pytest.mark.filterwarnings("ignore")  # of what is imported

@@ -5,6 +5,7 @@
 
 import dataclasses
 import importlib
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,6 +66,7 @@ def theirs(vocabulary: Path) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         with (
+            mock.patch.dict(os.environ),  # it sets a folder for compiled code
             mock.patch.object(BertTokenizer, "from_pretrained"),
             mock.patch.object(BartTokenizer, "from_pretrained"),
             mock.patch.object(RobertaTokenizer, "from_pretrained", return_value=tokenizer),
