@@ -25,8 +25,8 @@ from tools.judge.material import SPLITS
 SPLIT_PARTS = {split: part for part, split in SPLITS.items()}
 SILENT = "near-silence"  # gets no score, so nothing is learned from it
 SOUNDS_EACH, PEOPLE_EACH = 4, 12  # clips that a sound, and a clip by a network, is held against
-SOUNDS_WEIGHT, PEOPLE_WEIGHT = 1.0, 0.6  # of all such pairs, to the number of pairs of faults
-MISTAKES_WEIGHT = 2.0  # of a pair: there are 3.5 times as many of damaged copies
+SOUNDS_WEIGHT, PEOPLE_WEIGHT = 0.5, 0.3  # of all such pairs, to the number of pairs of faults
+MISTAKES_WEIGHT = 3.0  # of a pair: there are 5 times as many of damaged copies
 
 
 def rows_of(material: Path, table: str, part: str) -> list[dict[str, str]]:
@@ -46,19 +46,18 @@ def _pair(row: Mapping[str, str], material: Path) -> Pair:
     return Pair(scale, better, worse, float(row["weight"]))
 
 
-def strong_faults(material: Path, part: str) -> Iterator[Pair]:
-    """Return pairs of a clip and one that is clearly worse: of mild faults nobody knows whether they are minded."""
-    for table in ("damaged", "mistakes"):
-        weight = MISTAKES_WEIGHT if table == "mistakes" else 1.0
-        strong = (pair for pair in pairs_of(material, table, part) if pair.weight == 1.0)
-        yield from (dataclasses.replace(pair, weight=weight) for pair in strong)
+def faults(material: Path, part: str) -> Iterator[Pair]:
+    """Return pairs of a clip and a worse one: of mild damage, unlike mistakes, nobody knows whether it is minded."""
+    yield from (pair for pair in pairs_of(material, "damaged", part) if pair.weight == 1.0)
+    mistakes = pairs_of(material, "mistakes", part)
+    yield from (dataclasses.replace(pair, weight=MISTAKES_WEIGHT) for pair in mistakes)
 
 
 def music_above_sounds(material: Path, part: str, seed: int) -> Iterator[Pair]:
     """Hold each sound that is no music against some clips that are, and against some that were spoilt."""
     random = np.random.default_rng([seed, 3])
     whole = [material / row["file"] for row in rows_of(material, "clips", part) if row["kind"] != "loop"]
-    spoilt = [pair.worse.file for pair in strong_faults(material, part)]
+    spoilt = [pair.worse.file for pair in faults(material, part)]
     for row in rows_of(material, "sounds", part):
         if row["system_id"] == SILENT:
             continue
@@ -83,11 +82,11 @@ def lessons(material: Path, people: Path, seed: int) -> tuple[RatedClips, Lesson
     """Return the survey's clips, all to train on, and all that is to be learned."""
     survey = read_source(people)
     survey = dataclasses.replace(survey, table=survey.table.assign(split="train"))
-    faults = [*strong_faults(material, "build")]
+    worse = [*faults(material, "build")]
     tables = {
-        "faults": faults,
-        "sounds": _weighing(music_above_sounds(material, "build", seed), SOUNDS_WEIGHT * len(faults)),
-        "people": _weighing(people_above_network(material, "build", seed), PEOPLE_WEIGHT * len(faults)),
+        "faults": worse,
+        "sounds": _weighing(music_above_sounds(material, "build", seed), SOUNDS_WEIGHT * len(worse)),
+        "people": _weighing(people_above_network(material, "build", seed), PEOPLE_WEIGHT * len(worse)),
         "captions": pairs_of(material, "prompts", "build"),
     }
     return survey, Lessons.of(survey, tables=[PairTable(name, (*pairs,), "") for name, pairs in tables.items()])

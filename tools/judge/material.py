@@ -40,7 +40,7 @@ COLUMNS = {
 }
 SPLITS = {"build": "train", "check": "test"}  # what a table of rated clips calls the parts
 EVERY_CHECK = 4  # each fourth track of a package is kept apart
-DAMAGES_EACH, SOUNDS_EACH = 2, 8  # damages of an original, in both strengths; sounds of each kind
+DAMAGES_EACH, SOUNDS_EACH = 7, 8  # damages of an original, in both strengths; sounds of each kind
 OTHERS_EACH = 2  # captions, and clips, that a clip with its own is held against
 MILD = 0.5  # weight of a mild fault: not every listener minds it
 

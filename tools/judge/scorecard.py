@@ -1,6 +1,7 @@
 """What a judge hears, measured on material that it did not learn from, beside the survey (`core.people`).
 
-damaged, mistakes    in what share of the pairs of the part `check` the worse clip gets less impression, by kind
+damaged, mistakes    in what share of the pairs of the part `check` the worse clip gets less impression, by kind and
+                     by strength; and in what share of damaged copies of the reference clips
 sounds               the highest impression of what is no music, and the lowest of recordings of people
 strangeness          how much of what is no music is said to be none, and how much music
 prompts              alignment on clips of two text-to-music models: whether a clip's own prompt is above the
@@ -12,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import librosa
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,9 +21,13 @@ from core.errors import SilenceError
 from core.scales import MUSICAL_IMPRESSION, TEXTUAL_ALIGNMENT
 from core.scorer import Item, Scorer
 from core.scores import Score, Unscored
+from tools.judge import damages
 from tools.judge.lessons import rows_of
+from tools.judge.sounds import RATE_HZ, Samples
 
 ANCHORS, MODELS = "audio/anchors/*.ogg", "audio/ttm"
+STRENGTHS, REFERENCE_S = ("mild", "strong"), 20.0
+OLD_DAMAGES, DAMAGED_SEED = ("noise", "clipping", "dropouts", "dull"), 5  # what recordings had before there were models
 
 Values = Mapping[Path, float | None]
 
@@ -29,6 +35,7 @@ Values = Mapping[Path, float | None]
 def measure(scorer: Scorer, material: Path, reference: Path, prompts: Path | None) -> Iterator[str]:
     """Yield the lines of a report."""
     yield from _pairs(scorer, material)
+    yield from _damaged(scorer, [*sorted(reference.glob(ANCHORS)), *sorted((reference / MODELS).glob("*.flac"))])
     anchors = _impressions(scorer, sorted(reference.glob(ANCHORS)))
     generated = _impressions(scorer, sorted((reference / MODELS).glob("*.flac")))
     sounds = {row["prompt"]: row["audio_path"] for row in rows_of(material, "sounds", "check")}
@@ -89,11 +96,36 @@ def _pairs(scorer: Scorer, material: Path) -> Iterator[str]:
         for row in rows:
             better, worse = (values[material / row[f"{side}_file"]] for side in ("better", "worse"))
             if better is not None and worse is not None:
-                heard[row["kind"]].append(better > worse)
-        for kind, lower in heard.items():
-            yield f"{table}, {kind}: lower in {np.mean(lower):.0%} of {len(lower)}"
-        together = [is_lower for lower in heard.values() for is_lower in lower]
-        yield f"{table}, all kinds: lower in {np.mean(together):.1%} of {len(together)}"
+                strength = "all strong" if float(row["weight"]) == 1.0 else "all mild, or strong beside mild"
+                for group in (row["kind"], strength, "all kinds"):
+                    heard[group].append(better > worse)
+        for group, lower in heard.items():
+            yield f"{table}, {group}: lower in {np.mean(lower):.1%} of {len(lower)}"
+
+
+def _damaged(scorer: Scorer, files: Sequence[Path]) -> Iterator[str]:
+    """Damage clips as the material is, and hear whether each copy is lower than its original."""
+    random = np.random.default_rng(DAMAGED_SEED)
+    heard: dict[str, list[bool]] = defaultdict(list)
+    named = [(kind, strength) for kind in damages.DAMAGES for strength in range(len(STRENGTHS))]
+    for file in files:
+        sound, _ = librosa.load(file, sr=RATE_HZ, duration=REFERENCE_S)
+        copies = [damages.damage(sound, kind, strength, random) for kind, strength in named]
+        plain, *others = _heard(scorer, [sound, *copies])
+        for (kind, strength), other in zip(named, others, strict=True):
+            of_old = [f"noise, clipping, drop-outs or dull, {STRENGTHS[strength]}"] if kind in OLD_DAMAGES else []
+            for group in (f"{kind}, {STRENGTHS[strength]}", *of_old, f"all {STRENGTHS[strength]}"):
+                heard[group].append(plain > other)
+    for group, lower in heard.items():
+        yield f"damaged reference clips, {group}: lower in {np.mean(lower):.1%} of {len(lower)}"
+
+
+def _heard(scorer: Scorer, sounds: Sequence[Samples]) -> Iterator[float]:
+    """The impressions of sounds, none of them silent."""
+    for result in scorer.score_many(Item((sound, RATE_HZ), "") for sound in sounds):
+        if isinstance(result, Unscored):
+            raise result.error
+        yield result[MUSICAL_IMPRESSION.key] or 0.0
 
 
 def _alignment(scorer: Scorer, folder: Path, fresh: Path | None) -> Iterator[str]:

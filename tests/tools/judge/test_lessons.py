@@ -36,13 +36,15 @@ def test_what_a_network_made_is_held_against_what_people_made(tmp_path: Path) ->
     assert sorted(held) == [(better, "x") for better in "abcdefghijkl"]
 
 
-def test_of_faults_only_the_strong_ones_of_a_part_are_taught(tmp_path: Path) -> None:
+def test_strong_damage_and_all_mistakes_of_a_part_are_taught(tmp_path: Path) -> None:
     rows = [
         pair("a", "a-mild", "noise", "build", 0.5),
         pair("a", "a-strong", "noise", "build"),
         pair("b", "b-strong", "noise", "check"),
     ]
     written(tmp_path, "damaged", rows)
-    written(tmp_path, "mistakes", [pair("c", "c-wrong", "wrong notes", "build")])
-    taught = [(of.better.file.name, of.worse.file.name, of.weight) for of in lessons.strong_faults(tmp_path, "build")]
-    assert taught == [("a", "a-strong", 1.0), ("c", "c-wrong", lessons.MISTAKES_WEIGHT)]
+    mistakes = [pair("c", "c-wrong", "wrong notes", "build"), pair("c", "c-late", "jitter", "build", 0.5)]
+    written(tmp_path, "mistakes", mistakes)
+    taught = [(of.better.file.name, of.worse.file.name, of.weight) for of in lessons.faults(tmp_path, "build")]
+    weight = lessons.MISTAKES_WEIGHT
+    assert taught == [("a", "a-strong", 1.0), ("c", "c-wrong", weight), ("c", "c-late", weight)]
