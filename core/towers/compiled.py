@@ -49,19 +49,23 @@ class CompiledAudio:
 
     def __call__(self, features: Tensor) -> Tensor:
         """Embed features."""
-        from openvino import AsyncInferQueue
+        # Without a callback: its thread would wait for the interpreter, held by whoever lets go of the network.
+        windows = [window.numpy() for window in torch.split(features, 1)]
+        requests = [self._network.create_infer_request() for _ in windows[: self._at_once]]
+        rows = []
+        for place, window in enumerate(windows):
+            request = requests[place % len(requests)]
+            if place >= len(requests):
+                rows.append(_waited(request))
+            request.start_async([window])
+        rows += [_waited(requests[place % len(requests)]) for place in range(len(rows), len(windows))]
+        return torch.cat(rows)
 
-        rows: dict[int, Tensor] = {}
 
-        def take(request: Any, place: int) -> None:
-            rows[place] = torch.from_numpy(request.get_output_tensor().data.copy())
-
-        requests = AsyncInferQueue(self._network, min(len(features), self._at_once))
-        requests.set_callback(take)
-        for place, window in enumerate(torch.split(features, 1)):
-            requests.start_async([window.numpy()], place)
-        requests.wait_all()
-        return torch.cat([rows[place] for place in range(len(features))])
+def _waited(request: Any) -> Tensor:
+    """What a request computed, once it has."""
+    request.wait()
+    return torch.from_numpy(request.get_output_tensor().data.copy())
 
 
 def heard(tower: Tower, features: Tensor, with_frames: bool) -> Tensor:
