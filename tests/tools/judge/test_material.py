@@ -76,12 +76,12 @@ def test_an_original_stands_above_all_that_is_made_from_it(package, tmp_path):
     (clip,) = made["clips"]
     assert clip["prompt"] == "A heavy metal track."
     worse = [row["worse_file"] for row in made["damaged"] if row["better_file"] == clip["file"]]
-    first = [slug(name) for name in [*DAMAGES][:2]]
+    first = [slug(name) for name in [*DAMAGES][: material.DAMAGES_EACH]]
     assert worse == [
         *(f"audio/asc-music/track-0-0.{name}-{strength}.flac" for name in first for strength in (0, 1)),
         "audio/asc-music/track-0-0.backwards.flac",
     ]
-    assert [row["weight"] for row in made["damaged"]] == [MILD, 1.0, MILD, MILD, 1.0, MILD, 1.0]
+    assert [row["weight"] for row in made["damaged"]] == [*[MILD, 1.0, MILD] * material.DAMAGES_EACH, 1.0]
     (same,) = made["same"]
     for file in [clip["file"], same["other_file"], *worse]:
         info = soundfile.info(tmp_path / file)
