@@ -34,10 +34,10 @@ Values = Mapping[Path, float | None]
 
 def measure(scorer: Scorer, material: Path, reference: Path, prompts: Path | None) -> Iterator[str]:
     """Yield the lines of a report."""
+    recordings, by_models = sorted(reference.glob(ANCHORS)), sorted((reference / MODELS).glob("*.flac"))
     yield from _pairs(scorer, material)
-    yield from _damaged(scorer, [*sorted(reference.glob(ANCHORS)), *sorted((reference / MODELS).glob("*.flac"))])
-    anchors = _impressions(scorer, sorted(reference.glob(ANCHORS)))
-    generated = _impressions(scorer, sorted((reference / MODELS).glob("*.flac")))
+    yield from _damaged(scorer, [*recordings, *by_models])
+    anchors, generated = _impressions(scorer, recordings), _impressions(scorer, by_models)
     sounds = {row["prompt"]: row["audio_path"] for row in rows_of(material, "sounds", "check")}
     files = {material / row["audio_path"]: row["prompt"] for row in rows_of(material, "sounds", "check")}
     by_kind: dict[str, list[float]] = defaultdict(list)
@@ -48,7 +48,7 @@ def measure(scorer: Scorer, material: Path, reference: Path, prompts: Path | Non
     for kind in sounds:
         said = f"{max(by_kind[kind]):.2f} at most" if by_kind[kind] else "silent, no score"
         yield f"no music, {kind}: {said}"
-    music = [*sorted(reference.glob(ANCHORS)), *sorted((reference / MODELS).glob("*.flac"))]
+    music = [*recordings, *by_models]
     music += [material / row["file"] for row in rows_of(material, "clips", "check")]
     for name, clips in (("no music", [*files]), ("music", music)):
         strange = [_is_strange(score) for score in _scores(scorer, clips).values() if score]
@@ -107,15 +107,15 @@ def _damaged(scorer: Scorer, files: Sequence[Path]) -> Iterator[str]:
     """Damage clips as the material is, and hear whether each copy is lower than its original."""
     random = np.random.default_rng(DAMAGED_SEED)
     heard: dict[str, list[bool]] = defaultdict(list)
-    named = [(kind, strength) for kind in damages.DAMAGES for strength in range(len(STRENGTHS))]
+    named = [(kind, strength) for kind in damages.DAMAGES for strength in (0, 1)]
     for file in files:
         sound, _ = librosa.load(file, sr=RATE_HZ, duration=REFERENCE_S)
         copies = [damages.damage(sound, kind, strength, random) for kind, strength in named]
         plain, *others = _heard(scorer, [sound, *copies])
         for (kind, strength), other in zip(named, others, strict=True):
-            of_old = [f"noise, clipping, drop-outs or dull, {STRENGTHS[strength]}"] if kind in OLD_DAMAGES else []
-            for group in (f"{kind}, {STRENGTHS[strength]}", *of_old, f"all {STRENGTHS[strength]}"):
-                heard[group].append(plain > other)
+            groups = [kind, "all", *([" or ".join(OLD_DAMAGES)] if kind in OLD_DAMAGES else [])]
+            for group in groups:
+                heard[f"{group}, {STRENGTHS[strength]}"].append(plain > other)
     for group, lower in heard.items():
         yield f"damaged reference clips, {group}: lower in {np.mean(lower):.1%} of {len(lower)}"
 
@@ -125,7 +125,9 @@ def _heard(scorer: Scorer, sounds: Sequence[Samples]) -> Iterator[float]:
     for result in scorer.score_many(Item((sound, RATE_HZ), "") for sound in sounds):
         if isinstance(result, Unscored):
             raise result.error
-        yield result[MUSICAL_IMPRESSION.key] or 0.0
+        value = result[MUSICAL_IMPRESSION.key]
+        assert value is not None  # it asks for no prompt
+        yield value
 
 
 def _alignment(scorer: Scorer, folder: Path, fresh: Path | None) -> Iterator[str]:
