@@ -158,7 +158,7 @@ def laion_clap(tower: ClapTower) -> Any:
 
 
 def time_pairs(theirs: Any, ours: EmbeddingCache, paths: Sequence[Path], runs: int) -> list[Pair]:
-    """Time both on the same clips, `runs` times, taking turns in who begins; the first clip warms both up."""
+    """Time both on the same clips, `runs` times, taking turns in who begins; the first clips warm both up."""
 
     def run_theirs(some: Sequence[Path]) -> None:
         with torch.no_grad():  # kinder to laion-clap than its own example, which keeps the gradient's graph
@@ -166,7 +166,7 @@ def time_pairs(theirs: Any, ours: EmbeddingCache, paths: Sequence[Path], runs: i
                 theirs.get_audio_embedding_from_filelist([str(path)])
 
     run_theirs(paths[:1])
-    ours.audio(paths[:1])
+    ours.audio(paths[:2])  # as a list, or the network is compiled for one clip
     pairs = []
     for number in range(runs):
         if number % 2:

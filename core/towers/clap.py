@@ -155,7 +155,7 @@ class ClapTower(nn.Module):
         hann = torch.hann_window(FFT_SAMPLES, device=self.device)
         with torch.no_grad():  # laion-clap multiplies with a matrix of sines instead: 4 times as slow, equal
             spectrum = torch.stft(waveform, FFT_SAMPLES, HOP_SAMPLES, window=hann, return_complex=True)
-            power = torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
+            power = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
             return self.clap.audio_branch.logmel_extractor(power[:, None])  # type: ignore[no-any-return]
 
     def embed_features(self, features: Tensor) -> Tensor:

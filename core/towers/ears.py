@@ -268,7 +268,8 @@ class EarsTower(nn.Module):
             spectrum = torch.stft(
                 waveform, _FFT_SAMPLES, _HOP_SAMPLES, window=hann, pad_mode="constant", return_complex=True
             )
-            power = torch.view_as_real(spectrum[:, :_BINS]).square().sum(-1) / 9  # three times as many samples
+            found = spectrum[:, :_BINS]
+            power = (found.real.square() + found.imag.square()) / 9  # three times as many samples
             spectrograms = (self.bands @ power).mul(10_000).add(1).log10().transpose(1, 2)
             notes = functional.pad(measures(waveform, spectrograms), (0, BANDS - MEASURES - 1))
             return torch.cat([spectrograms, notes[:, None]], dim=1)
