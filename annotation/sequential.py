@@ -88,7 +88,7 @@ class SequentialTest:
 
 
 @lru_cache
-def pausing(protocol: Protocol, scales: Scales, batches: int = PAPER_BATCHES) -> str:
+def pausing(protocol: Protocol, scales: Scales) -> str:
     """Say when a rater is paused, and to how many that happens by chance."""
     if protocol.pause_rule == "off":
         return "No rater is paused, however many of their batches fail"
@@ -96,11 +96,11 @@ def pausing(protocol: Protocol, scales: Scales, batches: int = PAPER_BATCHES) ->
     if not chances["either"]:
         return "No batch can fail, so no rater is ever paused"
     strict = 1 - (1 - strict_alarm(protocol, scales)) * (1 - chances["duplicate"])
-    good, low = (test.chance(share, batches) for share in (chances["either"], strict))
+    good, low = (test.chance(share, PAPER_BATCHES) for share in (chances["either"], strict))
     return (
         f"A rater is paused once {_batches(test.fewest)} in a row failed, or so many of a longer run that it says the "
-        f"same; in {_batches(batches)} that happens by chance to {_share(good)} of good raters, and to {_share(low)} "
-        f"of those who rate {STRICT:g} points lower"
+        f"same; in {PAPER_BATCHES} batches that happens by chance to {_share(good)} of good raters, and to "
+        f"{_share(low)} of those who rate {STRICT:g} points lower"
     )
 
 

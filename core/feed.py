@@ -30,7 +30,7 @@ def in_order(
 
 
 def read_all(
-    read: Callable[[Path], Result], paths: Iterable[Path], unreadable: list[str], at_once: int = READERS
+    read: Callable[[Path], Result], paths: Iterable[Path], unreadable: list[str]
 ) -> Iterator[tuple[Path, Result]]:
     """Read files in order, a few ahead, each in a thread.
 
@@ -43,8 +43,8 @@ def read_all(
         except AudioError as error:
             return str(error)
 
-    with ThreadPoolExecutor(at_once) as threads:
-        for found in in_order(threads, attempt, paths, at_once + 1):
+    with ThreadPoolExecutor(READERS) as threads:
+        for found in in_order(threads, attempt, paths, READERS + 1):
             if isinstance(found, str):
                 unreadable.append(found)
             else:

@@ -29,21 +29,17 @@ _TITLE_WIDTH, _CELL_WIDTH = 28, 7
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of Table I on one level: figures by scale, for every scale.
-
-    The source "" is what was measured here, and `is_control` says that it is a control's figures.
-    """
+    """A row of Table I on one level: figures by scale, for every scale; the source "" is what was measured here."""
 
     source: str
     of_scales: Mapping[str, Agreement]
-    is_control: bool = False
 
 
 def table_one(measured: Measured, level: str, controls: Mapping[str, Measured] | None = None) -> list[TableRow]:
     """Return the rows of a level: what was measured, then its controls by title, then what was published."""
     shown = keys(measured.scales)
     rows = [TableRow("", _for_all(measured.on(level), shown))]
-    rows += [TableRow(title, _for_all(of.on(level), shown), True) for title, of in (controls or {}).items()]
+    rows += [TableRow(title, _for_all(of.on(level), shown)) for title, of in (controls or {}).items()]
     for source in dict.fromkeys(source for source, _, _ in PUBLISHED):
         published = {
             key: Agreement(None, {name: f for name, f in zip(METRICS, figures, strict=True) if f is not None})

@@ -34,7 +34,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from core.errors import AccessError, BusyError, shown_name
 from webapp.audit import Audit
 from webapp.deadlines import Deadlines
-from webapp.guard import ADMIN, WHO, SharedLimit, subscriber
+from webapp.guard import ADMIN, WHO, SharedLimit, address_of, subscriber
 from webapp.html import render
 from webapp.hugging_face import BEGIN, CALLBACK, Begun, HuggingFace
 from webapp.palette import style_alone
@@ -295,11 +295,6 @@ def name_of(session: str) -> str:
 def who_asks(request: Request) -> str:
     """Return who asks: the session, and the address."""
     return f"{name_of(request.cookies[_COOKIE])}, {address_of(request)}"
-
-
-def address_of(request: Request) -> str:
-    """Return the address that a request comes from."""
-    return request.client.host if request.client else ""
 
 
 def _refused(sentence: str, status: int) -> Response:

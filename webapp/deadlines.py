@@ -14,7 +14,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
@@ -22,19 +21,6 @@ from starlette.concurrency import run_in_threadpool
 from annotation import deadlines
 from annotation.database import Database, is_postgresql, now
 from core.settings import Settings
-
-
-class Deadlines(Protocol):
-    """Deadlines that may be asked for while a server answers others; `BusyError` where they cannot be reached."""
-
-    async def left_s(self, name: str) -> float:
-        """Return the seconds until a deadline, 0 where there is none."""
-
-    async def postpone(self, name: str, by_s: float, most_s: float = math.inf) -> float:
-        """Put a deadline off, unless more than `most_s` would be left; return what is left, or would be."""
-
-    async def end(self, name: str) -> None:
-        """Let a deadline have passed."""
 
 
 class InMemory:
@@ -75,7 +61,7 @@ class InMemory:
 
 
 class OfProcess:
-    """`Deadlines` in memory."""
+    """Deadlines in memory, that may be asked for while a server answers others."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._kept = InMemory(clock)
@@ -91,7 +77,7 @@ class OfProcess:
 
 
 class OfDatabase:
-    """`Deadlines` in a database, by the clock that all who write to it share."""
+    """The same in a database, by the clock that all who write to it share; `BusyError` where it cannot be reached."""
 
     def __init__(self, database: Database, key: str) -> None:
         self._database = database
@@ -118,6 +104,9 @@ class OfDatabase:
 
     def _hash(self, name: str) -> str:
         return hmac.digest(self._key, name.encode("utf-8", "surrogatepass"), hashlib.sha256).hex()
+
+
+Deadlines = OfProcess | OfDatabase
 
 
 def deadlines_of(settings: Settings, database: Database) -> Deadlines:

@@ -49,11 +49,11 @@ class Example:
     is_fault: bool = False
 
 
-def load_examples(folder: Path = FOLDER) -> list[Example]:
+def load_examples() -> list[Example]:
     """Read the examples that come with the program: music, then what gets no score, or a warning."""
     examples = []
-    for one in json.loads((folder / "examples.json").read_text(encoding="utf-8")):
-        path, is_fault = folder / one["file"], one["is_fault"]
+    for one in json.loads((FOLDER / "examples.json").read_text(encoding="utf-8")):
+        path, is_fault = FOLDER / one["file"], one["is_fault"]
         address = "" if one["file"] == _NO_SOUND else f"{_ADDRESS}/{one['file']}"
         examples.append(Example(one["title"], one["prompt"], one["note"], path, address, is_fault))
     return examples

@@ -1,17 +1,28 @@
-"""The paper's figures of a study on its page, drawn when they are asked for: to look at, to point at, to download."""
+"""The paper's figures of a study on its page, drawn when they are asked for: to look at, to point at, to download.
 
+Groups of systems are of a table that is uploaded, and not kept.
+"""
+
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pandas as pd
 from markupsafe import Markup
 
+from annotation.results.attributes import by_attribute, read_attributes
 from annotation.results.scores import Results
 from annotation.results.status import overview
+from core.errors import StudyError
 from core.scales import MAX_SCORE, MIN_SCORE, Scale
-from webapp.handlers import Shown, html_part, on
-from webapp.html import csv_address, file_address, render
+from webapp.handlers import Shown, explain, html_part, on
+from webapp.html import csv_address, file_address, render, shown_table
 from webapp.listening_api import StudyStore
+
+_BY_ATTRIBUTE = (
+    "A table (CSV) with the columns system and attribute, such as commercial or open: the mean of each group of "
+    "systems with its 95 % interval. The table is not kept."
+)
 
 
 class FigureDesk:
@@ -94,3 +105,40 @@ def _systems(results: Results) -> Any:
 def _ends(table: pd.DataFrame, scale: Scale) -> list[str]:
     ends = zip(table[f"{scale.key}_low"], table[f"{scale.key}_high"], strict=True)
     return ["none" if pd.isna(low) else f"{low:.2f} to {high:.2f}" for low, high in ends]
+
+
+class AttributeDesk:
+    """The parts, and the handler of the upload."""
+
+    def __init__(self, store: StudyStore, study: gr.Dropdown) -> None:
+        self._store = store
+        with gr.Accordion("Systems by attribute", open=False):
+            explain("Systems by attribute", _BY_ATTRIBUTE)
+            self.file = gr.File(label="Systems and attributes (CSV)", file_types=[".csv", ".tsv", ".txt"], height=120)
+            self.view = html_part()
+        on(self.file.upload, self.show_groups, [study, self.file], [self.view])
+
+    @property
+    def parts(self) -> list[Any]:
+        """What `leave` changes."""
+        return [self.file, self.view]
+
+    def leave(self) -> Shown:
+        """Take away what was said of another study."""
+        return {self.file: None, self.view: ""}
+
+    def show_groups(self, study: str | None, file: str | None) -> Markup:
+        """Show the groups of a table."""
+        from annotation.report.figures import attribute_figure  # draws: a second to import
+
+        if not file:
+            raise StudyError("Give a table with the columns system and attribute.")
+        groups = by_attribute(overview(self._store.database, study or "").results, read_attributes(Path(file)))
+        plot, table = attribute_figure(groups), groups.shown
+        return render(
+            "study_attributes.html",
+            table=shown_table(table),
+            plot=plot,
+            drawing=drawing(plot.svg) if plot else "",
+            files=files(f"{study}-{plot.name}", plot) if plot else [],
+        )

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -106,6 +107,11 @@ class SharedLimit:
         name = f"{self._what} {subscriber(client)}"
         owed_s = await self._deadlines.postpone(name, self._refill_s, self._most_owed_s)
         return max(owed_s - self._most_owed_s, 0.0)
+
+
+def address_of(request: Request) -> str:
+    """Return the address that a request comes from."""
+    return request.client.host if request.client else ""
 
 
 def subscriber(client: str) -> str:

@@ -46,10 +46,9 @@ _NOTE = (
 
 
 class LoadedScorers:
-    """At most so many scorers, each loaded when it is asked for first; the one used longest ago goes first."""
+    """At most `MOST_LOADED` scorers, each loaded when it is asked for first; the one used longest ago goes first."""
 
-    def __init__(self, most: int = MOST_LOADED) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._scorers: OrderedDict[str, Scorer] = OrderedDict()
         self._loading = threading.Lock()
 
@@ -60,7 +59,7 @@ class LoadedScorers:
         """Return the scorer of a key; raises what loading raises."""
         with self._loading:
             if key not in self._scorers:
-                while len(self._scorers) >= self._most:  # before another is loaded: memory holds no more
+                while len(self._scorers) >= MOST_LOADED:  # before another is loaded: memory holds no more
                     self._scorers.popitem(last=False)
                 self._scorers[key] = load()
             self._scorers.move_to_end(key)

@@ -16,7 +16,7 @@ from core.training.about import MOST_NOTE, MOST_TITLE, About
 from core.training.judges import carried, describe, pack, receive
 from core.training.registry import Model, ModelRegistry
 from webapp.exports import EXPORTS
-from webapp.fetching import Fetching, FetchState
+from webapp.fetching import Fetching
 from webapp.handlers import PRIVATE, QUIETLY, Shown, explain, told
 from webapp.html import render
 from webapp.judge import Judge
@@ -40,11 +40,6 @@ def judge_card(model: Model | None, is_active: bool) -> Markup:
         card = ""
     files = [path.name for path in carried(model.folder)] if not model.problem else []
     return render("judge_card.html", model=model, is_active=is_active, card=card, files=files, archive=ARCHIVE)
-
-
-def official_card(state: FetchState) -> Markup:
-    """Show whether the official CLAP is there, or how far it is."""
-    return render("judge_official.html", state=state)
 
 
 class JudgeDesk:
@@ -113,7 +108,7 @@ class JudgeDesk:
         state = self._fetching.state()
         button = "Go on fetching" if state.percent and not state.is_there else "Fetch the official CLAP"
         return {
-            self.official: official_card(state),
+            self.official: render("judge_official.html", state=state),
             self.fetch: gr.update(value=button, visible=not (state.is_there or state.is_running)),
         }
 

@@ -46,7 +46,7 @@ from annotation.session.exclusions import close_abandoned
 from core.errors import AccessError, BusyError, DamagedError, MusicEvalError, RatingError, StudyError
 from core.settings import Settings
 from webapp.deadlines import deadlines_of
-from webapp.guard import RateLimit, SharedLimit
+from webapp.guard import RateLimit, SharedLimit, address_of
 from webapp.listening import locales, rating_page
 from webapp.listening_bodies import About, Code, Headphones, Join, Problem, Rating
 from webapp.logs import NOTED, say
@@ -283,7 +283,7 @@ async def _enter(request: Request, body: Code) -> Response:
     if not await run_in_threadpool(store.database.look, lambda session: studies.is_code(session, body.code)):
         store = await run_in_threadpool(stores.preview, studies.hash_code(body.code)) or store
         if store is stores.real:
-            _let(await request.app.state.codes.take(_client(request)))
+            _let(await request.app.state.codes.take(address_of(request)))
     try:
         visit = await asyncio.wrap_future(
             store.database.soon(lambda session: studies.enter(session, body.code, now(session)))
@@ -297,7 +297,7 @@ async def _enter(request: Request, body: Code) -> Response:
 async def _join(request: Request, body: Join) -> Response:
     """Take part by a study's link: be a new rater, with a code that is told once."""
     stores = request.app.state.stores
-    _let(await request.app.state.joins.take(_client(request)))
+    _let(await request.app.state.joins.take(address_of(request)))
 
     def joined(session: Session) -> dict[str, str]:
         at = now(session)
@@ -313,7 +313,7 @@ async def _join(request: Request, body: Join) -> Response:
 @_routes.post("/try")
 def _try(request: Request) -> Response:
     """Sign in to the demo study as someone new."""
-    _let(request.app.state.visitors.take(_client(request)))
+    _let(request.app.state.visitors.take(address_of(request)))
     from annotation.material.demo_study import new_visitor
 
     store = request.app.state.stores.demo()
@@ -420,10 +420,6 @@ def _sound_check(visitor: _Signed) -> Response:
 
 def _stands(step: listening.RaterStep, rater: Rater) -> Response:
     return _json(shown_place(step, rater))
-
-
-def _client(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 def _let(wait_s: float) -> None:

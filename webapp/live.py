@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 
 import gradio as gr
-from markupsafe import Markup
 
 from annotation.database import now
 from annotation.results.live import Answers, Live, count_on, live
@@ -45,7 +44,7 @@ class LiveView:
 
     def show(self, found: Live) -> Shown:
         """Show how a study goes on."""
-        html = live_view(found)
+        html = render("study_live.html", found=found)
         return {self.view: html, self.seen: str(html)}
 
     def follow(self, study: str | None, seen: str) -> Shown:
@@ -55,8 +54,3 @@ class LiveView:
         except (StudyError, BusyError):
             return dict.fromkeys(self.parts, gr.skip())
         return dict.fromkeys(self.parts, gr.skip()) if shown[self.seen] == seen else shown
-
-
-def live_view(found: Live) -> Markup:
-    """Lay out how a study goes on."""
-    return render("study_live.html", found=found)

@@ -184,11 +184,15 @@ _QUIET: dict[str, Any] = {**QUIETLY, "trigger_mode": "always_last"}
 
 
 def _protocol(values: Sequence[Any]) -> Protocol:
-    names = [name for part in PARTS.values() for name in part]
-    lacking = [RULES[name].metadata["meaning"] for name, value in zip(names, values, strict=True) if value is None]
+    return Protocol(**filled([RULES[name] for part in PARTS.values() for name in part], values))
+
+
+def filled(rules: "Sequence[dataclasses.Field[Any]]", values: Sequence[Any]) -> dict[str, Any]:
+    """Return the values of fields of rules by their names; `StudyError` where any is empty."""
+    lacking = [rule.metadata["meaning"] for rule, value in zip(rules, values, strict=True) if value is None]
     if lacking:
         raise StudyError(f"Fill in every rule. Empty is: {', '.join(lacking)}.")
-    return Protocol(**dict(zip(names, values, strict=True)))
+    return {rule.name: value for rule, value in zip(rules, values, strict=True)}
 
 
 def _rule(name: str) -> gr.Dropdown | gr.Number:

@@ -34,7 +34,7 @@ from webapp.metrics import pages_route
 from webapp.palette import STYLE, palette_css
 from webapp.retention import kept_s
 from webapp.score import build_score_tab
-from webapp.study import build_study_tab
+from webapp.study import StudyPage, study_routes
 from webapp.temporary import drop_folders_of_the_dead, shut_environment
 from webapp.theme import banner, build_theme
 from webapp.training import build_training_tab, train_from_study
@@ -118,21 +118,21 @@ def _admin_page(judge: Judge, settings: Settings, store: StudyStore) -> tuple[Gu
         gr.HTML(render("header.html", admin=True) + warning(settings), apply_default_css=False)
         with gr.Tabs():
             with _tab("studies", "Studies"):
-                exports = build_study_tab(
-                    page,
+                studies = StudyPage(
                     store,
                     lambda study: train_from_study(runs, store, study),
                     settings.limits,
                     judge.readers,
                     lambda: judge.keeping(settings.cache),
                 )
+                studies.opens(page.load, **BY_ITSELF)
             with _tab("training", "Training") as tab:
                 build_training_tab([page.load, tab.select], judge, runs, store)
             with _tab("log", "Log") as tab:
                 log = gr.HTML(apply_default_css=False)
                 gr.on([page.load, tab.select], told(audit.table), None, log, **BY_ITSELF)
         page.load(None, js=_OPEN_NAMED_TAB, **PRIVATE)
-    return page, [*exports, *judge_routes(judge.registry)]
+    return page, [*study_routes(store), *judge_routes(judge.registry)]
 
 
 def _mounting(settings: Settings, theme: gr.themes.Base, path: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _PAUSE = (
     "A paused rater gets no batch, and is told so kindly; nothing that they rated changes. Whoever is let go on is "
     "tested anew by the rule of the study."
 )
-_FIRST = 3  # tables of a rater above the controls: distribution, agreement, batches
+_FIRST = 3  # tables of a rater above the controls: distribution, agreement, batches; what is long comes below them
 
 
 class RaterDesk:
@@ -101,7 +101,7 @@ class RaterDesk:
             page = rater_page(session, found, rater, ratings_table(session, found))
             changes = [change for change in possible_changes(session, found) if change.rater == rater]
         return {
-            self.page: rater_view(page),
+            self.page: render("study_rater.html", page=page, tables=_tables(page)[:_FIRST]),
             self.more: Markup().join(_tables(page)[_FIRST:]),
             self.acts: gr.update(visible=True),
             self.pausing: gr.update(visible=not page.paused),
@@ -131,11 +131,6 @@ class RaterDesk:
             at = now(session)
             act(session, find_rater(session, find_study(session, study or ""), rater or ""), reason, AUTHOR, at)
         return {self.reason: "", self.changed: at.isoformat()}
-
-
-def rater_view(page: RaterPage) -> Markup:
-    """Lay out the page of a rater as far as it stands above the controls; what is long comes below them."""
-    return render("study_rater.html", page=page, tables=_tables(page)[:_FIRST])
 
 
 def _tables(page: RaterPage) -> list[Markup]:

@@ -17,7 +17,7 @@ from annotation.protocol import SCREENING, Protocol
 from annotation.results import Table
 from annotation.results.ratings import ratings_table
 from annotation.results.reliability import RATER_FIGURES_MEAN, Reliability, reliability
-from annotation.results.rescreening import Rescreening, rescreen
+from annotation.results.rescreening import rescreen
 from annotation.results.scores import Results
 from annotation.results.status import FIGURES, Overview, log_table, overview
 from annotation.session.exclusions import change_log
@@ -26,19 +26,18 @@ from core.audio import AudioLimits
 from core.errors import StudyError
 from core.readers import Readers
 from core.scales import Scale
-from webapp.attribute_desk import AttributeDesk
 from webapp.changes import Changes
 from webapp.clip_desk import ClipDesk, sound_route
 from webapp.enrolling import Enrolling
 from webapp.exports import CLIPS, REPORT, Packed, clips_route, export_route, pack_export, report_route
-from webapp.figure_desk import FigureDesk
+from webapp.figure_desk import AttributeDesk, FigureDesk
 from webapp.handlers import BY_ITSELF, Shown, explain, html_part, on
 from webapp.html import render, shown_table
 from webapp.imports import ImportDesk
 from webapp.invitations import Invitations
 from webapp.listening_api import StudyStore
 from webapp.live import LiveView
-from webapp.new_study import NewStudy
+from webapp.new_study import NewStudy, filled
 from webapp.paged import PagedTable
 from webapp.panel_desk import PanelDesk
 from webapp.rater_desk import RaterDesk
@@ -78,11 +77,6 @@ def reliability_view(found: Reliability) -> Markup:
     return render("study_reliability.html", found=found, figures_mean=RATER_FIGURES_MEAN, table=shown_table)
 
 
-def rescreening(found: Rescreening) -> Markup:
-    """Show what other screening rules would make of the ratings."""
-    return render("study_rescreening.html", found=found, table=shown_table)
-
-
 def _plot(study: str, results: Results, scale: Scale) -> Markup:
     if results.systems.empty:
         return Markup()
@@ -99,17 +93,8 @@ def _note(sentence: str, packed: Packed | None = None) -> Markup:
     return render("study_note.html", sentence=sentence, packed=packed, clips=CLIPS, report=REPORT)
 
 
-def build_study_tab(
-    app: gr.Blocks,
-    store: StudyStore,
-    train: Callable[[str], str],
-    limits: AudioLimits | None = None,
-    readers: Readers | None = None,
-    judge: "Callable[[], LoadedJudge] | None" = None,
-) -> list[BaseRoute]:
-    """Lay the page out in the open `gr.Blocks`; return the routes of its downloads and sounds."""
-    page = StudyPage(store, train, limits, readers, judge)
-    page.opens(app.load, **BY_ITSELF)
+def study_routes(store: StudyStore) -> list[BaseRoute]:
+    """Return the routes of the page's downloads and sounds."""
     return [export_route(store.data), clips_route(store), report_route(store), sound_route(store)]
 
 
@@ -309,11 +294,8 @@ class StudyPage:
 
     def rescreen(self, study: str | None, *values: Any) -> Markup:
         """Show what other rules would make of the ratings."""
-        rules = {rule.name: value for rule, value in zip(SCREENING, values, strict=True)}
-        lacking = [rule.metadata["meaning"] for rule in SCREENING if rules[rule.name] is None]
-        if lacking:
-            raise StudyError(f"Fill in every rule. Empty is: {', '.join(lacking)}.")
-        return rescreening(rescreen(self._store.database, study or "", rules))
+        found = rescreen(self._store.database, study or "", filled(SCREENING, values))
+        return render("study_rescreening.html", found=found, table=shown_table)
 
     def _own_rules(self, found: Overview) -> Shown:
         """Show the rules of a study, to be exchanged for others."""

@@ -237,8 +237,8 @@ def build_training_tab(opened: Sequence[Any], judge: Judge, runs: RunManager, st
 class TrainingPage:
     """The parts of the page, and the handlers of its controls, which return what changes by part."""
 
-    def __init__(self, judge: Judge, runs: RunManager, store: StudyStore, fetching: Fetching | None = None) -> None:
-        self._judge, self._runs, self._store, self._fetching = judge, runs, store, fetching or Fetching()
+    def __init__(self, judge: Judge, runs: RunManager, store: StudyStore) -> None:
+        self._judge, self._runs, self._store, self._fetching = judge, runs, store, Fetching()
         self.run = gr.HTML(apply_default_css=False, elem_id="training-run")
         self.stopping = gr.Button("Stop", visible=False, size="sm", elem_classes="me-narrow")
         self.curves = curves_plot()

@@ -26,7 +26,8 @@ from tests.webapp.conftest import in_process, make_app, sign_in
 from tests.webapp.layouts import laid_out
 from tests.webapp.test_audit import call, handlers, noted
 from webapp.fetching import Fetching
-from webapp.judge_desk import judge_card, official_card
+from webapp.html import render
+from webapp.judge_desk import judge_card
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 
@@ -154,7 +155,7 @@ def test_the_official_clap_is_fetched_at_a_click(hub: Hub, whole: Little) -> Non
     fetching = Fetching(whole.official)
     state = fetching.state()
     assert (state.is_there, state.is_running, state.percent) == (False, False, 0)
-    assert "It is not on this machine" in official_card(state)
+    assert "It is not on this machine" in render("judge_official.html", state=state)
     hub.pause_s, seen = 0.002, set()
     fetching.start()
     fetching.start()  # it is fetched once
@@ -163,7 +164,7 @@ def test_the_official_clap_is_fetched_at_a_click(hub: Hub, whole: Little) -> Non
         time.sleep(0.01)
     assert len(seen) > 2
     assert fetching.state().is_there
-    assert "It is on this machine" in official_card(fetching.state())
+    assert "It is on this machine" in render("judge_official.html", state=fetching.state())
     assert find_official(Settings(), whole.official).is_file()
     assert len(hub.downloads()) == 3
 
@@ -175,7 +176,7 @@ def test_a_cut_download_is_told_and_goes_on(hub: Hub, whole: Little) -> None:
     fetching.join()
     state = fetching.state()
     assert (state.is_there, state.has_failed) == (False, True)
-    assert "HTTP 503" in official_card(state)
+    assert "HTTP 503" in render("judge_official.html", state=state)
     hub.status = 200
     fetching.start()
     fetching.join()

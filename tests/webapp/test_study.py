@@ -29,10 +29,9 @@ from tests.annotation.rooms import NOW, TINY, Room, deaf, tiny
 from tests.webapp.layouts import laid_out
 from tests.webapp.studies import make_study, opened
 from webapp.changes import comparison
-from webapp.html import html_table
+from webapp.html import html_table, render
 from webapp.listening_api import StudyStore
-from webapp.live import live_view
-from webapp.study import StudyPage, build_study_tab, reliability_view, view
+from webapp.study import StudyPage, reliability_view, view
 from webapp.system_plot import download, systems_plot
 
 ASKED: Any = SimpleNamespace(request=SimpleNamespace(url=SimpleNamespace(scheme="http", netloc="127.0.0.1:7860")))
@@ -85,7 +84,7 @@ def cells(html: str, row: str) -> list[str]:
 def test_the_live_view_tells_how_far_it_is(room: Room, seen: dict[str, str]) -> None:
     with room.database.read() as session:
         study = find_study(session, "room")
-        shown = live_view(live(session, study, room.at, count_on(session, study)))
+        shown = render("study_live.html", found=live(session, study, room.at, count_on(session, study)))
     assert re.findall("<span>(.*?)</span>", shown) == ["0 of 4", "8 of 12"]
     assert 'aria-valuenow="8" aria-valuemin="0" aria-valuemax="12"' in shown
     assert "At work: R04." in shown
@@ -392,6 +391,6 @@ def test_a_clip_whose_file_is_damaged_stands_on_the_page(database: Database, tmp
 
 def test_no_handler_is_an_endpoint(database: Database, tmp_path: Path) -> None:
     with laid_out() as app:
-        build_study_tab(app, StudyStore(database, tmp_path), str)
+        StudyPage(StudyStore(database, tmp_path), str).opens(app.load)
     assert len(app.fns) >= 10
     assert {function.api_visibility for function in app.fns.values()} == {"private"}
