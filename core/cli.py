@@ -23,6 +23,7 @@ from core.cli_options import (
     cache_option,
     data_option,
     device_option,
+    make_judging,
     make_split,
     open_cache,
     reading_options,
@@ -50,7 +51,7 @@ from core.training.recipe import CROSS_VALIDATED, RECIPES, USUAL, changed_recipe
 
 if TYPE_CHECKING:
     from core.batch.parts import Part
-    from core.batch.run import Counts, Judging
+    from core.batch.run import Counts
     from core.cli_options import Sources
     from core.opinions import Reading
     from core.scores import Score
@@ -124,7 +125,7 @@ def _score_one(path: Path, prompt: str, as_json: bool, **how: Any) -> None:
     from core.settings import pick_device
     from core.zero_shot import load_scorer
 
-    settings = Settings.from_environment(os.environ)
+    settings = Settings.from_environment()
     with quiet_decoders():
         clip = read_clip(path, settings.limits)
     model, device = how["model"] or settings.model, pick_device(how["device"])
@@ -183,7 +184,7 @@ def _score_many(manifest: str, output: str, ray: str | None, retry_failed: bool,
     from core.batch.run import all_devices, score_manifest
     from core.settings import pick_device
 
-    judging, reports = _judging(on_cluster=ray is not None, **how), []
+    judging, reports = make_judging(on_cluster=ray is not None, **how), []
     start_s = time.monotonic()
     if ray:
         from core.batch.ray import score_on_ray
@@ -216,16 +217,6 @@ def _score_many(manifest: str, output: str, ray: str | None, retry_failed: bool,
         print(f"Scored again: {counted(counts.n_again, 'row')}, whose audio, judge or precision has changed.")
     for note in counts.notes:
         print(f"! {note}")
-
-
-def _judging(on_cluster: bool, no_cache: bool, cache: Path | None, **how: Any) -> "Judging":
-    from core.batch.run import Judging
-
-    settings = Settings.from_environment(os.environ)
-    own = None if on_cluster else settings.cache  # a cluster has no folder of its own
-    kept = None if no_cache else cache or own
-    model = how["model"] or settings.model
-    return Judging(model, kept, how["precision"], settings.limits, how["zero_shot"])
 
 
 @contextlib.contextmanager
@@ -320,7 +311,7 @@ def train(
     from core.training.run import StopAsked
     from core.training.run import train as train_judge
 
-    settings = Settings.from_environment(os.environ)
+    settings = Settings.from_environment()
     first, *more = sources.data
     plan = TrainingPlan(first, chosen, tower, split, tuple(more), sources.weights, sources.pairs, judge)
     is_first = os.environ.get("RANK", "0") == "0"  # as torchrun counts processes
@@ -420,7 +411,7 @@ def fetch_clap(source: Path | None, preference: bool, reference: Path | None) ->
     from core.towers.official import fetch_official
     from core.zero_shot import measure_references
 
-    settings = Settings.from_environment(os.environ)
+    settings = Settings.from_environment()
     given = source or settings.clap_checkpoint
     fetch_official(OFFICIAL, given, report=print)
     if preference:

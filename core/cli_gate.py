@@ -1,7 +1,6 @@
 """The command ``python -m core gate``: what a build of a music model runs, to pass or to be told why not."""
 
 import dataclasses
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.cli_options import cache_option, device_option
+from core.cli_options import cache_option, device_option, make_judging
 from core.command import Command, as_json, as_one, fields_as_one, path_option, print_json, progress_bar, quiet_decoders
 from core.errors import counted
 from core.gate.limits import SignalLimits
-from core.settings import Settings
 
 if TYPE_CHECKING:
     from core.gate.outcome import Conditions, Outcome
-    from core.scorer import Scorer
 
 EXIT_FAILED = 1
 _MOST_SHOWN = 10  # clips that failed, on the terminal
@@ -43,13 +40,9 @@ def _read_percent(_ctx: click.Context, _param: click.Parameter, given: str) -> f
     return float(found[1])
 
 
-def _make_conditions(minima: dict[str, float], max_fail: float, strict: bool) -> dict[str, Any]:
-    return {"minima": minima, "max_fail_percent": max_fail, "strict": strict}
-
-
 _conditions = as_one(
     "asked",
-    _make_conditions,
+    dict,
     {
         "minima": click.option(
             "--min",
@@ -59,8 +52,9 @@ _conditions = as_one(
             multiple=True,
             help="what the mean of each system must reach; may be given for several scales",
         ),
-        "max_fail": click.option(
+        "max_fail_percent": click.option(
             "--max-fail",
+            "max_fail_percent",
             metavar="PERCENT",
             callback=_read_percent,
             default="0%",
@@ -117,8 +111,9 @@ def gate(
 
 def _run(clips: Path, conditions: "Conditions", among: Path | None, **how: Any) -> "Outcome":
     from core.gate.run import run_gate
+    from core.settings import pick_device
 
-    scorer = _scorer(**how)
+    scorer = make_judging(on_cluster=False, **how).scorer(str(pick_device(how["device"])))
     with quiet_decoders() as stderr, progress_bar(unit=" clips", file=stderr, disable=None) as show:
         return run_gate(
             clips.absolute(),
@@ -127,16 +122,6 @@ def _run(clips: Path, conditions: "Conditions", among: Path | None, **how: Any) 
             lambda done, n_failed, total: show(done, note=f"{n_failed:,} failed", total=total),
             among,
         )
-
-
-def _scorer(model: Path | None, precision: str, cache: Path | None, device: str, no_cache: bool) -> "Scorer":
-    from core.batch.run import Judging
-    from core.settings import pick_device
-
-    settings = Settings.from_environment(os.environ)
-    kept = None if no_cache else cache or settings.cache
-    judging = Judging(model or settings.model, kept, precision, settings.limits)
-    return judging.scorer(str(pick_device(device)))
 
 
 def _write(outcome: "Outcome", conditions: "Conditions", name: str, junit: Path | None, report: Path | None) -> None:

@@ -1,7 +1,6 @@
 """Options that several of the judge's commands have, and what they choose."""
 
 import contextlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from core.training.recipe import changeable_fields
 
 if TYPE_CHECKING:
     from core.audio import InputPolicy
+    from core.batch.run import Judging
     from core.embeddings import Asked, EmbeddingCache
     from core.opinions import Reading
     from core.towers import Tower
@@ -128,9 +128,20 @@ def open_cache(
     from core.embeddings import EmbeddingCache
     from core.settings import pick_device
 
-    settings = Settings.from_environment(os.environ)
+    settings = Settings.from_environment()
     tower.to(pick_device(device))
     return EmbeddingCache(folder or settings.cache, tower, policy, precision, settings.limits, asked)
+
+
+def make_judging(on_cluster: bool, no_cache: bool, cache: Path | None, **how: Any) -> "Judging":
+    """Return how options have many clips scored."""
+    from core.batch.run import Judging
+
+    settings = Settings.from_environment()
+    own = None if on_cluster else settings.cache  # a cluster has no folder of its own
+    kept = None if no_cache else cache or own
+    model = how["model"] or settings.model
+    return Judging(model, kept, how["precision"], settings.limits, how.get("zero_shot"))
 
 
 def share_bar() -> "contextlib.AbstractContextManager[Callable[..., None]]":

@@ -65,11 +65,12 @@ def _system(system: str, scores: pd.DataFrame, n_rows: int, seed: int) -> dict[s
     for name in scores:
         values = scores[name].dropna().to_numpy(float)
         row[name], row[f"{name}_n"] = values.mean() if values.size else math.nan, values.size
-        row[f"{name}_low"], row[f"{name}_high"] = _interval(values, seed)
+        row[f"{name}_low"], row[f"{name}_high"] = interval(values, seed)
     return row | {"reason": "; ".join(reasons)}
 
 
-def _interval(scores: NDArray[np.float64], seed: int) -> tuple[float, float]:
+def interval(scores: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    """Return the 95 % interval of a mean; NaN of fewer than `LEAST_CLIPS`."""
     from scipy.stats import bootstrap  # late: it takes half a second, and the pages begin without it
 
     if len(scores) < LEAST_CLIPS:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.batch.leaderboard import interval
 from core.batch.manifest import OK, Cells
 
 LEAST_PROMPTS = 5
@@ -101,21 +102,10 @@ def _best_first(values: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 
 def _pair(one: str, other: str, differences: NDArray[np.float64], p: float, seed: int) -> Pair:
-    from scipy.stats import bootstrap  # late: it takes half a second, and the pages begin without it
-
-    found = bootstrap(
-        (differences,),
-        np.mean,
-        n_resamples=_RESAMPLES,
-        confidence_level=LEVEL,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
+    low, high = interval(differences, seed)
     n_higher, n_lower = int((differences > _EQUAL).sum()), int((differences < -_EQUAL).sum())
     n_ties = differences.size - n_higher - n_lower
-    return Pair(
-        one, other, float(differences.mean()), float(found.low), float(found.high), p, n_higher, n_ties, n_lower
-    )
+    return Pair(one, other, float(differences.mean()), low, high, p, n_higher, n_ties, n_lower)
 
 
 def _sign_flip(differences: NDArray[np.float64], seed: int) -> float:

@@ -3,28 +3,51 @@
 Scoring is that of a batch (`core.batch.run.score_rows`); the signal is measured beside it, by readers of its own:
 those of the scorer wait for the scorer, which waits here for both. Memory does not grow with the rows but for their
 values.
+
+A system's mean has a place among reference clips: those of a table of their scores, as a batch writes it. Scores of two
+judges, or at two precisions, cannot be compared, so the table must be of the judge that the gate runs.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.audio import AudioLimits
-from core.batch.manifest import OK, Cells, ClipList, Row
+from core.batch.manifest import OK, Cells, ClipList, Row, from_cells, read_records
 from core.batch.run import local_file, score_rows
-from core.errors import AudioError, ReadingError, shown_name
+from core.errors import AudioError, DataError, ReadingError, counted, shown_name
 from core.feed import READERS, in_order
+from core.files import Problems
 from core.gate.measures import Signal, measure_file
-from core.gate.outcome import Checked, Conditions, Outcome, outcome, reasons_of
-from core.gate.references import References, read_references
+from core.gate.outcome import Checked, Conditions, Outcome, is_no_music, outcome, reasons_of
+from core.preference import LEAST_REFERENCES
 from core.prompts import UNREADABLE, prompt_warnings
 from core.readers import Readers, readers_for
 from core.scales import keys
 from core.scorer import Scorer
 
 Report = Callable[[int, int, int], None]  # clips done, those of them that failed, and clips of the list
+
+
+@dataclass(frozen=True)
+class References:
+    """Values of reference clips by scale, and the file that they come from."""
+
+    source: str
+    values: Mapping[str, NDArray[np.float64]]
+
+    def place_of(self, mean: float, scale: str) -> str:
+        """Say how many of the clips a mean is above; empty where too few have a value on the scale."""
+        values = self.values[scale]
+        if len(values) < LEAST_REFERENCES:
+            return ""
+        percent = int(100 * np.mean(values < mean))
+        return f"better than {percent} % of {counted(len(values), 'reference clip')} ({self.source})"
 
 
 def run_gate(path: Path, conditions: Conditions, scorer: Scorer, report: Report, among: Path | None = None) -> Outcome:
@@ -49,6 +72,34 @@ def run_gate(path: Path, conditions: Conditions, scorer: Scorer, report: Report,
 def _placed(found: Outcome, references: References) -> Outcome:
     told = ((one, "" if one.mean is None else references.place_of(one.mean, one.scale)) for one in found.means)
     return replace(found, means=tuple(replace(one, place=place) for one, place in told))
+
+
+def read_references(path: Path, scorer: Scorer) -> References:
+    """Read a table of scores; DataError where it is none, is of another judge, or has too few clips."""
+    scales, problems = scorer.checkpoint.scales, Problems(path.name)
+    found: dict[str, list[float]] = {key: [] for key in keys(scales)}
+    for place, cells in read_records(path, problems, keys(scales)):
+        try:
+            _take(cells, found, scorer)
+        except ValueError as error:
+            problems.add(place, str(error))
+    problems.stop_if_any()
+    if not any(len(values) >= LEAST_REFERENCES for values in found.values()):
+        raise DataError(f"{shown_name(path.name)} has fewer than {LEAST_REFERENCES} reference clips with scores.")
+    return References(path.name, {key: np.array(values) for key, values in found.items()})
+
+
+def _take(cells: Cells, found: dict[str, list[float]], scorer: Scorer) -> None:
+    """Note the values of a row; ValueError where it is no row of this judge's scores."""
+    judged = cells.get("model_sha256"), cells.get("precision")
+    if judged != (scorer.checkpoint.sha256, scorer.precision):
+        raise ValueError("it was not scored by the judge of the gate, or at another precision; score it again")
+    if cells.get("status") != OK or is_no_music(cells):
+        return
+    numbers = from_cells({key: cells.get(key) for key in found}, dict.fromkeys(found, float))
+    for key, value in numbers.items():
+        if value is not None:
+            found[key].append(value)
 
 
 def checked_clips(

@@ -19,8 +19,7 @@ from core.cli import main
 from core.cli_gate import gate as gate_command
 from core.errors import DataError
 from core.gate.outcome import Conditions
-from core.gate.references import read_references
-from core.gate.run import run_gate
+from core.gate.run import read_references, run_gate
 from core.scorer import Scorer
 from tests.clips import pluck, write_clip
 
@@ -227,4 +226,4 @@ def test_the_commands_of_the_documentation_can_be_given() -> None:
     for call in calls:
         context = gate_command.make_context("gate", shlex.split(call))
         assert context.params["minima"] == {"musical_impression": 3.2}
-        assert context.params["max_fail"] == (2.0 if "--max-fail" in call else 0.0)
+        assert context.params["max_fail_percent"] == (2.0 if "--max-fail" in call else 0.0)
