@@ -238,14 +238,6 @@ def read_clip(source: ClipSource, limits: AudioLimits | None = None, true_peak: 
     return clip
 
 
-def read_whole_clip(path: Path, limits: AudioLimits | None = None) -> Clip:
-    """Read a clip of a listening test or of training data: AudioError also where its file was not read whole."""
-    clip = read_clip(path, limits)
-    if clip.incomplete:
-        raise AudioError(f"{shown_name(path.name)} {clip.incomplete}. Export or download it again.")
-    return clip
-
-
 def hear(clip: Clip, policy: InputPolicy, name: str = "The clip") -> Heard:
     """Bring a clip to what a judge hears; SilenceError where that is nothing."""
     heard, audible = _hear(clip.samples, clip.sample_rate_hz, policy)

@@ -312,7 +312,8 @@ def measure(
         for scale in scales:
             table = compared(predictions, scale, level)
             groups = drawn(level, table)
-            short = next((shortage(n, of, LEAST_GROUPS) for of, n in _counts(groups).items() if n < LEAST_GROUPS), "")
+            counts = {of: len(set(names)) for of, names in groups.items()}
+            short = next((shortage(n, of, LEAST_GROUPS) for of, n in counts.items() if n < LEAST_GROUPS), "")
             truth, said = (table[of].to_numpy(dtype=float) for of in (scale.key, predicted(scale.key)))
             if system_scores is not None and level == LEVELS[1]:
                 truth = _given(system_scores, scale, list(table.index))
@@ -359,10 +360,6 @@ def drawn(level: str, table: pd.DataFrame) -> dict[str, list[str]]:
     known = {"systems": "system_id", "prompts": "prompt_id"}
     named = {of: list(table[column]) for of, column in known.items() if column in table and any(table[column])}
     return named or {"clips": list(table["clip_id"])}
-
-
-def _counts(groups: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    return {of: len(set(names)) for of, names in groups.items()}
 
 
 def _given(system_scores: SystemScores, scale: Scale, systems: list[str]) -> NDArray[np.float64]:

@@ -147,11 +147,8 @@ def bootstrap_intervals(
         rows = np.repeat(np.arange(len(truth)), times)
         for name, metric in metrics.items() if len(rows) > 1 else ():
             drawn[name].append(metric(truth[rows], predicted[rows]))
-    return {name: _middle(values) for name, values in drawn.items() if _has_values(values, resamples)}
-
-
-def _has_values(values: Sequence[float], resamples: int) -> bool:
-    return bool(np.isfinite(values).sum() > _LEAST_SHARE * resamples)
+    least = _LEAST_SHARE * resamples
+    return {name: _middle(values) for name, values in drawn.items() if np.isfinite(values).sum() > least}
 
 
 def _middle(values: Sequence[float]) -> Interval:

@@ -23,7 +23,6 @@ Source: the release of MusicEval for the AudioMOS Challenge 2025, track 1, https
 import hashlib
 import itertools
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -376,9 +375,8 @@ def write_release(
 ) -> None:
     """Write the layout above, with a file of the systems' MOS, ``system_mos/total_system_mos.csv``.
 
-    `clips` has columns ``wav`` (of `wav_names`), ``prompt`` and ``audio_path``, without which no audio is copied;
-    `ratings` has ``wav`` and ``rater``; `systems` has ``system``; each has the scales. The lists have all of the
-    scales, in order.
+    `clips` has columns ``wav`` (of `wav_names`) and ``prompt``; `ratings` has ``wav`` and ``rater``; `systems` has
+    ``system``; each has the scales. The lists have all of the scales, in order. The folder ``wav`` is left empty.
     """
     for name, table, subject in (
         (_list_name(TOTAL), clips, ["wav"]),
@@ -394,6 +392,3 @@ def write_release(
         text = "".join(f"{line}\n" for line in (HEADING, *lines))
         (folder / name).write_text(text, encoding="utf-8", newline="")
     (folder / "wav").mkdir()
-    if "audio_path" in clips:
-        for wav, audio in zip(clips["wav"], clips["audio_path"], strict=True):
-            shutil.copyfile(audio, folder / "wav" / wav)

@@ -263,8 +263,7 @@ def write_csv(table: pd.DataFrame, path: Path | BinaryIO) -> None:
     UTF-8 with a mark, without which Excel takes it for another encoding; texts in quotes and escaped by
     `escape_cell`; times in ISO 8601.
     """
-    cells = table.map(lambda cell: escape_cell(cell) if isinstance(cell, str) else cell)
-    cells.to_csv(
+    table.map(escape_cell).to_csv(
         path,
         index=False,
         encoding="utf-8-sig",

@@ -239,15 +239,13 @@ class Scorer:
     def _hear(self, items: Iterable[Item], progress: Progress | None) -> Iterator["_Heard"]:
         """The clip of each item, in order."""
         checkpoint = self.checkpoint
-        feed = Feed(checkpoint.policy, self.limits, self.readers, checkpoint.tower.device, self._kept)
+        device, known = checkpoint.tower.device, lambda _, clip: self._cache.find(clip.kept_as)
+        feed = Feed(checkpoint.policy, self.limits, self.readers, device, known)
         for heard, rows in self._cache.stream(feed.clips(items, _source), progress):
             if isinstance(rows, Exception):
                 yield _unscored(heard.given, rows)
             else:
                 yield replace(heard.clip(), samples=_NO_SAMPLES), rows
-
-    def _kept(self, _: Item, clip: Prepared) -> Tensor | None:
-        return self._cache.find(clip.kept_as)
 
     def _judge(self, known: Sequence[tuple[Prepared, str]], rows: Sequence[Tensor]) -> Iterator[Score]:
         clips = self._cache.together(rows, [prompt for _, prompt in known])

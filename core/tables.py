@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TextIO
+from typing import Any, TextIO
 
 from core.errors import DataError, shown_name
 from core.files import Problems, line_place
@@ -303,14 +303,14 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", "_", stripped(name)).casefold()
 
 
-def escape_cell(text: str) -> str:
+def escape_cell(cell: Any) -> Any:
     """Keep a spreadsheet from taking a text for a formula: an apostrophe before ``= + - @``, tab and line breaks.
 
-    The signs count after blanks, and full-width too.
+    The signs count after blanks, and full-width too. What is no text stays as it is.
 
     Source: https://owasp.org/www-community/attacks/CSV_Injection.
     """
-    return f"'{text}" if _FORMULA.match(text) else text
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
 
 
 def unescape_cell(text: str) -> str:

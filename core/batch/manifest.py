@@ -215,8 +215,7 @@ def _write_csv(path: Path, columns: Columns, records: Iterable[Cells]) -> None:
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         writer.writerow([escape_cell(column) for column in columns])
         for record in records:
-            cells = to_cells(record, columns).values()
-            writer.writerow([escape_cell(cell) if isinstance(cell, str) else cell for cell in cells])
+            writer.writerow([escape_cell(cell) for cell in to_cells(record, columns).values()])
 
 
 def _write_json_lines(path: Path, columns: Columns, records: Iterable[Cells]) -> None:

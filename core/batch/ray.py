@@ -188,7 +188,7 @@ class _Worker:
         fetch = partial(fetch_clip, source, self._work.judging.limits.max_bytes)
         records = [to_cells(record, self._columns) for record in score_rows(self._scorer, rows, fetch)]
         if self._work.target.is_csv:
-            records = [{name: _escaped(cell) for name, cell in record.items()} for record in records]
+            records = [{name: escape_cell(cell) for name, cell in record.items()} for record in records]
         return pyarrow.Table.from_pylist(records, arrow_schema(self._columns))
 
 
@@ -234,10 +234,6 @@ def fetch_clip(source: Table, max_bytes: int, row: Row) -> ClipSource:
     except (OSError, ValueError, DataError) as error:
         name = row.file.rsplit("/", 1)[-1]
         raise AudioError(f"{shown_name(name)} cannot be opened. Check its URI and that you may read it.") from error
-
-
-def _escaped(cell: Any) -> Any:
-    return escape_cell(cell) if isinstance(cell, str) else cell
 
 
 @contextmanager

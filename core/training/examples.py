@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -184,8 +184,4 @@ class SoundExamples:
         return log_mel, owner.to(device), [self._prompts[row] for row in chunk], weight.to(device)
 
 
-class Examples(Protocol):
-    """Clips as a judge takes them in."""
-
-    def chunks(self, rows: Sequence[int]) -> Iterator[Chunk]:
-        """Yield whole clips in portions that memory holds."""
+Examples = EmbeddedExamples | SoundExamples

@@ -74,9 +74,19 @@ def fit_heads(clips: EmbeddedClips, target: Target, recipe: Recipe, seed: int) -
     The dev part of the target may be empty.
     """
     heads = new_heads(clips.text.shape[1], target, seed, recipe, clips)
+    fit_these(heads, clips, target, recipe, seed)
+    return heads
+
+
+def fit_these(
+    heads: Heads, clips: EmbeddedClips, target: Target, recipe: Recipe, seed: int, pull: float = 0.0
+) -> "FitState":
+    """Train heads that there are, likewise; return how that went."""
     examples = EmbeddedExamples(heads.prepared(clips), Alone.device)
-    Fit(Alone(), HeadsAlone(heads), examples, target, recipe, seed).run()
-    return heads.eval().requires_grad_(False)
+    fit = Fit(Alone(), HeadsAlone(heads), examples, target, recipe, seed, pull)
+    fit.run()
+    heads.eval().requires_grad_(False)
+    return fit.state
 
 
 @dataclass

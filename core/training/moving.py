@@ -28,8 +28,7 @@ from core.rated_clips import RatedClips
 from core.scales import Scales, keys
 from core.splits import Split, split_clips
 from core.training.check import too_few_read
-from core.training.examples import EmbeddedExamples, HeadsAlone
-from core.training.loop import Alone, Fit, FitState
+from core.training.loop import FitState, fit_these
 from core.training.objective import Target
 from core.training.recipe import RECIPES, Recipe
 
@@ -188,11 +187,8 @@ def _folds(clips: RatedClips, seed: int) -> Iterator[tuple[list[int], list[int]]
 
 def _fitted(heads: Heads, embedded: EmbeddedClips, target: Target, seed: int) -> tuple[Heads, FitState]:
     moved = copy.deepcopy(heads).requires_grad_(True)
-    examples = EmbeddedExamples(moved.prepared(embedded), Alone.device)
     pull = 2 * PULL / len(target.train)  # beside a mean squared error, the penalty of ridge regression
-    fit = Fit(Alone(), HeadsAlone(moved), examples, target, recipe_of(heads), seed, pull)
-    fit.run()
-    return moved.eval().requires_grad_(False), fit.state
+    return moved, fit_these(moved, embedded, target, recipe_of(heads), seed, pull)
 
 
 def as_json(of: Mapping[str, Change]) -> dict[str, Any]:

@@ -81,7 +81,6 @@ class Model:
     part: str = ""
     system_truth: str = ""
     comparison: str = ""
-    demo: bool = False
     caveat: str = ""
     problem: str = ""
     controls: Controls = field(default_factory=Controls)
@@ -228,7 +227,6 @@ def _model(config_path: Path) -> Model:
         part,
         truth,
         comparison,
-        demo=bool(config.get("demo", False)),
         caveat=str(config.get("caveat", "")),
         problem=_DAMAGED.format(", ".join(dict.fromkeys(unread))) if unread else "",
         controls=controls,

@@ -153,12 +153,12 @@ def test_lists_that_a_spreadsheet_has_saved(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("prompt", ["- slow ballad", "'=x", '"Rock"', 'A "big" band', '"', '""', "=1+1", "'tis"])
 def test_a_prompt_is_in_a_release_as_it_is(tmp_path: Path, prompt: str) -> None:
-    (tmp_path / "a.wav").touch()
-    clips = pd.DataFrame({"wav": ["S002_P001.wav"], "prompt": [prompt], "audio_path": [str(tmp_path / "a.wav")]})
+    clips = pd.DataFrame({"wav": ["S002_P001.wav"], "prompt": [prompt]})
     scores = {"musical_impression": [3.0], "textual_alignment": [2.0]}
     ratings = pd.DataFrame({"wav": ["S002_P001.wav"], "rater": ["R1"], **scores})
     systems = pd.DataFrame({"system": ["S002"], **scores})
     write_layout(tmp_path / "layout", clips.assign(**scores), ratings, systems, MUSICEVAL)
+    (tmp_path / "layout" / "wav" / "S002_P001.wav").touch()
     assert read_release(tmp_path / "layout").table["prompt"].tolist() == [prompt]
     first = (tmp_path / "layout" / "prompt_info.txt").read_text().splitlines()[1]
     assert first == f"P001\t{prompt}" or prompt in ('"Rock"', '""')

@@ -50,7 +50,6 @@ MODEL = Model(
     part="test",
     system_truth="the means of the clips measured",
     comparison="The published rows are no comparison.",
-    demo=True,
     caveat="made with simulated ratings",
 )
 NOTHING = (sys.executable, "-S", "-c", "")  # a trainer that ends at once

@@ -229,7 +229,7 @@ def registry(tmp_path: Path, random_checkpoint: Path) -> ModelRegistry:
 def test_models_come_newest_first_with_what_their_folders_say(registry: ModelRegistry) -> None:
     first, second = registry.models()
     assert (first.name, second.name) == ("a", "b")
-    assert (first.demo, first.problem, first.measured.scales) == (True, "", MUSICEVAL)
+    assert (first.problem, first.measured.scales) == ("", MUSICEVAL)
     assert first.run == RunFacts("frozen", "?", "?", "3", "?", "?", {})
     assert first.trained_at.year == 2001
     assert registry.model("b") == second
