@@ -6,7 +6,6 @@ with Click, stands in `core.command`.
 
 import copy
 import dataclasses
-import os
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from annotation.cli_options import (
     of_study,
     one_line,
     opened,
+    print_found,
     progress,
     refuse_loss,
     say_next,
@@ -33,7 +33,7 @@ from annotation.cli_people import enrol, erase, give_personal_data, joined
 from annotation.cli_results import panel, report
 from annotation.plans import SimulationPlan, StressPlan
 from annotation.protocol import SCREENING, Protocol
-from core.command import Group, as_json, at_most_one, fields_as_one, print_json, run_command
+from core.command import Group, as_json, at_most_one, fields_as_one, run_command
 from core.errors import StudyError
 from core.files import first_of
 from core.scales import MUSICEVAL
@@ -279,7 +279,7 @@ def ingest(study: str, manifest: Path) -> None:
     from annotation.results.progress import progress as how_far
     from annotation.studies import find_study
 
-    limits = Settings.from_environment(os.environ).limits
+    limits = Settings.from_environment().limits
     with opened() as (database, data), progress("row") as show:
         report = ingest(database, data, study, manifest, wall_time(), limits, show)
         with database.read() as session:
@@ -330,7 +330,7 @@ def status(study: str, as_json: bool) -> None:
         close_abandoned(database, study)
         with database.read() as session:
             found = status(session, find_study(session, study), now(session), data)
-    _print(found, as_json)
+    print_found(found, as_json)
 
 
 @app.command()
@@ -416,7 +416,7 @@ def reliability(study: str, as_json: bool) -> None:
             found = find_study(session, study)
             ratings = ratings_table(session, found)
         report = reliability(ratings, found.scales)
-    _print(report, as_json)
+    print_found(report, as_json)
     if not as_json and found.has_batches:
         checks = screening(ratings, found.protocol, found.scales)
         for said in (checks.raters_table.captioned(), checks.anchors_table.captioned(), checks.falls_on_strict):
@@ -434,7 +434,7 @@ def simulate(plan: dict[str, Any], rules: dict[str, Any], as_json: bool) -> None
     order = SimulationPlan(**plan, protocol=Protocol(**rules))
     with progress("rating") as show:
         found = simulate(order, show)
-    _print(found, as_json)
+    print_found(found, as_json)
 
 
 @app.command()
@@ -444,7 +444,7 @@ def stress(plan: dict[str, Any], as_json: bool) -> None:
     """Let many raters loose on one database at once, as a proof."""
     from annotation import stress
 
-    _print(stress.stress(StressPlan(**plan)), as_json)
+    print_found(stress.stress(StressPlan(**plan)), as_json)
 
 
 @app.command("import")
@@ -463,19 +463,12 @@ def import_ratings(study: str, path: Path, columns: tuple[str, ...], scales: Pat
     from annotation.studies import parse_scales
 
     asked = parse_scales(text_of(scales)) if scales else None
-    limits = Settings.from_environment(os.environ).limits
+    limits = Settings.from_environment().limits
     with opened(new=True) as (database, data), progress("clip") as show:
         given = (database, data, study, path, wall_time(), parse_columns(columns), asked, limits, show)
         report = import_ratings(*given, with_audio=not without_audio)
     print(report)
     say_next(f"report {study} --output FILE")
-
-
-def _print(found: Any, as_json: bool) -> None:
-    if as_json:
-        print_json(found.to_json(), ascii_only=False)
-    else:
-        print(found.text())
 
 
 for _command in (

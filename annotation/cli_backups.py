@@ -1,6 +1,5 @@
 """The commands that make backups, verify them and bring them back."""
 
-import os
 from pathlib import Path
 
 import click
@@ -53,7 +52,7 @@ def restore_backup(url: str) -> None:
     from annotation.backups.storage import Storage
     from annotation.database import file_of
 
-    settings = Settings.from_environment(os.environ)
+    settings = Settings.from_environment()
     found = restore(Storage(url), file_of(settings.database_url), settings.data, hint)
     print(f"{found.text()}\nThey are in the folder {settings.data}.")
 

@@ -1,16 +1,15 @@
 """What the commands of the listening test share: arguments, the database of the settings, hints."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.command import progress_bar
+from core.command import print_json, progress_bar
 from core.errors import StudyError, shown_name
 from core.settings import Settings
 
@@ -42,7 +41,7 @@ def refuse_loss(known: bool) -> None:
     """Raise `StudyError` where ratings may be lost, and nobody says that they know."""
     from annotation.durability import danger_of, refuse_unknown
 
-    refuse_unknown(danger_of(Settings.from_environment(os.environ)), known)
+    refuse_unknown(danger_of(Settings.from_environment()), known)
 
 
 def text_of(file: Path) -> str:
@@ -65,7 +64,7 @@ def opened(new: bool = False) -> "Iterator[tuple[Database, Path]]":
     """Open the database and the data folder of the settings; only a new study makes one."""
     from annotation.backups.durable import open_studies
 
-    settings = Settings.from_environment(os.environ)
+    settings = Settings.from_environment()
     if (
         not new
         and not settings.journal_url
@@ -80,6 +79,14 @@ def opened(new: bool = False) -> "Iterator[tuple[Database, Path]]":
         yield database, settings.data
     finally:
         database.close()
+
+
+def print_found(found: Any, as_json: bool) -> None:
+    """Print a result as one JSON object, or in words."""
+    if as_json:
+        print_json(found.to_json(), ascii_only=False)
+    else:
+        print(found.text())
 
 
 def hint(sentence: str) -> None:

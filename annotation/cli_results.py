@@ -1,12 +1,11 @@
 """The commands that show what a study has come to beside what a judge says, and all of it as a report."""
 
-import os
 from pathlib import Path
 
 import click
 
-from annotation.cli_options import of_study, opened, progress
-from core.command import as_json, print_json
+from annotation.cli_options import of_study, opened, print_found, progress
+from core.command import as_json
 from core.errors import StudyError, shown_name
 from core.settings import Settings
 
@@ -20,12 +19,9 @@ def panel(study: str, model: Path | None, as_json: bool) -> None:
     from annotation.results.judged import LoadedJudge, judge_beside_panel
 
     with opened() as (database, data), progress("clip") as show:
-        judge = LoadedJudge.load(model, Settings.from_environment(os.environ))
+        judge = LoadedJudge.load(model, Settings.from_environment())
         found = judge_beside_panel(database, data, study, judge, show)
-    if as_json:
-        print_json(found.to_json(), ascii_only=False)
-    else:
-        print(found.text())
+    print_found(found, as_json)
 
 
 @click.command()
@@ -44,7 +40,7 @@ def report(study: str, output: Path, judge: Path | None, attributes: Path | None
         raise StudyError(f"{shown_name(output.name)} is there already. Give a new file.")
     of_systems = read_attributes(attributes) if attributes else None
     with opened() as (database, data), progress("clip") as show:
-        loaded = LoadedJudge.load(judge, Settings.from_environment(os.environ)) if judge else None
+        loaded = LoadedJudge.load(judge, Settings.from_environment()) if judge else None
         judged = judge_beside_panel(database, data, study, loaded, show) if loaded else None
         written = report(database, study, judged=judged, attributes=of_systems)
     try:

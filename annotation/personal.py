@@ -63,8 +63,7 @@ def _rows(session: Session, table: Table, whose: ColumnElement[bool]) -> list[di
         query = (
             query.add_columns(*heard).join(Clip, Clip.id == table.c.clip_id).join(Prompt, Clip.prompt_id == Prompt.id)
         )
-    return [{name: _shown(value) for name, value in row.items()} for row in session.execute(query).mappings()]
-
-
-def _shown(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
+    return [
+        {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+        for row in session.execute(query).mappings()
+    ]

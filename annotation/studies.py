@@ -9,7 +9,6 @@ but that. Functions that change something take the session of a write transactio
 
 import hashlib
 import itertools
-import json
 import math
 import re
 import secrets
@@ -25,6 +24,7 @@ from sqlalchemy.orm import Session, joinedload
 from annotation.database import Database
 from annotation.protocol import Protocol
 from annotation.schema import Batch, Clip, Rater, Study, Visit
+from annotation.wording import parse_json
 from core.errors import AccessError, StudyError, shown_name
 from core.scales import MUSICEVAL, Scale, Scales
 
@@ -137,10 +137,7 @@ def create(
 
 def parse_scales(text: str) -> Scales:
     """Read scales from JSON, as `Scale.to_json` makes them; `StudyError`, `ScaleError` where they are none."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise StudyError(f"The scales cannot be read as JSON: {error}.") from error
+    found = parse_json(text, "scales")
     if (
         not isinstance(found, list)
         or not 0 < len(found) <= MOST_SCALES

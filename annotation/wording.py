@@ -103,7 +103,7 @@ def parse_questions(text: str) -> list[dict[str, Any]] | None:
     """Read questions from JSON, as they are stored; None where the text is empty, which means the usual ones."""
     if not text.strip():
         return None
-    found = _json(text, "questions")
+    found = parse_json(text, "questions")
     if not isinstance(found, list) or len(found) > MOST_QUESTIONS:
         raise StudyError(f"Give a list of at most {MOST_QUESTIONS} questions, each with key, text and kind.")
     questions = [_question(one) for one in found]
@@ -133,7 +133,7 @@ def _question(given: Any) -> Question:
 
 def parse_translations(text: str, study: Study) -> dict[str, Any]:
     """Read a study's words in other languages from JSON, held against its questions and scales."""
-    found = _json(text, "translations") if text.strip() else {}
+    found = parse_json(text, "translations") if text.strip() else {}
     words = found.values() if isinstance(found, dict) else [None]
     if len(words) > MOST_LANGUAGES or not all(isinstance(one, dict) for one in words):
         raise StudyError(f"Give an object with the words of at most {MOST_LANGUAGES} languages, by tag, such as zh-CN.")
@@ -185,7 +185,8 @@ def _is_line(text: Any, longest: int) -> bool:
     return isinstance(text, str) and 0 < len(text.strip()) <= longest and text.isprintable()
 
 
-def _json(text: str, what: str) -> Any:
+def parse_json(text: str, what: str) -> Any:
+    """Read JSON that somebody typed; `StudyError` where it is none."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

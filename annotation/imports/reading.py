@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,8 @@ def _release(folder: Path, apart: bool) -> Found:
 
 def _table(file: Path, columns: Mapping[str, str], given: Scales | None, apart: bool) -> Found:
     known = given or scales_beside(file)
-    roles = _roles(open_table(file, [*_usual(), *columns.values()], [*keys(known), *SINGLE]), columns, known, given)
+    texts = [*chain.from_iterable(NAMES.values()), *columns.values()]
+    roles = _roles(open_table(file, texts, [*keys(known), *SINGLE]), columns, known, given)
     scales = tuple(scale for scale in (*known, *_plain_scales(roles, known)) if scale.key in roles)
     problems = Problems(file.name)
     texts = [column for role, column in roles.items() if role in NAMES]
@@ -131,10 +133,6 @@ def _table(file: Path, columns: Mapping[str, str], given: Scales | None, apart: 
     if not apart:
         ratings["file"] = [str(find_file(file.parent / name)) if name else "" for name in ratings["file"]]
     return Found(file.name, sha256_of(file), scales, ratings, notes)
-
-
-def _usual() -> list[str]:
-    return [name for names in NAMES.values() for name in names]
 
 
 def _roles(read: TextTable, columns: Mapping[str, str], known: Scales, given: Scales | None) -> dict[str, str]:

@@ -4,7 +4,6 @@ Conventions: as in `annotation.results.ratings`; practice is left out. What so f
 missing. Nothing of this reaches a rater.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,22 +188,16 @@ def _twice(study: Study, mine: pd.DataFrame) -> Table:
 
 
 def _comments(study: Study, mine: pd.DataFrame) -> Table:
-    rows = comment_rows(mine[mine["comment"] != ""], study.scales, "system", "prompt")
-    heads = ("Comment", "Scores", "System", "Prompt", "When")
-    return Table("Comments, the latest first", heads, rows, "No comment yet.")
-
-
-def comment_rows(said: pd.DataFrame, scales: Sequence[Scale], *columns: str) -> list[tuple[str, ...]]:
-    """Lay out ratings that have a comment, the latest first."""
-    return [
+    rows = [
         (
             row["comment"],
-            ", ".join(f"{scale.short} {row[scale.key]}" for scale in scales),
-            *(str(row[column]) for column in columns),
-            when(row["given_at"]),
+            ", ".join(f"{scale.short} {row[scale.key]}" for scale in study.scales),
+            *(row["system"], row["prompt"], when(row["given_at"])),
         )
-        for row in said[::-1].to_dict("records")
+        for row in mine[mine["comment"] != ""][::-1].to_dict("records")
     ]
+    heads = ("Comment", "Scores", "System", "Prompt", "When")
+    return Table("Comments, the latest first", heads, rows, "No comment yet.")
 
 
 def _about(session: Session, rater: Rater) -> Table:

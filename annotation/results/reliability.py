@@ -217,17 +217,13 @@ class Reliability:
         rows = []
         for rater in self.raters:
             said = [figure.say(of_scale) if (of_scale := rater.scales[scale.key]) else "–" for scale, figure in figures]
-            counts = (rater.rater, rater.ratings, *_counts(rater.batches, rater.batches_excluded))
-            rows.append((*counts, *said, ", ".join(rater.flags) or "–"))
+            batches = ["–" if count is None else count for count in (rater.batches, rater.batches_excluded)]
+            rows.append((rater.rater, rater.ratings, *batches, *said, ", ".join(rater.flags) or "–"))
         return Table("Raters", ("Rater", "Ratings", "Batches", "Excluded", *of_scales, "Signs"), rows)
 
     def text(self) -> str:
         """Lay the figures out for a terminal."""
         return "\n\n".join((self.counts, self.scales_table.text(), self.raters_table.text(), RATER_FIGURES_MEAN))
-
-
-def _counts(*counts: int | None) -> list[int | str]:
-    return ["–" if count is None else count for count in counts]
 
 
 def reliability(ratings: pd.DataFrame, scales: Scales, signs: pd.DataFrame | None = None) -> Reliability:

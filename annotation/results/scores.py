@@ -22,11 +22,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from annotation.results import Table
-from annotation.results.agreement import ROUNDING
+from annotation.results.agreement import ROUNDING, Numbers
 from core.errors import counted
 from core.scales import MAX_SCORE, MIN_SCORE, Scales, keys
-
-Numbers = NDArray[np.float64]
 
 LEAST_RATINGS = 3  # of a clip, before it has an interval
 LEAST_DEGREES = 10  # of freedom, that the ratings of all clips give their common variance

@@ -210,9 +210,9 @@ def restore(session: Session, target: Batch | Rater, reason: str, author: str, a
 
 def repeat(session: Session, target: Batch | Rater, reason: str, author: str, at: datetime) -> None:
     """Leave out again what was put back, on the ground on which it was left out."""
-    rater_id = target.id if isinstance(target, Rater) else target.rater_id
-    of_target = Exclusion.batch_id == target.id if isinstance(target, Batch) else Exclusion.batch_id.is_(None)
-    query = select(Exclusion).where(Exclusion.rater_id == rater_id, of_target, Exclusion.action == "exclude")
+    rater_id, batch_id = _key(target)
+    of_target = (Exclusion.rater_id == rater_id, Exclusion.batch_id.is_not_distinct_from(batch_id))
+    query = select(Exclusion).where(*of_target, Exclusion.action == "exclude")
     before = session.scalar(query.order_by(Exclusion.id.desc()).limit(1))
     ground = Ground(before.reason, author, before.rule, before.evidence) if before else Ground(reason, author)
     _exclude(session, target, ground, at)
@@ -232,9 +232,8 @@ def _check(session: Session, target: Batch | Rater, action: str) -> None:
 
 def is_excluded(session: Session, target: Batch | Rater) -> bool:
     """Return whether a batch, or a rater as a whole, is left out by itself."""
-    rater = target if isinstance(target, Rater) else target.rater
-    batch_id = target.id if isinstance(target, Batch) else None
-    return session.scalar(_LATEST, {"rater": rater.id, "batch": batch_id}) == "exclude"
+    rater_id, batch_id = _key(target)
+    return session.scalar(_LATEST, {"rater": rater_id, "batch": batch_id}) == "exclude"
 
 
 def excluded_raters(session: Session, study: Study) -> set[int]:
@@ -276,20 +275,18 @@ def out_after(session: Session, study: Study, change: "Change") -> dict[Target, 
     out = {target: entry.reason for target, entry in _excluded(session, study).items()}
     target = change.target(session)
     _check(session, target, change.action)
-    rater = target if isinstance(target, Rater) else target.rater
-    key = (rater.id, target.id if isinstance(target, Batch) else None)
     if change.action == "exclude":
-        out[key] = "this change"
+        out[_key(target)] = "this change"
         return out
-    del out[key]
+    del out[_key(target)]
     for batch in _batches(session, target):
         if batch.closed_at is None or batch.screened_at is not None:
             continue
-        if (rater.id, None) not in out and (rater.id, batch.id) not in out:
+        if (batch.rater_id, None) not in out and (batch.rater_id, batch.id) not in out:
             presented = _presented(session, _OF_BATCH, batch=batch.id)[batch.id]
             verdict = rules.judge(presented, study.protocol, study.scales)
             if verdict.failed:
-                out[rater.id, None if verdict.of_rater else batch.id] = verdict.reason
+                out[batch.rater_id, None if verdict.of_rater else batch.id] = verdict.reason
     return out
 
 
@@ -326,10 +323,11 @@ def _latest_entries(session: Session, study: Study) -> dict[Target, Exclusion]:
 def _log(session: Session, target: Batch | Rater, action: str, ground: Ground, at: datetime) -> None:
     if not ground.reason.strip():
         raise StudyError("An exclusion or its undoing needs a reason; give one sentence.")
+    rater_id, batch_id = _key(target)
     session.add(
         Exclusion(
-            rater_id=target.id if isinstance(target, Rater) else target.rater_id,
-            batch_id=target.id if isinstance(target, Batch) else None,
+            rater_id=rater_id,
+            batch_id=batch_id,
             action=action,
             rule=ground.rule,
             reason=ground.reason,
@@ -338,6 +336,10 @@ def _log(session: Session, target: Batch | Rater, action: str, ground: Ground, a
             at=at,
         )
     )
+
+
+def _key(target: Batch | Rater) -> Target:
+    return (target.id, None) if isinstance(target, Rater) else (target.rater_id, target.id)
 
 
 def _batches(session: Session, target: Batch | Rater) -> list[Batch]:
