@@ -1,6 +1,5 @@
 """The front door: settings -> run(). A Hugging Face Space runs this file too."""
 
-import os
 import sys
 
 from core.errors import MusicEvalError
@@ -13,7 +12,7 @@ EXIT_MISTAKE = 2
 def main() -> int:
     """Serve the pages until interrupted; give the exit code."""
     try:
-        return run(Settings.from_environment(os.environ))
+        return run(Settings.from_environment())
     except MusicEvalError as error:
         sys.stderr.write(f"app.py: {error}\n")
         return EXIT_MISTAKE

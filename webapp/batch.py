@@ -21,7 +21,7 @@ from core.batch.uploads import ListLimits
 from core.errors import BatchError
 from webapp.batch_view import board, rows_view, state, tables
 from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, plain_errors, told
-from webapp.html import render
+from webapp.html import render, static
 from webapp.jobs import Job, Jobs, Unpacked, gone
 from webapp.judge import JUDGE, Judge, ModelMenu
 from webapp.list_runs import Given, ListRuns
@@ -30,8 +30,7 @@ from webapp.turns import address_of
 if TYPE_CHECKING:
     from core.scorer import Scorer
 
-_HERE = Path(__file__).parent
-_EXAMPLE = _HERE / "examples" / "several.csv"
+_EXAMPLE = Path(__file__).parent / "examples" / "several.csv"
 OpenResult = Callable[["Scorer", str, str, str], str]  # of a scorer, an upload, its prompt, and what was chosen
 _ANY_NUMBER: dict[str, Any] = {**QUIETLY, "concurrency_limit": None}
 # Lists are read side by side and take turns in being scored, some clips each; single clips do not wait for lists.
@@ -87,10 +86,7 @@ def build_clip_list_tab(judge: Judge, menu: ModelMenu, open_result: OpenResult) 
             example = gr.Button("Try it with an example", size="lg", elem_id="batch-example")
         with gr.Column(elem_classes="me-right"):
             shown = gr.HTML(
-                _nothing(judge),
-                elem_id="batch-state",
-                js_on_load=(_HERE / "static" / "batch_job.js").read_text(encoding="utf-8"),
-                apply_default_css=False,
+                _nothing(judge), elem_id="batch-state", js_on_load=static("batch_job.js"), apply_default_css=False
             )
             with gr.Row(visible=False, elem_classes="me-downloads") as links:
                 files = [gr.DownloadButton(_TITLES[suffix], size="md", min_width=144) for suffix in FORMATS]

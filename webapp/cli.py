@@ -1,6 +1,5 @@
 """``musiceval``: the commands of the judge, ``study`` with those of the listening test, and ``app``."""
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -21,7 +20,7 @@ def serve_app() -> None:
     """Serve the pages until interrupted; settings come from the environment."""
     from webapp import start
 
-    sys.exit(start.run(Settings.from_environment(os.environ)))
+    sys.exit(start.run(Settings.from_environment()))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

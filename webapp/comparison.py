@@ -4,7 +4,6 @@ It is made of results that are kept (`webapp.kept`), so that what differs may be
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from urllib.parse import quote
 
 import gradio as gr
@@ -12,12 +11,11 @@ from markupsafe import Markup
 
 from core.comparing import Estimate, chances_of_being_highest, difference, estimate
 from webapp.handlers import PRIVATE, QUIETLY
-from webapp.html import html_table, render
+from webapp.html import html_table, render, static
 from webapp.kept import Kept, KeptResults
 
 LEAST, MOST = 2, 8
 _SHOWN = 0.05  # a smaller difference is none in one digit
-_HERE = Path(__file__).parent
 _SHOW = "() => { document.querySelector('#compared section')?.scrollIntoView({behavior: 'smooth', block: 'nearest'}); }"
 _MANY = f"Choose {LEAST} to {MOST} results to compare."
 _GONE = "Some of these results are not kept here any more."
@@ -38,12 +36,7 @@ def build_comparison(results: KeptResults) -> None:
         names = [name for name in str(getattr(chosen, "names", "")).split(",") if name]
         return side_by_side(results, names)
 
-    shown = gr.HTML(
-        "",
-        elem_id="compared",
-        js_on_load=(_HERE / "static" / "score_compare.js").read_text(encoding="utf-8"),
-        apply_default_css=False,
-    )
+    shown = gr.HTML("", elem_id="compared", js_on_load=static("score_compare.js"), apply_default_css=False)
     compared = shown.compare(compare, None, shown, trigger_mode="multiple", **QUIETLY)
     compared.then(None, js=_SHOW, **PRIVATE)
 

@@ -21,17 +21,15 @@ from starlette.staticfiles import StaticFiles
 from core.errors import MusicEvalError
 from core.scores import Score
 from webapp.handlers import refusal
-from webapp.html import render
+from webapp.html import render, static
 
 if TYPE_CHECKING:
     from core.scorer import Scorer
 
-_HERE = Path(__file__).parent
-FOLDER = _HERE / "examples"
+FOLDER = Path(__file__).parent / "examples"
 _ADDRESS = "examples"
 _BEGIN_S, _END_S = 5.0, 3.0  # after the start, and for what is under way at the end
 _NO_SOUND = "faults/no-sound.wav"
-_SCRIPT = (_HERE / "static" / "score_examples.js").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ def build_examples(examples: Sequence[Example]) -> gr.HTML:
     """Lay out the cards of examples; `select` is told the `number` of the one that is clicked."""
     return gr.HTML(
         render("score_examples.html", examples=[*enumerate(examples)]),
-        js_on_load=_SCRIPT,
+        js_on_load=static("score_examples.js"),
         apply_default_css=False,
         elem_id="examples",
     )

@@ -3,7 +3,6 @@
 It is the download of ``python -m core fetch-clap``: what was fetched stays when it is cut, and the next click goes on.
 """
 
-import os
 import threading
 from dataclasses import dataclass
 
@@ -63,7 +62,7 @@ class Fetching:
 
     def _is_there(self) -> bool:
         try:
-            find_official(Settings.from_environment(os.environ), self._official)
+            find_official(Settings.from_environment(), self._official)
         except CheckpointError:
             return False
         return True

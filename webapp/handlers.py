@@ -82,9 +82,4 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
 
         return generator
 
-    @functools.wraps(function)
-    def handler(*given: Any, **named: Any) -> Any:
-        with plain_errors(refusal):
-            return function(*given, **named)
-
-    return handler
+    return plain_errors(refusal)(function)

@@ -15,13 +15,19 @@ from core.templates import html_templates
 from webapp.retention import kept_for
 
 _MOST_ROWS = 30  # of a table, before the rest is folded
-_TEMPLATES = html_templates(Path(__file__).parent / "templates")
+_HERE = Path(__file__).parent
+_TEMPLATES = html_templates(_HERE / "templates")
 _TEMPLATES.globals["kept_for"] = kept_for
 
 
 def render(template: str, **values: Any) -> Markup:
     """Fill a template; what is not `Markup` is escaped."""
     return Markup(_TEMPLATES.get_template(template).render(values))
+
+
+def static(*names: str) -> str:
+    """Return files of the folder ``static``, one below the other."""
+    return "\n".join((_HERE / "static" / name).read_text(encoding="utf-8") for name in names)
 
 
 def html_table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> Markup:

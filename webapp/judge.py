@@ -9,7 +9,6 @@ and the official CLAP *zero-shot* (`core.zero_shot`) where it was fetched, until
 loaded when it is asked for first, and few are kept: the one that was asked for longest ago goes first.
 """
 
-import os
 import sys
 import threading
 from collections import OrderedDict
@@ -279,7 +278,7 @@ class ModelMenu:
 def _missing() -> str:
     """Say why the official CLAP cannot be had; "" where it can."""
     try:
-        find_official(Settings.from_environment(os.environ))
+        find_official(Settings.from_environment())
     except CheckpointError as error:
         return str(error)
     return ""

@@ -19,11 +19,10 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
-from webapp.html import render
+from webapp.html import render, static
 from webapp.palette import style_alone
 
 ENGLISH = "en"
-_HERE = Path(__file__).parent
 # In this order they share one scope.
 _SCRIPTS = ("parts", "words", "voice", "sound", "trial", "study", "headphones", "steps")
 
@@ -39,14 +38,14 @@ async def rating_page(request: Request) -> Response:
 @cache
 def locales() -> dict[str, dict[str, str]]:
     """Return the sentences of each language by their keys."""
-    files = sorted((_HERE / "locales").glob("*.json"))
+    files = sorted((Path(__file__).parent / "locales").glob("*.json"))
     return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
 
 @cache
 def _page() -> tuple[bytes, bytes, dict[str, str]]:
     """Return the page, the same compressed, and its headers: of scripts it runs its own alone."""
-    parts = "\n".join((_HERE / "static" / f"rating_{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
+    parts = static(*(f"rating_{name}.js" for name in _SCRIPTS))
     words = json.dumps(locales(), ensure_ascii=False).replace("<", "\\u003c")  # or it could end the script
     script = f'(() => {{\nconst element = document.getElementById("rater");\nconst WORDS = {words};\n{parts}\n}})();'
     style = style_alone()

@@ -202,11 +202,19 @@ def _rule(name: str) -> gr.Dropdown | gr.Number:
     default = usual if isinstance(usual, str) else f"{usual:g}"
     meaning = rule.metadata["meaning"]
     info = f"{meaning[0].upper()}{meaning[1:]}. {default}: {rule.metadata['reason']}"
-    shown: dict[str, Any] = {"label": name.replace("_", " ").capitalize(), "info": info, "min_width": 280}
+    return rule_field(rule, info, 280, name == "anchor_scale")
+
+
+def rule_field(
+    rule: "dataclasses.Field[Any]", info: str, min_width: int, allow_custom_value: bool = False
+) -> gr.Dropdown | gr.Number:
+    """Return a field for a rule, with its default: a menu where there are choices."""
+    shown: dict[str, Any] = {"value": getattr(Protocol(), rule.name), "info": info, "min_width": min_width}
+    shown["label"] = rule.name.replace("_", " ").capitalize()
     choices = list(rule.metadata["choices"])
     if choices:
-        return gr.Dropdown(choices, value=usual, allow_custom_value=name == "anchor_scale", **shown)
-    return gr.Number(usual, precision=0 if rule.type is int else None, **shown)
+        return gr.Dropdown(choices, allow_custom_value=allow_custom_value, **shown)
+    return gr.Number(precision=0 if rule.type is int else None, **shown)
 
 
 def _scales() -> gr.Textbox:

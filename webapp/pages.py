@@ -25,7 +25,7 @@ from webapp.blocks import AuditedBlocks, GuardedBlocks
 from webapp.example_clips import ReadyScores, example_route, load_examples
 from webapp.guard import ADMIN
 from webapp.handlers import BY_ITSELF, PRIVATE, told
-from webapp.html import render
+from webapp.html import render, static
 from webapp.judge import Judge
 from webapp.judge_desk import judge_routes
 from webapp.listening_api import WAITS_S, StudyStore
@@ -137,7 +137,7 @@ def _admin_page(judge: Judge, settings: Settings, store: StudyStore) -> tuple[Gu
 
 def _mounting(settings: Settings, theme: gr.themes.Base, path: str) -> dict[str, Any]:
     """Everything that `gr.mount_gradio_app` is told."""
-    script = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("shell.js", "own_list.js"))
+    script = static("shell.js", "own_list.js")
     return {
         "theme": theme,
         "css": f"{palette_css()}\n{STYLE}",

@@ -51,7 +51,7 @@ from webapp.pages import build_pages  # noqa: E402
 
 def open_pages() -> FastAPI:
     """Make the pages, and load the model in a thread."""
-    settings = Settings.from_environment(os.environ)
+    settings = Settings.from_environment()
     logs.begin(settings.log)
     judge = Judge.open(settings)
     if judge.readers:

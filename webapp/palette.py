@@ -5,9 +5,10 @@ a test computes it.
 """
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from markupsafe import Markup
+
+from webapp.html import static
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,7 @@ SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "A
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
 
-_HERE = Path(__file__).parent / "static"
-STYLE = (_HERE / "style.css").read_text(encoding="utf-8")
+STYLE = static("style.css")
 
 
 def palette_css(alone: bool = False) -> str:
@@ -85,5 +85,4 @@ def palette_css(alone: bool = False) -> str:
 
 def style_alone() -> Markup:
     """Return the whole style sheet of a page that Gradio does not lay out."""
-    reset = (_HERE / "alone.css").read_text(encoding="utf-8")
-    return Markup(f"{palette_css(alone=True)}\n{reset}\n{STYLE}")
+    return Markup(f"{palette_css(alone=True)}\n{static('alone.css')}\n{STYLE}")

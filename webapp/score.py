@@ -34,7 +34,7 @@ from webapp.batch_view import QUIET_WARNINGS
 from webapp.comparison import build_comparison
 from webapp.example_clips import ReadyScores, build_examples, chosen_example
 from webapp.handlers import BY_ITSELF, PRIVATE, QUIETLY, plain_errors, refusal
-from webapp.html import render
+from webapp.html import render, static
 from webapp.judge import JUDGE, Judge, ModelMenu
 from webapp.kept import Kept, KeptResults
 from webapp.metrics import SCORING
@@ -44,7 +44,6 @@ from webapp.theme import banner
 if TYPE_CHECKING:
     from core.scorer import Scorer
 
-_HERE = Path(__file__).parent
 _ONE_AT_A_TIME: dict[str, Any] = {"concurrency_id": "score", "concurrency_limit": 1}  # a score uses all cores
 _FOLLOW_S = 5.0  # the page asks so often which model judges
 _MEGABYTE = 1_000_000
@@ -376,7 +375,7 @@ def _result(judge: Judge) -> gr.HTML:
     shown = gr.HTML(
         empty(judge.about.scales),
         elem_id="result",
-        js_on_load="\n".join((_HERE / "static" / name).read_text(encoding="utf-8") for name in _SCRIPTS),
+        js_on_load=static(*_SCRIPTS),
         apply_default_css=False,
         max_bytes=judge.limits.max_bytes,
     )

@@ -13,7 +13,7 @@ import gradio as gr
 from markupsafe import Markup
 from starlette.routing import BaseRoute
 
-from annotation.protocol import SCREENING, Protocol
+from annotation.protocol import SCREENING
 from annotation.results import Table
 from annotation.results.ratings import ratings_table
 from annotation.results.reliability import RATER_FIGURES_MEAN, Reliability, reliability
@@ -37,7 +37,7 @@ from webapp.imports import ImportDesk
 from webapp.invitations import Invitations
 from webapp.listening_api import StudyStore
 from webapp.live import LiveView
-from webapp.new_study import NewStudy, filled
+from webapp.new_study import NewStudy, filled, rule_field
 from webapp.paged import PagedTable
 from webapp.panel_desk import PanelDesk
 from webapp.rater_desk import RaterDesk
@@ -216,7 +216,7 @@ class StudyPage:
     def _lay_out_rules(self) -> None:
         explain("Other rules", _RULES)
         with gr.Row(elem_classes="me-bar"):
-            self.rules = [_rule(rule) for rule in SCREENING]
+            self.rules = [rule_field(rule, rule.metadata["meaning"], 240) for rule in SCREENING]
         judge = gr.Button("Show what these rules would do")
         self.rescreened = html_part()
         on(judge.click, self.rescreen, [self.study, *self.rules], [self.rescreened])
@@ -328,10 +328,3 @@ class StudyPage:
     def train(self, study: str | None) -> Markup:
         """Start a run on the ratings of the study."""
         return _note(self._train(study or ""))
-
-
-def _rule(rule: "dataclasses.Field[Any]") -> gr.Dropdown | gr.Number:
-    name, value = rule.name.replace("_", " ").capitalize(), getattr(Protocol(), rule.name)
-    shown: dict[str, Any] = {"value": value, "label": name, "info": rule.metadata["meaning"], "min_width": 240}
-    choices = list(rule.metadata["choices"])
-    return gr.Dropdown(choices, **shown) if choices else gr.Number(**shown)
