@@ -1,6 +1,6 @@
 """The words of a study that raters read: texts, questions about themselves, and all of them in other languages.
 
-Texts are Markdown (`webapp.markup` has what of it is shown). Questions are asked once, with the consent; a study has
+Texts are Markdown (`webapp.places` has what of it is shown). Questions are asked once, with the consent; a study has
 MusicEval's unless it brings its own. `Study.translations` has, by language tag, any of the texts, ``questions``
 (``text`` and ``options`` by key) and ``scales`` (``title``, ``question`` and ``labels`` by key); what a language does
 not have is shown in the study's own words.

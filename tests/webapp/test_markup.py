@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from webapp.markup import SCHEMES, TAGS, Node, tree
+from webapp.places import SCHEMES, TAGS, Node, tree
 
 
 def test_what_is_shown() -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.training.examples import SoundExamples
-from core.training.spectrograms import Spectrograms
+from core.training.examples import SoundExamples, Spectrograms
 from tests.clips import pluck, write_clip
 from tests.rated import rated_table
 from tests.towers import random_tower
