@@ -153,10 +153,7 @@ def show(study: str) -> None:
 
     with opened() as (database, _), database.read() as session:
         found = find_study(session, study)
-    rules = [
-        (f"--{field.name.replace('_', '-')}", getattr(found.protocol, field.name), field.metadata["meaning"])
-        for field in dataclasses.fields(Protocol)
-    ]
+    rules = [(f"--{name.replace('_', '-')}", *of) for name, *of in found.protocol.described()]
     print(f"Study {found.name}, created {found.created_at:%Y-%m-%d %H:%M} UTC, seed {found.seed}")
     print(f"Scales: {', '.join(scale.title for scale in found.scales)}\n")
     if found.imported is not None:

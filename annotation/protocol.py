@@ -191,6 +191,10 @@ class Protocol:
                 "more batches than an honest one."
             )
 
+    def described(self) -> list[tuple[str, Any, str]]:
+        """Return the name of each rule, its value and its meaning."""
+        return [(rule.name, getattr(self, rule.name), rule.metadata["meaning"]) for rule in dataclasses.fields(self)]
+
     def check_scale(self, scales: Scales) -> None:
         """Refuse to judge anchors on a scale that the study does not have."""
         known = keys(scales)

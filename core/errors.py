@@ -130,6 +130,11 @@ def shown_beyond(value: float, limit: float, digits: int) -> str:
 
 def shown_name(name: str) -> str:
     """Return a basename in double quotes for a one-line message: printable, cut to `MAX_NAME_LENGTH`."""
-    printable = "".join(character if character.isprintable() else "?" for character in name)
-    cut = printable if len(printable) <= MAX_NAME_LENGTH else printable[: MAX_NAME_LENGTH - 1] + "…"
+    shown = printable(name)
+    cut = shown if len(shown) <= MAX_NAME_LENGTH else shown[: MAX_NAME_LENGTH - 1] + "…"
     return f'"{cut}"'
+
+
+def printable(name: str) -> str:
+    """Return a name with a question mark for each sign that cannot be shown."""
+    return "".join(sign if sign.isprintable() else "?" for sign in name)

@@ -1,6 +1,5 @@
 """*Set up* of a study on its page: its state, its texts, its rules, a preview, its log, and its end."""
 
-import dataclasses
 from typing import Any
 
 import gradio as gr
@@ -10,7 +9,6 @@ from annotation.database import now
 from annotation.durability import KNOWN, refuse_unknown
 from annotation.life import MOVES, delete, describe, has_answers, log, move, moves_from
 from annotation.preview import make_preview
-from annotation.protocol import Protocol
 from annotation.results import Table
 from annotation.schema import Event, Study
 from annotation.studies import find_study, imported_from, shown_time
@@ -153,10 +151,7 @@ class Studio:
 
 
 def _rules(study: Study) -> Markup:
-    rows = [
-        (rule.name.replace("_", " "), str(getattr(study.protocol, rule.name)), rule.metadata["meaning"])
-        for rule in dataclasses.fields(Protocol)
-    ]
+    rows = [(name.replace("_", " "), str(value), meaning) for name, value, meaning in study.protocol.described()]
     scales = html_table(
         "Scales",
         ("Title", "Question", "Labels"),

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from core.errors import printable
 from core.scales import MAX_SCORE, MIN_SCORE, Scale
 from webapp.html import file_address, render
 from webapp.palette import LIGHT, SANS
@@ -48,7 +49,7 @@ def download(svg: str, name: str) -> Markup:
 
 
 def _system(row: dict[str, Any], scale: str, y: float) -> dict[str, Any]:
-    name = "".join(sign if sign.isprintable() else "?" for sign in row["system"])
+    name = printable(row["system"])
     half = _NAME_CHARACTERS // 2  # names of systems often differ at their end
     score, low, high = row[scale], row[f"{scale}_low"], row[f"{scale}_high"]
     lacking = f" – ({row['no_interval']})" if row.get("no_interval") else ""

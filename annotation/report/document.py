@@ -1,6 +1,5 @@
 """The report: method, panel, screening, figures and tables of a study, dated, with the hash of its ratings."""
 
-import dataclasses
 import hashlib
 import io
 from collections import Counter
@@ -97,13 +96,10 @@ def report(
 
 
 def _rules(found: Overview) -> Table:
-    protocol = found.status.protocol
     if not found.status.checks.screened:
         return Table("Rules", (), (), found.status.progress.notes[0])
-    rows = [
-        (rule.name.replace("_", " "), getattr(protocol, rule.name), rule.metadata["meaning"])
-        for rule in dataclasses.fields(protocol)
-    ]
+    rules = found.status.protocol.described()
+    rows = [(name.replace("_", " "), value, meaning) for name, value, meaning in rules]
     return Table("The rules, fixed when the study was created", ("Rule", "Value", "What it means"), rows)
 
 

@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from annotation.results.attributes import Groups
 from annotation.results.scores import Results
+from core.errors import printable
 from core.plots import STYLE, colour, png, svg
 from core.scales import MAX_SCORE, MIN_SCORE, Scale, Scales, keys
 
@@ -120,7 +121,7 @@ def _systems(results: Results, scale: Scale, hue: str) -> Figure:
         means = results.clips.loc[results.clips["system"] == system, scale.key]
         axes.scatter(means, row + random.uniform(-0.25, 0.25, len(means)), s=5, color=_GREY, alpha=0.5, linewidth=0)
     _bars(axes, systems, scale, None, hue)
-    axes.set_yticks(range(len(systems)), [_shown(name) for name in systems["system"]])
+    axes.set_yticks(range(len(systems)), [printable(name) for name in systems["system"]])
     return figure
 
 
@@ -132,7 +133,7 @@ def _against(systems: pd.DataFrame, one: Scale, other: Scale) -> Figure:
     _bars(axes, systems, one, other, colour(0))
     for row in systems.to_dict("records"):
         place = (row[one.key], row[other.key])
-        axes.annotate(_shown(row["system"]), place, (4, 3), textcoords="offset points", fontsize=7)
+        axes.annotate(printable(row["system"]), place, (4, 3), textcoords="offset points", fontsize=7)
     return figure
 
 
@@ -167,10 +168,6 @@ def _prompt_lengths(words: pd.Series) -> Figure:
     return figure
 
 
-def _shown(name: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in name)
-
-
 def attribute_figure(groups: Groups) -> Plot | None:
     """Draw the means of groups of systems on all scales; none where no group has systems enough."""
     known = groups.table.dropna(subset=list(keys(groups.scales))).reset_index(drop=True)
@@ -185,7 +182,7 @@ def attribute_figure(groups: Groups) -> Plot | None:
             axes.errorbar(
                 known[scale.key], places, xerr=reach, fmt="o", color=colour(n), markersize=4, label=scale.title
             )
-        named = [f"{_shown(row['attribute'])} ({row['n_systems']})" for row in known.to_dict("records")]
+        named = [f"{printable(row['attribute'])} ({row['n_systems']})" for row in known.to_dict("records")]
         axes.set_yticks(range(len(known)), named)
         figure.legend(frameon=False, loc="outside upper left", ncols=len(groups.scales))
         caption = "Systems by attribute, with the number of systems: means with their 95 % intervals."
