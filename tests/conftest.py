@@ -23,6 +23,8 @@ from core.heads import Heads
 from core.scorer import Scorer
 from core.towers.clap import ClapTower
 from core.towers.laion import clap_module
+from core.training import baselines
+from core.training.recipe import RECIPES
 from tests.clips import write_clip
 from tests.small_disk import leave_out_small_disks
 from tests.towers import random_tower
@@ -110,6 +112,14 @@ def _certificates_are_read_once() -> Iterator[None]:
     """Every client of httpx reads all certificates, for a twentieth of a second; in tests the first one does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_steps_on_prompts_alone() -> Iterator[None]:
+    """Beside almost every judge, heads learn from prompts alone, in 500 steps; in tests 10 are enough."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "RECIPES", {"frozen": dataclasses.replace(RECIPES["frozen"], epochs=10)})
         yield
 
 

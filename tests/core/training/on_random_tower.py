@@ -3,6 +3,7 @@
 Whole processes of it train in seconds, and can be killed in the midst of training.
 """
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from unittest import mock
@@ -11,6 +12,7 @@ import core.training.run  # the command imports it late; a process that is forke
 from core.cli import main
 from core.towers import StartingTower
 from core.towers.laion import clap_module
+from core.training.recipe import RECIPES
 from tests.towers import random_tower
 
 for name in ("model", "htsat", "tokenizer"):
@@ -26,6 +28,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         mock.patch("core.training.material.load_tower", start),
         mock.patch.object(core.training.run, "SAVE_EVERY_S", 0.0),
         mock.patch("core.evaluation.RESAMPLES", 20),
+        mock.patch("core.training.baselines.RECIPES", {"frozen": dataclasses.replace(RECIPES["frozen"], epochs=10)}),
     ):
         sys.exit(main(arguments))
 
