@@ -1,5 +1,6 @@
 """Short pieces of sound for tests, the same in every run."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,11 @@ PLUCK_S = 0.5
 
 def pluck(duration_s: float = 4.0, sample_rate_hz: int = 16_000) -> NDArray[np.float32]:
     """A mono line of plucked notes with two overtones; the same sound at every sample rate."""
+    return _pluck(duration_s, sample_rate_hz).copy()
+
+
+@functools.lru_cache(maxsize=64)
+def _pluck(duration_s: float, sample_rate_hz: int) -> NDArray[np.float32]:
     time_s = np.arange(round(duration_s * sample_rate_hz)) / sample_rate_hz
     note = (time_s / PLUCK_S).astype(int)
     pitch_hz = 220.0 * 2.0 ** (np.array([0, 4, 7, 12, 9, 5, 2, 7])[note % 8] / 12.0)
