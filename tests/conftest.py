@@ -228,7 +228,14 @@ def postgresql_url(_postgresql_database: str) -> str:
 
 
 @pytest.fixture
-def _quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is trained has the files of its two plots, and nothing in them: to draw takes longer than to train."""
+    for draw in ("draw_curves", "draw_scatter"):
+        monkeypatch.setattr(f"core.training.material.{draw}", lambda *_: "")
+
+
+@pytest.fixture
+def _quick_start(monkeypatch: pytest.MonkeyPatch, _no_plots: None) -> None:
     """What is trained or embedded by default starts from the small random tower, which is quicker than the ears."""
     for module in ("core.towers", "core.training.material"):
         monkeypatch.setattr(

@@ -65,12 +65,14 @@ def judge(scorer: Scorer, cache: Path) -> Scorer:
 
 @pytest.fixture(scope="module", autouse=True)
 def _fast(scorer: Scorer, cache: Path) -> Iterator[None]:
-    """Every command has the one judge and the one cache, and trains on its tower."""
+    """Every command has the one judge and the one cache, and trains on its tower; nothing is drawn."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("core.scorer.load_checkpoint", lambda _: scorer.checkpoint)
         patch.setattr("core.checkpoint.load_checkpoint", lambda _: scorer.checkpoint)
         for place in ("core.training.material.load_tower", "core.towers.load_tower"):
             patch.setattr(place, lambda _: random_tower())
+        for draw in ("draw_curves", "draw_scatter"):
+            patch.setattr(f"core.training.material.{draw}", lambda *_: "")
         patch.setattr("core.evaluation.RESAMPLES", 20)
         patch.setattr("tests.test_whole_or_said.OPTIONS", ("--device", "cpu", "--cache", cache))
         yield

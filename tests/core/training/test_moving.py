@@ -183,6 +183,7 @@ def judge_folder(tmp_path: Path) -> Path:
     return tmp_path / "judge"
 
 
+@pytest.mark.usefixtures("_no_plots")
 def test_the_command_moves_a_judge(judge_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_rated(tmp_path / "rated", clips=20)
     options = ["--from", str(judge_folder), "--data", str(data), "--cache", str(tmp_path / "cache")]

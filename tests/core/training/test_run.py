@@ -32,12 +32,14 @@ from core.training.folder import RunFolder, log_columns
 from core.training.loop import fit_heads
 from core.training.objective import Target
 from core.training.recipe import RECIPES, RunProgress, TrainingPlan
+from core.training.report import draw_curves, draw_scatter
 from core.training.run import StopAsked, StopSignals, train
 from tests.rated import write_rated
 from tests.towers import random_tower
 
 FROZEN = dataclasses.replace(RECIPES["frozen"], epochs=4, batch_size=6, learning_rate=0.01, weight_decay=0.0)
 PAPER = dataclasses.replace(RECIPES["paper"], epochs=2, batch_size=6, micro_batch=2, learning_rate=0.01, start="mean")
+PLOTS = {"draw_curves": draw_curves, "draw_scatter": draw_scatter}
 MODEL_FILES = {
     *("README.md", "config.json", "curves.svg", "log.csv", "metrics.json", "model.safetensors"),
     *("predictions.csv", "progress.json", "run.json", "scatter.svg", "split.csv"),
@@ -72,8 +74,10 @@ def starting() -> StartingTower:
 
 @pytest.fixture(scope="module", autouse=True)
 def _fast() -> Iterator[None]:
-    """The tower is read from the disk once, and intervals are made of few resamples."""
+    """The tower is read from the disk once, intervals are made of few resamples, and plots only of the first run."""
     with pytest.MonkeyPatch.context() as patch:
+        for draw in PLOTS:
+            patch.setattr(f"core.training.material.{draw}", lambda *_: "")
         patch.setattr("core.evaluation.RESAMPLES", 20)
         patch.setattr("core.training.material.load_tower", lambda _: random_tower())
         yield
@@ -94,7 +98,10 @@ def case(first: Case, tmp_path: Path) -> Case:
 def reported(first: Case) -> list[RunProgress]:
     """What a finished run of the frozen recipe reported."""
     reports: list[RunProgress] = []
-    first.train(reports.append)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, draw in PLOTS.items():
+            patch.setattr(f"core.training.material.{name}", draw)
+        first.train(reports.append)
     return reports
 
 
@@ -119,12 +126,6 @@ def ordinal(frozen: Case) -> Case:
     case = frozen.at("ordinal", recipe=recipe)
     case.train()
     return case
-
-
-@pytest.fixture
-def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    for draw in ("draw_curves", "draw_scatter"):
-        monkeypatch.setattr(f"core.training.material.{draw}", lambda *_: "")
 
 
 def files(folder: Path) -> set[str]:
@@ -273,7 +274,6 @@ def test_heads_in_memory_are_those_of_a_run(frozen: Case, starting: StartingTowe
 ENERGY = Scale("energy", "Energy", "How much drive has it?", ("none", "little", "some", "much", "full"))
 
 
-@pytest.mark.usefixtures("_no_plots")
 @pytest.mark.parametrize("kept", [("musical_impression",), ("musical_impression", "textual_alignment")])
 def test_a_judge_learns_the_scales_of_its_data(case: Case, tmp_path: Path, kept: tuple[str, ...]) -> None:
     clips = RatedClips.from_csv(write_rated(tmp_path / "rated", clips=14))
@@ -369,7 +369,6 @@ def test_a_finished_run_is_left_as_it_is(frozen: Case) -> None:
     assert {path: path.stat().st_mtime_ns for path in frozen.output.iterdir()} == before
 
 
-@pytest.mark.usefixtures("_no_plots")
 def test_a_stopped_run_goes_on_to_the_same_bits(case: Case, frozen: Case) -> None:
     def stop(progress: RunProgress) -> None:
         if progress.phase == "training" and progress.epoch == 2:
@@ -383,7 +382,6 @@ def test_a_stopped_run_goes_on_to_the_same_bits(case: Case, frozen: Case) -> Non
     assert same_model(case.train().path, frozen.output)
 
 
-@pytest.mark.usefixtures("_no_plots")
 @pytest.mark.parametrize("recipe", ["frozen", "paper", "ordinal", "taught"])
 def test_a_run_that_breaks_off_within_an_epoch_goes_on_to_the_same_bits(
     recipe: str, case: Case, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
@@ -414,7 +412,6 @@ def test_the_papers_recipe_trains_the_tower_too(paper: Case, starting: StartingT
     assert not any(weight.requires_grad for weight in checkpoint.tower.parameters())
 
 
-@pytest.mark.usefixtures("_no_plots")
 def test_bfloat16_stays_near_float32(case: Case, paper: Case) -> None:
     lower = case.at("lower", recipe=dataclasses.replace(PAPER, precision="bfloat16"))
     lower.train()
@@ -423,7 +420,6 @@ def test_bfloat16_stays_near_float32(case: Case, paper: Case) -> None:
     assert 0 < (one - other).abs().to_numpy().max() < 0.05
 
 
-@pytest.mark.usefixtures("_no_plots")
 def test_what_fails_before_it_begins_is_reported_where_there_is_a_folder(case: Case, tmp_path: Path) -> None:
     lost = dataclasses.replace(case, plan=dataclasses.replace(case.plan, data=tmp_path / "gone.csv"))
     with pytest.raises(DataError):
@@ -450,7 +446,6 @@ def test_clips_that_cannot_be_read_are_named_before_training(case: Case, tmp_pat
         assert progress_of(broken.output)["phase"] == "failed"
 
 
-@pytest.mark.usefixtures("_no_plots")
 def test_simulated_ratings_are_never_forgotten(case: Case, tmp_path: Path) -> None:
     data = write_rated(tmp_path / "composed")
     (data.parent / "SIMULATED").touch()
