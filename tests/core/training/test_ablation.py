@@ -1,6 +1,7 @@
 """The ablation: which variants there are, that all are judged on clips they did not learn from, paired gains."""
 
 import dataclasses
+import functools
 import json
 import math
 from pathlib import Path
@@ -108,6 +109,7 @@ def test_the_command_prints_a_table(
     table = Path(taught.clips.table["audio_path"][0]).with_name("rated_clips.csv")
     kinds = {WHOLE: QUICK, "no bound": dataclasses.replace(QUICK, bound=0.0)}
     monkeypatch.setattr(ablation, "variants", lambda *_: kinds)
+    monkeypatch.setattr(ablation, "ablate", functools.partial(ablate, resamples=20))
     options = ["--data", str(table), "--repeats", "1", "--folds", "2", "--cache", str(tmp_path / "cache")]
     assert main(["ablation", *options]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ N = 60
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moving, "FOLDS", 3)
+    monkeypatch.setattr("core.training.run.changes", functools.partial(changes, resamples=100))
     monkeypatch.setattr("core.evaluation.RESAMPLES", 20)
 
 
