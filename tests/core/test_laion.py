@@ -29,7 +29,8 @@ def built() -> nn.Module:
 @pytest.fixture
 def real(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """``clap_module`` as laion-clap imports it."""
-    importlib.import_module("librosa.core")  # compiled where it is kept
+    for name in ("core.audio", "core.spectrum", "filters", "util.utils"):
+        importlib.import_module(f"librosa.{name}")  # compiled where it is kept, for 13 s
     monkeypatch.setenv("NUMBA_CACHE_DIR", "")  # put back at the end: laion-clap sets it
     spec = find_spec("laion_clap")
     assert spec
