@@ -121,7 +121,7 @@ def test_a_folder_without_clips_is_refused(tmp_path: Path) -> None:
 @pytest.fixture
 def _quick_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """One product is enough where the fastest is not what is asked."""
-    monkeypatch.setattr("tools.bench._SEARCH_S", 0.01)
+    monkeypatch.setattr("tools.bench.SEARCH_S", 0.01)
 
 
 @pytest.mark.usefixtures("_quick_search")

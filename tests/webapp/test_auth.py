@@ -404,13 +404,14 @@ def test_signing_in_and_out(
         other = page.context.new_page()  # of the same browser
         other.goto(f"{address}admin/")
         expect(other.get_by_label("Study", exact=True)).to_have_value(own_study)
+        page.goto("about:blank")  # or it reloads itself at some time from here on
         other.get_by_role("button", name="Sign out").click()
         expect(other.get_by_role("heading", name="Sign in")).to_be_visible()
         other.go_back()
         other.wait_for_load_state("networkidle")
         expect(other.get_by_label("Study", exact=True)).to_have_count(0)
         other.close()
-        page.goto(f"{address}admin/")  # else it reloads itself, maybe just while it is closed
+        page.goto(f"{address}admin/")
         expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 

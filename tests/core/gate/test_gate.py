@@ -216,7 +216,8 @@ def test_a_thousand_clips_in_constant_memory(folder: Path, scorer: Scorer) -> No
 
     found = run_gate(folder / "many.csv", Conditions(), Scorer(scorer.checkpoint), watch)
     assert (found.n_clips, found.n_failed, len(memory_mb)) == (1_000, 0, 10)
-    assert max(memory_mb[2:]) < 1.03 * memory_mb[1], memory_mb
+    # It goes up and down by some 50 MB, of all that the process holds; the clips alone would add 290 in either half.
+    assert np.median(memory_mb[5:]) < np.median(memory_mb[:5]) + 100, memory_mb
 
 
 def test_the_commands_of_the_documentation_can_be_given() -> None:
