@@ -94,14 +94,18 @@ class JudgeDesk:
 
     def show(self, model: Model | None) -> Shown:
         """Show a judge, and how far the official CLAP is."""
-        about = model.about if model else About()
+        title, note = _texts(model)
         return {
             self.card: judge_card(model, model is not None and model.name == self._judge.name),
             self.about: gr.update(visible=model is not None),
-            self.title: about.title or (model.name if model else ""),
-            self.note: about.note,
+            self.title: title,
+            self.note: note,
             **self.fetched(),
         }
+
+    def is_edited(self, model: Model | None, title: str, note: str) -> bool:
+        """Whether a judge's title or note was changed on the page, and not saved."""
+        return (title, note) != _texts(model)
 
     def fetched(self) -> Shown:
         """Show how far the official CLAP is."""
@@ -111,6 +115,11 @@ class JudgeDesk:
             self.official: render("judge_official.html", state=state),
             self.fetch: gr.update(value=button, visible=not (state.is_there or state.is_running)),
         }
+
+
+def _texts(model: Model | None) -> tuple[str, str]:
+    about = model.about if model else About()
+    return about.title or (model.name if model else ""), about.note
 
 
 def judge_routes(registry: ModelRegistry) -> list[Route]:

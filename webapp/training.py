@@ -265,7 +265,8 @@ class TrainingPage:
         ]
         self.everything = [*watched, *results]
         start = self._lay_out_controls()
-        self.timer.tick(told(self.watch), [self.seen, self.shown], self.everything, **BY_ITSELF)
+        typed = [self.desk.title, self.desk.note]
+        self.timer.tick(told(self.watch), [self.seen, self.shown, *typed], self.everything, **BY_ITSELF)
         self.desk.connect(self.shown, self.refresh, self.everything)
         self.bench.connect(self.shown, self.refresh, self.everything)
         gr.on(
@@ -358,11 +359,16 @@ class TrainingPage:
             self.shown: shown,
         }
 
-    def watch(self, seen: str, shown: str) -> Shown:
-        """Follow the run, and what is fetched; bring everything up to date when both have ended."""
+    def watch(self, seen: str, shown: str, title: str, note: str) -> Shown:
+        """Follow the run, and what is fetched; bring everything up to date when both have ended.
+
+        A judge whose title or note is being typed stays, with what is typed.
+        """
         run = newest(self._runs.all())
         if self._fetching.is_running or (run and run.state == RUNNING):
             return {**self._watched(run, seen), **self.desk.fetched()}
+        if self.desk.is_edited(find_model(self._judge.registry, shown), title, note):
+            return self.refresh(shown) | dict.fromkeys((self.desk.title, self.desk.note), gr.skip())
         return self.refresh("" if run and seen != _seen(run) else shown)
 
     def act(self, shown: str, chosen: gr.EventData) -> Shown:

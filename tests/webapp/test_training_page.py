@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from annotation.database import Database
@@ -24,6 +25,7 @@ from core.training.manager import BROKEN_OFF, DONE, FAILED, RUNNING, STOPPED, Ru
 from core.training.recipe import RECIPES, RunProgress, TrainingPlan
 from core.training.registry import Model, ModelRegistry, RunFacts
 from tests.rated import write_rated
+from tests.waiting import until
 from tests.webapp.layouts import laid_out
 from tests.webapp.studies import make_study
 from webapp import training, training_plots
@@ -302,6 +304,20 @@ def test_the_page_opens_with_the_studies_and_the_newest_model(house: House, tmp_
     assert (shown[page.study]["choices"], shown[page.study]["value"]) == ([study.name], study.name)
     assert (shown[page.shown], shown[page.stopping]["visible"]) == ("one", False)
     assert {page.seen, page.timer, page.models, *page.plots} <= shown.keys()
+
+
+def test_what_is_typed_stays_when_a_run_ends(house: House, tmp_path: Path) -> None:
+    page, desk = house.page, house.page.desk
+    data = write_rated(tmp_path / "rated", clips=12)
+    begin(page, FROM_SERVER, None, str(data), "two", *HOW[1:])
+    (run,) = house.runs.all()
+    until(lambda: not house.runs.running())
+    shutil.copytree(tmp_path / "models" / "one", run.folder, dirs_exist_ok=True)
+    (run.folder / "config.json").touch()
+    typed = page.watch("", "one", "one, the b", "")
+    assert (typed[page.shown], typed[desk.title], typed[desk.note]) == ("one", gr.skip(), gr.skip())
+    followed = page.watch("", "one", "one", "")
+    assert (followed[page.shown], followed[desk.title]) == ("two", "two")
 
 
 def test_the_buttons(house: House) -> None:
