@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 DEV := $(VENV)/.ready-dev
 PIP := $(RUN) -m pip --disable-pip-version-check
-TESTS := $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+TESTS := $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
 LOCK := $(RUN) -m uv pip compile --quiet --generate-hashes --python-platform linux
 MORE := browser or reference or cluster or postgresql or slow
 
@@ -29,7 +29,7 @@ test: $(DEV)       ## run the tests that need Python alone, on up to four cores
 	$(TESTS) -m "not ($(MORE))"
 
 proofs: $(DEV)     ## run all other tests: with Chromium, the reference clips, Ray or PostgreSQL, and those that take minutes
-	$(TESTS) -m "$(MORE)"
+	$(TESTS) --no-loadscope-reorder -m "$(MORE)"
 
 bench: $(READY)    ## time the official tower against laion-clap
 	$(RUN) -m tools.bench
