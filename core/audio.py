@@ -238,6 +238,12 @@ def read_clip(source: ClipSource, limits: AudioLimits | None = None, true_peak: 
     return clip
 
 
+def check_whole(incomplete: str, name: str) -> None:
+    """Raise AudioError where a clip that is rated, or learned from, was not read whole (`Clip.incomplete`)."""
+    if incomplete:
+        raise AudioError(f"{name} {incomplete}. Export or download it again.")
+
+
 def hear(clip: Clip, policy: InputPolicy, name: str = "The clip") -> Heard:
     """Bring a clip to what a judge hears; SilenceError where that is nothing."""
     heard, audible = _hear(clip.samples, clip.sample_rate_hz, policy)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.audio import AudioLimits, Clip, ClipSource, InputPolicy, Samples, window_weights
+from core.audio import AudioLimits, Clip, ClipSource, InputPolicy, Samples, check_whole, window_weights
 from core.errors import AudioError, ReadingError, shown_name
 from core.prepared import Prepared, Windows, prepare_in, prepare_windows
 from core.readers import Readers, Write
@@ -207,8 +207,7 @@ def read_whole(feed: Feed, paths: Iterable[Path]) -> Iterator[Heard[Path]]:
     """Read clips of training data: AudioError, with the name, also where one was not read whole."""
 
     def check(path: Path, clip: Prepared) -> None:
-        if clip.incomplete:
-            raise AudioError(f"{shown_name(path.name)} {clip.incomplete}. Export or download it again.")
+        check_whole(clip.incomplete, shown_name(path.name))
 
     return replace(feed, known=check).clips(paths, lambda path: path, lambda path: shown_name(path.name))
 

@@ -25,7 +25,7 @@ from webapp.html import render, static
 from webapp.jobs import Job, Jobs, Unpacked, gone
 from webapp.judge import JUDGE, Judge, ModelMenu
 from webapp.list_runs import Given, ListRuns
-from webapp.turns import address_of
+from webapp.turns import subscriber_of
 
 if TYPE_CHECKING:
     from core.scorer import Scorer
@@ -177,7 +177,7 @@ class JobsPage:
         try:
             with plain_errors():
                 if action == "again":
-                    return self.show(self._jobs.again(name, address_of(request), tuple(files or ())))
+                    return self.show(self._jobs.again(name, subscriber_of(request), tuple(files or ())))
         except gr.Error as error:
             job = self._jobs.find(name)
             return self.show(job, error.message) if job else self.recall_job(chosen)
@@ -236,7 +236,7 @@ class JobsPage:
     def _begin(self, request: gr.Request, given: Given) -> list[Any]:
         try:
             with plain_errors():
-                return self.show(self._jobs.start(address_of(request), given))
+                return self.show(self._jobs.start(subscriber_of(request), given))
         except gr.Error as error:
             return self._with_nothing(state("failed", message=error.message))
 
@@ -285,7 +285,7 @@ def _add_endpoint(runs: ListRuns, given: Sequence[gr.File]) -> None:
     ) -> dict[str, Any]:
         """Score the clips of a clip list: a row for each of its rows, and the means of the systems."""
         with plain_errors():
-            for run in runs.run(str(request.session_hash), address_of(request), Given(tuple(files or ()), manifest)):
+            for run in runs.run(str(request.session_hash), subscriber_of(request), Given(tuple(files or ()), manifest)):
                 progress((len(run.done), run.n_rows), unit="rows")
             systems = run.systems
             return {

@@ -69,7 +69,7 @@ class FairQueue(Queue):
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
         """Take an event in, unless its address has too many; called by Gradio."""
         waiting = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
-        if Counter(map(_address, [*waiting, *self._running()]))[address_of(request)] >= MOST_OF_ONE:
+        if Counter(map(_address, [*waiting, *self._running()]))[subscriber_of(request)] >= MOST_OF_ONE:
             return False, _TOO_MANY, "queue_full"
         return await super().push(body, request, username)
 
@@ -94,7 +94,7 @@ class FairQueue(Queue):
         return [event for job in self.active_jobs if job for event in job]
 
 
-def address_of(request: Any) -> str:
+def subscriber_of(request: Any) -> str:
     """Return what stands for whoever made a request: not what they say of themselves."""
     return subscriber(request.client.host) if request.client else ""
 
@@ -107,4 +107,4 @@ def caller_left() -> bool:
 
 
 def _address(event: Event) -> str:
-    return address_of(event.request)
+    return subscriber_of(event.request)

@@ -29,7 +29,7 @@ from annotation.protocol import Protocol
 from annotation.schema import Clip as ClipRow
 from annotation.schema import Study
 from annotation.studies import clip_path
-from core.audio import NEAR_SILENCE, AudioLimits, Clip, ClipSource, read_clip
+from core.audio import NEAR_SILENCE, AudioLimits, Clip, ClipSource, check_whole, read_clip
 from core.errors import AudioError, shown_beyond
 from core.files import first_of
 from core.filters import BLOCK_S, SILENCE_PEAK, loudness_lufs, spectrum
@@ -93,8 +93,7 @@ def read_normalised(
 ) -> Normalised:
     """Read a clip whole and bring it to the form of a study; AudioError as `read_clip` and `normalise`."""
     clip = read_clip(source, limits)
-    if clip.incomplete:
-        raise AudioError(f"{name} {clip.incomplete}. Export or download it again.")
+    check_whole(clip.incomplete, name)
     heard = float(np.sqrt(np.mean(np.square(clip.samples - clip.samples.mean(), dtype=np.float64))))
     holds = {"clipped": is_clipped(clip), "inverted": clip.channels > 1 and heard < _CANCELLED * clip.level}
     found = tuple(code for code, held in holds.items() if held)

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from core.audio import InputPolicy, hear, read_clip, split_windows
-from core.errors import AudioError, shown_name
+from core.audio import InputPolicy, check_whole, hear, read_clip, split_windows
+from core.errors import shown_name
 from core.towers.ears import BANDS, FRAMES, TAGS, WORDS_FILE, EarsTower, Words, plain
 from core.towers.notes import MEASURES
 from tools.judge.packages import Fetched
@@ -275,8 +275,7 @@ def _standardise(tower: EarsTower, clips: Iterable[Path], captions: Sequence[str
 def _heard(tower: EarsTower, path: Path, policy: InputPolicy) -> tuple[Tensor, Tensor]:
     """What the taggers say of a clip, (windows, stretches, tags), and the measures of its notes."""
     read = read_clip(path)
-    if read.incomplete:
-        raise AudioError(f"{shown_name(path.name)} {read.incomplete}. Export or download it again.")
+    check_whole(read.incomplete, shown_name(path.name))
     clip = hear(read, policy, path.name).at_48k()
     features = tower.features(split_windows(clip))
     return tower.tagged(features)[1], features[:, FRAMES, :MEASURES]
