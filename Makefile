@@ -25,7 +25,7 @@ setup: $(READY)    ## make .venv and install requirements.txt; a second call cha
 app: $(READY)      ## serve the page on http://127.0.0.1:7860
 	@$(RUN) app.py
 
-test: $(DEV)       ## run the tests that need Python alone, on up to four cores
+test: $(DEV)       ## run the tests that need Python alone, in up to four processes
 	$(TESTS) -m "not ($(MORE))"
 
 proofs: $(DEV)     ## run all other tests: with Chromium, the reference clips, Ray or PostgreSQL, and those that take minutes

@@ -56,6 +56,11 @@ METRICS = {
 }
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests wait a fifth of their time, for other processes and for clocks."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what cannot be had on this machine by any means; files with long tests come first.
 

@@ -10,6 +10,7 @@ pairs with such a clip. A copy of it in another sound is not known as one: who m
 leaves out those of clips that are held out.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,9 +142,10 @@ def _pairs(pairs: Sequence[Pair], places: dict[Answer, int], scales: Scales) -> 
         return None
     scale = torch.tensor([keys(scales).index(pair.scale.key) for pair in pairs])
     weight = torch.tensor([pair.weight for pair in pairs])
+    margin = torch.tensor([math.nan if pair.margin is None else pair.margin for pair in pairs])
     totals = torch.zeros(len(scales)).index_add(0, scale, weight)
     better, worse = (
         torch.tensor([places[asked] for asked in side])
         for side in ([pair.better for pair in pairs], [pair.worse for pair in pairs])
     )
-    return Pairs(better, worse, scale, weight * len(pairs) / totals[scale])
+    return Pairs(better, worse, scale, weight * len(pairs) / totals[scale], margin)

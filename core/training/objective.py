@@ -18,8 +18,8 @@ scale; they begin where the means and spreads of the ratings agree, and a scale 
 points of the first. The bins are the first's; the others' error is then the squared one, over twice the squared
 width that their bins would have. A source's `weight` multiplies its errors and its part in the ranking.
 
-Pairs: the squared hinge of the difference of the two values, which is 0 from `margin` on, averaged by the
-pairs' weights for each scale; `pair_weight` says how much it counts beside the clips of a step.
+Pairs: the squared hinge of the difference of the two values, which is 0 from the pair's own margin or `margin` on,
+averaged by the pairs' weights for each scale; `pair_weight` says how much it counts beside the clips of a step.
 
 The gradient with respect to a judge's outputs is computed first and then put through the judge, so that a
 clip in pieces, or a batch on several processes, is the same as whole. What compares clips with each other
@@ -49,12 +49,16 @@ _HELD = 0.001  # weight of the squared logarithm by which a source's scale diffe
 
 @dataclass(frozen=True)
 class Pairs:
-    """Rows of which one is better than the other: better, worse, the scale's place and a weight, each (n_pairs,)."""
+    """Rows of which one is better than the other, all (n_pairs,).
+
+    `scale` is the scale's place; `margin` is in points, NaN where it is the recipe's.
+    """
 
     better: Tensor
     worse: Tensor
     scale: Tensor
     weight: Tensor
+    margin: Tensor
 
     def __len__(self) -> int:
         return len(self.better)
@@ -62,7 +66,7 @@ class Pairs:
     def take(self, places: Sequence[int]) -> "Pairs":
         """Return some of them."""
         at = torch.tensor(list(places), dtype=torch.int64)
-        return Pairs(self.better[at], self.worse[at], self.scale[at], self.weight[at])
+        return Pairs(self.better[at], self.worse[at], self.scale[at], self.weight[at], self.margin[at])
 
     def rows(self) -> list[int]:
         """Return all their rows, each once."""
@@ -265,7 +269,8 @@ class Objective(nn.Module):
             values[[places[row] for row in side.tolist()], :, pairs.scale.to(values.device)]
             for side in (pairs.better, pairs.worse)
         )
-        losses = functional.relu(self.recipe.margin - (better - worse)).square().sum(dim=1)
+        margin = pairs.margin.to(values).nan_to_num(self.recipe.margin)[:, None]
+        losses = functional.relu(margin - (better - worse)).square().sum(dim=1)
         return (losses * pairs.weight.to(losses)).mean()
 
 

@@ -1,11 +1,12 @@
 """Pairs: tables of two clips each, of which one is better on a scale.
 
-    scale,better_file,better_prompt,worse_file,worse_prompt[,weight]
+    scale,better_file,better_prompt,worse_file,worse_prompt[,weight][,margin]
 
 A row says that the better file, asked for by its prompt, scores higher on the scale than the worse one: a clip
 and a damaged copy of it, the answer of somebody who heard both, or one clip with its own prompt and with
 another one. Prompts may be empty on a scale of the clip alone. Without the column ``weight`` all rows count
-alike; it says how many times a row counts. Paths are relative to the table. Scales are MusicEval's, or those of
+alike; it says how many times a row counts. ``margin`` says by how many points the better file should lead; where
+it is empty, the recipe does. Paths are relative to the table. Scales are MusicEval's, or those of
 ``scales.json`` beside the table.
 """
 
@@ -25,7 +26,7 @@ from core.tables import Line, open_table, parse_number
 from core.towers import Tower
 
 _TEXTS = ("scale", "better_file", "better_prompt", "worse_file", "worse_prompt")
-_WEIGHT = "weight"
+_WEIGHT, _MARGIN = "weight", "margin"
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Pair:
-    """One clip is better than another on a scale; it counts `weight` times."""
+    """One clip is better than another on a scale, by `margin` points or the recipe's; it counts `weight` times."""
 
     scale: Scale
     better: Answer
     worse: Answer
     weight: float = 1.0
+    margin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,12 @@ def as_read_by(table: PairTable, tower: Tower) -> PairTable:
 def read_pairs(path: Path) -> PairTable:
     """Read a table of pairs; a DataError says all that is wrong with it, by line, or which files cannot be read."""
     known, problems = {scale.key: scale for scale in scales_beside(path)}, Problems(path.name)
-    read = open_table(path, _TEXTS, (_WEIGHT,))
+    read = open_table(path, _TEXTS, (_WEIGHT, _MARGIN))
     missing = [column for column in _TEXTS if column not in read.columns]
-    unknown = [column for column in read.columns if column not in (*_TEXTS, _WEIGHT)]
+    unknown = [column for column in read.columns if column not in (*_TEXTS, _WEIGHT, _MARGIN)]
     if missing or unknown:
         wrong = f"no column {', '.join(missing)}" if missing else f"an unknown column {', '.join(unknown)}"
-        columns = f"Its columns are {', '.join(_TEXTS)} and, where rows do not count alike, {_WEIGHT}."
+        columns = f"Its columns are {', '.join(_TEXTS)} and, where rows do not count alike, {_WEIGHT} and {_MARGIN}."
         raise DataError(f"The table of pairs {shown_name(path.name)} has {wrong}. {columns}")
     pairs = []
     for line in read.rows(problems):
@@ -102,10 +104,17 @@ def _pair(line: Line, folder: Path, known: Mapping[str, Scale]) -> Pair:
     better, worse = (_asked(side, cells, folder, scale) for side in ("better", "worse"))
     if better == worse:
         raise ValueError("both sides are the same clip and prompt")
-    weight = parse_number(cells[_WEIGHT]) if cells.get(_WEIGHT) else 1.0
-    if weight <= 0:
-        raise ValueError(f"the weight is {weight:g}; it must be above 0")
-    return Pair(scale, better, worse, weight)
+    weight, margin = (_above_0(cells, name) for name in (_WEIGHT, _MARGIN))
+    return Pair(scale, better, worse, 1.0 if weight is None else weight, margin)
+
+
+def _above_0(cells: Mapping[str, str], name: str) -> float | None:
+    if not cells.get(name):
+        return None
+    number = parse_number(cells[name])
+    if number <= 0:
+        raise ValueError(f"the {name} is {number:g}; it must be above 0")
+    return number
 
 
 def _asked(side: str, cells: Mapping[str, str], folder: Path, scale: Scale) -> Answer:
@@ -131,6 +140,7 @@ def _sha256(pairs: Sequence[Pair]) -> str:
             pair.scale.key,
             *(part for of in (pair.better, pair.worse) for part in (audio[of.file], of.prompt)),
             pair.weight,
+            *([] if pair.margin is None else [pair.margin]),
         ]
         for pair in pairs
     ]

@@ -1,11 +1,13 @@
 """What the embedded judge is taught, from the material's tables and a survey.
 
 Impression: what people said of a survey's clips, on its own range; and pairs, which say nothing of taste but
-of faults: a clip above its damaged copies and above itself played with mistakes, music, even if it is damaged,
-above what is no music, and music that people made above what a network made. The last is what the listening
-test of the MusicEval paper takes for granted when it judges raters by recordings of people (section IV.C).
-Alignment: pairs alone, of a clip with its own caption and with another's. The margin of a pair, one point, is
-an assumption: no rater said how much worse a damaged copy is.
+of faults: a clip above its damaged copies, these above what they are with a second damage, a clip above itself
+played with mistakes, music, even if it is damaged, above what is no music, and music that people made above
+what a network made. The last is what the listening test of the MusicEval paper takes for granted when it judges
+raters by recordings of people (section IV.C). Alignment: pairs alone, of a clip with its own caption and with
+another's. The margins of pairs are assumptions: no rater said how much worse a damaged copy is. That of faults
+is small, so that many faults are heard rather than few of them much. That of people above a network is large
+beside a small weight: so it is their means that are drawn apart, and not each clip from each.
 """
 
 import csv
@@ -25,8 +27,9 @@ from tools.judge.material import SPLITS
 SPLIT_PARTS = {split: part for part, split in SPLITS.items()}
 SILENT = "near-silence"  # gets no score, so nothing is learned from it
 SOUNDS_EACH, PEOPLE_EACH = 4, 12  # clips that a sound, and a clip by a network, is held against
-SOUNDS_WEIGHT, PEOPLE_WEIGHT = 0.5, 0.3  # of all such pairs, to the number of pairs of faults
-MISTAKES_WEIGHT = 3.0  # of a pair: there are 5 times as many of damaged copies
+SOUNDS_WEIGHT, TWICE_WEIGHT, PEOPLE_WEIGHT = 1.0, 0.8, 0.065  # of all such pairs, to the number of pairs of faults
+MISTAKES_WEIGHT = 7.0  # of a pair: there are 5 times as many of damaged copies
+SOUNDS_MARGIN, PEOPLE_MARGIN, CAPTIONS_MARGIN = 0.9, 2.0, 1.0  # points; of faults the recipe's
 
 
 def rows_of(material: Path, table: str, part: str) -> list[dict[str, str]]:
@@ -64,7 +67,7 @@ def music_above_sounds(material: Path, part: str, seed: int) -> Iterator[Pair]:
         sound = Answer(material / row["audio_path"], "")
         for music in (whole, spoilt):
             for place in random.choice(len(music), SOUNDS_EACH, replace=False):
-                yield Pair(MUSICAL_IMPRESSION, Answer(music[place], ""), sound)
+                yield Pair(MUSICAL_IMPRESSION, Answer(music[place], ""), sound, margin=SOUNDS_MARGIN)
 
 
 def people_above_network(material: Path, part: str, seed: int) -> Iterator[Pair]:
@@ -75,7 +78,8 @@ def people_above_network(material: Path, part: str, seed: int) -> Iterator[Pair]
     for row in clips:
         if row["kind"] == "generated":
             for place in random.choice(len(people), PEOPLE_EACH, replace=False):
-                yield Pair(MUSICAL_IMPRESSION, Answer(people[place], ""), Answer(material / row["file"], ""))
+                clip = Answer(material / row["file"], "")
+                yield Pair(MUSICAL_IMPRESSION, Answer(people[place], ""), clip, margin=PEOPLE_MARGIN)
 
 
 def lessons(material: Path, people: Path, seed: int) -> tuple[RatedClips, Lessons]:
@@ -85,14 +89,18 @@ def lessons(material: Path, people: Path, seed: int) -> tuple[RatedClips, Lesson
     worse = [*faults(material, "build")]
     tables = {
         "faults": worse,
+        "twice": _weighing(pairs_of(material, "damaged_twice", "build"), TWICE_WEIGHT * len(worse)),
         "sounds": _weighing(music_above_sounds(material, "build", seed), SOUNDS_WEIGHT * len(worse)),
         "people": _weighing(people_above_network(material, "build", seed), PEOPLE_WEIGHT * len(worse)),
-        "captions": pairs_of(material, "prompts", "build"),
+        "captions": [
+            dataclasses.replace(pair, margin=CAPTIONS_MARGIN) for pair in pairs_of(material, "prompts", "build")
+        ],
     }
     return survey, Lessons.of(survey, tables=[PairTable(name, (*pairs,), "") for name, pairs in tables.items()])
 
 
 def _weighing(pairs: Iterable[Pair], total: float) -> list[Pair]:
-    """The pairs, all with one weight."""
+    """The pairs, whose weights are together `total`."""
     pairs = [*pairs]
-    return [dataclasses.replace(pair, weight=total / len(pairs)) for pair in pairs]
+    times = total / sum(pair.weight for pair in pairs)
+    return [dataclasses.replace(pair, weight=pair.weight * times) for pair in pairs]

@@ -1,8 +1,8 @@
 """Writes the material that the embedded judge is made from: FLAC files and the tables that the trainer reads.
 
 `clips.csv` names the originals, `captions.csv` what they are; `sounds.csv` is a table of rated clips: what is no
-music, rated 1. `damaged.csv`, `mistakes.csv` and `prompts.csv` are pairs, better before worse, on one scale;
-`same.csv` has pairs that must score alike. `part` is `build` or `check`: all that is made from one track is on one
+music, rated 1. `damaged.csv`, `damaged_twice.csv`, `mistakes.csv` and `prompts.csv` are pairs, better before
+worse, on one scale; `same.csv` has pairs that must score alike. `part` is `build` or `check`: all that is made from one track is on one
 side, so that what is learned on one can be measured on the other. `SOURCES.md` is for the model card.
 """
 
@@ -33,6 +33,7 @@ COLUMNS = {
     "captions": ("file", "prompt", "source", "part"),
     "sounds": ("clip_id", "audio_path", "prompt", "system_id", "musical_impression", "split"),
     "damaged": PAIR,
+    "damaged_twice": PAIR,
     "mistakes": PAIR,
     "prompts": PAIR,
     "same": ("file", "other_file", "kind", "part"),
@@ -41,6 +42,7 @@ COLUMNS = {
 SPLITS = {"build": "train", "check": "test"}  # what a table of rated clips calls the parts
 EVERY_CHECK = 4  # each fourth track of a package is kept apart
 DAMAGES_EACH, SOUNDS_EACH = 7, 8  # damages of an original, in both strengths; sounds of each kind
+AGAIN = (1, 0)  # strengths by which a strong copy is damaged once more, each in another way
 OTHERS_EACH = 2  # captions, and clips, that a clip with its own is held against
 MILD = 0.5  # weight of a mild fault: not every listener minds it
 
@@ -149,9 +151,11 @@ def _made_from(task: Task) -> Tables:
         "group": original.group,
         "part": task.part,
     }
+    damaged = list(_damaged(task, sound, file, random))
     return {
         "clips": [clip],
-        "damaged": list(_damaged(task, sound, file, random)),
+        "damaged": damaged,
+        "damaged_twice": list(_damaged_twice(task, damaged)),
         "mistakes": list(_mistaken(task, mistakes, file)),
         "same": list(_same(task, sound, file, random)),
     }
@@ -163,29 +167,44 @@ def _damaged(task: Task, sound: Samples, file: str, random: Random) -> Iterator[
     for turn in range(DAMAGES_EACH):
         kind = kinds[(task.number * DAMAGES_EACH + turn) % len(kinds)]
         copies = [damages.damage(sound, kind, strength, random) for strength in (0, 1)]
-        mild, strong = (_save(task.folder, _copy(task, kind, i), copy) for i, copy in enumerate(copies))
+        mild, strong = (_save(task.folder, _copy(task.original.name, kind, i), copy) for i, copy in enumerate(copies))
         yield pair(file, mild, kind, task.part, MILD)
         yield pair(file, strong, kind, task.part)
         yield pair(mild, strong, kind, task.part, MILD)
     kind = spoilt[task.number % len(spoilt)]
-    worse = _save(task.folder, _copy(task, kind), sounds.SPOILT_MUSIC[kind](sound, random))
+    worse = _save(task.folder, _copy(task.original.name, kind), sounds.SPOILT_MUSIC[kind](sound, random))
     yield pair(file, worse, kind, task.part)
 
 
-def _copy(task: Task, kind: str, strength: int | None = None) -> str:
+def _damaged_twice(task: Task, damaged: Iterable[Row]) -> Iterator[Row]:
+    """Yield strong copies above what they are with a second damage."""
+    random = np.random.default_rng([task.seed, 6, task.number])
+    for row in damaged:
+        if row["weight"] != 1.0 or row["kind"] not in damages.DAMAGES:
+            continue
+        once = str(row["worse_file"])
+        sound: Samples = soundfile.read(task.folder / once, dtype="float32")[0]
+        kinds = random.permutation([kind for kind in damages.DAMAGES if kind != row["kind"]])
+        for kind, strength in zip(kinds, AGAIN, strict=False):
+            copy = damages.damage(sound, kind, strength, random)
+            twice = _save(task.folder, _copy(Path(once).relative_to("audio").with_suffix(""), kind, strength), copy)
+            yield pair(once, twice, f"{row['kind']} and {kind}", task.part, 1.0 if strength else MILD)
+
+
+def _copy(name: str | Path, kind: str, strength: int | None = None) -> str:
     """Return the name of a copy."""
-    return f"{task.original.name}.{slug(kind)}" + ("" if strength is None else f"-{strength}")
+    return f"{name}.{slug(kind)}" + ("" if strength is None else f"-{strength}")
 
 
 def _mistaken(task: Task, mistakes: Mistakes, file: str) -> Iterator[Row]:
     for (kind, strength), sound in mistakes.items():
-        worse = _save(task.folder, _copy(task, kind, strength), sound)
+        worse = _save(task.folder, _copy(task.original.name, kind, strength), sound)
         yield pair(file, worse, kind, task.part, 1.0 if strength else MILD)
 
 
 def _same(task: Task, sound: Samples, file: str, random: Random) -> Iterator[Row]:
     kind = [*damages.HARMLESS][task.number % len(damages.HARMLESS)]
-    other = _save(task.folder, _copy(task, kind), damages.harmless(sound, kind, random))
+    other = _save(task.folder, _copy(task.original.name, kind), damages.harmless(sound, kind, random))
     yield {"file": file, "other_file": other, "kind": kind, "part": task.part}
 
 

@@ -1,7 +1,8 @@
 """What a judge hears, measured on material that it did not learn from, beside the survey (`core.people`).
 
 damaged, mistakes    in what share of the pairs of the part `check` the worse clip gets less impression, by kind and
-                     by strength; and in what share of damaged copies of the reference clips
+                     by strength; in what share of strong copies that are damaged once more; and in what share of
+                     damaged copies of the reference clips
 sounds               the highest impression of what is no music, and the lowest of recordings of people
 strangeness          how much of what is no music is said to be none, and how much music
 prompts              alignment on clips of two text-to-music models: whether a clip's own prompt is above the
@@ -88,7 +89,7 @@ def _is_strange(score: Score) -> bool:
 
 
 def _pairs(scorer: Scorer, material: Path) -> Iterator[str]:
-    for table in ("damaged", "mistakes"):
+    for table in ("damaged", "damaged_twice", "mistakes"):
         rows = rows_of(material, table, "check")
         files = dict.fromkeys(material / row[f"{side}_file"] for row in rows for side in ("better", "worse"))
         values = _impressions(scorer, [*files])
@@ -97,7 +98,7 @@ def _pairs(scorer: Scorer, material: Path) -> Iterator[str]:
             better, worse = (values[material / row[f"{side}_file"]] for side in ("better", "worse"))
             if better is not None and worse is not None:
                 strength = "all strong" if float(row["weight"]) == 1.0 else "all mild, or strong beside mild"
-                for group in (row["kind"], strength, "all kinds"):
+                for group in (*([] if table == "damaged_twice" else [row["kind"]]), strength, "all kinds"):
                     heard[group].append(better > worse)
         for group, lower in heard.items():
             yield f"{table}, {group}: lower in {np.mean(lower):.1%} of {len(lower)}"

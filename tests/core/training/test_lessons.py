@@ -1,5 +1,6 @@
 """Several sources and pairs: what is taught by which row, and what is not taught because it is held out."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def test_others_teach_with_all_clips_whose_audio_is_not_held_out(clips: RatedCli
 def test_pairs_by_row_and_each_scale_alike(clips: RatedClips, others: RatedClips) -> None:
     first, far = file(clips, 0), file(others, 2)
     impression = [Pair(MUSICAL_IMPRESSION, Answer(first, clips.table["prompt"][0]), Answer(far, "")) for _ in range(3)]
-    alignment = Pair(TEXTUAL_ALIGNMENT, Answer(far, "drums"), Answer(far, "flute"), 2.0)
+    alignment = Pair(TEXTUAL_ALIGNMENT, Answer(far, "drums"), Answer(far, "flute"), 2.0, 0.5)
     held_out = Pair(MUSICAL_IMPRESSION, Answer(file(clips, 3), ""), Answer(far, ""))
     table = PairTable("p.csv", (*impression, alignment, held_out), "hash")
     lessons = Lessons.of(only(clips, "musical_impression"), tables=[table])
@@ -82,7 +83,9 @@ def test_pairs_by_row_and_each_scale_alike(clips: RatedClips, others: RatedClips
     assert pairs.worse.tolist() == [6, 6, 6, 8]
     assert pairs.scale.tolist() == [0, 0, 0, 1]
     torch.testing.assert_close(pairs.weight, torch.tensor([4 / 3, 4 / 3, 4 / 3, 4.0]))
+    torch.testing.assert_close(pairs.margin, torch.tensor([math.nan, math.nan, math.nan, 0.5]), equal_nan=True)
     assert pairs.take([3, 0]).rows() == [0, 6, 7, 8]
+    assert pairs.take([3]).margin.tolist() == [0.5]
     assert list(lessons.target.train) == [0, 1, 4, 5]
 
 

@@ -225,7 +225,8 @@ def test_what_is_dropped_follows_from_the_seed_and_a_stop_makes_no_difference() 
 @pytest.mark.parametrize("loss", ["l1", "squared", "bins"])
 def test_the_gradient_of_sources_and_pairs(loss: str) -> None:
     mos = torch.tensor([[1.5, 2.0], [3.0, NAN], [2.0, 4.5], [4.5, 3.0], [NAN, NAN]])
-    pairs = Pairs(torch.tensor([4, 0]), torch.tensor([2, 4]), torch.tensor([0, 1]), torch.tensor([1.0, 3.0]))
+    of_scale, weight, margin = torch.tensor([0, 1]), torch.tensor([1.0, 3.0]), torch.tensor([NAN, 2.0])
+    pairs = Pairs(torch.tensor([4, 0]), torch.tensor([2, 4]), of_scale, weight, margin)
     source = torch.tensor([0, 0, 1, 1, 0])
     target = Target(MUSICEVAL, mos, range(4), [], None, source, (1.0, 0.5), pairs)
     of = Objective(target, changed_recipe("ordinal", {"loss": loss}))
@@ -242,12 +243,14 @@ def test_the_gradient_of_sources_and_pairs(loss: str) -> None:
 
 
 def test_pairs_ask_for_a_lead_and_for_no_more() -> None:
-    pairs = Pairs(torch.tensor([1]), torch.tensor([2]), torch.tensor([0]), torch.tensor([1.0]))
+    pairs = Pairs(torch.tensor([1]), torch.tensor([2]), torch.tensor([0]), torch.tensor([1.0]), torch.tensor([NAN]))
     target = Target(MUSICEVAL, torch.tensor([[3.0, 3.0], [NAN, NAN], [NAN, NAN]]), [0], [], pairs=pairs)
     of = Objective(target, dataclasses.replace(PLAIN, margin=0.5, pair_weight=2.0))
     for lead, expected in ((0.7, 0.0), (0.5, 0.0), (0.2, 2 * 0.09), (-1.0, 2 * 2.25)):
         values = torch.tensor([[3.0, 3.0], [2.0 + lead, 1.0], [2.0, 5.0]])[:, None, :, None]
         assert float(of.loss(values, [0, 1, 2], 1, pairs)) == pytest.approx(expected, abs=1e-5)
+        own = dataclasses.replace(pairs, margin=torch.tensor([lead + 0.5]))
+        assert float(of.loss(values, [0, 1, 2], 1, own)) == pytest.approx(2 * 0.25, abs=1e-5)
 
 
 def test_offsets_and_scales_of_sources_are_learned() -> None:
@@ -282,7 +285,7 @@ def test_a_scale_is_learned_from_pairs_alone() -> None:
     one, other = order[:50], order[50:]
     is_first = truth[one] > truth[other]
     better, worse = torch.where(is_first, one, other), torch.where(is_first, other, one)
-    pairs = Pairs(better, worse, torch.ones(50, dtype=torch.int64), torch.ones(50))
+    pairs = Pairs(better, worse, torch.ones(50, dtype=torch.int64), torch.ones(50), torch.full((50,), NAN))
     energy = dataclasses.replace(MUSICEVAL[0], key="energy")
     target = Target((MUSICEVAL[0], energy), mos, range(100), range(100, 120), pairs=pairs)
     recipe = dataclasses.replace(PLAIN, weight_decay=1e-3, epochs=60, learning_rate=0.02, batch_size=50)
@@ -298,7 +301,8 @@ def test_a_scale_is_learned_from_pairs_alone() -> None:
 def test_frozen_heads_learn_from_pairs_and_sources_too() -> None:
     clips = sequences(60, 6, 4)
     mos = 3 + clips.audio[:, :2]
-    pairs = Pairs(torch.arange(30), torch.arange(30, 60), torch.zeros(30, dtype=torch.int64), torch.ones(30))
+    each, impression = torch.arange(60), torch.zeros(30, dtype=torch.int64)
+    pairs = Pairs(each[:30], each[30:], impression, torch.ones(30), torch.full((30,), NAN))
     target = Target(MUSICEVAL, mos, range(60), [], None, torch.arange(60) // 30, (), pairs)
     recipe = changed_recipe("frozen", {"epochs": 100, "weight_decay": 0.0, "pair_weight": 5.0})
     judge = HeadsAlone(new_heads(8, target, 0, recipe))

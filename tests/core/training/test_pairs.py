@@ -41,6 +41,17 @@ def test_a_table_is_read(folder: Path) -> None:
     assert scales_of(table.pairs) == (MUSICAL_IMPRESSION, TEXTUAL_ALIGNMENT)
 
 
+def test_a_pair_may_have_a_margin_of_its_own(folder: Path) -> None:
+    rows = "musical_impression,clips/good.wav,,clips/bad.wav,,1,{}\n"
+    heading = HEADING.replace("weight", "weight,margin")
+    known = read_pairs(write(folder, rows.format(""), heading))
+    own = read_pairs(write(folder, rows.format("0.5"), heading))
+    assert [pair.margin for table in (known, own) for pair in table.pairs] == [None, 0.5]
+    assert own.sha256 != known.sha256 == read_pairs(write(folder, rows.replace(",{}", ""))).sha256
+    with pytest.raises(DataError, match="the margin is -1; it must be above 0"):
+        read_pairs(write(folder, rows.format("-1"), heading))
+
+
 def test_without_weights_all_count_alike(folder: Path) -> None:
     heading = "scale,better_file,better_prompt,worse_file,worse_prompt\n"
     table = read_pairs(write(folder, "musical_impression,clips/good.wav,,clips/bad.wav,\n", heading))

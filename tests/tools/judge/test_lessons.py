@@ -36,6 +36,14 @@ def test_what_a_network_made_is_held_against_what_people_made(tmp_path: Path) ->
     assert sorted(held) == [(better, "x") for better in "abcdefghijkl"]
 
 
+def test_what_pairs_weigh_together(tmp_path: Path) -> None:
+    written(
+        tmp_path, "damaged_twice", [pair("a", "b", "noise and dull", "build"), pair("c", "d", "x and y", "build", 0.5)]
+    )
+    weighed = lessons._weighing(lessons.pairs_of(tmp_path, "damaged_twice", "build"), 6.0)
+    assert [of.weight for of in weighed] == [4.0, 2.0]
+
+
 def test_strong_damage_and_all_mistakes_of_a_part_are_taught(tmp_path: Path) -> None:
     rows = [
         pair("a", "a-mild", "noise", "build", 0.5),

@@ -82,8 +82,15 @@ def test_an_original_stands_above_all_that_is_made_from_it(package, tmp_path):
         "audio/asc-music/track-0-0.backwards.flac",
     ]
     assert [row["weight"] for row in made["damaged"]] == [*[MILD, 1.0, MILD] * material.DAMAGES_EACH, 1.0]
+    strong = [
+        row["worse_file"] for row in made["damaged"][:-1] if (row["better_file"], row["weight"]) == (clip["file"], 1)
+    ]
+    twice = made["damaged_twice"]
+    assert [row["better_file"] for row in twice] == [file for file in strong for _ in (0, 1)]
+    assert [row["weight"] for row in twice] == [1.0, MILD] * material.DAMAGES_EACH
+    assert all(len({*row["kind"].split(" and ")} & {*DAMAGES}) == 2 for row in twice)
     (same,) = made["same"]
-    for file in [clip["file"], same["other_file"], *worse]:
+    for file in [clip["file"], same["other_file"], *worse, *(row["worse_file"] for row in twice)]:
         info = soundfile.info(tmp_path / file)
         assert (info.samplerate, info.channels, info.duration, info.format) == (RATE_HZ, 1, CLIP_S, "FLAC")
 
