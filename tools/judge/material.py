@@ -2,8 +2,9 @@
 
 `clips.csv` names the originals, `captions.csv` what they are; `sounds.csv` is a table of rated clips: what is no
 music, rated 1. `damaged.csv`, `damaged_twice.csv`, `mistakes.csv` and `prompts.csv` are pairs, better before
-worse, on one scale; `same.csv` has pairs that must score alike. `part` is `build` or `check`: all that is made from one track is on one
-side, so that what is learned on one can be measured on the other. `SOURCES.md` is for the model card.
+worse, on one scale; `same.csv` has pairs that must score alike. `part` is `build` or
+`check`: all that is made from one track is on one side, so that what is learned on one can be measured on the
+other. `SOURCES.md` is for the model card.
 """
 
 import csv
