@@ -57,7 +57,7 @@ METRICS = {
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: tests wait a fifth of their time, for other processes and for clocks."""
+    """One more than there are cores: tests wait a sixth of their time, for other processes and for clocks."""
     return (os.cpu_count() or 1) + 1
 
 

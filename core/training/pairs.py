@@ -82,7 +82,7 @@ def read_pairs(path: Path) -> PairTable:
     unknown = [column for column in read.columns if column not in (*_TEXTS, _WEIGHT, _MARGIN)]
     if missing or unknown:
         wrong = f"no column {', '.join(missing)}" if missing else f"an unknown column {', '.join(unknown)}"
-        columns = f"Its columns are {', '.join(_TEXTS)} and, where rows do not count alike, {_WEIGHT} and {_MARGIN}."
+        columns = f"Its columns are {', '.join(_TEXTS)} and, where rows are not all alike, {_WEIGHT} and {_MARGIN}."
         raise DataError(f"The table of pairs {shown_name(path.name)} has {wrong}. {columns}")
     pairs = []
     for line in read.rows(problems):

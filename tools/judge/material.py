@@ -188,11 +188,11 @@ def _damaged_twice(task: Task, damaged: Iterable[Row]) -> Iterator[Row]:
         kinds = random.permutation([kind for kind in damages.DAMAGES if kind != row["kind"]])
         for kind, strength in zip(kinds, AGAIN, strict=False):
             copy = damages.damage(sound, kind, strength, random)
-            twice = _save(task.folder, _copy(Path(once).relative_to("audio").with_suffix(""), kind, strength), copy)
+            twice = _save(task.folder, _copy(once.removeprefix("audio/").removesuffix(".flac"), kind, strength), copy)
             yield pair(once, twice, f"{row['kind']} and {kind}", task.part, 1.0 if strength else MILD)
 
 
-def _copy(name: str | Path, kind: str, strength: int | None = None) -> str:
+def _copy(name: str, kind: str, strength: int | None = None) -> str:
     """Return the name of a copy."""
     return f"{name}.{slug(kind)}" + ("" if strength is None else f"-{strength}")
 
